@@ -1,0 +1,23 @@
+# What a builder may choose. -Werror is never on in a user's build: it belongs to the presets.
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+set(STAGECC_SANITIZE "" CACHE STRING "Sanitizers of everything built: address,undefined or thread")
+option(STAGECC_WERROR "Warnings are errors" OFF)
+option(STAGECC_TESTS "Build the tests" ON)
+option(STAGECC_FUZZERS "Build the libFuzzer targets (clang only)" OFF)
+
+add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wswitch-enum
+                    -Wmissing-prototypes -Wformat=2 -ffp-contract=off)
+if(STAGECC_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(STAGECC_SANITIZE)
+  add_compile_options(-fsanitize=${STAGECC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${STAGECC_SANITIZE})
+endif()
+add_compile_definitions(_GNU_SOURCE STAGECC_VERSION="${PROJECT_VERSION}")
+include_directories(${CMAKE_SOURCE_DIR})

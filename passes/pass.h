@@ -1,0 +1,61 @@
+// The pass manager. passes.def lists the passes in their order; a pass is one row and one file.
+#ifndef STAGECC_PASSES_PASS_H
+#define STAGECC_PASSES_PASS_H
+
+#include "base/text.h"
+#include "ir/graph.h"
+#include "plan/plan.h"
+
+// What library kernels need, measured by a probe on the target: per kernel key (codegen's
+// kernel_key) the bytes of weights and workspace, the time of one call, the implementation's name.
+typedef struct KernelFact {
+    const char *key, *implementation;
+    int64_t weight_bytes, workspace_bytes, scratch_bytes;
+    double seconds;
+} KernelFact;
+
+typedef struct LayerTime { // measured by `profile`, per micro-batch
+    const char *layer;
+    double forward_s, backward_s;
+} LayerTime;
+
+typedef struct Compile {
+    Arena *perm, *scratch;
+    Graph *graph;
+    Plan *plan;               // filled by partition, schedule, memory
+    const Options *options;
+    int stages;               // how many to cut into; 0: no plan wanted
+    const int *fixed_cuts;    // stages-1 last units of each stage but the last, from a plan; or NULL
+    int64_t memory_limit;     // bytes a stage may take; 0: none
+    bool blocked;             // the backend wants blocked images (passes/layout.c)
+    bool fuse;                // the backend emits groups (passes/fuse.c)
+    const LayerTime *times;   // measured; NULL: estimate
+    int n_times;
+    // Bytes of an output in LAYOUT_KERNEL: asked of the backend by the driver. NULL: as logical.
+    int64_t (*kernel_bytes)(void *user, const Node *n);
+    int64_t (*kernel_scratch)(void *user, const Node *n);
+    void *user;
+} Compile;
+
+typedef struct PassInfo {
+    const char *name, *meaning;
+    void (*run)(Compile *c);
+} PassInfo;
+extern const PassInfo pass_info[];
+extern const int n_passes;
+
+typedef struct PassOptions {
+    const char *only;       // comma list; NULL: all
+    const char *stop_after; // NULL: run to the end
+    const char *dump_after; // comma list, "all" or NULL
+    bool timings;           // a table on stderr at the end
+} PassOptions;
+
+// Runs the table's passes in order, verifies the graph after each, resets scratch. false: errors
+// were reported. An unknown name in the options is an error that lists the names.
+bool passes_run(Compile *c, const PassOptions *o);
+
+#define PASS(name, meaning) void pass_##name(Compile *c);
+#include "passes/passes.def"
+
+#endif
