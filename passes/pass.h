@@ -35,6 +35,7 @@ typedef struct Compile {
     int64_t (*kernel_bytes)(void *user, const Node *n);
     int64_t (*kernel_scratch)(void *user, const Node *n);
     void *user;
+    bool no_plan;             // out: errors were reported because nothing fits (exit 3)
 } Compile;
 
 typedef struct PassInfo {
