@@ -96,7 +96,8 @@ static void show_source_line(Loc loc)
     fputs("    ", state.out);
     for (int i = 0; i < loc.col - 1; i++)
         fputc(s[i] == '\t' ? '\t' : ' ', state.out);
-    fprintf(state.out, "%s^%s\n", state.colour ? "\033[1;32m" : "", state.colour ? "\033[0m" : "");
+    fprintf(state.out, "%s^%s\n", state.colour ? "\033[1;32m" : "",
+            state.colour ? "\033[0m" : "");
 }
 
 static void say(Loc loc, const char *kind, const char *ansi, const char *format, va_list ap)
@@ -165,7 +166,8 @@ void bug_at(const char *file, int line, const char *room, const char *format, ..
     va_start(ap, format);
     vfprintf(state.out, format, ap);
     va_end(ap);
-    fputs("\nThis is a bug in stagecc, not in your model. Please report it with the command line.\n",
+    fputs("\nThis is a bug in stagecc, not in your model. Please report it with the command "
+          "line.\n",
           state.out);
     exit(EXIT_BUG);
 }

@@ -15,7 +15,8 @@ typedef struct Text {
 void text_append(Text *t, const char *bytes, size_t n);
 void text_puts(Text *t, const char *s);
 void text_printf(Text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void text_vprintf(Text *t, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
+void text_vprintf(Text *t, const char *format, va_list ap)
+    __attribute__((format(printf, 2, 0)));
 void text_release(Text *t);
 
 // The whole file, terminated, malloc'd; NULL with errno set when it cannot be read as a regular

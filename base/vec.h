@@ -18,7 +18,7 @@
             int cap_ = (v)->cap ? 2 * (v)->cap : 8;                                            \
             void *grown_ = arena_alloc((arena), sizeof *(v)->items * (size_t)cap_);            \
             if ((v)->n)                                                                        \
-                memcpy(grown_, (v)->items, sizeof *(v)->items * (size_t)(v)->n);               \
+                memcpy(grown_, (v)->items, sizeof *(v)->items *(size_t)(v)->n);                \
             (v)->items = grown_;                                                               \
             (v)->cap = cap_;                                                                   \
         }                                                                                      \
