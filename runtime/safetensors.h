@@ -1,0 +1,53 @@
+// safetensors files (https://github.com/huggingface/safetensors, "Format"): 8 bytes little-endian
+// header length N, N bytes of JSON {"name": {"dtype", "shape", "data_offsets"}, …}, then the data.
+// The reader maps the file and trusts nothing in it; the writer streams.
+#ifndef STAGECC_RUNTIME_SAFETENSORS_H
+#define STAGECC_RUNTIME_SAFETENSORS_H
+
+#include "runtime/plain.h"
+
+// A tensor of a file. Files of other programs hold dtypes that this runtime has no use for: these
+// have dtype 0 but are checked all the same.
+typedef struct rt__st_tensor {
+    const char *name;
+    const char *type; // "F32", "BF16", "I64"
+    rt_dtype dtype;   // 0: not one of ours
+    int rank;         // of dim: at most RT_MAX_RANK; larger tensors are refused
+    int64_t dim[RT_MAX_RANK];
+    const uint8_t *data; // in the mapped file; any alignment
+    uint64_t bytes;
+} rt__st_tensor;
+
+typedef struct rt__st_file {
+    char *path;
+    uint8_t *map;
+    size_t size;
+    rt__st_tensor *tensors; // sorted by name
+    int n_tensors;
+} rt__st_file;
+
+// 0, RT__INPUT (the text names file and byte offset or tensor) or RT__ENVIRONMENT.
+int rt__st_open(rt__st_file *file, const char *path, rt__why *why);
+// The same for bytes in memory, which must outlive the file; `path` is for messages.
+int rt__st_parse(rt__st_file *file, const char *path, const void *bytes, size_t size,
+                 rt__why *why);
+void rt__st_close(rt__st_file *file);
+const rt__st_tensor *rt__st_find(const rt__st_file *file, const char *name); // NULL: not there
+
+// Writing: open with the whole table (in file order), give the tensors' plain bytes in that order,
+// finish. After an error the file is gone and the writer needs no further call.
+typedef struct rt__st_writer {
+    char *path;
+    int fd;
+    uint64_t written, expected; // bytes of the whole file
+    uint32_t crc;               // CRC32C of what was written
+} rt__st_writer;
+
+// Only name, dtype, rank and dim of the entries are read.
+int rt__st_create(rt__st_writer *w, const char *path, const rt_tensor *const *entries, int n,
+                  rt__why *why);
+int rt__st_write(rt__st_writer *w, const void *bytes, uint64_t n, rt__why *why);
+int rt__st_finish(rt__st_writer *w, rt__why *why); // fsync, close; written and crc stay valid
+void rt__st_abort(rt__st_writer *w);               // give up: closes and deletes
+
+#endif
