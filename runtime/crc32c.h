@@ -1,5 +1,5 @@
-// CRC32C (Castagnoli, RFC 3720 appendix B.4): reflected polynomial 0x82f63b78, initial value and
-// final xor all ones. The SSE4.2 instruction where the processor has it, a table elsewhere.
+// CRC32C (Castagnoli, RFC 3720 appendix B.4): reflected polynomial 0x82f63b78, initial value
+// and final xor all ones. The SSE4.2 instruction where the processor has it, a table elsewhere.
 #ifndef STAGECC_RUNTIME_CRC32C_H
 #define STAGECC_RUNTIME_CRC32C_H
 

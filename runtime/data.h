@@ -1,9 +1,9 @@
-// Data sets: memory-mapped files, or numbers drawn by counter. Every stage opens the data set for the
-// inputs that it owns; all see the same samples in the same order. Nothing is allocated after
-// opening. The kinds, their normalisation and their order are described in docs/data.md.
+// Data sets: memory-mapped files, or numbers drawn by counter. Every stage opens the data set
+// for the inputs that it owns; all see the same samples in the same order. Nothing is allocated
+// after opening. The kinds, their normalisation and their order are described in docs/data.md.
 //
-// Training reads in an order drawn from (seed, epoch), evaluation in file order. The cursor of a
-// training run is two integers: epoch, and position in the epoch's order.
+// Training reads in an order drawn from (seed, epoch), evaluation in file order. The cursor of
+// a training run is two integers: epoch, and position in the epoch's order.
 #ifndef STAGECC_RUNTIME_DATA_H
 #define STAGECC_RUNTIME_DATA_H
 
@@ -26,26 +26,27 @@ typedef struct rt__cursor {
     uint64_t epoch, index;
 } rt__cursor;
 
-// 0, RT__INPUT (unknown kind, missing or malformed file with name and offset, shapes that do not
-// fit) or RT__ENVIRONMENT. On success free with rt__data_close.
+// 0, RT__INPUT (unknown kind, missing or malformed file with name and offset, shapes that do
+// not fit) or RT__ENVIRONMENT. On success free with rt__data_close.
 int rt__data_open(rt__data **data, const rt__data_options *options, rt__why *why);
 void rt__data_close(rt__data *data); // NULL is fine
 uint64_t rt__data_samples(const rt__data *data);
 // One line for the log: "cifar10:DIR: 50000 samples, 3x32x32 bilinear to 3x224x224".
 const char *rt__data_summary(const rt__data *data);
 
-// Read one micro-batch of input i (an index in options.inputs) into `out`: the samples at positions
-// first, first + 1, … of the epoch's order. Positions wrap at the end of the epoch, but callers that
-// follow rt__cursor_next never see that. 0, or RT__INPUT (a label or token out of range).
+// Read one micro-batch of input i (an index in options.inputs) into `out`: the samples at
+// positions first, first + 1, … of the epoch's order. Positions wrap at the end of the epoch,
+// but callers that follow rt__cursor_next never see that. 0, or RT__INPUT (a label or token out
+// of range).
 int rt__data_train(rt__data *data, int i, rt__cursor first, void *out, rt__why *why);
-// The same in file order. What lies behind the last sample is zero, integer targets -1 (ignored by
-// cross_entropy). The number of valid samples is rt__data_valid.
+// The same in file order. What lies behind the last sample is zero, integer targets -1 (ignored
+// by cross_entropy). The number of valid samples is rt__data_valid.
 int rt__data_eval(rt__data *data, int i, uint64_t first, void *out, rt__why *why);
 int64_t rt__data_valid(const rt__data *data, uint64_t first, int64_t micro_batch);
 
-// The cursor never stands where a whole batch does not fit any more: the last incomplete batch of an
-// epoch is dropped. Steps in an epoch: samples / batch; 0 means that the data set is too small,
-// which callers must refuse.
+// The cursor never stands where a whole batch does not fit any more: the last incomplete batch
+// of an epoch is dropped. Steps in an epoch: samples / batch; 0 means that the data set is too
+// small, which callers must refuse.
 uint64_t rt__steps_per_epoch(const rt__data *data, int64_t batch);
 rt__cursor rt__cursor_next(const rt__data *data, rt__cursor at, int64_t batch);
 rt__cursor rt__cursor_mb(rt__cursor at, int64_t mb, int64_t micro_batch); // of that micro-batch

@@ -1,5 +1,5 @@
-// First values of parameters and buffers. Element i of tensor NAME depends on (seed, NAME, i) alone,
-// so neither the cut into stages nor the memory layout changes a bit.
+// First values of parameters and buffers. Element i of tensor NAME depends on (seed, NAME, i)
+// alone, so neither the cut into stages nor the memory layout changes a bit.
 #ifndef STAGECC_RUNTIME_INITIAL_H
 #define STAGECC_RUNTIME_INITIAL_H
 

@@ -1,7 +1,7 @@
 // The learning rate as a pure function of the step, as PyTorch's schedulers define it.
 //   constant    lr
 //   step        lr * gamma^(t / steps), integer division      (StepLR)
-//   cosine      final + (lr - final) (1 + cos(pi t/T)) / 2    (CosineAnnealingLR up to T, then final)
+//   cosine      final + (lr - final) (1 + cos(pi t/T)) / 2    (CosineAnnealingLR; final after T)
 //   polynomial  final + (lr - final) (1 - t/T)^power          (PolynomialLR for final = 0)
 // Linear warm-up: step s < warmup has lr (s+1) / warmup, and t = s - warmup afterwards (as
 // SequentialLR restarts the second schedule). T = steps, or total - warmup where steps is 0;

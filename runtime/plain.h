@@ -1,6 +1,7 @@
-// Tensors in their plain logical layout: row-major, little-endian, no padding. That is how they lie
-// on disk and on the wire; in a program's memory a tensor may have a library kernel's own layout,
-// and the backend's pack and unpack convert. Initialisation and checkpoints stand on this.
+// Tensors in their plain logical layout: row-major, little-endian, no padding. That is how they
+// lie on disk and on the wire; in a program's memory a tensor may have a library kernel's own
+// layout, and the backend's pack and unpack convert. Initialisation and checkpoints stand on
+// this.
 #ifndef STAGECC_RUNTIME_PLAIN_H
 #define STAGECC_RUNTIME_PLAIN_H
 
@@ -30,15 +31,18 @@ typedef struct rt__memory {
 } rt__memory;
 
 int64_t rt__dtype_bytes(rt_dtype dtype);
+// to[i] = value in that dtype: BF16 rounds to nearest even, integers truncate.
+void rt__put(rt_dtype dtype, void *to, int64_t i, double value);
 const char *rt__dtype_name(rt_dtype dtype); // "F32", as safetensors spells it
 int64_t rt__elements(const rt_tensor *t);
 int64_t rt__plain_bytes(const rt_tensor *t);
 bool rt__is_plain(const rt__memory *m, const rt_tensor *t); // its memory needs no conversion
-// Largest rt__plain_bytes of the tensors that need conversion: the room callers must give below.
+// Largest rt__plain_bytes of the tensors that need conversion: the room callers must give
+// below.
 int64_t rt__conversion_bytes(const rt__memory *m);
 
-// The plain bytes of t: in place where its memory is plain, else unpacked into `room`. NULL: the
-// backend failed (it has called rt_fail) and `why` says for which tensor.
+// The plain bytes of t: in place where its memory is plain, else unpacked into `room`. NULL:
+// the backend failed (it has called rt_fail) and `why` says for which tensor.
 const void *rt__plain_get(const rt__memory *m, const rt_tensor *t, void *room, rt__why *why);
 // Take over plain bytes. 0, or RT__ENVIRONMENT as above.
 int rt__plain_put(const rt__memory *m, const rt_tensor *t, const void *plain, rt__why *why);

@@ -1,13 +1,13 @@
-// safetensors files (https://github.com/huggingface/safetensors, "Format"): 8 bytes little-endian
-// header length N, N bytes of JSON {"name": {"dtype", "shape", "data_offsets"}, …}, then the data.
-// The reader maps the file and trusts nothing in it; the writer streams.
+// safetensors files (https://github.com/huggingface/safetensors, "Format"): 8 bytes
+// little-endian header length N, N bytes of JSON {"name": {"dtype", "shape", "data_offsets"},
+// …}, then the data. The reader maps the file and trusts nothing in it; the writer streams.
 #ifndef STAGECC_RUNTIME_SAFETENSORS_H
 #define STAGECC_RUNTIME_SAFETENSORS_H
 
 #include "runtime/plain.h"
 
-// A tensor of a file. Files of other programs hold dtypes that this runtime has no use for: these
-// have dtype 0 but are checked all the same.
+// A tensor of a file. Files of other programs hold dtypes that this runtime has no use for:
+// these have dtype 0 but are checked all the same.
 typedef struct rt__st_tensor {
     const char *name;
     const char *type; // "F32", "BF16", "I64"
@@ -34,8 +34,8 @@ int rt__st_parse(rt__st_file *file, const char *path, const void *bytes, size_t 
 void rt__st_close(rt__st_file *file);
 const rt__st_tensor *rt__st_find(const rt__st_file *file, const char *name); // NULL: not there
 
-// Writing: open with the whole table (in file order), give the tensors' plain bytes in that order,
-// finish. After an error the file is gone and the writer needs no further call.
+// Writing: open with the whole table (in file order), give the tensors' plain bytes in that
+// order, finish. After an error the file is gone and the writer needs no further call.
 typedef struct rt__st_writer {
     char *path;
     int fd;
