@@ -1,0 +1,274 @@
+// What holds of every node before its shape rule looks at it: as many inputs as the table says, the
+// op's attributes with values of the right kind and range, dtypes that go together. Also how rules
+// read inputs and complain.
+#include "ir/rule.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+// Windows and strides beyond this are nonsense; within it sums cannot overflow.
+#define MAX_WINDOW (INT64_C(1) << 30)
+
+static const char *user_name(const Node *n)
+{
+    return n->layer && n->phase == PHASE_FORWARD ? n->layer->kind : op_info[n->op].name;
+}
+
+bool wrong(const Rule *r, int at, const char *format, ...)
+{
+    Text message = {0};
+    va_list ap;
+    va_start(ap, format);
+    text_vprintf(&message, format, ap);
+    va_end(ap);
+    if (r->why) {
+        text_printf(r->why, "%s: %s", user_name(r->n), message.data);
+    } else {
+        error_at(r->n->loc, "%s: %s", user_name(r->n), message.data);
+        if (at != NO_INPUT && r->n->inputs[at]->loc.file)
+            note_at(r->n->inputs[at]->loc, "this tensor was made here, %s",
+                    show_input(r, at).s);
+    }
+    text_release(&message);
+    return false;
+}
+
+TypeText show(Type t)
+{
+    TypeText text;
+    int n = snprintf(text.s, sizeof text.s, "%s[", dtype_name(t.dtype));
+    for (int i = 0; i < t.shape.rank; i++)
+        n += snprintf(text.s + n, sizeof text.s - (size_t)n, i ? ",%" PRId64 : "%" PRId64,
+                      t.shape.dim[i]);
+    snprintf(text.s + n, sizeof text.s - (size_t)n, "]");
+    return text;
+}
+
+TypeText show_input(const Rule *r, int i)
+{
+    return show(in(r, i));
+}
+
+Type in(const Rule *r, int i)
+{
+    return (Type){r->n->inputs[i]->dtype, r->n->inputs[i]->shape};
+}
+
+bool is_float(DType t)
+{
+    return t == F32 || t == F64 || t == BF16;
+}
+
+Type type_of(DType t, int rank, const int64_t *dim)
+{
+    Type type = {t, {.rank = rank}};
+    if (rank)
+        memcpy(type.shape.dim, dim, sizeof *dim * (size_t)rank);
+    return type;
+}
+
+Type vector_of(DType t, int64_t n)
+{
+    return type_of(t, 1, &n);
+}
+
+Type scalar_of(DType t)
+{
+    return type_of(t, 0, NULL);
+}
+
+bool want_rank(const Rule *r, int i, const char *role, int rank)
+{
+    if (in(r, i).shape.rank == rank)
+        return true;
+    return wrong(r, i, "the %s must have %d dimension%s, but it is %s", role, rank,
+                 rank == 1 ? "" : "s", show_input(r, i).s);
+}
+
+bool want_shape(const Rule *r, int i, const char *role, Shape shape)
+{
+    Type t = in(r, i);
+    if (shape_equal(t.shape, shape))
+        return true;
+    return wrong(r, i, "the %s is %s, but %s would fit", role, show_input(r, i).s,
+                 show((Type){t.dtype, shape}).s);
+}
+
+bool want_axis(const Rule *r, int i)
+{
+    int64_t axis = node_int(r->n, A_AXIS);
+    if (axis >= 0 && axis < in(r, i).shape.rank)
+        return true;
+    return wrong(r, i, "axis %" PRId64 " is not a dimension of %s", axis, show_input(r, i).s);
+}
+
+// Attributes: the range of numbers, how many of INTS (0: any), the words allowed.
+static const struct AttrRange {
+    double low, high;
+    int length;
+    const char *words;
+} attr_range[N_ATTRS] = {
+#define RANGE(lowest, highest) .low = (lowest), .high = (highest)
+    [A_ROLE] = {.words = "sample target"},
+    [A_INIT] = {.words = "kaiming_uniform kaiming_normal xavier_uniform xavier_normal normal "
+                         "uniform constant"},
+    [A_KIND] = {.words = "momentum exp_avg exp_avg_sq"},
+    [A_LAYOUT] = {.words = "plain blocked"},
+    [A_DTYPE] = {.words = "f32 f64 bf16 i32 u8"},
+    [A_FAN_IN] = {RANGE(0, 0x1p62)},
+    [A_FAN_OUT] = {RANGE(0, 0x1p62)},
+    [A_INDEX] = {RANGE(1, MAX_OUTPUTS - 1)},
+    [A_KERNEL] = {RANGE(1, MAX_WINDOW), .length = 2},
+    [A_STRIDE] = {RANGE(1, MAX_WINDOW), .length = 2},
+    [A_PADDING] = {RANGE(0, MAX_WINDOW), .length = 4},
+    [A_DILATION] = {RANGE(1, MAX_WINDOW), .length = 2},
+    [A_GROUPS] = {RANGE(1, 0x1p62)},
+    [A_CEIL_MODE] = {RANGE(0, 1)},
+    [A_COUNT_INCLUDE_PAD] = {RANGE(0, 1)},
+    [A_TRANSPOSE_A] = {RANGE(0, 1)},
+    [A_TRANSPOSE_B] = {RANGE(0, 1)},
+    [A_EPS] = {RANGE(0, 1e300)},
+    [A_MOMENTUM] = {RANGE(0, 1)},
+    [A_COUNT] = {RANGE(1, 0x1p62)},
+    [A_RATE] = {RANGE(0, 1)},
+    [A_STREAM] = {RANGE(0, 0x1p62)},
+    [A_CAUSAL] = {RANGE(0, 1)},
+    [A_AXIS] = {RANGE(0, MAX_RANK - 1)},
+    [A_BEGIN] = {RANGE(0, 0x1p62)},
+    [A_LENGTH] = {RANGE(1, 0x1p62)},
+    [A_PERM] = {RANGE(0, MAX_RANK - 1)},
+    [A_NESTEROV] = {RANGE(0, 1)},
+    [A_WEIGHT_DECAY] = {RANGE(0, 1e300)},
+    [A_BETA1] = {RANGE(0, 1)},
+    [A_BETA2] = {RANGE(0, 1)},
+    [A_DECOUPLED] = {RANGE(0, 1)},
+#undef RANGE
+};
+
+static bool word_in(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *w = words; n && (w = strstr(w, word)); w += n)
+        if ((w == words || w[-1] == ' ') && (w[n] == ' ' || !w[n]))
+            return true;
+    return false;
+}
+
+static bool number_fits(const Rule *r, const Attr *a, double v)
+{
+    const struct AttrRange *range = &attr_range[a->key];
+    if (range->low == 0 && range->high == 0) // any number
+        return true;
+    if (v >= range->low && v <= range->high)
+        return true;
+    return wrong(r, NO_INPUT, "%s = %g is not between %g and %g", attr_info[a->key].name, v,
+                 range->low, range->high);
+}
+
+static bool attr_fits(const Rule *r, const Attr *a)
+{
+    const struct AttrRange *range = &attr_range[a->key];
+    const char *name = attr_info[a->key].name;
+    if (a->kind != attr_info[a->key].kind)
+        return wrong(r, NO_INPUT, "%s is of the wrong kind", name);
+    switch (a->kind) {
+    case ATTR_INT: return number_fits(r, a, (double)a->i);
+    case ATTR_REAL: return number_fits(r, a, a->r);
+    case ATTR_INTS:
+        if (range->length && a->n != range->length)
+            return wrong(r, NO_INPUT, "%s must be %d numbers, not %d", name, range->length,
+                         a->n);
+        for (int i = 0; i < a->n; i++)
+            if (!number_fits(r, a, (double)a->ints[i]))
+                return false;
+        return true;
+    case ATTR_STRING:
+        if (!a->s || !*a->s)
+            return wrong(r, NO_INPUT, "%s is empty", name);
+        if (range->words && !word_in(range->words, a->s))
+            return wrong(r, NO_INPUT, "%s = \"%s\" is none of: %s", name, a->s, range->words);
+        return true;
+    }
+    return false;
+}
+
+static bool attrs_fit(const Rule *r)
+{
+    const OpInfo *op = &op_info[r->n->op];
+    uint64_t seen = 0;
+    for (int i = 0; i < r->n->n_attrs; i++) {
+        const Attr *a = &r->n->attrs[i];
+        uint64_t bit = UINT64_C(1) << a->key;
+        if (!(op->attrs & bit))
+            return wrong(r, NO_INPUT, "it has no attribute %s", attr_info[a->key].name);
+        if (seen & bit)
+            return wrong(r, NO_INPUT, "%s is given twice", attr_info[a->key].name);
+        if (!attr_fits(r, a))
+            return false;
+        seen |= bit;
+    }
+    for (int key = 0; key < N_ATTRS; key++)
+        if ((op->attrs & ~seen) >> key & 1 && attr_info[key].required)
+            return wrong(r, NO_INPUT, "attribute %s is missing", attr_info[key].name);
+    return true;
+}
+
+static bool arity_fits(const Rule *r)
+{
+    const OpInfo *op = &op_info[r->n->op];
+    int n = r->n->n_inputs;
+    if (n >= op->min_inputs && (op->max_inputs < 0 || n <= op->max_inputs))
+        return true;
+    if (op->max_inputs < 0)
+        return wrong(r, NO_INPUT, "takes %d or more inputs, not %d", op->min_inputs, n);
+    if (op->min_inputs == op->max_inputs)
+        return wrong(r, NO_INPUT, "takes %d input%s, not %d", op->min_inputs,
+                     op->min_inputs == 1 ? "" : "s", n);
+    return wrong(r, NO_INPUT, "takes %d to %d inputs, not %d", op->min_inputs, op->max_inputs,
+                 n);
+}
+
+// Which input holds integers: indices, labels, positions of maxima. -1: none.
+static int integer_input(Op op)
+{
+    if (op == OP_EMBEDDING || op == OP_EMBEDDING_GRAD)
+        return 0;
+    if (op == OP_CROSS_ENTROPY || op == OP_CROSS_ENTROPY_GRAD || op == OP_MAX_POOL2D_GRAD)
+        return 1;
+    return -1;
+}
+
+static bool moves_anything(Op op) // copies elements of whatever type
+{
+    return op == OP_CONCAT || op == OP_SLICE || op == OP_PAD || op == OP_RESHAPE ||
+           op == OP_TRANSPOSE || op == OP_REORDER || op == OP_RESULT;
+}
+
+static bool dtypes_fit(const Rule *r)
+{
+    int integer = integer_input(r->n->op), first = integer == 0 ? 1 : 0;
+    for (int i = 0; i < r->n->n_inputs; i++) {
+        DType t = in(r, i).dtype;
+        if (t == DTYPE_ERROR)
+            return wrong(r, i, "input %d has no type", i + 1);
+        if (i == integer && t != I32)
+            return wrong(r, i, "input %d must be i32 (indices or labels), but it is %s", i + 1,
+                         show_input(r, i).s);
+        if (i == integer)
+            continue;
+        if (!is_float(t) && !moves_anything(r->n->op))
+            return wrong(r, i, "input %d must be floating-point, but it is %s", i + 1,
+                         show_input(r, i).s);
+        if (t != in(r, first).dtype)
+            return wrong(r, i, "inputs differ in element type: %s and %s",
+                         show_input(r, first).s, show_input(r, i).s);
+    }
+    return true;
+}
+
+bool rule_prepared(const Rule *r)
+{
+    return arity_fits(r) && attrs_fit(r) && dtypes_fit(r);
+}

@@ -1,0 +1,53 @@
+// What the shape rules share. A rule reads the inputs' types through `in` and writes output types;
+// whatever does not fit it reports with `wrong`. Private to ir/.
+#ifndef STAGECC_IR_RULE_H
+#define STAGECC_IR_RULE_H
+
+#include "base/text.h"
+#include "ir/shapes.h"
+
+typedef struct Rule {
+    const Node *n;
+    Type *out;
+    Text *why; // NULL: report at the user's place; else append the message here
+} Rule;
+
+// false: something was wrong and has been reported. Arity, attributes and the dtypes of inputs have
+// been checked against the tables before a rule runs (rule_prepared).
+typedef bool ShapeRule(const Rule *r);
+bool rule_prepared(const Rule *r);
+
+// shape_<RULE> for every name in the shape column of ops.def.
+#define OP(ID, name, in_min, in_max, out, shape, ...) ShapeRule shape_##shape;
+#include "ir/ops.def"
+
+enum { NO_INPUT = -1 };
+
+// Reports "KIND: message" and says where input `at` was made. Always false.
+bool wrong(const Rule *r, int at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+typedef struct TypeText {
+    char s[160];
+} TypeText;
+TypeText show(Type t); // "f32[4,64]": as in printf("%s", show(t).s)
+TypeText show_input(const Rule *r, int i);
+
+Type in(const Rule *r, int i);
+bool is_float(DType t);
+Type type_of(DType t, int rank, const int64_t *dim);
+Type vector_of(DType t, int64_t n);
+Type scalar_of(DType t);
+
+// Input i has this rank, or is wrong. `role`: what the user calls it, "input", "weight".
+bool want_rank(const Rule *r, int i, const char *role, int rank);
+// Input i has exactly this shape.
+bool want_shape(const Rule *r, int i, const char *role, Shape shape);
+// A_AXIS is a dimension of input i.
+bool want_axis(const Rule *r, int i);
+
+// The shape of a convolution of x and w, or of a pooling of x, with the node's attributes.
+bool conv_shape(const Rule *r, Shape x, Shape w, Shape *y);
+bool pool_shape(const Rule *r, Shape x, Shape *y);
+
+#endif
