@@ -16,7 +16,7 @@ static const char *user_name(const Node *n)
     return n->layer && n->phase == PHASE_FORWARD ? n->layer->kind : op_info[n->op].name;
 }
 
-bool wrong(const Rule *r, int at, const char *format, ...)
+bool rule_wrong(const Rule *r, int at, const char *format, ...)
 {
     Text message = {0};
     va_list ap;
@@ -28,14 +28,13 @@ bool wrong(const Rule *r, int at, const char *format, ...)
     } else {
         error_at(r->n->loc, "%s: %s", user_name(r->n), message.data);
         if (at != NO_INPUT && r->n->inputs[at]->loc.file)
-            note_at(r->n->inputs[at]->loc, "this tensor was made here, %s",
-                    show_input(r, at).s);
+            note_at(r->n->inputs[at]->loc, "this tensor was made here, %s", rule_show(r, at).s);
     }
     text_release(&message);
     return false;
 }
 
-TypeText show(Type t)
+TypeText type_text(Type t)
 {
     TypeText text;
     int n = snprintf(text.s, sizeof text.s, "%s[", dtype_name(t.dtype));
@@ -46,22 +45,22 @@ TypeText show(Type t)
     return text;
 }
 
-TypeText show_input(const Rule *r, int i)
+TypeText rule_show(const Rule *r, int i)
 {
-    return show(in(r, i));
+    return type_text(rule_in(r, i));
 }
 
-Type in(const Rule *r, int i)
+Type rule_in(const Rule *r, int i)
 {
     return (Type){r->n->inputs[i]->dtype, r->n->inputs[i]->shape};
 }
 
-bool is_float(DType t)
+bool dtype_is_float(DType t)
 {
     return t == F32 || t == F64 || t == BF16;
 }
 
-Type type_of(DType t, int rank, const int64_t *dim)
+Type type_make(DType t, int rank, const int64_t *dim)
 {
     Type type = {t, {.rank = rank}};
     if (rank)
@@ -69,39 +68,40 @@ Type type_of(DType t, int rank, const int64_t *dim)
     return type;
 }
 
-Type vector_of(DType t, int64_t n)
+Type type_vector(DType t, int64_t n)
 {
-    return type_of(t, 1, &n);
+    return type_make(t, 1, &n);
 }
 
-Type scalar_of(DType t)
+Type type_scalar(DType t)
 {
-    return type_of(t, 0, NULL);
+    return type_make(t, 0, NULL);
 }
 
-bool want_rank(const Rule *r, int i, const char *role, int rank)
+bool rule_want_rank(const Rule *r, int i, const char *role, int rank)
 {
-    if (in(r, i).shape.rank == rank)
+    if (rule_in(r, i).shape.rank == rank)
         return true;
-    return wrong(r, i, "the %s must have %d dimension%s, but it is %s", role, rank,
-                 rank == 1 ? "" : "s", show_input(r, i).s);
+    return rule_wrong(r, i, "the %s must have %d dimension%s, but it is %s", role, rank,
+                      rank == 1 ? "" : "s", rule_show(r, i).s);
 }
 
-bool want_shape(const Rule *r, int i, const char *role, Shape shape)
+bool rule_want_shape(const Rule *r, int i, const char *role, Shape shape)
 {
-    Type t = in(r, i);
+    Type t = rule_in(r, i);
     if (shape_equal(t.shape, shape))
         return true;
-    return wrong(r, i, "the %s is %s, but %s would fit", role, show_input(r, i).s,
-                 show((Type){t.dtype, shape}).s);
+    return rule_wrong(r, i, "the %s is %s, but %s would fit", role, rule_show(r, i).s,
+                      type_text((Type){t.dtype, shape}).s);
 }
 
-bool want_axis(const Rule *r, int i)
+bool rule_want_axis(const Rule *r, int i)
 {
     int64_t axis = node_int(r->n, A_AXIS);
-    if (axis >= 0 && axis < in(r, i).shape.rank)
+    if (axis >= 0 && axis < rule_in(r, i).shape.rank)
         return true;
-    return wrong(r, i, "axis %" PRId64 " is not a dimension of %s", axis, show_input(r, i).s);
+    return rule_wrong(r, i, "axis %" PRId64 " is not a dimension of %s", axis,
+                      rule_show(r, i).s);
 }
 
 // Attributes: the range of numbers, how many of INTS (0: any), the words allowed.
@@ -163,8 +163,8 @@ static bool number_fits(const Rule *r, const Attr *a, double v)
         return true;
     if (v >= range->low && v <= range->high)
         return true;
-    return wrong(r, NO_INPUT, "%s = %g is not between %g and %g", attr_info[a->key].name, v,
-                 range->low, range->high);
+    return rule_wrong(r, NO_INPUT, "%s = %g is not between %g and %g", attr_info[a->key].name,
+                      v, range->low, range->high);
 }
 
 static bool attr_fits(const Rule *r, const Attr *a)
@@ -172,23 +172,24 @@ static bool attr_fits(const Rule *r, const Attr *a)
     const struct AttrRange *range = &attr_range[a->key];
     const char *name = attr_info[a->key].name;
     if (a->kind != attr_info[a->key].kind)
-        return wrong(r, NO_INPUT, "%s is of the wrong kind", name);
+        return rule_wrong(r, NO_INPUT, "%s is of the wrong kind", name);
     switch (a->kind) {
     case ATTR_INT: return number_fits(r, a, (double)a->i);
     case ATTR_REAL: return number_fits(r, a, a->r);
     case ATTR_INTS:
         if (range->length && a->n != range->length)
-            return wrong(r, NO_INPUT, "%s must be %d numbers, not %d", name, range->length,
-                         a->n);
+            return rule_wrong(r, NO_INPUT, "%s must be %d numbers, not %d", name, range->length,
+                              a->n);
         for (int i = 0; i < a->n; i++)
             if (!number_fits(r, a, (double)a->ints[i]))
                 return false;
         return true;
     case ATTR_STRING:
         if (!a->s || !*a->s)
-            return wrong(r, NO_INPUT, "%s is empty", name);
+            return rule_wrong(r, NO_INPUT, "%s is empty", name);
         if (range->words && !word_in(range->words, a->s))
-            return wrong(r, NO_INPUT, "%s = \"%s\" is none of: %s", name, a->s, range->words);
+            return rule_wrong(r, NO_INPUT, "%s = \"%s\" is none of: %s", name, a->s,
+                              range->words);
         return true;
     }
     return false;
@@ -202,16 +203,16 @@ static bool attrs_fit(const Rule *r)
         const Attr *a = &r->n->attrs[i];
         uint64_t bit = UINT64_C(1) << a->key;
         if (!(op->attrs & bit))
-            return wrong(r, NO_INPUT, "it has no attribute %s", attr_info[a->key].name);
+            return rule_wrong(r, NO_INPUT, "it has no attribute %s", attr_info[a->key].name);
         if (seen & bit)
-            return wrong(r, NO_INPUT, "%s is given twice", attr_info[a->key].name);
+            return rule_wrong(r, NO_INPUT, "%s is given twice", attr_info[a->key].name);
         if (!attr_fits(r, a))
             return false;
         seen |= bit;
     }
     for (int key = 0; key < N_ATTRS; key++)
         if ((op->attrs & ~seen) >> key & 1 && attr_info[key].required)
-            return wrong(r, NO_INPUT, "attribute %s is missing", attr_info[key].name);
+            return rule_wrong(r, NO_INPUT, "attribute %s is missing", attr_info[key].name);
     return true;
 }
 
@@ -222,12 +223,12 @@ static bool arity_fits(const Rule *r)
     if (n >= op->min_inputs && (op->max_inputs < 0 || n <= op->max_inputs))
         return true;
     if (op->max_inputs < 0)
-        return wrong(r, NO_INPUT, "takes %d or more inputs, not %d", op->min_inputs, n);
+        return rule_wrong(r, NO_INPUT, "takes %d or more inputs, not %d", op->min_inputs, n);
     if (op->min_inputs == op->max_inputs)
-        return wrong(r, NO_INPUT, "takes %d input%s, not %d", op->min_inputs,
-                     op->min_inputs == 1 ? "" : "s", n);
-    return wrong(r, NO_INPUT, "takes %d to %d inputs, not %d", op->min_inputs, op->max_inputs,
-                 n);
+        return rule_wrong(r, NO_INPUT, "takes %d input%s, not %d", op->min_inputs,
+                          op->min_inputs == 1 ? "" : "s", n);
+    return rule_wrong(r, NO_INPUT, "takes %d to %d inputs, not %d", op->min_inputs,
+                      op->max_inputs, n);
 }
 
 // Which input holds integers: indices, labels, positions of maxima. -1: none.
@@ -250,20 +251,20 @@ static bool dtypes_fit(const Rule *r)
 {
     int integer = integer_input(r->n->op), first = integer == 0 ? 1 : 0;
     for (int i = 0; i < r->n->n_inputs; i++) {
-        DType t = in(r, i).dtype;
+        DType t = rule_in(r, i).dtype;
         if (t == DTYPE_ERROR)
-            return wrong(r, i, "input %d has no type", i + 1);
+            return rule_wrong(r, i, "input %d has no type", i + 1);
         if (i == integer && t != I32)
-            return wrong(r, i, "input %d must be i32 (indices or labels), but it is %s", i + 1,
-                         show_input(r, i).s);
+            return rule_wrong(r, i, "input %d must be i32 (indices or labels), but it is %s",
+                              i + 1, rule_show(r, i).s);
         if (i == integer)
             continue;
-        if (!is_float(t) && !moves_anything(r->n->op))
-            return wrong(r, i, "input %d must be floating-point, but it is %s", i + 1,
-                         show_input(r, i).s);
-        if (t != in(r, first).dtype)
-            return wrong(r, i, "inputs differ in element type: %s and %s",
-                         show_input(r, first).s, show_input(r, i).s);
+        if (!dtype_is_float(t) && !moves_anything(r->n->op))
+            return rule_wrong(r, i, "input %d must be floating-point, but it is %s", i + 1,
+                              rule_show(r, i).s);
+        if (t != rule_in(r, first).dtype)
+            return rule_wrong(r, i, "inputs differ in element type: %s and %s",
+                              rule_show(r, first).s, rule_show(r, i).s);
     }
     return true;
 }

@@ -1,5 +1,5 @@
-// What the shape rules share. A rule reads the inputs' types through `in` and writes output types;
-// whatever does not fit it reports with `wrong`. Private to ir/.
+// What the shape rules share. A rule reads the inputs' types through `rule_in` and writes output types;
+// whatever does not fit it reports with `rule_wrong`. Private to ir/.
 #ifndef STAGECC_IR_RULE_H
 #define STAGECC_IR_RULE_H
 
@@ -24,30 +24,30 @@ bool rule_prepared(const Rule *r);
 enum { NO_INPUT = -1 };
 
 // Reports "KIND: message" and says where input `at` was made. Always false.
-bool wrong(const Rule *r, int at, const char *format, ...)
+bool rule_wrong(const Rule *r, int at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 typedef struct TypeText {
     char s[160];
 } TypeText;
-TypeText show(Type t); // "f32[4,64]": as in printf("%s", show(t).s)
-TypeText show_input(const Rule *r, int i);
+TypeText type_text(Type t); // "f32[4,64]": as in printf("%s", type_text(t).s)
+TypeText rule_show(const Rule *r, int i);
 
-Type in(const Rule *r, int i);
-bool is_float(DType t);
-Type type_of(DType t, int rank, const int64_t *dim);
-Type vector_of(DType t, int64_t n);
-Type scalar_of(DType t);
+Type rule_in(const Rule *r, int i);
+bool dtype_is_float(DType t);
+Type type_make(DType t, int rank, const int64_t *dim);
+Type type_vector(DType t, int64_t n);
+Type type_scalar(DType t);
 
 // Input i has this rank, or is wrong. `role`: what the user calls it, "input", "weight".
-bool want_rank(const Rule *r, int i, const char *role, int rank);
+bool rule_want_rank(const Rule *r, int i, const char *role, int rank);
 // Input i has exactly this shape.
-bool want_shape(const Rule *r, int i, const char *role, Shape shape);
+bool rule_want_shape(const Rule *r, int i, const char *role, Shape shape);
 // A_AXIS is a dimension of input i.
-bool want_axis(const Rule *r, int i);
+bool rule_want_axis(const Rule *r, int i);
 
 // The shape of a convolution of x and w, or of a pooling of x, with the node's attributes.
-bool conv_shape(const Rule *r, Shape x, Shape w, Shape *y);
-bool pool_shape(const Rule *r, Shape x, Shape *y);
+bool rule_conv(const Rule *r, Shape x, Shape w, Shape *y);
+bool rule_pool(const Rule *r, Shape x, Shape *y);
 
 #endif

@@ -18,12 +18,12 @@ static bool sizes_fit(const Rule *r, Type t)
 {
     for (int i = 0; i < t.shape.rank; i++)
         if (t.shape.dim[i] <= 0)
-            return wrong(r, NO_INPUT, "the result %s has a dimension of %" PRId64, show(t).s,
-                         t.shape.dim[i]);
+            return rule_wrong(r, NO_INPUT, "the result %s has a dimension of %" PRId64,
+                              type_text(t).s, t.shape.dim[i]);
     int64_t count = shape_count(t.shape);
     if (count < 0 || count > MAX_BYTES / dtype_bytes(t.dtype))
-        return wrong(r, NO_INPUT, "the result %s has more bytes than can be counted",
-                     show(t).s);
+        return rule_wrong(r, NO_INPUT, "the result %s has more bytes than can be counted",
+                          type_text(t).s);
     return true;
 }
 
@@ -51,7 +51,7 @@ bool shapes_check(const Node *n, Type out[MAX_OUTPUTS], Text *why)
 bool shape_ATTRS(const Rule *r)
 {
     const Attr *shape = node_attr(r->n, A_SHAPE);
-    r->out[0] = type_of(dtype_parse(node_string(r->n, A_DTYPE)), shape->n, shape->ints);
+    r->out[0] = type_make(dtype_parse(node_string(r->n, A_DTYPE)), shape->n, shape->ints);
     return true;
 }
 
@@ -60,7 +60,7 @@ bool shape_RESULT(const Rule *r)
     const Node *of = r->n->inputs[0];
     int64_t index = node_int(r->n, A_INDEX);
     if (index >= op_info[of->op].outputs) // so `of` is no result itself
-        return wrong(r, 0, "%s has no output %" PRId64, op_info[of->op].name, index);
+        return rule_wrong(r, 0, "%s has no output %" PRId64, op_info[of->op].name, index);
     Type types[MAX_OUTPUTS];
     if (!run(&(Rule){of, types, r->why}))
         return false;
@@ -70,39 +70,39 @@ bool shape_RESULT(const Rule *r)
 
 bool shape_LINEAR(const Rule *r)
 {
-    Shape x = in(r, 0).shape, w = in(r, 1).shape;
-    if (!want_rank(r, 1, "weight", 2))
+    Shape x = rule_in(r, 0).shape, w = rule_in(r, 1).shape;
+    if (!rule_want_rank(r, 1, "weight", 2))
         return false;
     if (x.rank < 1 || x.dim[x.rank - 1] != w.dim[1])
-        return wrong(r, 0,
-                     "the input is %s, but the weight %s wants %" PRId64
-                     " features in its last dimension",
-                     show_input(r, 0).s, show_input(r, 1).s, w.dim[1]);
-    if (r->n->n_inputs > 2 && !want_shape(r, 2, "bias", (Shape){1, {w.dim[0]}}))
+        return rule_wrong(r, 0,
+                          "the input is %s, but the weight %s wants %" PRId64
+                          " features in its last dimension",
+                          rule_show(r, 0).s, rule_show(r, 1).s, w.dim[1]);
+    if (r->n->n_inputs > 2 && !rule_want_shape(r, 2, "bias", (Shape){1, {w.dim[0]}}))
         return false;
-    r->out[0] = in(r, 0);
+    r->out[0] = rule_in(r, 0);
     r->out[0].shape.dim[x.rank - 1] = w.dim[0];
     return true;
 }
 
 bool shape_MATMUL(const Rule *r)
 {
-    Shape a = in(r, 0).shape, b = in(r, 1).shape;
+    Shape a = rule_in(r, 0).shape, b = rule_in(r, 1).shape;
     int rank = a.rank;
     if (rank < 2 || b.rank != rank)
-        return wrong(r, 1, "%s and %s must have the same number of dimensions, 2 or more",
-                     show_input(r, 0).s, show_input(r, 1).s);
+        return rule_wrong(r, 1, "%s and %s must have the same number of dimensions, 2 or more",
+                          rule_show(r, 0).s, rule_show(r, 1).s);
     for (int i = 0; i < rank - 2; i++)
         if (a.dim[i] != b.dim[i])
-            return wrong(r, 1, "%s and %s differ in dimension %d", show_input(r, 0).s,
-                         show_input(r, 1).s, i);
+            return rule_wrong(r, 1, "%s and %s differ in dimension %d", rule_show(r, 0).s,
+                              rule_show(r, 1).s, i);
     bool ta = node_int(r->n, A_TRANSPOSE_A), tb = node_int(r->n, A_TRANSPOSE_B);
     int64_t inner_a = a.dim[rank - 1 - ta], inner_b = b.dim[rank - 2 + tb];
     if (inner_a != inner_b)
-        return wrong(r, 1, "%s%s times %s%s: %" PRId64 " columns meet %" PRId64 " rows",
-                     show_input(r, 0).s, ta ? " transposed" : "", show_input(r, 1).s,
-                     tb ? " transposed" : "", inner_a, inner_b);
-    r->out[0] = in(r, 0);
+        return rule_wrong(r, 1, "%s%s times %s%s: %" PRId64 " columns meet %" PRId64 " rows",
+                          rule_show(r, 0).s, ta ? " transposed" : "", rule_show(r, 1).s,
+                          tb ? " transposed" : "", inner_a, inner_b);
+    r->out[0] = rule_in(r, 0);
     r->out[0].shape.dim[rank - 2] = a.dim[rank - 2 + ta];
     r->out[0].shape.dim[rank - 1] = b.dim[rank - 1 - tb];
     return true;
@@ -110,14 +110,14 @@ bool shape_MATMUL(const Rule *r)
 
 bool shape_EMBEDDING(const Rule *r)
 {
-    Shape ids = in(r, 0).shape;
-    if (!want_rank(r, 1, "table", 2))
+    Shape ids = rule_in(r, 0).shape;
+    if (!rule_want_rank(r, 1, "table", 2))
         return false;
     if (ids.rank == MAX_RANK)
-        return wrong(r, 0, "the result of %s would have more than %d dimensions",
-                     show_input(r, 0).s, MAX_RANK);
-    r->out[0] = (Type){in(r, 1).dtype, ids};
-    r->out[0].shape.dim[r->out[0].shape.rank++] = in(r, 1).shape.dim[1];
+        return rule_wrong(r, 0, "the result of %s would have more than %d dimensions",
+                          rule_show(r, 0).s, MAX_RANK);
+    r->out[0] = (Type){rule_in(r, 1).dtype, ids};
+    r->out[0].shape.dim[r->out[0].shape.rank++] = rule_in(r, 1).shape.dim[1];
     return true;
 }
 
@@ -126,73 +126,73 @@ static bool want_channels(const Rule *r, int from, int to, int64_t channels)
 {
     static const char *const role[] = {"input", "gamma", "beta", "mean", "variance"};
     for (int i = from; i <= to; i++)
-        if (!want_shape(r, i, role[i], (Shape){1, {channels}}))
+        if (!rule_want_shape(r, i, role[i], (Shape){1, {channels}}))
             return false;
     return true;
 }
 
 bool shape_BATCH_NORM(const Rule *r)
 {
-    Type x = in(r, 0);
+    Type x = rule_in(r, 0);
     if (x.shape.rank < 2)
-        return wrong(r, 0, "the input must be [N,C,...], but it is %s", show_input(r, 0).s);
+        return rule_wrong(r, 0, "the input must be [N,C,...], but it is %s", rule_show(r, 0).s);
     if (!want_channels(r, 1, 2, x.shape.dim[1]))
         return false;
     if (shape_count(x.shape) == x.shape.dim[1]) // as PyTorch: there is no unbiased variance
-        return wrong(r, 0, "more than one value a channel is needed, but the input is %s",
-                     show_input(r, 0).s);
+        return rule_wrong(r, 0, "more than one value a channel is needed, but the input is %s",
+                          rule_show(r, 0).s);
     r->out[0] = x;
-    r->out[1] = r->out[2] = vector_of(x.dtype, x.shape.dim[1]);
+    r->out[1] = r->out[2] = type_vector(x.dtype, x.shape.dim[1]);
     return true;
 }
 
 bool shape_LAYER_NORM(const Rule *r)
 {
-    Type x = in(r, 0);
+    Type x = rule_in(r, 0);
     if (x.shape.rank < 1)
-        return wrong(r, 0, "the input must be [...,C], but it is %s", show_input(r, 0).s);
+        return rule_wrong(r, 0, "the input must be [...,C], but it is %s", rule_show(r, 0).s);
     if (!want_channels(r, 1, 2, x.shape.dim[x.shape.rank - 1]))
         return false;
     r->out[0] = x;
-    r->out[1] = r->out[2] = type_of(x.dtype, x.shape.rank - 1, x.shape.dim);
+    r->out[1] = r->out[2] = type_make(x.dtype, x.shape.rank - 1, x.shape.dim);
     return true;
 }
 
 bool shape_BROADCAST(const Rule *r)
 {
-    Shape a = in(r, 0).shape, b = in(r, 1).shape;
+    Shape a = rule_in(r, 0).shape, b = rule_in(r, 1).shape;
     bool fits = b.rank <= a.rank;
     for (int i = 1; fits && i <= b.rank; i++) {
         int64_t d = b.dim[b.rank - i];
         fits = d == 1 || d == a.dim[a.rank - i];
     }
     if (!fits)
-        return wrong(r, 1,
-                     "%s does not broadcast to %s: aligned at the end, every dimension "
-                     "must be equal or 1",
-                     show_input(r, 1).s, show_input(r, 0).s);
-    r->out[0] = in(r, 0);
+        return rule_wrong(r, 1,
+                          "%s does not broadcast to %s: aligned at the end, every dimension "
+                          "must be equal or 1",
+                          rule_show(r, 1).s, rule_show(r, 0).s);
+    r->out[0] = rule_in(r, 0);
     return true;
 }
 
 bool shape_CONCAT(const Rule *r)
 {
-    if (!want_axis(r, 0))
+    if (!rule_want_axis(r, 0))
         return false;
-    Type y = in(r, 0);
+    Type y = rule_in(r, 0);
     int axis = (int)node_int(r->n, A_AXIS);
     for (int i = 1; i < r->n->n_inputs; i++) {
-        Shape x = in(r, i).shape, like = y.shape;
+        Shape x = rule_in(r, i).shape, like = y.shape;
         bool fits = x.rank == like.rank;
         for (int d = 0; fits && d < x.rank; d++)
             fits = d == axis || x.dim[d] == like.dim[d];
         if (!fits)
-            return wrong(r, i,
-                         "%s does not join %s along axis %d: all other dimensions must "
-                         "be equal",
-                         show_input(r, i).s, show_input(r, 0).s, axis);
+            return rule_wrong(r, i,
+                              "%s does not join %s along axis %d: all other dimensions must "
+                              "be equal",
+                              rule_show(r, i).s, rule_show(r, 0).s, axis);
         if (__builtin_add_overflow(y.shape.dim[axis], x.dim[axis], &y.shape.dim[axis]))
-            return wrong(r, i, "axis %d gets too long", axis);
+            return rule_wrong(r, i, "axis %d gets too long", axis);
     }
     r->out[0] = y;
     return true;
@@ -200,32 +200,32 @@ bool shape_CONCAT(const Rule *r)
 
 bool shape_SLICE(const Rule *r)
 {
-    if (!want_axis(r, 0))
+    if (!rule_want_axis(r, 0))
         return false;
     int64_t axis = node_int(r->n, A_AXIS), begin = node_int(r->n, A_BEGIN),
-            length = node_int(r->n, A_LENGTH), size = in(r, 0).shape.dim[axis];
+            length = node_int(r->n, A_LENGTH), size = rule_in(r, 0).shape.dim[axis];
     if (begin >= size || length > size - begin)
-        return wrong(r, 0,
-                     "%" PRId64 " elements from %" PRId64 " on reach beyond axis %" PRId64
-                     " of %s",
-                     length, begin, axis, show_input(r, 0).s);
-    r->out[0] = in(r, 0);
+        return rule_wrong(r, 0,
+                          "%" PRId64 " elements from %" PRId64 " on reach beyond axis %" PRId64
+                          " of %s",
+                          length, begin, axis, rule_show(r, 0).s);
+    r->out[0] = rule_in(r, 0);
     r->out[0].shape.dim[axis] = length;
     return true;
 }
 
 bool shape_PAD(const Rule *r)
 {
-    if (!want_axis(r, 0))
+    if (!rule_want_axis(r, 0))
         return false;
     int64_t axis = node_int(r->n, A_AXIS), begin = node_int(r->n, A_BEGIN),
-            length = node_int(r->n, A_LENGTH), size = in(r, 0).shape.dim[axis];
+            length = node_int(r->n, A_LENGTH), size = rule_in(r, 0).shape.dim[axis];
     if (begin > length || size > length - begin)
-        return wrong(r, 0,
-                     "%s does not fit into %" PRId64 " elements of axis %" PRId64
-                     " from %" PRId64 " on",
-                     show_input(r, 0).s, length, axis, begin);
-    r->out[0] = in(r, 0);
+        return rule_wrong(r, 0,
+                          "%s does not fit into %" PRId64 " elements of axis %" PRId64
+                          " from %" PRId64 " on",
+                          rule_show(r, 0).s, length, axis, begin);
+    r->out[0] = rule_in(r, 0);
     r->out[0].shape.dim[axis] = length;
     return true;
 }
@@ -233,24 +233,25 @@ bool shape_PAD(const Rule *r)
 bool shape_RESHAPE(const Rule *r)
 {
     const Attr *want = node_attr(r->n, A_SHAPE);
-    Type y = type_of(in(r, 0).dtype, want->n, want->ints);
-    int64_t count = shape_count(in(r, 0).shape);
+    Type y = type_make(rule_in(r, 0).dtype, want->n, want->ints);
+    int64_t count = shape_count(rule_in(r, 0).shape);
     int open = -1;
     for (int i = 0; i < want->n; i++) {
         if (want->ints[i] == -1 && open < 0)
             y.shape.dim[open = i] = 1;
         else if (want->ints[i] <= 0)
-            return wrong(r, NO_INPUT,
-                         "dimension %d is %" PRId64 ": one may be -1, the others "
-                         "must be positive",
-                         i, want->ints[i]);
+            return rule_wrong(r, NO_INPUT,
+                              "dimension %d is %" PRId64 ": one may be -1, the others "
+                              "must be positive",
+                              i, want->ints[i]);
     }
     int64_t known = shape_count(y.shape);
     if (open >= 0 && known > 0 && count % known == 0)
         y.shape.dim[open] = count / known;
     if (shape_count(y.shape) != count)
-        return wrong(r, 0, "%s has %" PRId64 " elements, which do not make %s",
-                     show_input(r, 0).s, count, show(type_of(y.dtype, want->n, want->ints)).s);
+        return rule_wrong(r, 0, "%s has %" PRId64 " elements, which do not make %s",
+                          rule_show(r, 0).s, count,
+                          type_text(type_make(y.dtype, want->n, want->ints)).s);
     r->out[0] = y;
     return true;
 }
@@ -258,13 +259,13 @@ bool shape_RESHAPE(const Rule *r)
 bool shape_TRANSPOSE(const Rule *r)
 {
     const Attr *perm = node_attr(r->n, A_PERM);
-    Type x = in(r, 0), y = x;
+    Type x = rule_in(r, 0), y = x;
     int seen = 0;
     for (int i = 0; i < perm->n; i++)
         seen |= 1 << perm->ints[i];
     if (perm->n != x.shape.rank || seen != (1 << perm->n) - 1)
-        return wrong(r, 0, "perm is not a permutation of the dimensions of %s",
-                     show_input(r, 0).s);
+        return rule_wrong(r, 0, "perm is not a permutation of the dimensions of %s",
+                          rule_show(r, 0).s);
     for (int i = 0; i < perm->n; i++)
         y.shape.dim[i] = x.shape.dim[perm->ints[i]];
     r->out[0] = y;
@@ -273,43 +274,46 @@ bool shape_TRANSPOSE(const Rule *r)
 
 bool shape_CROSS_ENTROPY(const Rule *r)
 {
-    Type x = in(r, 0);
+    Type x = rule_in(r, 0);
     if (x.shape.rank < 1)
-        return wrong(r, 0, "the logits must be [...,classes], but they are %s",
-                     show_input(r, 0).s);
-    Type lse = type_of(x.dtype, x.shape.rank - 1, x.shape.dim);
-    if (!want_shape(r, 1, "tensor of labels", lse.shape))
+        return rule_wrong(r, 0, "the logits must be [...,classes], but they are %s",
+                          rule_show(r, 0).s);
+    Type lse = type_make(x.dtype, x.shape.rank - 1, x.shape.dim);
+    if (!rule_want_shape(r, 1, "tensor of labels", lse.shape))
         return false;
-    r->out[0] = scalar_of(x.dtype);
+    r->out[0] = type_scalar(x.dtype);
     r->out[1] = lse;
     return true;
 }
 
 bool shape_SCALAR(const Rule *r)
 {
-    if (!want_shape(r, 1, "target", in(r, 0).shape))
+    if (!rule_want_shape(r, 1, "target", rule_in(r, 0).shape))
         return false;
-    r->out[0] = scalar_of(in(r, 0).dtype);
+    r->out[0] = type_scalar(rule_in(r, 0).dtype);
     return true;
 }
 
 // Ops of rule SAME whose further inputs are not simply like the first.
 static bool same_exception(const Rule *r, bool *known)
 {
-    Shape x = in(r, 0).shape, rows = x;
+    Shape x = rule_in(r, 0).shape, rows = x;
     rows.rank -= rows.rank > 0;
     *known = true;
     if (r->n->op == OP_BATCH_NORM_INFER)
         return x.rank >= 2 ? want_channels(r, 1, 4, x.dim[1])
-                           : wrong(r, 0, "the input must be [N,C,...], but it is %s",
-                                   show_input(r, 0).s);
+                           : rule_wrong(r, 0, "the input must be [N,C,...], but it is %s",
+                                        rule_show(r, 0).s);
     if (r->n->op == OP_CROSS_ENTROPY_GRAD)
-        return want_shape(r, 1, "tensor of labels", rows) && want_shape(r, 2, "lse", rows) &&
-               want_rank(r, 3, "gradient of the loss", 0);
+        return rule_want_shape(r, 1, "tensor of labels", rows) &&
+               rule_want_shape(r, 2, "lse", rows) &&
+               rule_want_rank(r, 3, "gradient of the loss", 0);
     if (r->n->op == OP_MSE_GRAD)
-        return want_shape(r, 1, "target", x) && want_rank(r, 2, "gradient of the loss", 0);
+        return rule_want_shape(r, 1, "target", x) &&
+               rule_want_rank(r, 2, "gradient of the loss", 0);
     if (r->n->op == OP_SOFTMAX && x.rank < 1 + (int)node_int(r->n, A_CAUSAL))
-        return wrong(r, 0, "the input has too few dimensions, it is %s", show_input(r, 0).s);
+        return rule_wrong(r, 0, "the input has too few dimensions, it is %s",
+                          rule_show(r, 0).s);
     *known = false;
     return true;
 }
@@ -320,11 +324,11 @@ bool shape_SAME(const Rule *r)
     if (!same_exception(r, &known))
         return false;
     for (int i = 1; !known && i < r->n->n_inputs; i++)
-        if (!shape_equal(in(r, i).shape, in(r, 0).shape))
-            return wrong(r, i, "inputs differ in shape: %s and %s", show_input(r, 0).s,
-                         show_input(r, i).s);
+        if (!shape_equal(rule_in(r, i).shape, rule_in(r, 0).shape))
+            return rule_wrong(r, i, "inputs differ in shape: %s and %s", rule_show(r, 0).s,
+                              rule_show(r, i).s);
     if (r->n->op == OP_DROPOUT && node_real(r->n, A_RATE) >= 1)
-        return wrong(r, NO_INPUT, "a rate of 1 drops everything");
-    r->out[0] = in(r, 0);
+        return rule_wrong(r, NO_INPUT, "a rate of 1 drops everything");
+    r->out[0] = rule_in(r, 0);
     return true;
 }

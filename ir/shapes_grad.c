@@ -8,7 +8,7 @@ static bool rank_is(const Rule *r, const char *what, Shape s, int rank)
 {
     if (s.rank == rank)
         return true;
-    return wrong(r, NO_INPUT, "%s must have %d dimensions, not %d", what, rank, s.rank);
+    return rule_wrong(r, NO_INPUT, "%s must have %d dimensions, not %d", what, rank, s.rank);
 }
 
 // Every dimension of `small` is 1 or that of `large`, aligned at the end.
@@ -26,39 +26,39 @@ static bool broadcasts(Shape small, Shape large)
 
 static bool embedding_grad_fits(const Rule *r, Shape table)
 {
-    Shape like = in(r, 0).shape;
+    Shape like = rule_in(r, 0).shape;
     if (!rank_is(r, "shape", table, 2))
         return false;
     if (like.rank == MAX_RANK)
-        return wrong(r, 0, "%s has too many dimensions", show_input(r, 0).s);
+        return rule_wrong(r, 0, "%s has too many dimensions", rule_show(r, 0).s);
     like.dim[like.rank++] = table.dim[1];
-    return want_shape(r, 1, "gradient", like);
+    return rule_want_shape(r, 1, "gradient", like);
 }
 
 // Does a result of this shape go with the inputs?
 static bool grad_fits(const Rule *r, Shape s)
 {
-    Shape first = in(r, 0).shape, y = {0};
+    Shape first = rule_in(r, 0).shape, y = {0};
     switch ((int)r->n->op) {   // the ops of rule ATTR_SHAPE
     case OP_CONV2D_GRAD_INPUT: // dy, w -> dx
-        return rank_is(r, "shape", s, 4) && want_rank(r, 1, "weight", 4) &&
-               conv_shape(r, s, in(r, 1).shape, &y) && want_shape(r, 0, "gradient", y);
+        return rank_is(r, "shape", s, 4) && rule_want_rank(r, 1, "weight", 4) &&
+               rule_conv(r, s, rule_in(r, 1).shape, &y) && rule_want_shape(r, 0, "gradient", y);
     case OP_CONV2D_GRAD_WEIGHT: // x, dy -> dw
-        return rank_is(r, "shape", s, 4) && want_rank(r, 0, "input", 4) &&
-               conv_shape(r, first, s, &y) && want_shape(r, 1, "gradient", y);
+        return rank_is(r, "shape", s, 4) && rule_want_rank(r, 0, "input", 4) &&
+               rule_conv(r, first, s, &y) && rule_want_shape(r, 1, "gradient", y);
     case OP_MAX_POOL2D_GRAD:
-        return rank_is(r, "shape", s, 4) && pool_shape(r, s, &y) &&
-               want_shape(r, 0, "gradient", y) && want_shape(r, 1, "argmax", y);
+        return rank_is(r, "shape", s, 4) && rule_pool(r, s, &y) &&
+               rule_want_shape(r, 0, "gradient", y) && rule_want_shape(r, 1, "argmax", y);
     case OP_AVG_POOL2D_GRAD:
-        return rank_is(r, "shape", s, 4) && pool_shape(r, s, &y) &&
-               want_shape(r, 0, "gradient", y);
+        return rank_is(r, "shape", s, 4) && rule_pool(r, s, &y) &&
+               rule_want_shape(r, 0, "gradient", y);
     case OP_GLOBAL_AVG_POOL_GRAD:
         return rank_is(r, "shape", s, 4) &&
-               want_shape(r, 0, "gradient", (Shape){4, {s.dim[0], s.dim[1], 1, 1}});
+               rule_want_shape(r, 0, "gradient", (Shape){4, {s.dim[0], s.dim[1], 1, 1}});
     case OP_EMBEDDING_GRAD: return embedding_grad_fits(r, s);
     case OP_SUM_TO:
-        return broadcasts(s, first) ||
-               wrong(r, 0, "%s cannot be summed to %s", show_input(r, 0).s, show(r->out[0]).s);
+        return broadcasts(s, first) || rule_wrong(r, 0, "%s cannot be summed to %s",
+                                                  rule_show(r, 0).s, type_text(r->out[0]).s);
     }
     BUG("shapes", "%s has rule ATTR_SHAPE, but grad_fits does not know it",
         op_info[r->n->op].name);
@@ -76,22 +76,23 @@ bool shape_ATTR_SHAPE(const Rule *r)
 {
     const Attr *shape = node_attr(r->n, A_SHAPE);
     int like = r->n->op == OP_EMBEDDING_GRAD ? 1 : 0; // input 0 is the ids
-    r->out[0] = type_of(in(r, like).dtype, shape->n, shape->ints);
+    r->out[0] = type_make(rule_in(r, like).dtype, shape->n, shape->ints);
     if (!positive(r->out[0].shape))
-        return wrong(r, NO_INPUT, "shape %s is not possible", show(r->out[0]).s);
+        return rule_wrong(r, NO_INPUT, "shape %s is not possible", type_text(r->out[0]).s);
     return grad_fits(r, r->out[0].shape);
 }
 
 bool shape_LINEAR_GRAD_X(const Rule *r)
 {
-    Type dy = in(r, 0);
-    Shape w = in(r, 1).shape;
+    Type dy = rule_in(r, 0);
+    Shape w = rule_in(r, 1).shape;
     int last = dy.shape.rank - 1;
-    if (!want_rank(r, 1, "weight", 2))
+    if (!rule_want_rank(r, 1, "weight", 2))
         return false;
     if (last < 0 || dy.shape.dim[last] != w.dim[0])
-        return wrong(r, 0, "the gradient is %s, but the weight %s gives %" PRId64 " features",
-                     show_input(r, 0).s, show_input(r, 1).s, w.dim[0]);
+        return rule_wrong(r, 0,
+                          "the gradient is %s, but the weight %s gives %" PRId64 " features",
+                          rule_show(r, 0).s, rule_show(r, 1).s, w.dim[0]);
     r->out[0] = dy;
     r->out[0].shape.dim[last] = w.dim[1];
     return true;
@@ -99,40 +100,43 @@ bool shape_LINEAR_GRAD_X(const Rule *r)
 
 bool shape_LINEAR_GRAD_W(const Rule *r)
 {
-    Type x = in(r, 0);
-    Shape like = x.shape, dy = in(r, 1).shape;
+    Type x = rule_in(r, 0);
+    Shape like = x.shape, dy = rule_in(r, 1).shape;
     int last = x.shape.rank - 1;
     if (last < 0 || dy.rank != like.rank)
-        return wrong(r, 1, "the gradient %s and the input %s must have as many dimensions",
-                     show_input(r, 1).s, show_input(r, 0).s);
+        return rule_wrong(r, 1, "the gradient %s and the input %s must have as many dimensions",
+                          rule_show(r, 1).s, rule_show(r, 0).s);
     like.dim[last] = dy.dim[last];
-    if (!want_shape(r, 1, "gradient", like))
+    if (!rule_want_shape(r, 1, "gradient", like))
         return false;
-    r->out[0] = type_of(x.dtype, 2, (int64_t[]){dy.dim[last], x.shape.dim[last]});
+    r->out[0] = type_make(x.dtype, 2, (int64_t[]){dy.dim[last], x.shape.dim[last]});
     return true;
 }
 
 bool shape_BIAS_GRAD(const Rule *r)
 {
-    if (!want_axis(r, 0))
+    if (!rule_want_axis(r, 0))
         return false;
-    r->out[0] = vector_of(in(r, 0).dtype, in(r, 0).shape.dim[node_int(r->n, A_AXIS)]);
+    r->out[0] =
+        type_vector(rule_in(r, 0).dtype, rule_in(r, 0).shape.dim[node_int(r->n, A_AXIS)]);
     return true;
 }
 
 // x, dy, gamma, mean, variance or 1/deviation -> dx, dgamma, dbeta
 bool shape_NORM_GRAD(const Rule *r)
 {
-    Type x = in(r, 0);
+    Type x = rule_in(r, 0);
     int rank = x.shape.rank;
     bool batch = r->n->op == OP_BATCH_NORM_GRAD;
     if (rank < (batch ? 2 : 1))
-        return wrong(r, 0, "the input has too few dimensions, it is %s", show_input(r, 0).s);
-    Type gamma = vector_of(x.dtype, x.shape.dim[batch ? 1 : rank - 1]);
-    Type row = batch ? gamma : type_of(x.dtype, rank - 1, x.shape.dim);
-    if (!want_shape(r, 1, "gradient", x.shape) || !want_shape(r, 2, "gamma", gamma.shape) ||
-        !want_shape(r, 3, "mean", row.shape) ||
-        !want_shape(r, 4, batch ? "variance" : "rstd", row.shape))
+        return rule_wrong(r, 0, "the input has too few dimensions, it is %s",
+                          rule_show(r, 0).s);
+    Type gamma = type_vector(x.dtype, x.shape.dim[batch ? 1 : rank - 1]);
+    Type row = batch ? gamma : type_make(x.dtype, rank - 1, x.shape.dim);
+    if (!rule_want_shape(r, 1, "gradient", x.shape) ||
+        !rule_want_shape(r, 2, "gamma", gamma.shape) ||
+        !rule_want_shape(r, 3, "mean", row.shape) ||
+        !rule_want_shape(r, 4, batch ? "variance" : "rstd", row.shape))
         return false;
     r->out[0] = x;
     r->out[1] = r->out[2] = gamma;

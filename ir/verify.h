@@ -10,4 +10,8 @@
 // groups contiguous.
 bool ir_verify(const Graph *g, Text *why);
 
+// The same, one call per violation; n is NULL where it concerns no single node.
+typedef void VerifyReport(void *user, const Node *n, const char *message);
+bool ir_verify_each(const Graph *g, VerifyReport *report, void *user);
+
 #endif

@@ -52,54 +52,54 @@ static bool slide(const Rule *r, Shape x, const int64_t kernel[2], Shape *y)
     for (int axis = 0; axis < 2; axis++) {
         Window w = window_of(r->n, x, axis, kernel[axis]);
         if (kernel[axis] > INT64_C(1) << 30)
-            return wrong(r, NO_INPUT, "a kernel of %s %" PRId64 " is too large", side[axis],
-                         kernel[axis]);
+            return rule_wrong(r, NO_INPUT, "a kernel of %s %" PRId64 " is too large",
+                              side[axis], kernel[axis]);
         y->dim[2 + axis] = window_count(&w);
         if (y->dim[2 + axis] <= 0)
-            return wrong(r, 0,
-                         "a window of %s %" PRId64 " does not fit the image of %s %" PRId64
-                         " with padding %" PRId64 " and %" PRId64,
-                         side[axis], extent(&w), side[axis], w.in, w.before, w.after);
+            return rule_wrong(r, 0,
+                              "a window of %s %" PRId64 " does not fit the image of %s %" PRId64
+                              " with padding %" PRId64 " and %" PRId64,
+                              side[axis], extent(&w), side[axis], w.in, w.before, w.after);
     }
     return true;
 }
 
-bool conv_shape(const Rule *r, Shape x, Shape w, Shape *y)
+bool rule_conv(const Rule *r, Shape x, Shape w, Shape *y)
 {
     int64_t groups = node_int(r->n, A_GROUPS);
     if (x.dim[1] % groups || w.dim[0] % groups)
-        return wrong(r, 0,
-                     "%" PRId64 " groups do not divide %" PRId64 " input and %" PRId64
-                     " output channels",
-                     groups, x.dim[1], w.dim[0]);
+        return rule_wrong(r, 0,
+                          "%" PRId64 " groups do not divide %" PRId64 " input and %" PRId64
+                          " output channels",
+                          groups, x.dim[1], w.dim[0]);
     if (x.dim[1] / groups != w.dim[1])
-        return wrong(r, 0,
-                     "the input has %" PRId64 " channels, but the weight takes %" PRId64
-                     " in %" PRId64 " group%s",
-                     x.dim[1], w.dim[1], groups, groups == 1 ? "" : "s");
+        return rule_wrong(r, 0,
+                          "the input has %" PRId64 " channels, but the weight takes %" PRId64
+                          " in %" PRId64 " group%s",
+                          x.dim[1], w.dim[1], groups, groups == 1 ? "" : "s");
     *y = (Shape){4, {x.dim[0], w.dim[0]}};
     return slide(r, x, w.dim + 2, y);
 }
 
 bool shape_CONV2D(const Rule *r)
 {
-    r->out[0].dtype = in(r, 0).dtype;
-    return want_rank(r, 0, "input", 4) && want_rank(r, 1, "weight", 4) &&
-           conv_shape(r, in(r, 0).shape, in(r, 1).shape, &r->out[0].shape) &&
+    r->out[0].dtype = rule_in(r, 0).dtype;
+    return rule_want_rank(r, 0, "input", 4) && rule_want_rank(r, 1, "weight", 4) &&
+           rule_conv(r, rule_in(r, 0).shape, rule_in(r, 1).shape, &r->out[0].shape) &&
            (r->n->n_inputs < 3 ||
-            want_shape(r, 2, "bias", (Shape){1, {in(r, 1).shape.dim[0]}}));
+            rule_want_shape(r, 2, "bias", (Shape){1, {rule_in(r, 1).shape.dim[0]}}));
 }
 
-bool pool_shape(const Rule *r, Shape x, Shape *y)
+bool rule_pool(const Rule *r, Shape x, Shape *y)
 {
     const int64_t *kernel = node_ints(r->n, A_KERNEL), *padding = node_ints(r->n, A_PADDING);
     for (int axis = 0; axis < 2; axis++) {
         Window w = window_of(r->n, x, axis, kernel[axis]);
         if (2 * padding[axis] > extent(&w) || 2 * padding[2 + axis] > extent(&w))
-            return wrong(r, NO_INPUT,
-                         "padding [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64
-                         "] is more than half the window of %" PRId64,
-                         padding[0], padding[1], padding[2], padding[3], extent(&w));
+            return rule_wrong(r, NO_INPUT,
+                              "padding [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64
+                              "] is more than half the window of %" PRId64,
+                              padding[0], padding[1], padding[2], padding[3], extent(&w));
     }
     *y = (Shape){4, {x.dim[0], x.dim[1]}};
     return slide(r, x, kernel, y);
@@ -107,8 +107,9 @@ bool pool_shape(const Rule *r, Shape x, Shape *y)
 
 bool shape_AVG_POOL2D(const Rule *r)
 {
-    r->out[0].dtype = in(r, 0).dtype;
-    return want_rank(r, 0, "input", 4) && pool_shape(r, in(r, 0).shape, &r->out[0].shape);
+    r->out[0].dtype = rule_in(r, 0).dtype;
+    return rule_want_rank(r, 0, "input", 4) &&
+           rule_pool(r, rule_in(r, 0).shape, &r->out[0].shape);
 }
 
 bool shape_MAX_POOL2D(const Rule *r)
@@ -121,9 +122,9 @@ bool shape_MAX_POOL2D(const Rule *r)
 
 bool shape_GLOBAL_POOL(const Rule *r)
 {
-    Type x = in(r, 0);
-    if (!want_rank(r, 0, "input", 4))
+    Type x = rule_in(r, 0);
+    if (!rule_want_rank(r, 0, "input", 4))
         return false;
-    r->out[0] = type_of(x.dtype, 4, (int64_t[]){x.shape.dim[0], x.shape.dim[1], 1, 1});
+    r->out[0] = type_make(x.dtype, 4, (int64_t[]){x.shape.dim[0], x.shape.dim[1], 1, 1});
     return true;
 }
