@@ -20,12 +20,12 @@ static int64_t extent(const Window *w)
 static int64_t window_count(const Window *w)
 {
     int64_t room = w->in + w->before + w->after - extent(w);
+    if (w->ceil)
+        room += w->stride - 1;
     if (room < 0)
         return 0;
-    int64_t n = (room + (w->ceil ? w->stride - 1 : 0)) / w->stride + 1;
-    if (w->ceil && (n - 1) * w->stride >= w->in + w->before)
-        n--;
-    return n;
+    int64_t n = room / w->stride + 1;
+    return w->ceil && (n - 1) * w->stride >= w->in + w->before ? n - 1 : n;
 }
 
 static int64_t pair(const Node *n, AttrKey key, int axis, int64_t absent)
