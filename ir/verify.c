@@ -76,12 +76,12 @@ static bool met(const Verifier *v, const Node *n)
     return n->id >= 0 && n->id < v->g->next_id && v->seen[n->id] == n;
 }
 
-// Nodes whose value exists without running a phase: parameters, buffers and views of them.
+// Tensors that outlive a step or never change: parameters, buffers, constants, views of them.
 static bool is_stored(const Verifier *v, const Node *n)
 {
     for (int i = 0; i < v->g->nodes.n && node_is(n, 'V') && n->n_inputs > 0; i++)
         n = n->inputs[0]; // counted, for a broken graph may have a cycle
-    return node_is(n, 'L') && n->op != OP_RESULT;
+    return node_is(n, 'L') && n->op != OP_RESULT && n->op != OP_INPUT;
 }
 
 // May a node of this phase read that input?
