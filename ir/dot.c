@@ -94,7 +94,7 @@ static void put_box(Dot *d, int i, const char *indent)
                 shape_text(&d->arena, b->last->shape));
     double seconds = b->layer && d->o->layer_s ? d->o->layer_s[b->layer->id] : -1;
     if (seconds >= 0)
-        text_printf(d->out, "\\n%.3g ms", seconds * 1e3);
+        text_printf(d->out, "\\n%.4g ms", seconds * 1e3);
     text_puts(d->out, "\"");
     if (b->last->op == OP_INPUT)
         text_puts(d->out, ", shape=ellipse");
