@@ -22,6 +22,10 @@ typedef struct PlanEdge {
     int slots;
     int per_step;       // messages a step: micro_batches, or 1
     bool eval;          // belongs to the evaluation streams
+    // Which instructions of each stage touch the tensor: bit 1 << rt_opcode, [Plan.n_stages]. The
+    // producer's lowest one writes it. A consumer has RECV before its first and RELEASE after its
+    // last, which is what plan_verify_streams checks.
+    uint16_t *touch;
 } PlanEdge;
 
 // Where a node's output 0 lies in one stage.
@@ -50,6 +54,7 @@ typedef struct PlanStage {
     int first_unit, last_unit; // contiguous cut units, both inclusive
     int in_flight;             // micro-batches between forward and backward, at most
     double forward_s, backward_s, send_s, sync_s; // predicted, per micro-batch
+    double update_s;                              // predicted, once a step
     Stream train, eval;
     Place *places;             // [Plan.n_nodes], by node id
     int64_t persistent_bytes;  // parameters + gradients + optimizer state + statistics
@@ -63,6 +68,7 @@ typedef struct PlanStage {
 typedef struct PlanUnit {
     const char *name;                    // of its first layer
     double forward_s, backward_s;        // per micro-batch
+    double update_s;                     // per step
     int64_t parameter_bytes, activation_bytes, cut_bytes; // cut_bytes: crossing right after this unit
     int node;                            // id of its last forward node
 } PlanUnit;
@@ -70,6 +76,7 @@ typedef struct PlanUnit {
 typedef struct Plan {
     const char *model, *source; // name; path as given
     const char *cost_source;    // "estimate", "profile" or "measured"
+    const char *backend;        // "ref", "c"; NULL: not said
     Options options;
     int n_nodes;
     PlanUnit *units;
@@ -84,7 +91,11 @@ typedef struct Plan {
 } Plan;
 
 int plan_stage_of_unit(const Plan *p, int unit);
-int64_t plan_stage_bytes(const PlanStage *s); // arena and the edges it produces
+int64_t plan_stage_bytes(const PlanStage *s); // arena, library scratch, the edges it produces
+// Of all that decides the programs: everything but names of files and predicted seconds.
+uint64_t plan_hash(const Plan *p);
+// Predicted seconds of one training step: the streams run with the stages' predicted times.
+double plan_simulate(const Plan *p);
 // plan.json, as in docs/formats.md. `stages[].nodes` are unit names. Read back needs no model:
 // stages, edges, streams and options are complete, places are not.
 char *plan_to_json(const Plan *p);            // malloc'd text
