@@ -56,7 +56,7 @@ bool parse_accept(Reader *r, const char *text)
 
 bool parse_expect(Reader *r, const char *text)
 {
-    return parse_accept(r, text) || parse_expected(r, text);
+    return parse_accept(r, text) || parse_expected(r, arena_printf(&r->scratch, "'%s'", text));
 }
 
 bool parse_line_end(Reader *r)

@@ -54,22 +54,22 @@ static bool read_call(Reader *r, Loc loc)
 static bool read_layer(Reader *r, Loc loc)
 {
     Token name, kind;
-    const Call *caller;
-    Loc where;
     if (!parse_symbol(r, "the layer's name", &name) ||
-        !parse_symbol(r, "the layer's kind", &kind) || !optional_call(r, &caller))
+        !parse_symbol(r, "the layer's kind", &kind))
         return false;
-    parse_place(r, loc, &where);
-    Layer *l = graph_layer(r->g, name.text, kind.text, where, caller);
     if (parse_lookup(&r->layers, name.text)) {
         error_at(name.loc, "there is a layer %s already", name.text);
         return false;
     }
+    Layer *l = graph_layer(r->g, name.text, kind.text, loc, NULL);
     parse_bind(&r->scratch, &r->layers, name.text, l);
     if (strcmp(l->name, name.text) || strcmp(l->kind, kind.text)) {
         error_at(name.loc, "names and kinds of layers must be identifiers");
         return false;
     }
+    if (!optional_call(r, &l->caller))
+        return false;
+    parse_place(r, loc, &l->loc);
     return parse_line_end(r);
 }
 

@@ -255,7 +255,7 @@ static void test_wrong_first_lines(void **state)
     (void)state;
     expect_errors("", "t.ir: error: there is no graph in it\n");
     expect_errors("# only this", "t.ir: error: there is no graph in it\n");
-    expect_errors("x = relu y\n", "t.ir:1:1: error: expected graph\n    x = relu y\n    ^\n");
+    expect_errors("x = relu y\n", "t.ir:1:1: error: expected 'graph'\n    x = relu y\n    ^\n");
     expect_errors("graph g micro_batch 0\n",
                   "t.ir:1:21: error: 0 is not between 1 and 1099511627776\n"
                   "    graph g micro_batch 0\n                        ^\n");
