@@ -1,0 +1,340 @@
+// plan.json read back. A plan may come from anywhere, so every field is checked, and at the end the
+// streams are verified as the compiler verifies its own: what passes here can be executed.
+#include "base/text.h"
+#include "plan/json.h"
+#include "plan/walk.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_STAGES = 4096, MAX_UNITS = 1 << 20, MAX_EDGES = RT_NO_EDGE };
+
+typedef struct Reader {
+    Arena *arena;
+    const char *file;
+    bool good;       // false after the first error: the fields after it make no sense
+    char where[128]; // "stages[2]"
+} Reader;
+
+static void bad(Reader *r, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void bad(Reader *r, const char *key, const char *format, ...)
+{
+    if (!r->good)
+        return;
+    r->good = false;
+    va_list ap;
+    va_start(ap, format);
+    char *what = arena_vprintf(r->arena, format, ap);
+    va_end(ap);
+    const char *dot = *r->where && key ? "." : "", *space = *r->where || key ? " " : "";
+    error_at((Loc){r->file, 0, 0}, "%s%s%s%s%s; make the plan again with `stagecc plan`",
+             r->where, dot, key ? key : "", space, what);
+}
+
+static void at(Reader *r, const char *list, int i)
+{
+    snprintf(r->where, sizeof r->where, "%s[%d]", list, i);
+}
+
+static int64_t get_int(Reader *r, const json_t *o, const char *key, int64_t low, int64_t high)
+{
+    const json_t *v = json_object_get(o, key);
+    int64_t n = json_integer_value(v);
+    if (!json_is_integer(v))
+        bad(r, key, v ? "is not a whole number" : "is missing");
+    else if (n < low || n > high)
+        bad(r, key, "is %lld, not from %lld to %lld", (long long)n, (long long)low,
+            (long long)high);
+    return r->good ? n : low;
+}
+
+static int get_small(Reader *r, const json_t *o, const char *key, int low, int high)
+{
+    return (int)get_int(r, o, key, low, high);
+}
+
+static int64_t get_bytes(Reader *r, const json_t *o, const char *key)
+{
+    return get_int(r, o, key, 0, INT64_C(1) << 50);
+}
+
+static double get_seconds(Reader *r, const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    double x = json_number_value(v);
+    if (!json_is_number(v) || !(x >= 0) || !isfinite(x))
+        bad(r, key, v ? "is not a time in seconds" : "is missing");
+    return x;
+}
+
+static const char *get_text(Reader *r, const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    if (!s)
+        bad(r, key, json_object_get(o, key) ? "is not a string" : "is missing");
+    return arena_strdup(r->arena, s ? s : "");
+}
+
+static const char *get_text_or_null(Reader *r, const json_t *o, const char *key)
+{
+    return json_object_get(o, key) ? get_text(r, o, key) : NULL;
+}
+
+static int get_list(Reader *r, const json_t *o, const char *key, int low, int high,
+                    json_t **list)
+{
+    *list = json_object_get(o, key);
+    size_t n = json_array_size(*list);
+    if (!json_is_array(*list))
+        bad(r, key, *list ? "is not a list" : "is missing");
+    else if (n < (size_t)low || n > (size_t)high)
+        bad(r, key, "has %zu entries, not from %d to %d", n, low, high);
+    return r->good ? (int)n : 0;
+}
+
+static void read_options(Reader *r, const json_t *root, Options *options)
+{
+    json_t *o = json_object_get(root, "options"), *v;
+    const char *key;
+    Loc loc = {r->file, 0, 0};
+    *options = options_default();
+    if (!json_is_object(o))
+        bad(r, "options", "is not an object");
+    json_object_foreach(o, key, v)
+    {
+        char number[64];
+        const char *text = json_is_string(v) ? json_string_value(v) : number;
+        snprintf(number, sizeof number, "?");
+        if (json_is_integer(v))
+            snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));
+        else if (json_is_real(v))
+            snprintf(number, sizeof number, "%.17g", json_real_value(v));
+        r->good &= options_set(options, key, text, FROM_PLAN, loc);
+    }
+    r->good = r->good && options_check(options);
+}
+
+static void read_unit(Reader *r, const json_t *o, PlanUnit *u, int n_nodes)
+{
+    u->name = get_text(r, o, "name");
+    u->node = get_small(r, o, "node", -1, n_nodes - 1);
+    u->forward_s = get_seconds(r, o, "forward_s");
+    u->backward_s = get_seconds(r, o, "backward_s");
+    u->update_s = get_seconds(r, o, "update_s");
+    u->parameter_bytes = get_bytes(r, o, "parameter_bytes");
+    u->activation_bytes = get_bytes(r, o, "activation_bytes");
+    u->cut_bytes = get_bytes(r, o, "cut_bytes");
+}
+
+static rt_opcode opcode_of(const char *name)
+{
+    int i = 0;
+    while (i < RT_N_OPCODES && strcmp(opcode_name[i], name))
+        i++;
+    return (rt_opcode)i;
+}
+
+static bool parse_instr(const char *text, rt_instr *i)
+{
+    char name[16];
+    unsigned a, b;
+    char more;
+    int n = sscanf(text, "%15s %9u %9u%c", name, &a, &b, &more);
+    rt_opcode op = n >= 2 ? opcode_of(name) : RT_N_OPCODES;
+    bool edge = op <= RT_RELEASE;
+    if (op == RT_N_OPCODES || n != (edge ? 3 : 2) || (edge && a >= RT_NO_EDGE))
+        return false;
+    *i = (rt_instr){(uint8_t)op, edge ? (uint16_t)a : (uint16_t)RT_NO_EDGE, edge ? b : a};
+    return true;
+}
+
+static void read_stream(Reader *r, const json_t *o, const char *key, Stream *s,
+                        int64_t micro_batches)
+{
+    json_t *list;
+    s->n = get_list(r, o, key, 0, 1 << 28, &list);
+    s->instr = arena_array(r->arena, rt_instr, s->n);
+    for (int i = 0; i < s->n && r->good; i++) {
+        const char *text = json_string_value(json_array_get(list, (size_t)i));
+        if (!text || !parse_instr(text, &s->instr[i]))
+            bad(r, key, "has in place %d no instruction like \"recv 3 0\" or \"forward 0\"", i);
+        else if (s->instr[i].mb >= micro_batches)
+            bad(r, key, "names in place %d micro-batch %u of %lld", i, s->instr[i].mb,
+                (long long)micro_batches);
+    }
+}
+
+// The names of the units stand there for people; they must say what the numbers say.
+static void check_unit_names(Reader *r, const json_t *o, const Plan *p, const PlanStage *s)
+{
+    json_t *names;
+    int n = get_list(r, o, "nodes", 1, MAX_UNITS, &names);
+    if (r->good && n != s->last_unit - s->first_unit + 1)
+        bad(r, "nodes", "has %d names for the units %d to %d", n, s->first_unit, s->last_unit);
+    for (int i = 0; i < n && r->good; i++) {
+        const char *name = json_string_value(json_array_get(names, (size_t)i));
+        if (!name || strcmp(name, p->units[s->first_unit + i].name))
+            bad(r, "nodes", "differs from units in place %d", i);
+    }
+}
+
+static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
+{
+    PlanStage *s = &p->stages[i];
+    int first = i ? s[-1].last_unit + 1 : 0;
+    s->id = get_small(r, o, "id", i, i);
+    s->replicas = get_small(r, o, "replicas", 1, 1 << 20);
+    s->first_unit = get_small(r, o, "first_unit", first, first);
+    int high = i == p->n_stages - 1 ? p->n_units - 1 : p->n_units - 2;
+    s->last_unit = get_small(r, o, "last_unit", i == p->n_stages - 1 ? high : first, high);
+    s->in_flight = get_small(r, o, "in_flight", 1, (int)p->options.micro_batches);
+    s->forward_s = get_seconds(r, o, "forward_s");
+    s->backward_s = get_seconds(r, o, "backward_s");
+    s->send_s = get_seconds(r, o, "send_s");
+    s->sync_s = get_seconds(r, o, "sync_s");
+    s->update_s = get_seconds(r, o, "update_s");
+    s->persistent_bytes = get_bytes(r, o, "persistent_bytes");
+    s->slot_bytes = get_bytes(r, o, "slot_bytes");
+    s->scratch_bytes = get_bytes(r, o, "scratch_bytes");
+    s->edge_bytes = get_bytes(r, o, "edge_bytes");
+    s->library_bytes = get_bytes(r, o, "library_bytes");
+    if (r->good)
+        check_unit_names(r, o, p, s);
+    read_stream(r, o, "train", &s->train, p->options.micro_batches);
+    read_stream(r, o, "eval", &s->eval, p->options.micro_batches);
+}
+
+static void read_touch(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
+{
+    json_t *stages;
+    get_list(r, o, "touch", p->n_stages, p->n_stages, &stages);
+    e->touch = arena_array(r->arena, uint16_t, p->n_stages);
+    for (int s = 0; s < p->n_stages && r->good; s++) {
+        json_t *names = json_array_get(stages, (size_t)s);
+        for (size_t i = 0; i < json_array_size(names); i++) {
+            const char *name = json_string_value(json_array_get(names, i));
+            rt_opcode op = name ? opcode_of(name) : RT_N_OPCODES;
+            if (op == RT_N_OPCODES)
+                bad(r, "touch", "names no instruction in stage %d", s);
+            else
+                e->touch[s] = (uint16_t)(e->touch[s] | 1 << op);
+        }
+    }
+}
+
+static void read_edge(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
+{
+    json_t *consumers;
+    e->name = get_text(r, o, "name");
+    e->node = get_small(r, o, "node", -1, p->n_nodes - 1);
+    e->producer = get_small(r, o, "producer", 0, p->n_stages - 1);
+    e->n_consumers = get_list(r, o, "consumers", 1, p->n_stages - 1, &consumers);
+    e->consumers = arena_array(r->arena, int, e->n_consumers);
+    for (int c = 0; c < e->n_consumers && r->good; c++) {
+        const json_t *v = json_array_get(consumers, (size_t)c);
+        json_int_t stage = json_integer_value(v);
+        if (!json_is_integer(v) || stage < 0 || stage >= p->n_stages || stage == e->producer ||
+            (c && stage <= e->consumers[c - 1]))
+            bad(r, "consumers", "are not other stages in ascending order");
+        else
+            e->consumers[c] = (int)stage;
+    }
+    e->bytes = get_bytes(r, o, "bytes");
+    e->slots = get_small(r, o, "slots", 1, (int)p->options.micro_batches);
+    e->per_step = get_small(r, o, "per_step", 1, (int)p->options.micro_batches);
+    if (!json_is_boolean(json_object_get(o, "eval")))
+        bad(r, "eval", "is not true or false");
+    e->eval = json_is_true(json_object_get(o, "eval"));
+    read_touch(r, o, p, e);
+}
+
+// Each message needs an instruction at either end. This keeps what the verifier allocates linear in
+// the size of the file.
+static void check_counts(Reader *r, const Plan *p)
+{
+    int64_t *left = arena_array(r->arena, int64_t, 2 * p->n_stages);
+    for (int s = 0; s < p->n_stages; s++) {
+        left[2 * s] = p->stages[s].train.n;
+        left[2 * s + 1] = p->stages[s].eval.n;
+    }
+    for (int i = 0; i < p->n_edges && r->good; i++) {
+        const PlanEdge *e = &p->edges[i];
+        bool enough = (left[2 * e->producer + e->eval] -= e->per_step) >= 0;
+        for (int c = 0; c < e->n_consumers; c++)
+            enough &= (left[2 * e->consumers[c] + e->eval] -= e->per_step) >= 0;
+        at(r, "edges", i);
+        if (!enough)
+            bad(r, NULL, "has more messages than its stages have instructions");
+    }
+    *r->where = 0;
+}
+
+static void read_lists(Reader *r, const json_t *root, Plan *p)
+{
+    json_t *units, *stages, *edges;
+    p->n_units = get_list(r, root, "units", 1, MAX_UNITS, &units);
+    p->n_stages = get_list(r, root, "stages", 1, MAX_STAGES, &stages);
+    p->n_edges = get_list(r, root, "edges", 0, MAX_EDGES, &edges);
+    p->units = arena_array(r->arena, PlanUnit, p->n_units);
+    p->stages = arena_array(r->arena, PlanStage, p->n_stages);
+    p->edges = arena_array(r->arena, PlanEdge, p->n_edges);
+    for (int i = 0; i < p->n_units && r->good; i++) {
+        at(r, "units", i);
+        read_unit(r, json_array_get(units, (size_t)i), &p->units[i], p->n_nodes);
+    }
+    for (int i = 0; i < p->n_stages && r->good; i++) {
+        at(r, "stages", i);
+        read_stage(r, json_array_get(stages, (size_t)i), p, i);
+    }
+    for (int i = 0; i < p->n_edges && r->good; i++) {
+        at(r, "edges", i);
+        read_edge(r, json_array_get(edges, (size_t)i), p, &p->edges[i]);
+    }
+    if (r->good)
+        check_counts(r, p);
+}
+
+static void read_plan(Reader *r, const json_t *root, Plan *p)
+{
+    p->model = get_text(r, root, "model");
+    p->source = get_text_or_null(r, root, "source");
+    p->cost_source = get_text(r, root, "cost_source");
+    p->n_nodes = get_small(r, root, "graph_nodes", 0, 1 << 30);
+    p->norm_parts = get_small(r, root, "norm_parts", 0, 1 << 30);
+    p->step_s = get_seconds(r, root, "step_s");
+    p->lower_bound_s = get_seconds(r, root, "lower_bound_s");
+    p->single_s = get_seconds(r, root, "single_machine_time_s");
+    p->planning_s = get_seconds(r, root, "planning_s");
+    read_options(r, root, &p->options);
+    if (r->good)
+        read_lists(r, root, p);
+    if (!r->good)
+        return;
+    p->backend =
+        get_text_or_null(r, json_array_get(json_object_get(root, "stages"), 0), "backend");
+    char why[256];
+    if (!plan_verify_streams(p, false, why, sizeof why) ||
+        !plan_verify_streams(p, true, why, sizeof why))
+        bad(r, NULL, "the streams are wrong: %s", why);
+}
+
+Plan *plan_from_json(Arena *a, const char *file, const char *text)
+{
+    json_error_t e;
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &e);
+    if (!root) {
+        error_at((Loc){file, e.line, e.column}, "this is not the JSON of a plan: %s", e.text);
+        return NULL;
+    }
+    Reader r = {.arena = a, .file = file, .good = true};
+    Plan *p = arena_new(a, Plan);
+    if (!json_is_object(root))
+        bad(&r, NULL, "the plan is not an object");
+    else
+        read_plan(&r, root, p);
+    json_decref(root);
+    return r.good ? p : NULL;
+}

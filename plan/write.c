@@ -1,0 +1,209 @@
+// plan.json, field by field as docs/formats.md lists them.
+#include "plan/json.h"
+#include "plan/walk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void put_int(json_t *o, const char *key, int64_t v)
+{
+    json_object_set_new(o, key, json_integer(v));
+}
+
+static void put_real(json_t *o, const char *key, double v)
+{
+    json_object_set_new(o, key, json_real(v));
+}
+
+static void put_text(json_t *o, const char *key, const char *v)
+{
+    if (v)
+        json_object_set_new(o, key, json_string(v));
+}
+
+static json_t *options_json(const Options *options)
+{
+    json_t *o = json_object();
+    char value[64];
+    for (int i = 0; option_name(i); i++) {
+        const char *text = option_value(options, i, value);
+        json_t *v =
+            option_is_number(i) ? json_loads(text, JSON_DECODE_ANY, NULL) : json_string(text);
+        json_object_set_new(o, option_name(i), v);
+    }
+    return o;
+}
+
+// What decides bits and is not in the model (docs/internals.md, Numbers).
+static json_t *contract_json(const Options *options)
+{
+    json_t *o = json_object();
+    put_text(o, "bits", options->bits);
+    put_text(o, "isa", options->isa);
+    put_int(o, "threads", options->threads);
+    put_text(o, "dtype", options->dtype);
+    return o;
+}
+
+static json_t *stream_json(const Stream *s)
+{
+    json_t *list = json_array();
+    for (int k = 0; k < s->n; k++) {
+        const rt_instr *i = &s->instr[k];
+        const char *name = opcode_name[i->opcode];
+        json_t *text = i->opcode <= RT_RELEASE ? json_sprintf("%s %d %u", name, i->edge, i->mb)
+                                               : json_sprintf("%s %u", name, i->mb);
+        json_array_append_new(list, text);
+    }
+    return list;
+}
+
+static void put_predictions(json_t *o, const PlanStage *s)
+{
+    put_real(o, "forward_s", s->forward_s);
+    put_real(o, "backward_s", s->backward_s);
+    put_real(o, "compute_s", s->forward_s + s->backward_s);
+    put_real(o, "send_s", s->send_s);
+    put_real(o, "sync_s", s->sync_s);
+    put_real(o, "update_s", s->update_s);
+}
+
+static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
+{
+    json_t *o = json_object(), *devices = json_array(), *nodes = json_array();
+    put_int(o, "id", s->id);
+    put_int(o, "replicas", s->replicas);
+    json_array_append_new(devices, json_integer(s->id));
+    json_object_set_new(o, "devices", devices);
+    put_text(o, "backend", p->backend);
+    for (int u = s->first_unit; u <= s->last_unit; u++)
+        json_array_append_new(nodes, json_string(p->units[u].name));
+    json_object_set_new(o, "nodes", nodes);
+    put_int(o, "first_unit", s->first_unit);
+    put_int(o, "last_unit", s->last_unit);
+    put_int(o, "in_flight", s->in_flight);
+    if (everything)
+        put_predictions(o, s);
+    put_int(o, "memory_bytes", plan_stage_bytes(s));
+    put_int(o, "persistent_bytes", s->persistent_bytes);
+    put_int(o, "slot_bytes", s->slot_bytes);
+    put_int(o, "scratch_bytes", s->scratch_bytes);
+    put_int(o, "edge_bytes", s->edge_bytes);
+    put_int(o, "library_bytes", s->library_bytes);
+    json_object_set_new(o, "train", stream_json(&s->train));
+    json_object_set_new(o, "eval", stream_json(&s->eval));
+    return o;
+}
+
+static json_t *touch_json(const Plan *p, const PlanEdge *e)
+{
+    json_t *stages = json_array();
+    for (int s = 0; s < p->n_stages; s++) {
+        json_t *names = json_array();
+        for (int i = 0; e->touch && i < RT_N_OPCODES; i++)
+            if (e->touch[s] & 1 << i)
+                json_array_append_new(names, json_string(opcode_name[i]));
+        json_array_append_new(stages, names);
+    }
+    return stages;
+}
+
+static json_t *edge_json(const Plan *p, const PlanEdge *e)
+{
+    json_t *o = json_object(), *consumers = json_array();
+    put_text(o, "name", e->name);
+    put_int(o, "node", e->node);
+    put_int(o, "producer", e->producer);
+    for (int c = 0; c < e->n_consumers; c++)
+        json_array_append_new(consumers, json_integer(e->consumers[c]));
+    json_object_set_new(o, "consumers", consumers);
+    put_int(o, "bytes", e->bytes);
+    put_int(o, "slots", e->slots);
+    put_int(o, "per_step", e->per_step);
+    json_object_set_new(o, "eval", json_boolean(e->eval));
+    json_object_set_new(o, "touch", touch_json(p, e));
+    return o;
+}
+
+static json_t *unit_json(const PlanUnit *u, bool everything)
+{
+    json_t *o = json_object();
+    put_text(o, "name", u->name);
+    put_int(o, "node", u->node);
+    if (everything) {
+        put_real(o, "forward_s", u->forward_s);
+        put_real(o, "backward_s", u->backward_s);
+        put_real(o, "update_s", u->update_s);
+    }
+    put_int(o, "parameter_bytes", u->parameter_bytes);
+    put_int(o, "activation_bytes", u->activation_bytes);
+    put_int(o, "cut_bytes", u->cut_bytes);
+    return o;
+}
+
+// The slowest stage's time for one batch, without filling and draining: what partition minimises.
+static double pipeline_time(const Plan *p)
+{
+    double most = 0;
+    for (int i = 0; i < p->n_stages; i++) {
+        const PlanStage *s = &p->stages[i];
+        double t = s->forward_s + s->backward_s + s->send_s + s->sync_s;
+        most = t > most ? t : most;
+    }
+    return most * (double)p->options.micro_batches;
+}
+
+static void put_summary(json_t *o, const Plan *p)
+{
+    put_text(o, "source", p->source);
+    put_text(o, "cost_source", p->cost_source);
+    put_real(o, "pipeline_time_s", pipeline_time(p));
+    put_real(o, "lower_bound_s", p->lower_bound_s);
+    put_real(o, "step_s", p->step_s);
+    put_real(o, "single_machine_time_s", p->single_s);
+    put_real(o, "planning_s", p->planning_s);
+}
+
+json_t *plan_json(const Plan *p, bool everything)
+{
+    json_t *o = json_object(), *stages = json_array(), *edges = json_array(),
+           *units = json_array();
+    put_text(o, "model", p->model);
+    put_text(o, "cost_model", "stagecc");
+    json_object_set_new(o, "machines", json_pack("[i]", p->n_stages));
+    put_int(o, "batch", p->options.batch);
+    put_int(o, "micro_batches", p->options.micro_batches);
+    put_text(o, "schedule", p->options.schedule);
+    json_object_set_new(o, "options", options_json(&p->options));
+    json_object_set_new(o, "contract", contract_json(&p->options));
+    if (everything)
+        put_summary(o, p);
+    put_int(o, "machines_used", p->n_stages);
+    json_object_set_new(o, "feasible", json_true());
+    put_int(o, "graph_nodes", p->n_nodes);
+    put_int(o, "norm_parts", p->norm_parts);
+    for (int s = 0; s < p->n_stages; s++)
+        json_array_append_new(stages, stage_json(p, &p->stages[s], everything));
+    json_object_set_new(o, "stages", stages);
+    for (int e = 0; e < p->n_edges; e++)
+        json_array_append_new(edges, edge_json(p, &p->edges[e]));
+    json_object_set_new(o, "edges", edges);
+    for (int u = 0; u < p->n_units; u++)
+        json_array_append_new(units, unit_json(&p->units[u], everything));
+    json_object_set_new(o, "units", units);
+    return o;
+}
+
+char *plan_to_json(const Plan *p)
+{
+    json_t *o = plan_json(p, true);
+    char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    json_decref(o);
+    size_t n = strlen(text);
+    char *line = realloc(text, n + 2); // files end with a newline
+    if (!line)
+        fatal("out of memory (%zu bytes)", n);
+    line[n] = '\n';
+    line[n + 1] = 0;
+    return line;
+}
