@@ -204,7 +204,7 @@ bool shape_SLICE(const Rule *r)
         return false;
     int64_t axis = node_int(r->n, A_AXIS), begin = node_int(r->n, A_BEGIN),
             length = node_int(r->n, A_LENGTH), size = rule_in(r, 0).shape.dim[axis];
-    if (begin >= size || length > size - begin)
+    if (length > size - begin)
         return rule_wrong(r, 0,
                           "%" PRId64 " elements from %" PRId64 " on reach beyond axis %" PRId64
                           " of %s",

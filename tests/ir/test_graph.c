@@ -115,6 +115,7 @@ static void test_attributes_fall_back(void **state)
     assert_int_equal(shape_count((Shape){3, {2, 3, 4}}), 24);
     assert_int_equal(shape_count((Shape){0}), 1);
     assert_int_equal(shape_count((Shape){2, {INT64_C(1) << 40, 1 << 23}}), -1);
+    assert_int_equal(shape_count((Shape){2, {INT64_C(1) << 40, 5 << 20}}), -1);
 }
 
 static const char model[] =

@@ -96,6 +96,7 @@ static const char tensors[] =
     "img64 = input {shape=[2,6,8,8], dtype=\"f64\", role=\"sample\"}\n"
     "k = param {shape=[4,6,3,3], dtype=\"f32\", init=\"normal\"}\n"
     "k2 = param {shape=[4,3,3,3], dtype=\"f32\", init=\"normal\"}\n"
+    "k5 = param {shape=[5,3,3,3], dtype=\"f32\", init=\"normal\"}\n"
     "v4 = param {shape=[4], dtype=\"f32\", init=\"normal\"}\n"
     "v6 = param {shape=[6], dtype=\"f32\", init=\"normal\"}\n"
     "v8 = param {shape=[8], dtype=\"f32\", init=\"normal\"}\n"
@@ -124,6 +125,8 @@ static const struct {
     {"y = conv2d img k2 {" CONV ", groups=2}", "f32[2,4,6,6]"},
     {"y = conv2d img k {" CONV ", groups=4}",
      "!4 groups do not divide 6 input and 4 output channels"},
+    {"y = conv2d img k5 {" CONV ", groups=2}",
+     "!2 groups do not divide 6 input and 5 output channels"},
     {"y = conv2d img k2 {" CONV "}",
      "!conv2d: the input has 6 channels, but the weight takes 3 in 1 group"},
     {"y = conv2d seq k {" CONV "}", "!the input must have 4 dimensions, but it is f32[2,3,8]"},
@@ -162,6 +165,8 @@ static const struct {
     {"p = max_pool2d img {" POOL ", dilation=[1,1]}\ny = result p {index=1}", "i32[2,6,4,4]"},
     {"y = avg_pool2d img {kernel=[2,2], stride=[2,2], padding=[0,2,0,0]}",
      "!padding [0,2,0,0] is more than half the window of 2"},
+    {"y = avg_pool2d img {kernel=[2,2], stride=[2,2], padding=[0,0,0,2]}",
+     "!padding [0,0,0,2] is more than half the window of 2"},
     {"y = avg_pool2d img {kernel=[3,3], stride=[2,2], padding=[1,1,0,0]}", "f32[2,6,4,4]"},
     {"y = global_avg_pool img", "f32[2,6,1,1]"},
     {"y = add img gap", "f32[2,6,8,8]"},

@@ -222,6 +222,7 @@ static void test_wrong_lines(void **state)
         {"y = relu x backward from z", "t.ir:3:26: error: no node is called z"},
         {"y = relu x : f32[2,3] extra", "t.ir:3:23: error: expected the end of the line"},
         {"y = relu x @m.c:1", "t.ir:3:12: error: a place is written @FILE:LINE:COLUMN"},
+        {"y = relu x @m.c:1:99999999999", "t.ir:3:12: error: a place is written"},
         {"y = relu \"x", "t.ir:3:10: error: the string does not end on this line"},
         {"y = relu \"\\n\"", "t.ir:3:10: error: the string has an escape other than"},
         {"y = relu x; ", "t.ir:3:11: error: unexpected character ';'"},

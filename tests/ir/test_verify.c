@@ -135,6 +135,9 @@ static void test_types_and_tables(void **state)
     find(g, "one")->n_attrs = 2;
     expect(g, "one: constant: attribute value is missing\n");
     g = graph();
+    find(g, "one")->attrs[1] = find(g, "one")->attrs[0];
+    expect(g, "one: constant: shape is given twice\n");
+    g = graph();
     find(g, "one")->dtype = DTYPE_ERROR;
     expect(g, "one: its type is error[], but constant gives f32[]\n"
               "dm: mse_grad: input 3 has no type\n");
