@@ -1,6 +1,6 @@
-// From nodes to boxes: a layer is drawn where it has a forward node that computes, is an input or a
-// view. Its arrows are those inputs of its nodes that other layers made; results of a node count as
-// the node. Inputs that no layer made are boxes of their own.
+// From nodes to boxes: a layer is drawn where it has a forward node that computes, is an input
+// or a view. Its arrows are those inputs of its nodes that other layers made; results of a node
+// count as the node. Inputs that no layer made are boxes of their own.
 #include "ir/dot.h"
 
 #include <stdio.h>

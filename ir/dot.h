@@ -11,8 +11,8 @@ typedef struct DotOptions {
     const double *layer_s; // [layers], seconds per micro-batch; NULL or negative: not shown
 } DotOptions;
 
-// Forward nodes only; parameters are part of their layer. With stages, arrows that cross bear the
-// bytes of the tensor per micro-batch. o may be NULL.
+// Forward nodes only; parameters are part of their layer. With stages, arrows that cross bear
+// the bytes of the tensor per micro-batch. o may be NULL.
 void dot_print(Text *out, const Graph *g, const DotOptions *o);
 
 #endif

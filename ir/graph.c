@@ -1,5 +1,5 @@
-// Building graphs. Every node is typed as it is appended, so that a wrong shape is reported at the
-// call that made it, while the user's source line is still at hand.
+// Building graphs. Every node is typed as it is appended, so that a wrong shape is reported at
+// the call that made it, while the user's source line is still at hand.
 #include "ir/graph.h"
 
 #include "base/text.h"

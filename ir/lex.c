@@ -1,5 +1,5 @@
-// The lexer of the text form. It never goes beyond the current line, so that the reader can give a
-// line up and go on with the next. '#' begins a comment.
+// The lexer of the text form. It never goes beyond the current line, so that the reader can
+// give a line up and go on with the next. '#' begins a comment.
 #include "ir/lex.h"
 
 #include <ctype.h>

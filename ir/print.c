@@ -1,5 +1,6 @@
-// The printer of the text form (docs/ir.md has the grammar). Calls come first, numbered as they are
-// met, so that layers made through the same call still share it after reading; then layers, nodes.
+// The printer of the text form (docs/ir.md has the grammar). Calls come first, numbered as they
+// are met, so that layers made through the same call still share it after reading; then layers,
+// nodes.
 #include "ir/text.h"
 
 #include <ctype.h>

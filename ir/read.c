@@ -1,8 +1,9 @@
-// The reader of the text form: one line, one definition. A line that is wrong is reported and given
-// up, its node stays known without a type, so that its users are silent and further errors show.
+// The reader of the text form: one line, one definition. A line that is wrong is reported and
+// given up, its node stays known without a type, so that its users are silent and further
+// errors show.
 //
-// While reading, a node's place is its line of the text, so that errors point there. The place it
-// names (@model.c:7:9) becomes its own at the end; a node that names none keeps its line.
+// While reading, a node's place is its line of the text, so that errors point there. The place
+// it names (@model.c:7:9) becomes its own at the end; a node that names none keeps its line.
 #include "ir/text.h"
 
 #include "ir/parse.h"

@@ -1,6 +1,6 @@
-// What holds of every node before its shape rule looks at it: as many inputs as the table says, the
-// op's attributes with values of the right kind and range, dtypes that go together. Also how rules
-// read inputs and complain.
+// What holds of every node before its shape rule looks at it: as many inputs as the table says,
+// the op's attributes with values of the right kind and range, dtypes that go together. Also
+// how rules read inputs and complain.
 #include "ir/rule.h"
 
 #include <inttypes.h>

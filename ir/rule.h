@@ -1,5 +1,5 @@
-// What the shape rules share. A rule reads the inputs' types through `rule_in` and writes output types;
-// whatever does not fit it reports with `rule_wrong`. Private to ir/.
+// What the shape rules share. A rule reads the inputs' types through `rule_in` and writes
+// output types; whatever does not fit it reports with `rule_wrong`. Private to ir/.
 #ifndef STAGECC_IR_RULE_H
 #define STAGECC_IR_RULE_H
 
@@ -12,8 +12,8 @@ typedef struct Rule {
     Text *why; // NULL: report at the user's place; else append the message here
 } Rule;
 
-// false: something was wrong and has been reported. Arity, attributes and the dtypes of inputs have
-// been checked against the tables before a rule runs (rule_prepared).
+// false: something was wrong and has been reported. Arity, attributes and the dtypes of inputs
+// have been checked against the tables before a rule runs (rule_prepared).
 typedef bool ShapeRule(const Rule *r);
 bool rule_prepared(const Rule *r);
 

@@ -1,5 +1,5 @@
-// The shape rules of gradient ops. Where the result's shape is an attribute, the forward rule run on
-// it must give the gradient that came in.
+// The shape rules of gradient ops. Where the result's shape is an attribute, the forward rule
+// run on it must give the gradient that came in.
 #include "ir/rule.h"
 
 #include <inttypes.h>

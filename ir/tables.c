@@ -1,5 +1,5 @@
-// The tables of ir/ops.def and ir/attrs.def as data, and the small functions over attributes, shapes
-// and element types.
+// The tables of ir/ops.def and ir/attrs.def as data, and the small functions over attributes,
+// shapes and element types.
 #include "ir/graph.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-// The rules a graph must keep, one function a rule. They trust nothing but the pointers themselves:
-// a node that another list owns or that stands behind its user is found by its id.
+// The rules a graph must keep, one function a rule. They trust nothing but the pointers
+// themselves: a node that another list owns or that stands behind its user is found by its id.
 #include "ir/verify.h"
 
 #include "ir/shapes.h"
@@ -165,8 +165,8 @@ static void check_nodes(Verifier *v)
     }
 }
 
-// Forward nodes run before all others, backward nodes before update nodes. Leaves do not run, and
-// eval nodes are a program of their own that may stand anywhere behind the forward nodes.
+// Forward nodes run before all others, backward nodes before update nodes. Leaves do not run,
+// and eval nodes are a program of their own that may stand anywhere behind the forward nodes.
 static void check_phases(Verifier *v)
 {
     Phase latest = PHASE_FORWARD;

@@ -1,4 +1,5 @@
-// Shape rules: what fits, what does not and what is said about it. Sizes of windows are PyTorch's.
+// Shape rules: what fits, what does not and what is said about it. Sizes of windows are
+// PyTorch's.
 #include "ir/shapes.h"
 
 #include "ir/text.h"

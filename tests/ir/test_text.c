@@ -1,4 +1,5 @@
-// The text form: what is printed reads back to the same text; what is wrong is said at its place.
+// The text form: what is printed reads back to the same text; what is wrong is said at its
+// place.
 #include "ir/text.h"
 
 #include "ir/verify.h"
