@@ -1,0 +1,245 @@
+// Seconds of every unit: measured ones of the layers shared out over their nodes, or estimated as
+// the larger of computing time and memory time (the roofline model: Williams, Waterman, Patterson,
+// "Roofline: an insightful visual performance model", CACM 2009). Only ratios between layers matter
+// to the cut.
+#include "passes/pass.h"
+#include "passes/values.h"
+
+#include <string.h>
+
+// One core of a Zen 5 server: oneDNN's convolutions reach 80 % of 243 GFLOP/s (AVX-512), half of
+// that with AVX2; a loop over memory gets 10 GB/s.
+static const double flops_avx512 = 200e9, flops_avx2 = 100e9, bytes_per_s = 10e9;
+
+// FLOPs by the cost column of ir/ops.def.
+static double count(const Node *n)
+{
+    return (double)shape_count(n->shape);
+}
+
+static double cost_ZERO(const Node *n)
+{
+    (void)n;
+    return 0;
+}
+
+static double cost_COPY(const Node *n)
+{
+    (void)n;
+    return 0;
+}
+
+static double cost_ELEMENTWISE(const Node *n)
+{
+    double most = count(n);
+    for (int i = 0; i < n->n_inputs; i++)
+        most = count(n->inputs[i]) > most ? count(n->inputs[i]) : most;
+    return 4 * most;
+}
+
+static double cost_POOL(const Node *n)
+{
+    double most = count(n) > count(n->inputs[0]) ? count(n) : count(n->inputs[0]);
+    const int64_t *kernel = node_attr(n, A_KERNEL) ? node_ints(n, A_KERNEL) : NULL;
+    const int64_t *stride = node_attr(n, A_STRIDE) ? node_ints(n, A_STRIDE) : NULL;
+    if (!kernel || !stride)
+        return most;
+    return most * (double)(kernel[0] * kernel[1]) / (double)(stride[0] * stride[1]);
+}
+
+// y[N,K,H',W'] of w[K,C/groups,R,S]: a product and a sum per element of y and of one filter.
+static double convolution(const Node *y, const Node *w)
+{
+    return 2 * count(y) * count(w) / (double)w->shape.dim[0];
+}
+
+static double cost_CONV2D(const Node *n)
+{
+    return convolution(n, n->inputs[1]);
+}
+
+static double cost_CONV2D_GRAD(const Node *n)
+{
+    bool of_input = n->op == OP_CONV2D_GRAD_INPUT;
+    return convolution(n->inputs[!of_input], of_input ? n->inputs[1] : n);
+}
+
+static double last_dim(const Node *n)
+{
+    return n->shape.rank ? (double)n->shape.dim[n->shape.rank - 1] : 1;
+}
+
+static double cost_LINEAR(const Node *n) // x or dy, w
+{
+    return 2 * count(n->inputs[0]) / last_dim(n->inputs[0]) * count(n->inputs[1]);
+}
+
+static double cost_LINEAR_GRAD(const Node *n) // x, dy
+{
+    return 2 * count(n->inputs[0]) * last_dim(n->inputs[1]);
+}
+
+static double cost_MATMUL(const Node *n)
+{
+    Shape a = n->inputs[0]->shape;
+    return 2 * count(n) * (double)a.dim[a.rank - (node_int(n, A_TRANSPOSE_A) ? 2 : 1)];
+}
+
+static double (*const flops_of[N_OPS])(const Node *) = {
+#define OP(ID, name, low, high, outputs, shape, gradient, cost, flags, attrs, meaning)         \
+    [OP_##ID] = cost_##cost,
+#include "ir/ops.def"
+};
+
+typedef struct Coster {
+    Compile *c;
+    Values values;
+    double *node_s;  // estimate, by id
+    double *layer_s; // estimates added up, by layer and whether backward
+    double scale;    // measured seconds by estimated ones, for layers that were not measured
+    double *layer_scale[2];
+} Coster;
+
+static double memory_bytes(const Coster *k, const Node *n)
+{
+    double bytes = value_internal(&k->values, n) ? 0 : (double)n->bytes;
+    for (int i = 0; i < n->n_inputs; i++) {
+        const Node *root = value_root(n->inputs[i]);
+        bytes += value_internal(&k->values, root) ? 0 : (double)root->bytes;
+    }
+    return bytes;
+}
+
+static double estimate(const Coster *k, const Node *n)
+{
+    if (node_is(n, 'L') || node_is(n, 'V'))
+        return 0;
+    const Options *o = k->c->options;
+    double rate = strcmp(o->isa, "avx2") ? flops_avx512 : flops_avx2;
+    double compute = flops_of[n->op](n) / rate, memory = memory_bytes(k, n) / bytes_per_s;
+    return (compute > memory ? compute : memory) / (double)o->threads;
+}
+
+static const LayerTime *time_of(const Compile *c, const Layer *layer)
+{
+    for (int i = 0; i < c->n_times; i++)
+        if (!strcmp(c->times[i].layer, layer->name))
+            return &c->times[i];
+    return NULL;
+}
+
+// Factors that turn estimates into measured times, per layer and direction.
+static void scale_layers(Coster *k)
+{
+    const Graph *g = k->c->graph;
+    double measured = 0, estimated = 0;
+    for (int i = 0; i < g->layers.n; i++) {
+        const LayerTime *t = time_of(k->c, g->layers.items[i]);
+        for (int backward = 0; backward < 2; backward++) {
+            double seconds = t ? backward ? t->backward_s : t->forward_s : 0;
+            double guess = k->layer_s[2 * i + backward];
+            k->layer_scale[backward][i] = t && guess > 0 ? seconds / guess : -1;
+            measured += t && guess > 0 ? seconds : 0;
+            estimated += t ? guess : 0;
+        }
+    }
+    k->scale = estimated > 0 && measured > 0 ? measured / estimated : 1;
+}
+
+static double seconds_of(const Coster *k, const Node *n)
+{
+    bool timed = n->layer && (n->phase == PHASE_FORWARD || n->phase == PHASE_BACKWARD);
+    double scale = timed ? k->layer_scale[n->phase == PHASE_BACKWARD][n->layer->id] : -1;
+    return k->node_s[n->id] * (scale >= 0 ? scale : k->scale);
+}
+
+static void estimate_all(Coster *k)
+{
+    const Graph *g = k->c->graph;
+    Arena *a = k->c->scratch;
+    k->node_s = arena_array(a, double, g->nodes.n);
+    k->layer_s = arena_array(a, double, 2 * g->layers.n);
+    k->layer_scale[0] = arena_array(a, double, g->layers.n);
+    k->layer_scale[1] = arena_array(a, double, g->layers.n);
+    for (int i = 0; i < g->nodes.n; i++) {
+        const Node *n = g->nodes.items[i];
+        k->node_s[i] = estimate(k, n);
+        if (n->layer && n->phase != PHASE_EVAL && n->phase != PHASE_UPDATE)
+            k->layer_s[2 * n->layer->id + (n->phase == PHASE_BACKWARD)] += k->node_s[i];
+    }
+    scale_layers(k);
+}
+
+static void add_time(PlanUnit *u, Phase phase, double seconds)
+{
+    switch (phase) {
+    case PHASE_FORWARD: u->forward_s += seconds; break;
+    case PHASE_BACKWARD: u->backward_s += seconds; break;
+    case PHASE_UPDATE: u->update_s += seconds; break;
+    case PHASE_EVAL:
+    case N_PHASES: break;
+    }
+}
+
+// Forward tensors are counted where they are made; one that later units read crosses every cut
+// between.
+static void add_bytes(const Coster *k, Plan *p, const Node *n, int64_t *crossing)
+{
+    int unit = value_unit(n), last = unit;
+    if (n->op == OP_PARAM)
+        p->units[unit].parameter_bytes += n->bytes;
+    if (n->phase != PHASE_FORWARD || value_persistent(n) || !value_stored(n))
+        return;
+    Node **readers;
+    bool saved = false;
+    for (int i = value_readers(&k->values, n, &readers); i-- > 0;) {
+        last = readers[i]->unit > last ? readers[i]->unit : last;
+        saved |= readers[i]->phase == PHASE_BACKWARD;
+    }
+    if (saved)
+        p->units[unit].activation_bytes += n->bytes;
+    crossing[unit] += n->bytes;
+    crossing[last] -= n->bytes;
+}
+
+static void fill_units(const Coster *k, Plan *p)
+{
+    const Graph *g = k->c->graph;
+    int64_t *crossing = arena_array(k->c->scratch, int64_t, p->n_units + 1), alive = 0;
+    for (int i = 0; i < g->nodes.n; i++) {
+        const Node *n = g->nodes.items[i];
+        if (n->unit < 0 || n->unit >= p->n_units)
+            continue;
+        PlanUnit *u = &p->units[n->unit];
+        if (n->phase == PHASE_FORWARD && !node_is(n, 'L') && !node_is(n, 'V')) {
+            if (!u->name)
+                u->name = n->layer ? n->layer->name : n->name;
+            u->node = n->id;
+        }
+        add_time(u, n->phase, seconds_of(k, n));
+        add_bytes(k, p, n, crossing);
+    }
+    for (int u = 0; u < p->n_units; u++) {
+        alive += crossing[u];
+        p->units[u].cut_bytes = alive;
+        if (!p->units[u].name)
+            p->units[u].name = arena_printf(k->c->perm, "unit%d", u);
+    }
+}
+
+void pass_cost(Compile *c)
+{
+    Plan *p = c->plan;
+    if (!c->stages || !p)
+        return;
+    Coster k = {.c = c, .values = values_of(c->scratch, c->graph)};
+    int units = 0;
+    for (int i = 0; i < c->graph->nodes.n; i++)
+        units = c->graph->nodes.items[i]->unit >= units ? c->graph->nodes.items[i]->unit + 1
+                                                        : units;
+    p->n_nodes = c->graph->nodes.n;
+    p->n_units = units;
+    p->units = arena_array(c->perm, PlanUnit, units);
+    estimate_all(&k);
+    fill_units(&k, p);
+}

@@ -1,0 +1,363 @@
+// Decides how tensors lie in memory, before the cut, so that a cut changes no bit.
+//
+// Library kernels for images want channels in blocks, [N, C/b, H, W, b]. Convolution, pooling and
+// batch norm take their images blocked wherever the shape allows it; element-wise ops and concat
+// follow their inputs; everything else is plain. A fusion group has one layout. Then one walk over
+// the graph writes a `reorder` wherever a reader wants what its input is not; two readers of one
+// phase share it. An image of 1 x 1 pixels is the same bytes either way and counts as plain.
+//
+// Weights of convolutions lie as their kernel wants them, and so do all tensors that meet them
+// element by element: gradients, accumulators, optimizer state. `kernel_bytes` is asked of the
+// conv2d_grad_weight node for a weight's family (of the parameter itself where there is none), and
+// of the result node for the argmax of a pool.
+#include "passes/pass.h"
+#include "passes/values.h"
+
+#include <string.h>
+
+typedef struct Layouter {
+    Compile *c;
+    Graph *g;
+    Values values;
+    Layout *group;  // by group
+    Node **reorder; // by 2 * id of the source + (to == LAYOUT_BLOCKED): the phase's reorder
+    Phase *reorder_phase;
+    int n_old; // nodes before the first reorder
+} Layouter;
+
+static bool blockable(const Graph *g, Shape s)
+{
+    return s.rank == 4 && s.dim[1] % g->block == 0 && (s.dim[2] > 1 || s.dim[3] > 1);
+}
+
+static bool whole_blocks(const Graph *g, Shape s)
+{
+    return s.rank == 4 && s.dim[1] % g->block == 0;
+}
+
+// The kernels take plain input and blocked output for a first layer of few channels, as long as
+// nobody wants the gradient of that input. AVX2's backward kernel knows three channels only.
+static bool first_layer(const Graph *g, Node *x)
+{
+    int64_t channels = x->shape.dim[1];
+    return value_root(x)->op == OP_INPUT && (g->block == 16 ? channels < 16 : channels == 3);
+}
+
+// x and y (or their gradients) of one convolution. true: y is blocked; *plain_x: x stays plain.
+static bool conv_blocked(const Graph *g, Node *x, Shape xs, Shape ys, int64_t groups,
+                         bool *plain_x)
+{
+    bool depthwise = groups == xs.dim[1] && groups == ys.dim[1];
+    bool wide = xs.dim[1] / groups % g->block == 0 && ys.dim[1] / groups % g->block == 0;
+    *plain_x = !whole_blocks(g, xs);
+    if (!whole_blocks(g, ys) || (groups > 1 && !depthwise && !wide))
+        return false;
+    return !*plain_x || (x && groups == 1 && first_layer(g, x));
+}
+
+typedef struct Wish {
+    Layout input[2]; // of inputs 0 and 1
+    Layout output;
+} Wish;
+
+static Layout image(const Graph *g, Shape s, bool blocked)
+{
+    return blocked && blockable(g, s) ? LAYOUT_BLOCKED : LAYOUT_PLAIN;
+}
+
+static Wish wish_conv(const Graph *g, Node *n)
+{
+    bool plain_x, y;
+    int64_t groups = node_int(n, A_GROUPS);
+    Node *a = n->inputs[0], *b = n->inputs[1];
+    if (n->op == OP_CONV2D) {
+        y = conv_blocked(g, a, a->shape, n->shape, groups, &plain_x);
+        return (Wish){{image(g, a->shape, y && !plain_x), LAYOUT_KERNEL},
+                      image(g, n->shape, y)};
+    }
+    if (n->op == OP_CONV2D_GRAD_INPUT) {
+        y = conv_blocked(g, NULL, n->shape, a->shape, groups, &plain_x);
+        return (Wish){{image(g, a->shape, y), LAYOUT_KERNEL}, image(g, n->shape, y)};
+    }
+    y = conv_blocked(g, a, a->shape, b->shape, groups, &plain_x);
+    return (Wish){{image(g, a->shape, y && !plain_x), image(g, b->shape, y)}, LAYOUT_KERNEL};
+}
+
+// Element-wise on images of one shape, or with single numbers; its random numbers bind dropout to the
+// order of the plain layout.
+static bool may_follow(const Graph *g, const Node *n)
+{
+    bool concat = n->op == OP_CONCAT && node_int(n, A_AXIS) == 1;
+    if ((!node_is(n, 'E') && !concat) || n->op == OP_DROPOUT || !blockable(g, n->shape))
+        return false;
+    for (int i = 0; i < n->n_inputs; i++) {
+        Shape s = n->inputs[i]->shape;
+        bool part = concat ? blockable(g, s) : shape_equal(s, n->shape) || shape_count(s) == 1;
+        if (!part)
+            return false;
+    }
+    return true;
+}
+
+static bool any_blocked_input(const Node *n)
+{
+    for (int i = 0; i < n->n_inputs; i++)
+        if (!node_is(n->inputs[i], 'V') && n->inputs[i]->layout == LAYOUT_BLOCKED)
+            return true;
+    return false;
+}
+
+// Ops whose image input(s) and output are of one kind, and whose further inputs are vectors.
+static bool is_image_op(Op op)
+{
+    static const bool image_op[N_OPS] = {
+        [OP_BATCH_NORM] = true,           [OP_BATCH_NORM_INFER] = true,
+        [OP_BATCH_NORM_GRAD] = true,      [OP_MAX_POOL2D] = true,
+        [OP_MAX_POOL2D_GRAD] = true,      [OP_AVG_POOL2D] = true,
+        [OP_AVG_POOL2D_GRAD] = true,      [OP_GLOBAL_AVG_POOL] = true,
+        [OP_GLOBAL_AVG_POOL_GRAD] = true,
+    };
+    return image_op[op];
+}
+
+static bool is_conv(Op op)
+{
+    return op == OP_CONV2D || op == OP_CONV2D_GRAD_INPUT || op == OP_CONV2D_GRAD_WEIGHT;
+}
+
+// Blocked where every member of its group can be and one has a reason to.
+static bool node_blocked(const Layouter *l, const Node *n)
+{
+    if (n->group >= 0)
+        return l->group[n->group] == LAYOUT_BLOCKED;
+    if (is_image_op(n->op))
+        return whole_blocks(l->g, n->shape);
+    return may_follow(l->g, n) && any_blocked_input(n);
+}
+
+// What n wants of its inputs and makes.
+static Wish wish(const Layouter *l, Node *n)
+{
+    const Graph *g = l->g;
+    if (is_conv(n->op))
+        return wish_conv(g, n);
+    bool blocked = node_blocked(l, n);
+    Wish w = {.output = image(g, n->shape, blocked)};
+    for (int i = 0; i < 2 && i < n->n_inputs; i++)
+        w.input[i] = image(g, n->inputs[i]->shape, blocked);
+    return w;
+}
+
+// How many of its inputs are images (or the weight); what follows are vectors.
+static int image_inputs(const Node *n)
+{
+    if (is_conv(n->op) || n->op == OP_BATCH_NORM_GRAD)
+        return 2;
+    return is_image_op(n->op) ? 1 : n->n_inputs;
+}
+
+static Layout wanted(const Layouter *l, Node *n, int i)
+{
+    if (i >= image_inputs(n))
+        return LAYOUT_PLAIN;
+    Wish w = wish(l, n);
+    return i < 2 ? w.input[i] : image(l->g, n->inputs[i]->shape, w.output == LAYOUT_BLOCKED);
+}
+
+static Node *reorder_of(Layouter *l, Node *user, Node *source, Layout to)
+{
+    int key = 2 * source->id + (to == LAYOUT_BLOCKED);
+    if (source->id < l->n_old && l->reorder[key] && l->reorder_phase[key] == user->phase)
+        return l->reorder[key];
+    Attr layout = attr_string(A_LAYOUT, layout_name[to]);
+    const char *name = arena_printf(l->g->arena, "%s.%s", source->name, layout_name[to]);
+    Node *r =
+        user->phase == PHASE_FORWARD
+            ? graph_add(l->g, OP_REORDER, user->layer, user->loc, name, &source, 1, &layout, 1)
+            : graph_derive(l->g, OP_REORDER, user->phase, user->forward, name, &source, 1,
+                           &layout, 1);
+    r->layout = to;
+    if (source->id < l->n_old) {
+        l->reorder[key] = r;
+        l->reorder_phase[key] = user->phase;
+    }
+    return r;
+}
+
+// A member of n's own group has the right layout already, and so has a kernel's own tensor.
+static void reorder_inputs(Layouter *l, Node *n)
+{
+    for (int i = 0; i < n->n_inputs; i++) {
+        Node *source = n->inputs[i];
+        bool mate = n->group >= 0 && source->group == n->group;
+        Layout have = source->layout, want = wanted(l, n, i);
+        if (mate || node_is(n, 'X') || n->op == OP_RESULT || have == LAYOUT_KERNEL ||
+            want == LAYOUT_KERNEL || have == want || !blockable(l->g, source->shape))
+            continue;
+        n->inputs[i] = reorder_of(l, n, source, want);
+    }
+}
+
+// The layout of a group whose first member stands at position i of the old list. Returns its end.
+static int decide_group(Layouter *l, Node **nodes, int i)
+{
+    int group = nodes[i]->group;
+    bool reason = false, able = true;
+    int end = i + 1;
+    for (int k = i; k < l->n_old && (nodes[k]->group == group || node_is(nodes[k], 'L')); k++) {
+        Node *n = nodes[k];
+        if (n->group != group)
+            continue;
+        end = k + 1;
+        if (n->op == OP_RESULT)
+            continue;
+        bool norm = is_image_op(n->op) && whole_blocks(l->g, n->shape);
+        able &= norm || may_follow(l->g, n);
+        reason |= norm || any_blocked_input(n);
+    }
+    l->group[group] = able && reason ? LAYOUT_BLOCKED : LAYOUT_PLAIN;
+    return end;
+}
+
+// Outside a group, n itself; else all members, whose reorders must stand before the first.
+static int place_run(Layouter *l, Node **nodes, int i)
+{
+    int end = i + 1, group = nodes[i]->group;
+    if (group >= 0)
+        end = decide_group(l, nodes, i);
+    for (int k = i; k < end; k++) { // inputs first: members read what lies before the group
+        Node *n = nodes[k];
+        n->layout = node_is(n, 'L') || node_is(n, 'V') ? LAYOUT_PLAIN : wish(l, n).output;
+    }
+    for (int k = i; k < end; k++)
+        if (!node_is(nodes[k], 'L'))
+            reorder_inputs(l, nodes[k]);
+    for (int k = i; k < end; k++)
+        vec_push(l->g->arena, &l->g->nodes, nodes[k]);
+    return end;
+}
+
+static void write_reorders(Layouter *l)
+{
+    Graph *g = l->g;
+    Node **old = arena_copy(l->c->scratch, g->nodes.items, sizeof *old * (size_t)g->nodes.n);
+    int groups = 0;
+    l->n_old = g->nodes.n;
+    for (int i = 0; i < l->n_old; i++)
+        groups = old[i]->group >= groups ? old[i]->group + 1 : groups;
+    l->group = arena_array(l->c->scratch, Layout, groups);
+    l->reorder = arena_array(l->c->scratch, Node *, 2 * l->n_old);
+    l->reorder_phase = arena_array(l->c->scratch, Phase, 2 * l->n_old);
+    g->nodes.n = 0;
+    for (int i = 0; i < l->n_old;)
+        i = place_run(l, old, i);
+    graph_renumber(g);
+}
+
+// Two convolutions that want their weight alike.
+static bool same_kernel(const Node *a, const Node *b)
+{
+    static const AttrKey keys[] = {A_STRIDE, A_PADDING, A_DILATION};
+    for (int k = 0; k < 3; k++)
+        if (memcmp(node_ints(a, keys[k]), node_ints(b, keys[k]),
+                   sizeof(int64_t) * (size_t)node_attr(a, keys[k])->n))
+            return false;
+    return shape_equal(a->shape, b->shape) &&
+           shape_equal(a->inputs[0]->shape, b->inputs[0]->shape) &&
+           node_int(a, A_GROUPS) == node_int(b, A_GROUPS) && a->layout == b->layout &&
+           a->inputs[0]->layout == b->inputs[0]->layout;
+}
+
+// A parameter is a kernel's own if convolutions alone compute with it, all in one way.
+static bool kernel_weight(const Layouter *l, const Node *param)
+{
+    Node **readers;
+    const Node *conv = NULL;
+    int n = value_readers(&l->values, param, &readers);
+    for (int i = 0; i < n; i++) {
+        Node *r = readers[i];
+        bool weight =
+            (r->op == OP_CONV2D || r->op == OP_CONV2D_GRAD_INPUT) && r->inputs[1] == param;
+        if (!weight && r->phase != PHASE_UPDATE)
+            return false;
+        if (r->op == OP_CONV2D && conv && !same_kernel(r, conv))
+            return false;
+        conv = r->op == OP_CONV2D ? r : conv;
+    }
+    return conv != NULL;
+}
+
+static int64_t ask_bytes(const Compile *c, const Node *n)
+{
+    int64_t bytes = c->kernel_bytes ? c->kernel_bytes(c->user, n) : 0;
+    return bytes > 0 ? bytes : node_logical_bytes(n);
+}
+
+// The gradient that meets an accumulator: the node that `accumulate` adds.
+static void spread_backward(Layouter *l)
+{
+    for (int i = 0; i < l->g->nodes.n; i++) {
+        Node *n = l->g->nodes.items[i];
+        if (n->op == OP_ACCUMULATE && n->inputs[1]->layout == LAYOUT_KERNEL) {
+            n->inputs[0]->layout = LAYOUT_KERNEL;
+            n->inputs[0]->bytes = n->inputs[1]->bytes;
+        }
+    }
+}
+
+// Update nodes: everything of the parameter's shape is laid out as its gradient.
+static void spread_update(Layouter *l)
+{
+    for (int i = 0; i < l->g->nodes.n; i++) {
+        Node *n = l->g->nodes.items[i];
+        if (n->phase != PHASE_UPDATE || !n->n_inputs)
+            continue;
+        const Node *like = n->inputs[n->op == OP_SGD || n->op == OP_ADAM ? 1 : 0];
+        if (like->layout != LAYOUT_KERNEL)
+            continue;
+        n->layout = LAYOUT_KERNEL;
+        n->bytes = like->bytes;
+        for (int k = 0; k < n->n_inputs; k++) {
+            n->inputs[k]->layout = LAYOUT_KERNEL;
+            n->inputs[k]->bytes = like->bytes;
+        }
+    }
+}
+
+static void lay_out_kernels(Layouter *l)
+{
+    Graph *g = l->g;
+    l->values = values_of(l->c->scratch, g);
+    for (int i = 0; i < g->nodes.n; i++) {
+        Node *n = g->nodes.items[i];
+        bool argmax = n->op == OP_RESULT && n->inputs[0]->op == OP_MAX_POOL2D;
+        if (argmax || (n->op == OP_PARAM && kernel_weight(l, n))) {
+            n->layout = LAYOUT_KERNEL;
+            n->bytes = ask_bytes(l->c, n);
+        } else if (n->op == OP_CONV2D_GRAD_WEIGHT) {
+            Node *param = n->forward ? value_root(n->forward->inputs[1]) : NULL;
+            n->layout = param ? param->layout : LAYOUT_PLAIN;
+            if (n->layout != LAYOUT_KERNEL)
+                continue;
+            n->bytes = ask_bytes(l->c, n);
+            param->bytes = n->bytes;
+        }
+    }
+    spread_backward(l);
+    spread_update(l);
+}
+
+void pass_layout(Compile *c)
+{
+    Layouter l = {.c = c, .g = c->graph};
+    if (c->blocked) {
+        graph_renumber(c->graph);
+        write_reorders(&l);
+        lay_out_kernels(&l);
+    }
+    for (int i = 0; i < c->graph->nodes.n; i++) {
+        Node *n = c->graph->nodes.items[i];
+        if (n->layout != LAYOUT_KERNEL)
+            n->bytes = node_logical_bytes(n);
+    }
+}

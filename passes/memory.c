@@ -1,0 +1,199 @@
+// Gives every tensor of every stage its place (docs/internals.md, "Memory of a stage"). A tensor lies
+// in the slot of an edge if it crosses stages; else with the parameters if it outlives a step; else in
+// the micro-batch's slot if backward reads it; else in scratch, where the instructions overlay each
+// other and tensors overlay those that are dead. A group of fused nodes is one moment.
+#include "passes/pack.h"
+#include "passes/schedule.h"
+#include "passes/values.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+typedef struct Region { // blocks to be packed, and whose they are
+    VEC(Block) blocks;
+    VEC(int) nodes;
+} Region;
+
+typedef struct Placer {
+    Compile *c;
+    Plan *plan;
+    Values values;
+    int *begin, *end; // [nodes] moments: ids of the first and last node of the node's group
+    int *edge;        // [nodes] index of its edge, or -1
+    PlanStage *stage;
+    Region persistent, slot, scratch[N_PHASES];
+} Placer;
+
+static int64_t aligned(int64_t bytes)
+{
+    return (bytes + PACK_ALIGN - 1) / PACK_ALIGN * PACK_ALIGN;
+}
+
+static void find_moments(Placer *p)
+{
+    const NodeList *nodes = &p->c->graph->nodes;
+    int *first = arena_array(p->c->scratch, int, nodes->n);
+    int *last = arena_array(p->c->scratch, int, nodes->n);
+    p->begin = arena_array(p->c->scratch, int, nodes->n);
+    p->end = arena_array(p->c->scratch, int, nodes->n);
+    for (int i = nodes->n; i-- > 0;)
+        if (nodes->items[i]->group >= 0)
+            first[nodes->items[i]->group] = i;
+    for (int i = 0; i < nodes->n; i++)
+        if (nodes->items[i]->group >= 0)
+            last[nodes->items[i]->group] = i;
+    for (int i = 0; i < nodes->n; i++) {
+        const Node *n = nodes->items[i];
+        while (n->op == OP_RESULT)
+            n = n->inputs[0];
+        p->begin[i] = n->group >= 0 ? first[n->group] : n->id;
+        p->end[i] = n->group >= 0 ? last[n->group] : n->id;
+    }
+}
+
+static bool mine(const Placer *p, const Node *n)
+{
+    int stage = n->op == OP_INPUT ? 0 : plan_stage_of_unit(p->plan, value_unit(n));
+    return stage == p->stage->id;
+}
+
+static void add_block(Placer *p, Region *r, const Node *n, int begin, int end)
+{
+    Block b = {.bytes = n->bytes, .begin = begin, .end = end};
+    vec_push(p->c->scratch, &r->blocks, b);
+    vec_push(p->c->scratch, &r->nodes, n->id);
+}
+
+// Evaluation: inputs are there before the first node runs; what the runtime reads afterwards (loss,
+// predictions and the targets that it compares them with) must not be overlaid.
+static void live_outside(const Placer *p, const Node *n, int *begin, int *end)
+{
+    if (n->phase != PHASE_EVAL)
+        return;
+    bool input = n->op == OP_INPUT;
+    if (input)
+        *begin = 0;
+    if (p->values.kept[n->id] || (input && node_string(n, A_ROLE)[0] == 't'))
+        *end = INT_MAX;
+}
+
+static void place_value(Placer *p, const Node *n)
+{
+    Node **readers;
+    int begin = p->begin[n->id], end = p->end[n->id];
+    bool waits = n->phase == PHASE_FORWARD && (n->op == OP_INPUT || n == p->c->graph->loss);
+    for (int i = value_readers(&p->values, n, &readers); i-- > 0;) {
+        Phase by = readers[i]->phase;
+        CHECK(by == n->phase || (n->phase == PHASE_FORWARD && by == PHASE_BACKWARD), "memory",
+              "%s does not live until %s", n->name, readers[i]->name);
+        int used = p->end[readers[i]->id];
+        end = used > end ? used : end;
+        waits |= by != n->phase;
+    }
+    live_outside(p, n, &begin, &end);
+    add_block(p, waits ? &p->slot : &p->scratch[n->phase], n, begin, end);
+}
+
+static void place_node(Placer *p, const Node *n)
+{
+    int e = p->edge[n->id];
+    if (!value_stored(n) || value_internal(&p->values, n))
+        return;
+    if (e >= 0 && p->plan->edges[e].touch[p->stage->id])
+        p->stage->places[n->id] = (Place){PLACE_EDGE, e, 0, n->bytes};
+    else if (e >= 0 || !mine(p, n))
+        return;
+    else if (value_persistent(n))
+        add_block(p, &p->persistent, n, 0, INT_MAX);
+    else
+        place_value(p, n);
+}
+
+static int64_t pack_region(Placer *p, Region *r, PlaceKind kind)
+{
+    int64_t size = pack(p->c->scratch, r->blocks.items, r->blocks.n);
+    for (int i = 0; i < r->blocks.n; i++) {
+        const Block *b = &r->blocks.items[i];
+        p->stage->places[r->nodes.items[i]] = (Place){kind, -1, b->offset, b->bytes};
+    }
+    return size;
+}
+
+// Parameters lie in the order of the model, so that a dump of the memory can be read.
+static int64_t line_up(Placer *p, Region *r)
+{
+    int64_t at = 0;
+    for (int i = 0; i < r->blocks.n; i++) {
+        int64_t bytes = r->blocks.items[i].bytes;
+        p->stage->places[r->nodes.items[i]] = (Place){PLACE_PERSISTENT, -1, at, bytes};
+        at += aligned(bytes);
+    }
+    return at;
+}
+
+static void count_library(Placer *p)
+{
+    const Compile *c = p->c;
+    for (int i = 0; c->kernel_scratch && i < c->graph->nodes.n; i++) {
+        const Node *n = c->graph->nodes.items[i];
+        int64_t bytes = node_is(n, 'L') || !mine(p, n) ? 0 : c->kernel_scratch(c->user, n);
+        p->stage->library_bytes =
+            bytes > p->stage->library_bytes ? bytes : p->stage->library_bytes;
+    }
+}
+
+static void place_stage(Placer *p)
+{
+    PlanStage *s = p->stage;
+    s->places = arena_array(p->c->perm, Place, p->plan->n_nodes);
+    for (int i = 0; i < p->plan->n_nodes; i++) {
+        s->places[i].edge = -1;
+        place_node(p, p->c->graph->nodes.items[i]);
+    }
+    s->persistent_bytes = line_up(p, &p->persistent);
+    s->slot_bytes = pack_region(p, &p->slot, PLACE_SLOT);
+    for (int phase = 0; phase < N_PHASES; phase++) {
+        int64_t bytes = pack_region(p, &p->scratch[phase], PLACE_SCRATCH);
+        s->scratch_bytes = bytes > s->scratch_bytes ? bytes : s->scratch_bytes;
+    }
+    for (int e = 0; e < p->plan->n_edges; e++)
+        if (p->plan->edges[e].producer == s->id)
+            s->edge_bytes += p->plan->edges[e].slots * aligned(p->plan->edges[e].bytes);
+    count_library(p);
+}
+
+static void check_limit(Compile *c, const PlanStage *s)
+{
+    char need[32], limit[32];
+    if (!c->memory_limit || plan_stage_bytes(s) <= c->memory_limit)
+        return;
+    error_at((Loc){c->graph->file ? c->graph->file : c->plan->source, 0, 0},
+             "stage %d needs %s, and %s a stage are allowed; try more stages or smaller "
+             "micro-batches",
+             s->id, human_bytes(need, plan_stage_bytes(s)),
+             human_bytes(limit, c->memory_limit));
+    memory_note_largest(c, s->id);
+    c->no_plan = true;
+}
+
+void pass_memory(Compile *c)
+{
+    Plan *plan = c->plan;
+    if (!c->stages || !plan || !plan->n_stages)
+        return;
+    plan->n_nodes = c->graph->nodes.n;
+    Placer common = {.c = c, .plan = plan, .values = values_of(c->scratch, c->graph)};
+    find_moments(&common);
+    common.edge = arena_array(c->scratch, int, plan->n_nodes);
+    for (int i = 0; i < plan->n_nodes; i++)
+        common.edge[i] = -1;
+    for (int e = 0; e < plan->n_edges; e++)
+        if (plan->edges[e].node >= 0)
+            common.edge[plan->edges[e].node] = e;
+    for (int i = 0; i < plan->n_stages; i++) {
+        Placer p = common;
+        p.stage = &plan->stages[i];
+        place_stage(&p);
+        check_limit(c, p.stage);
+    }
+}

@@ -1,0 +1,211 @@
+#include "passes/ranges.h"
+
+#include <stdlib.h>
+
+enum { ALIGN = 64 };
+
+// Shared memory between two processes on one host, messages of tens of MiB.
+static const double send_bytes_per_s = 7e9;
+
+static int64_t aligned(int64_t bytes)
+{
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static bool is_activation(const Values *v, const Node *n)
+{
+    return n->phase == PHASE_FORWARD && n->unit >= 0 && value_stored(n) &&
+           !value_persistent(n) && !value_internal(v, n);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+static Crossing crossing_of(Arena *a, const Values *v, const Node *n)
+{
+    Node **readers;
+    int count = value_readers(v, n, &readers);
+    Crossing t = {.made = value_unit(n), .bytes = aligned(n->bytes)};
+    t.saved = n->op == OP_INPUT || n == v->graph->loss;
+    t.last = t.made;
+    t.readers = arena_array(a, int, count + 1);
+    for (int i = 0; i < count; i++) {
+        t.saved |= readers[i]->phase == PHASE_BACKWARD;
+        if (readers[i]->unit > t.made)
+            t.readers[t.n_readers++] = readers[i]->unit;
+    }
+    qsort(t.readers, (size_t)t.n_readers, sizeof(int), by_number);
+    if (t.n_readers)
+        t.last = t.readers[t.n_readers - 1];
+    return t;
+}
+
+static void find_tensors(Ranges *r, Arena *a, const Values *v)
+{
+    const NodeList *nodes = &r->c->graph->nodes;
+    r->tensors = arena_array(a, Crossing, nodes->n);
+    r->last_at = arena_array(a, int, r->n + 1);
+    r->leaving = arena_array(a, int64_t, r->n);
+    for (int i = 0; i < nodes->n; i++)
+        if (is_activation(v, nodes->items[i])) {
+            Crossing t = r->tensors[r->n_tensors++] = crossing_of(a, v, nodes->items[i]);
+            r->last_at[t.last + 1]++;
+            r->leaving[t.made] += t.last > t.made ? t.bytes : 0;
+        }
+    for (int u = 0; u < r->n; u++)
+        r->last_at[u + 1] += r->last_at[u];
+    int *filled = arena_array(a, int, r->n);
+    r->by_last = arena_array(a, int, r->n_tensors);
+    for (int i = 0; i < r->n_tensors; i++) {
+        int last = r->tensors[i].last;
+        r->by_last[r->last_at[last] + filled[last]++] = i;
+    }
+}
+
+static void keep_together(Ranges *r, int first, int last)
+{
+    for (int u = first; u < last; u++)
+        r->cut[u] = false;
+}
+
+// A stored tensor and all its readers share a stage; so do the predictions and the loss, because one
+// program reports both.
+static void find_cuts(Ranges *r, const Values *v)
+{
+    const Graph *g = r->c->graph;
+    for (int u = 0; u < r->n; u++)
+        r->cut[u] = u < r->n - 1;
+    for (int i = 0; i < g->nodes.n; i++) {
+        const Node *n = g->nodes.items[i];
+        if (!value_persistent(n) || n->unit < 0)
+            continue;
+        Node **readers;
+        int low = n->unit, high = n->unit;
+        for (int k = value_readers(v, n, &readers); k-- > 0;) {
+            low = readers[k]->unit < low ? readers[k]->unit : low;
+            high = readers[k]->unit > high ? readers[k]->unit : high;
+        }
+        keep_together(r, low, high);
+    }
+    if (g->loss && g->output) {
+        int a = value_unit(value_root(g->loss)), b = value_unit(value_root(g->output));
+        keep_together(r, a < b ? a : b, a < b ? b : a);
+    }
+}
+
+// The largest sum, over the moments in which a unit runs, of values that live within one instruction.
+static void find_scratch(Ranges *r, Arena *a, const Values *v)
+{
+    const NodeList *nodes = &r->c->graph->nodes;
+    int64_t *change = arena_array(a, int64_t, nodes->n + 1), alive = 0;
+    for (int i = 0; i < nodes->n; i++) {
+        const Node *n = nodes->items[i];
+        Node **readers;
+        int last = i;
+        bool saved = n->op == OP_INPUT || !value_stored(n) || value_persistent(n) ||
+                     value_internal(v, n);
+        for (int k = value_readers(v, n, &readers); k-- > 0;) {
+            saved |= readers[k]->phase != n->phase;
+            last = readers[k]->id > last ? readers[k]->id : last;
+        }
+        change[i] += saved ? 0 : aligned(n->bytes);
+        change[last + 1] -= saved ? 0 : aligned(n->bytes);
+    }
+    for (int i = 0; i < nodes->n; i++) {
+        int unit = value_unit(nodes->items[i]);
+        alive += change[i];
+        if (unit >= 0 && alive > r->scratch[unit])
+            r->scratch[unit] = alive;
+    }
+}
+
+Ranges ranges_of(Compile *c)
+{
+    const Plan *p = c->plan;
+    Arena *a = c->scratch;
+    int n = p->n_units;
+    Values v = values_of(a, c->graph);
+    Ranges r = {.c = c, .n = n};
+    r.cut = arena_array(a, bool, n);
+    r.work = arena_array(a, double, n + 1);
+    r.persistent = arena_array(a, int64_t, n + 1);
+    r.scratch = arena_array(a, int64_t, n);
+    r.arriving = arena_array(a, int64_t, n);
+    for (int i = 0; i < c->graph->nodes.n; i++) {
+        const Node *node = c->graph->nodes.items[i];
+        if (value_persistent(node) && node->unit >= 0)
+            r.persistent[node->unit + 1] += aligned(node->bytes);
+    }
+    for (int u = 0; u < n; u++) {
+        r.work[u + 1] = r.work[u] + p->units[u].forward_s + p->units[u].backward_s;
+        r.persistent[u + 1] += r.persistent[u];
+    }
+    find_tensors(&r, a, &v);
+    find_cuts(&r, &v);
+    find_scratch(&r, a, &v);
+    return r;
+}
+
+void ranges_begin(Ranges *r, int first)
+{
+    for (int u = 0; u < r->n; u++)
+        r->arriving[u] = 0;
+    for (int i = 0; i < r->n_tensors; i++) {
+        Crossing *t = &r->tensors[i];
+        if (first == 0 || (t->next && t->readers[t->next - 1] >= first))
+            t->next = 0; // runs need not be asked for in order
+        while (t->next < t->n_readers && t->readers[t->next] < first)
+            t->next++;
+        if (t->made < first && t->next < t->n_readers)
+            r->arriving[t->readers[t->next]] += t->bytes;
+    }
+    r->run = (Range){.first = first, .last = first - 1};
+}
+
+const Range *ranges_extend(Ranges *r)
+{
+    Range *run = &r->run;
+    int u = ++run->last;
+    run->compute_s = r->work[u + 1] - r->work[run->first];
+    run->persistent = r->persistent[u + 1] - r->persistent[run->first];
+    run->in += r->arriving[u];
+    run->out += r->leaving[u];
+    run->scratch = r->scratch[u] > run->scratch ? r->scratch[u] : run->scratch;
+    for (int i = r->last_at[u]; i < r->last_at[u + 1]; i++) {
+        const Crossing *t = &r->tensors[r->by_last[i]];
+        if (t->made < run->first)
+            continue;
+        run->out -= t->made < u ? t->bytes : 0;
+        run->saved += t->saved ? t->bytes : 0;
+    }
+    return run;
+}
+
+const Range *range_of(Ranges *r, int first, int last)
+{
+    ranges_begin(r, first);
+    while (r->run.last < last)
+        ranges_extend(r);
+    return &r->run;
+}
+
+double range_send_s(const Range *r)
+{
+    return (double)(r->in + r->out) / send_bytes_per_s;
+}
+
+double range_seconds(const Range *r)
+{
+    return r->compute_s + range_send_s(r);
+}
+
+// Outgoing activations wait in their edges as long as in flight; gradients, as large as what came in,
+// need two slots.
+int64_t range_memory(const Ranges *all, const Range *r, int in_flight)
+{
+    int64_t micro_batches = all->c->plan->options.micro_batches;
+    int64_t edges = r->out * in_flight + r->in * (micro_batches < 2 ? 1 : 2);
+    return r->persistent + r->saved * in_flight + r->scratch + edges;
+}

@@ -1,0 +1,53 @@
+// What a run of consecutive units would take as a stage: time, transfers, memory. Runs that begin with
+// the same unit are asked for in growing order, which costs O(tensors) for all of them together.
+#ifndef STAGECC_PASSES_RANGES_H
+#define STAGECC_PASSES_RANGES_H
+
+#include "passes/pass.h"
+#include "passes/values.h"
+
+typedef struct Range {
+    int first, last;    // units
+    double compute_s;   // forward and backward of one micro-batch
+    int64_t in, out;    // bytes of activations that come from earlier and go to later units
+    int64_t persistent; // bytes
+    int64_t saved;      // bytes that wait for backward, per micro-batch
+    int64_t scratch;    // bytes that live within one instruction, at the worst moment
+} Range;
+
+typedef struct Crossing { // an activation
+    int made, last;       // the unit that makes it, the last that reads it
+    int *readers, n_readers,
+        next; // units after `made`, ascending; the first not before the run
+    int64_t bytes;
+    bool saved;
+} Crossing;
+
+typedef struct Ranges {
+    const Compile *c;
+    int n;               // units
+    bool *cut;           // [n]: the model may be cut right after this unit
+    double *work;        // [n + 1] sums of compute_s before the unit
+    int64_t *persistent; // [n + 1] likewise
+    int64_t *scratch;    // [n]
+    Crossing *tensors;
+    int n_tensors;
+    int *by_last,
+        *last_at;      // indices of tensors ordered by `last`; those of unit u from last_at[u]
+    int64_t *leaving;  // [n] bytes made there and read later
+    int64_t *arriving; // [n] bytes from before the run that this unit is the first to read
+    Range run;
+} Ranges;
+
+Ranges ranges_of(Compile *c);
+void ranges_begin(Ranges *r, int first); // an empty run before `first`
+const Range *ranges_extend(Ranges *r);   // by one unit
+const Range *range_of(Ranges *r, int first, int last);
+
+// Seconds that a stage spends on one micro-batch. Both ends of a boundary pay for what crosses it.
+double range_send_s(const Range *r);
+double range_seconds(const Range *r);
+// Bytes of the run as a stage with so many micro-batches in flight, packing aside.
+int64_t range_memory(const Ranges *all, const Range *r, int in_flight);
+
+#endif
