@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-// cmocka wants the four above
+// cmocka wants the three above
 #include <cmocka.h>
 
 #include "tests/passes/random_model.h"
