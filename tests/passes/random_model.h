@@ -85,13 +85,13 @@ static inline void forward_layer(Model *m, int i, int tie_percent)
 static inline void eval_layers(Model *m, Shape sample)
 {
     m->twin[0] = leaf(m, OP_INPUT, PHASE_EVAL, "x_eval", sample, 0);
-    m->target_twin = leaf(m, OP_INPUT, PHASE_EVAL, "t_eval", sample, 0);
     for (int i = 1; i <= m->n; i++) {
         Node *f = m->value[i], *b = f->op == OP_ADD      ? m->twin[m->skip[i]]
                                     : f->op == OP_LINEAR ? f->inputs[1]
                                                          : NULL;
         m->twin[i] = derive(m, f->op, PHASE_EVAL, f, m->twin[i - 1], b, NULL);
     }
+    m->target_twin = leaf(m, OP_INPUT, PHASE_EVAL, "t_eval", sample, 0);
     derive(m, OP_MSE, PHASE_EVAL, m->g->loss, m->twin[m->n], m->target_twin, NULL);
 }
 
