@@ -1,0 +1,123 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+// cmocka wants the three above
+#include <cmocka.h>
+
+#include "ir/text.h"
+#include "tests/passes/random_model.h"
+
+#include <math.h>
+
+// Two products, one ten times the other, and an element-wise op of which memory is the bound.
+static const char *const products =
+    "graph net micro_batch 256\n"
+    "layer small linear\nlayer large linear\nlayer act relu\n"
+    "x = input {shape=[256,1024], dtype=\"f32\", role=\"sample\"} unit 0\n"
+    "w = param {shape=[1024,1024], dtype=\"f32\", init=\"normal\"} unit 0\n"
+    "v = param {shape=[10240,1024], dtype=\"f32\", init=\"normal\"} unit 2\n"
+    "a = linear x w of small unit 0\n"
+    "r = relu a of act unit 1\n"
+    "b = linear r v of large unit 2\n"
+    "d_v = linear_grad_weight r b backward of large from b unit 2\n";
+
+typedef struct Case {
+    Arena arena, scratch;
+    Options options;
+    Plan plan;
+    Compile c;
+} Case;
+
+static void run_cost(Case *t, const LayerTime *times, int n)
+{
+    *t = (Case){.options = options_default()};
+    t->c = (Compile){.perm = &t->arena,
+                     .scratch = &t->scratch,
+                     .graph = ir_read(&t->arena, "test.ir", products),
+                     .plan = &t->plan,
+                     .options = &t->options,
+                     .stages = 1,
+                     .times = times,
+                     .n_times = n};
+    assert_non_null(t->c.graph);
+    pass_layout(&t->c);
+    pass_cost(&t->c);
+}
+
+static void release(Case *t)
+{
+    arena_release(&t->arena);
+    arena_release(&t->scratch);
+}
+
+static void estimates_follow_flops_and_bytes(void **state)
+{
+    (void)state;
+    Case t;
+    run_cost(&t, NULL, 0);
+    const PlanUnit *u = t.plan.units;
+    assert_int_equal(t.plan.n_units, 3);
+    assert_string_equal(u[0].name, "small");
+    double flops = 2.0 * 256 * 1024 * 1024;
+    assert_true(fabs(u[0].forward_s * 200e9 / flops - 1) < 1e-9);
+    assert_true(fabs(u[2].forward_s / u[0].forward_s - 10) < 1e-9);
+    assert_true(fabs(u[2].backward_s / u[2].forward_s - 1) < 1e-9);
+    double bytes = 2.0 * 256 * 1024 * 4;
+    assert_true(fabs(u[1].forward_s * 10e9 / bytes - 1) < 1e-9);
+    assert_int_equal(u[0].parameter_bytes, 4 << 20);
+    assert_int_equal(u[0].cut_bytes, 1 << 20);
+    assert_int_equal(u[1].cut_bytes, 1 << 20);
+    assert_int_equal(u[2].cut_bytes, 0);
+    assert_int_equal(u[1].activation_bytes, 1 << 20); // r waits for d_v
+    assert_int_equal(u[0].activation_bytes, 0);
+    release(&t);
+}
+
+static void measured_times_win(void **state)
+{
+    (void)state;
+    Case t;
+    const LayerTime times[] = {{"small", 0.5, 0}, {"large", 2, 7}};
+    run_cost(&t, times, 2);
+    assert_true(fabs(t.plan.units[0].forward_s - 0.5) < 1e-12);
+    assert_true(fabs(t.plan.units[2].forward_s - 2) < 1e-12);
+    assert_true(fabs(t.plan.units[2].backward_s - 7) < 1e-12);
+    // Nobody measured the relu: its estimate, slowed down as the measured layers were.
+    assert_true(t.plan.units[1].forward_s > 1e-3 && t.plan.units[1].forward_s < 0.5);
+    release(&t);
+}
+
+// Against a count from scratch, over every cut of random models.
+static void cut_bytes_by_definition(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 50; round++) {
+        random_state = (uint64_t)round * 2237 + 1;
+        Model *m = random_model(2 + random_below(12), 0);
+        plan_random_model(m, 1, 2, "1f1b");
+        for (int u = 0; u < m->plan.n_units; u++) {
+            int64_t bytes = 0;
+            for (int i = 0; i < m->g->nodes.n; i++) {
+                const Node *n = m->g->nodes.items[i];
+                bool later = false;
+                for (int k = 0; k < m->g->nodes.n; k++)
+                    for (int j = 0; j < m->g->nodes.items[k]->n_inputs; j++)
+                        later |= m->g->nodes.items[k]->inputs[j] == n &&
+                                 m->g->nodes.items[k]->unit > u;
+                bytes += n->phase == PHASE_FORWARD && n->op != OP_PARAM && n->unit <= u && later
+                             ? n->bytes
+                             : 0;
+            }
+            assert_int_equal(m->plan.units[u].cut_bytes, bytes);
+        }
+        free_model(m);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(estimates_follow_flops_and_bytes),
+                                       cmocka_unit_test(measured_times_win),
+                                       cmocka_unit_test(cut_bytes_by_definition)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
