@@ -82,17 +82,21 @@ static const char *const images =
                                                                      "conv2d_grad_weight x dc1 "
                                                                      "{shape=[32,3,3,3], " CONV1
                                                                      "} backward from "
-                                                                     "c1\n" STEP("w1", "32,3,3,"
-                                                                                       "3") SGD(
-                                                                         "w3",
-                                                                         "10,32,1,1") SGD("w2",
-                                                                                          "32,"
-                                                                                          "32,"
-                                                                                          "3,3")
-                                                                         SGD("g", "32") SGD(
-                                                                             "w1",
-                                                                             "32,3,3,3") "loss "
-                                                                                         "l\n";
+                                                                     "c1\n" STEP(
+                                                                         "w1",
+                                                                         "32,3,3,"
+                                                                         "3") SGD("w3",
+                                                                                  "10,32,1,1")
+                                                                         SGD("w2", "32,"
+                                                                                   "32,"
+                                                                                   "3,3")
+                                                                             SGD("g", "32") SGD(
+                                                                                 "w1", "32,3,3,"
+                                                                                       "3") "lo"
+                                                                                            "ss"
+                                                                                            " "
+                                                                                            "l"
+                                                                                            "\n";
 
 static int64_t twice(void *user, const Node *n)
 {
@@ -303,6 +307,29 @@ static void others_stay_plain(void **state)
     release(&t);
 }
 
+// A group has one layout, and a reorder of its inputs stands before all of it.
+static void groups_have_one_layout(void **state)
+{
+    (void)state;
+    Case t;
+    lay_out(&t,
+            "graph net micro_batch 4 block 16\n"
+            "x = input {shape=[4,3,8,8], dtype=\"f32\", role=\"sample\"}\n" PARAM(
+                "w", "16,3,3,3") "c = conv2d x w {" CONV1 "}\n"
+                                 "r = relu c group 0\n"
+                                 "d = dropout r {rate=0.5, stream=1} group 0\n"
+                                 "a = relu c group 1\n"
+                                 "b = add a c group 1\n"
+                                 "g = bias_grad c {axis=1} backward from c\n",
+            true);
+    expect(&t, LAYOUT_PLAIN, "r d");
+    expect(&t, LAYOUT_BLOCKED, "a b");
+    assert_int_equal(reorders(&t), 2);
+    assert_int_equal(find(&t, "r")->inputs[0]->phase, PHASE_FORWARD);
+    assert_int_equal(find(&t, "g")->inputs[0]->phase, PHASE_BACKWARD);
+    release(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(images_are_blocked),
@@ -311,6 +338,7 @@ int main(void)
                                        cmocka_unit_test(plain_where_nobody_wants_blocks),
                                        cmocka_unit_test(one_reorder_before_a_view),
                                        cmocka_unit_test(shapes_decide),
-                                       cmocka_unit_test(others_stay_plain)};
+                                       cmocka_unit_test(others_stay_plain),
+                                       cmocka_unit_test(groups_have_one_layout)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,7 +173,8 @@ static void slots_are_few(void **state)
     (void)state;
     for (int round = 0; round < 50; round++) {
         random_state = (uint64_t)round * 31337 + 1;
-        random_frozen = random_below(2) * 6; // stages without backward run ahead as far as they may
+        random_frozen =
+            random_below(2) * 6; // stages without backward run ahead as far as they may
         Model *m = random_model(12, 0);
         random_frozen = 0;
         plan_random_model(m, 1 + random_below(6), 16, "1f1b");
