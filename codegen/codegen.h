@@ -23,15 +23,15 @@ typedef struct Emit {
 typedef void EmitNode(Emit *e, const Node *n);
 
 typedef struct Backend {
-    const char *name;          // "ref", "c"
-    const char *extension;     // ".c"
-    const char *real_f32;      // element type in the sources, by dtype: "float"
-    bool blocked, fuse;        // wants blocked image layouts; emits groups
-    const char *libraries;     // for the build file: "-lstagecc-rt -ldnnl"
-    EmitNode *const *emit;     // [N_OPS]; NULL for leaves and views
+    const char *name;      // "ref", "c"
+    const char *extension; // ".c"
+    const char *real_f32;  // element type in the sources, by dtype: "float"
+    bool blocked, fuse;    // wants blocked image layouts; emits groups
+    const char *libraries; // for the build file: "-lstagecc-rt -ldnnl"
+    EmitNode *const *emit; // [N_OPS]; NULL for leaves and views
     // A whole fusion group (several nodes) at once; NULL: nodes one by one.
     void (*emit_group)(Emit *e, Node *const *nodes, int n);
-    void (*prologue)(Emit *e); // includes, kernel tables: after the tensor declarations
+    void (*prologue)(Emit *e);       // includes, kernel tables: after the tensor declarations
     void (*program_fields)(Emit *e); // extra members of rt_program: .backend, .kernels
 } Backend;
 

@@ -69,19 +69,19 @@ typedef struct Call {
 
 // One layer call of the model.
 typedef struct Layer {
-    int id;             // index in Graph.layers
-    const char *name;   // unique; parameters are called NAME.weight
-    const char *kind;   // what the user wrote: "conv2d"
+    int id;           // index in Graph.layers
+    const char *name; // unique; parameters are called NAME.weight
+    const char *kind; // what the user wrote: "conv2d"
     Loc loc;
     const Call *caller; // through which functions; NULL at top level
 } Layer;
 
 typedef struct Node Node;
 struct Node {
-    int id;           // index in Graph.nodes after graph_renumber; unique always
+    int id; // index in Graph.nodes after graph_renumber; unique always
     Op op;
     Phase phase;
-    DType dtype;      // of output 0; DTYPE_ERROR: an error was reported, stay silent about users
+    DType dtype; // of output 0; DTYPE_ERROR: an error was reported, stay silent about users
     Shape shape;
     Node **inputs;
     int n_inputs;
@@ -90,11 +90,11 @@ struct Node {
     const char *name; // unique in the graph; an identifier with dots: "stem.weight"
     Layer *layer;     // NULL only for nodes that no layer made (the loss's seed)
     Loc loc;
-    Node *forward;    // backward and eval nodes: the forward node they derive from
-    int group;        // nodes of one group run as one loop or kernel; -1: alone
-    int unit;         // the cut unit it belongs to; -1 until the units pass
-    Layout layout;    // of output 0
-    int64_t bytes;    // of output 0 in its layout; 0 until the layout pass
+    Node *forward; // backward and eval nodes: the forward node they derive from
+    int group;     // nodes of one group run as one loop or kernel; -1: alone
+    int unit;      // the cut unit it belongs to; -1 until the units pass
+    Layout layout; // of output 0
+    int64_t bytes; // of output 0 in its layout; 0 until the layout pass
 };
 
 typedef VEC(Node *) NodeList;
@@ -110,14 +110,14 @@ typedef struct Graph {
     const char *name; // the model's, an identifier
     const char *file; // the source; NULL for none
     int64_t micro_batch;
-    int block;        // channels of a block in LAYOUT_BLOCKED
-    NodeList nodes;   // execution order
+    int block;      // channels of a block in LAYOUT_BLOCKED
+    NodeList nodes; // execution order
     VEC(Layer *) layers;
     VEC(TrainSetting) train;
-    Node *loss;       // scalar; NULL: no loss
-    Node *output;     // what predictions are read from (logits); NULL: none
+    Node *loss;   // scalar; NULL: no loss
+    Node *output; // what predictions are read from (logits); NULL: none
     int next_id;
-    void *names;      // unique-name table, private to graph.c
+    void *names; // unique-name table, private to graph.c
 } Graph;
 
 Graph *graph_new(Arena *a, const char *name, int64_t micro_batch);

@@ -22,20 +22,21 @@ typedef struct LayerTime { // measured by `profile`, per micro-batch
 typedef struct Compile {
     Arena *perm, *scratch;
     Graph *graph;
-    Plan *plan;               // filled by partition, schedule, memory
+    Plan *plan; // filled by partition, schedule, memory
     const Options *options;
-    int stages;               // how many to cut into; 0: no plan wanted
-    const int *fixed_cuts;    // stages-1 last units of each stage but the last, from a plan; or NULL
-    int64_t memory_limit;     // bytes a stage may take; 0: none
-    bool blocked;             // the backend wants blocked images (passes/layout.c)
-    bool fuse;                // the backend emits groups (passes/fuse.c)
-    const LayerTime *times;   // measured; NULL: estimate
+    int stages; // how many to cut into; 0: no plan wanted
+    const int
+        *fixed_cuts; // stages-1 last units of each stage but the last, from a plan; or NULL
+    int64_t memory_limit;   // bytes a stage may take; 0: none
+    bool blocked;           // the backend wants blocked images (passes/layout.c)
+    bool fuse;              // the backend emits groups (passes/fuse.c)
+    const LayerTime *times; // measured; NULL: estimate
     int n_times;
     // Bytes of an output in LAYOUT_KERNEL: asked of the backend by the driver. NULL: as logical.
     int64_t (*kernel_bytes)(void *user, const Node *n);
     int64_t (*kernel_scratch)(void *user, const Node *n);
     void *user;
-    bool no_plan;             // out: errors were reported because nothing fits (exit 3)
+    bool no_plan; // out: errors were reported because nothing fits (exit 3)
 } Compile;
 
 typedef struct PassInfo {

@@ -13,7 +13,8 @@ typedef struct Options {
 #define OPTION_REAL(field, name, low, high, fallback, meaning) double field;
 #define OPTION_WORD(field, name, words, fallback, meaning) const char *field;
 #include "plan/options.def"
-    uint64_t set; // bit i: row i was given by the user (command line beats TRAIN beats fallback)
+    uint64_t
+        set; // bit i: row i was given by the user (command line beats TRAIN beats fallback)
 } Options;
 
 typedef enum OptionSource { FROM_MODEL, FROM_COMMAND_LINE, FROM_PLAN } OptionSource;

@@ -14,14 +14,14 @@
 
 // A tensor that crosses stages: a ring of slots that all its stages see.
 typedef struct PlanEdge {
-    const char *name;   // of the node, or "norm up 0-1"
-    int node;           // -1: a vector of the clip norm
-    int producer;       // stage
+    const char *name; // of the node, or "norm up 0-1"
+    int node;         // -1: a vector of the clip norm
+    int producer;     // stage
     int *consumers, n_consumers;
-    int64_t bytes;      // of one message in its memory layout
+    int64_t bytes; // of one message in its memory layout
     int slots;
-    int per_step;       // messages a step: micro_batches, or 1
-    bool eval;          // belongs to the evaluation streams
+    int per_step; // messages a step: micro_batches, or 1
+    bool eval;    // belongs to the evaluation streams
     // Which instructions of each stage touch the tensor: bit 1 << rt_opcode, [Plan.n_stages]. The
     // producer's lowest one writes it. A consumer has RECV before its first and RELEASE after its
     // last, which is what plan_verify_streams checks.
@@ -30,11 +30,11 @@ typedef struct PlanEdge {
 
 // Where a node's output 0 lies in one stage.
 typedef enum PlaceKind {
-    PLACE_NONE,       // this stage never touches it, or it lives inside a fused group only
+    PLACE_NONE, // this stage never touches it, or it lives inside a fused group only
     PLACE_PERSISTENT, // offset in the stage's persistent memory: parameters, statistics, accumulators, state
-    PLACE_SLOT,       // offset in the memory of one micro-batch in flight (lives until backward)
-    PLACE_SCRATCH,    // offset in memory shared by all instructions (lives within one)
-    PLACE_EDGE,       // slot of an edge (`offset` is not used)
+    PLACE_SLOT,    // offset in the memory of one micro-batch in flight (lives until backward)
+    PLACE_SCRATCH, // offset in memory shared by all instructions (lives within one)
+    PLACE_EDGE,    // slot of an edge (`offset` is not used)
 } PlaceKind;
 
 typedef struct Place {
@@ -56,21 +56,22 @@ typedef struct PlanStage {
     double forward_s, backward_s, send_s, sync_s; // predicted, per micro-batch
     double update_s;                              // predicted, once a step
     Stream train, eval;
-    Place *places;             // [Plan.n_nodes], by node id
-    int64_t persistent_bytes;  // parameters + gradients + optimizer state + statistics
-    int64_t slot_bytes;        // activations of one micro-batch
+    Place *places;            // [Plan.n_nodes], by node id
+    int64_t persistent_bytes; // parameters + gradients + optimizer state + statistics
+    int64_t slot_bytes;       // activations of one micro-batch
     int64_t scratch_bytes;
-    int64_t edge_bytes;        // slots of the edges it produces
-    int64_t library_bytes;     // scratch of library kernels (kernels.json)
+    int64_t edge_bytes;    // slots of the edges it produces
+    int64_t library_bytes; // scratch of library kernels (kernels.json)
 } PlanStage;
 
 // A place where the model may be cut: units are numbered in execution order and never split.
 typedef struct PlanUnit {
-    const char *name;                    // of its first layer
-    double forward_s, backward_s;        // per micro-batch
-    double update_s;                     // per step
-    int64_t parameter_bytes, activation_bytes, cut_bytes; // cut_bytes: crossing right after this unit
-    int node;                            // id of its last forward node
+    const char *name;             // of its first layer
+    double forward_s, backward_s; // per micro-batch
+    double update_s;              // per step
+    int64_t parameter_bytes, activation_bytes,
+        cut_bytes; // cut_bytes: crossing right after this unit
+    int node;      // id of its last forward node
 } PlanUnit;
 
 typedef struct Plan {
@@ -85,7 +86,7 @@ typedef struct Plan {
     int n_stages;
     PlanEdge *edges;
     int n_edges;
-    int norm_parts;             // gradient tensors of the whole model; 0: no clipping
+    int norm_parts; // gradient tensors of the whole model; 0: no clipping
     double step_s, lower_bound_s, single_s;
     double planning_s;
 } Plan;
@@ -98,7 +99,7 @@ uint64_t plan_hash(const Plan *p);
 double plan_simulate(const Plan *p);
 // plan.json, as in docs/formats.md. `stages[].nodes` are unit names. Read back needs no model:
 // stages, edges, streams and options are complete, places are not.
-char *plan_to_json(const Plan *p);            // malloc'd text
+char *plan_to_json(const Plan *p);                                  // malloc'd text
 Plan *plan_from_json(Arena *a, const char *file, const char *text); // NULL: reported
 
 // Walks all streams together with rings of bounded slots. false: `why` says what is wrong: an

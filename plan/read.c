@@ -114,7 +114,8 @@ static void read_options(Reader *r, const json_t *root, Options *options)
             snprintf(number, sizeof number, "%.17g", json_real_value(v));
         r->good &= options_set(options, key, text, FROM_PLAN, loc);
     }
-    r->good = r->good && options_check(options);
+    if (r->good && !options_check(options))
+        bad(r, "options", "contradict each other");
 }
 
 static void read_unit(Reader *r, const json_t *o, PlanUnit *u, int n_nodes)

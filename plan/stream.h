@@ -13,23 +13,26 @@
 // RELEASE. Messages of an edge are released in the order in which they were sent.
 //    KIND          name       meaning                                             operands
 #define STREAM_INSTRUCTIONS(X)                                                                 \
-    X(ACQUIRE,      "acquire", "wait until every consumer released the slot's last message", "edge, mb") \
-    X(RECV,         "recv",    "wait until the message was sent",                   "edge, mb") \
-    X(SEND,         "send",    "the message is complete: let the consumers see it", "edge, mb") \
-    X(RELEASE,      "release", "this consumer will not read the message again",     "edge, mb") \
-    X(LOAD,         "load",    "read a micro-batch of the data set into the input tensors", "mb") \
-    X(FORWARD,      "forward", "run the forward nodes of this stage",               "mb")       \
-    X(BACKWARD,     "backward","run the backward nodes; gradients accumulate in ascending mb", "mb") \
-    X(NORM_GATHER,  "norm_gather", "add this stage's squared gradient norms to the vector that travels up", "") \
-    X(NORM_APPLY,   "norm_apply",  "take the clip factor that travels down",        "")         \
-    X(UPDATE,       "update",  "run the optimizer",                                 "")         \
-    X(EVAL,         "eval",    "run the eval nodes of this stage",                  "mb")
+    X(ACQUIRE, "acquire", "wait until every consumer released the slot's last message",        \
+      "edge, mb")                                                                              \
+    X(RECV, "recv", "wait until the message was sent", "edge, mb")                             \
+    X(SEND, "send", "the message is complete: let the consumers see it", "edge, mb")           \
+    X(RELEASE, "release", "this consumer will not read the message again", "edge, mb")         \
+    X(LOAD, "load", "read a micro-batch of the data set into the input tensors", "mb")         \
+    X(FORWARD, "forward", "run the forward nodes of this stage", "mb")                         \
+    X(BACKWARD, "backward", "run the backward nodes; gradients accumulate in ascending mb",    \
+      "mb")                                                                                    \
+    X(NORM_GATHER, "norm_gather",                                                              \
+      "add this stage's squared gradient norms to the vector that travels up", "")             \
+    X(NORM_APPLY, "norm_apply", "take the clip factor that travels down", "")                  \
+    X(UPDATE, "update", "run the optimizer", "")                                               \
+    X(EVAL, "eval", "run the eval nodes of this stage", "mb")
 
 typedef enum rt_opcode {
 #define X(KIND, name, meaning, operands) RT_##KIND,
     STREAM_INSTRUCTIONS(X)
 #undef X
-    RT_N_OPCODES
+        RT_N_OPCODES
 } rt_opcode;
 
 typedef struct rt_instr {

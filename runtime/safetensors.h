@@ -4,6 +4,7 @@
 #ifndef STAGECC_RUNTIME_SAFETENSORS_H
 #define STAGECC_RUNTIME_SAFETENSORS_H
 
+#include "runtime/data_file.h"
 #include "runtime/plain.h"
 
 // A tensor of a file. Files of other programs hold dtypes that this runtime has no use for:
@@ -19,18 +20,16 @@ typedef struct rt__st_tensor {
 } rt__st_tensor;
 
 typedef struct rt__st_file {
-    char *path;
-    uint8_t *map;
-    size_t size;
+    rt__file file;
+    void *header;           // parsed JSON, owner of the names
     rt__st_tensor *tensors; // sorted by name
     int n_tensors;
 } rt__st_file;
 
 // 0, RT__INPUT (the text names file and byte offset or tensor) or RT__ENVIRONMENT.
 int rt__st_open(rt__st_file *file, const char *path, rt__why *why);
-// The same for bytes in memory, which must outlive the file; `path` is for messages.
-int rt__st_parse(rt__st_file *file, const char *path, const void *bytes, size_t size,
-                 rt__why *why);
+// The same for a file that is mapped already: takes it over, on failure too.
+int rt__st_parse(rt__st_file *file, rt__file mapped, rt__why *why);
 void rt__st_close(rt__st_file *file);
 const rt__st_tensor *rt__st_find(const rt__st_file *file, const char *name); // NULL: not there
 

@@ -13,7 +13,13 @@
 
 enum { RT_ABI = 1, RT_MAX_RANK = 6, RT_ALIGN = 64 };
 
-typedef enum rt_dtype { RT_F32 = 1, RT_F64, RT_BF16, RT_I32, RT_U8 } rt_dtype; // as the IR's DType
+typedef enum rt_dtype {
+    RT_F32 = 1,
+    RT_F64,
+    RT_BF16,
+    RT_I32,
+    RT_U8
+} rt_dtype; // as the IR's DType
 
 typedef struct rt_stage rt_stage; // the runtime's state of this process
 
@@ -24,35 +30,40 @@ typedef enum rt_role { RT_PARAM, RT_BUFFER, RT_ACCUMULATOR, RT_STATE } rt_role;
 // kaiming_*: gain and fan_in as PyTorch's kaiming (bound = gain sqrt(3/fan_in), std = gain/sqrt(fan_in));
 // xavier_*: fan_in + fan_out; normal: std = gain; uniform: bound = gain; constant: the value gain.
 typedef enum rt_init {
-    RT_INIT_CONSTANT, RT_INIT_NORMAL, RT_INIT_UNIFORM, RT_INIT_KAIMING_NORMAL,
-    RT_INIT_KAIMING_UNIFORM, RT_INIT_XAVIER_NORMAL, RT_INIT_XAVIER_UNIFORM,
+    RT_INIT_CONSTANT,
+    RT_INIT_NORMAL,
+    RT_INIT_UNIFORM,
+    RT_INIT_KAIMING_NORMAL,
+    RT_INIT_KAIMING_UNIFORM,
+    RT_INIT_XAVIER_NORMAL,
+    RT_INIT_XAVIER_UNIFORM,
 } rt_init;
 
 typedef struct rt_tensor {
-    const char *name;     // "conv1.weight"; state: "conv1.weight.momentum"
+    const char *name; // "conv1.weight"; state: "conv1.weight.momentum"
     rt_role role;
     rt_dtype dtype;
     int rank;
     int64_t dim[RT_MAX_RANK]; // logical shape
     int64_t offset, bytes;    // in the persistent memory, in its own layout
-    int kernel;           // index of the library kernel whose weight layout it has; -1: plain
+    int kernel; // index of the library kernel whose weight layout it has; -1: plain
     rt_init init;
     double gain;
     int64_t fan_in, fan_out;
-    int norm_index;       // accumulators: place in the model-wide vector of norm parts; else -1
+    int norm_index; // accumulators: place in the model-wide vector of norm parts; else -1
 } rt_tensor;
 
 // One input of the model, read from the data set by the stage that owns it.
 typedef struct rt_input {
     const char *name;
-    int is_target;        // 0: samples, 1: targets
+    int is_target; // 0: samples, 1: targets
     rt_dtype dtype;
     int rank;
     int64_t dim[RT_MAX_RANK]; // dim[0] is the micro-batch
-    int edge;             // slot of this edge, or RT_NO_EDGE: at `offset` in the micro-batch's memory
+    int edge; // slot of this edge, or RT_NO_EDGE: at `offset` in the micro-batch's memory
     int64_t offset;
-    int eval_edge;        // the same for evaluation
-    int64_t eval_offset;  // in scratch
+    int eval_edge;       // the same for evaluation
+    int64_t eval_offset; // in scratch
 } rt_input;
 
 typedef struct rt_edge {
@@ -74,7 +85,7 @@ typedef struct rt_layer {
 // unpack convert. Functions return 0 or an rt_error and have called rt_fail.
 typedef struct rt_backend {
     const char *name;
-    int (*init)(rt_stage *s);     // make every kernel of the program; check the contract
+    int (*init)(rt_stage *s); // make every kernel of the program; check the contract
     void (*release)(rt_stage *s);
     int (*pack)(rt_stage *s, const rt_tensor *t, const void *plain, void *packed);
     int (*unpack)(rt_stage *s, const rt_tensor *t, const void *packed, void *plain);
@@ -82,20 +93,20 @@ typedef struct rt_backend {
 } rt_backend;
 
 typedef struct rt_program {
-    uint32_t abi;                 // RT_ABI
-    const char *model, *command;  // the command that reproduces the program
-    const char *plan_hash;        // programs of one job agree on it
+    uint32_t abi;                // RT_ABI
+    const char *model, *command; // the command that reproduces the program
+    const char *plan_hash;       // programs of one job agree on it
     int stage, n_stages;
     int64_t micro_batch;
     int micro_batches;
     int threads;
-    const char *isa;              // "avx2", "avx512": checked at start
+    const char *isa; // "avx2", "avx512": checked at start
     // Schedule
     const rt_instr *train, *eval;
     int n_train, n_eval;
-    const rt_edge *edges;         // of the whole job, the same table in every stage
+    const rt_edge *edges; // of the whole job, the same table in every stage
     int n_edges;
-    int norm_parts;               // length of the vector of norm parts; 0: no clipping
+    int norm_parts; // length of the vector of norm parts; 0: no clipping
     int norm_up_in, norm_up_out, norm_down_in, norm_down_out; // edges or RT_NO_EDGE
     // Memory: persistent | in_flight slots | scratch, one arena
     int64_t persistent_bytes, slot_bytes, scratch_bytes;
@@ -109,19 +120,19 @@ typedef struct rt_program {
     // Loss and predictions, in the stage that has them (else -1): offset in the micro-batch's memory
     // in training, in scratch in evaluation.
     int64_t loss_offset, eval_loss_offset, eval_logits_offset;
-    int64_t classes, rows;        // logits are [rows, classes] a micro-batch; rows = micro_batch x T
-    int eval_labels_edge;         // where that stage finds the labels: an edge, or RT_NO_EDGE and
-    int64_t eval_labels_offset;   //   an offset in scratch
-    rt_dtype real;                // RT_F32 or RT_F64: type of loss and logits
+    int64_t classes, rows; // logits are [rows, classes] a micro-batch; rows = micro_batch x T
+    int eval_labels_edge;  // where that stage finds the labels: an edge, or RT_NO_EDGE and
+    int64_t eval_labels_offset; //   an offset in scratch
+    rt_dtype real;              // RT_F32 or RT_F64: type of loss and logits
     // Training defaults, all of them options of `run` too
     const char *optimizer, *lr_schedule;
     double lr, lr_gamma, lr_power, lr_final, clip_norm;
     int64_t lr_steps, warmup, seed;
     // Code
     const rt_backend *backend;
-    const void *kernels;          // the backend's table of library kernels
+    const void *kernels; // the backend's table of library kernels
     int n_kernels;
-    void (*bind)(rt_stage *s);    // take pointers to the persistent memory, once
+    void (*bind)(rt_stage *s); // take pointers to the persistent memory, once
     void (*forward)(rt_stage *s, int mb);
     void (*backward)(rt_stage *s, int mb);
     void (*update)(rt_stage *s);
@@ -132,13 +143,13 @@ int rt_main(int argc, char **argv, const rt_program *program);
 
 // For generated code. mb is the micro-batch within the step.
 void *rt_persistent(rt_stage *s, int64_t offset);
-void *rt_act(rt_stage *s, int mb, int64_t offset);  // memory of that micro-batch in flight
+void *rt_act(rt_stage *s, int mb, int64_t offset); // memory of that micro-batch in flight
 void *rt_scratch(rt_stage *s, int64_t offset);
-void *rt_slot(rt_stage *s, int edge, int mb);       // the edge's slot of this step's message mb
-void rt_at(rt_stage *s, int layer);                 // "now running": messages, profile, trace
-double rt_lr(const rt_stage *s);                    // of this step
-double rt_clip(const rt_stage *s);                  // factor on all gradients, 1 without clipping
-int64_t rt_step(const rt_stage *s);                 // optimizer steps done so far, plus one
+void *rt_slot(rt_stage *s, int edge, int mb); // the edge's slot of this step's message mb
+void rt_at(rt_stage *s, int layer);           // "now running": messages, profile, trace
+double rt_lr(const rt_stage *s);              // of this step
+double rt_clip(const rt_stage *s);            // factor on all gradients, 1 without clipping
+int64_t rt_step(const rt_stage *s);           // optimizer steps done so far, plus one
 // Counter of dropout's random numbers for sample 0 of this micro-batch (see runtime/random.h).
 uint64_t rt_random_key(const rt_stage *s, int64_t stream, int mb);
 

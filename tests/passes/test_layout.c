@@ -24,6 +24,7 @@
     "sgd_" name " = sgd " name " acc_" name " m_" name " {momentum=0.9} update\n"
 
 // conv (3 -> 32), batch norm and relu in one group, conv, skip, pool, dropout, conv (32 -> 10), mean.
+// clang-format off: one line a node
 static const char *const images =
     "graph net micro_batch 4 block 16\n"
     "x = input {shape=[4,3,8,8], dtype=\"f32\", role=\"sample\"}\n"
@@ -45,8 +46,7 @@ static const char *const images =
                          "f = reshape ga {shape=[4,10]}\n"
                          "l = cross_entropy f t\n"
                          "lse = result l {index=1}\n"
-                         "xe = input {shape=[4,3,8,8], dtype=\"f32\", role=\"sample\"} eval "
-                         "from x\n"
+                         "xe = input {shape=[4,3,8,8], dtype=\"f32\", role=\"sample\"} eval from x\n"
                          "c1e = conv2d xe w1 {" CONV1 "} eval from c1\n"
                          "ne = batch_norm_infer c1e g g g g {eps=1e-5} eval from n1\n"
                          "fe = reshape ne {shape=[4,2048]} eval from r1\n"
@@ -57,46 +57,30 @@ static const char *const images =
                          "d_w3 = conv2d_grad_weight d dc3 {shape=[10,32,1,1], " CONV0
                          "} backward from c3\n" STEP(
                              "w3",
-                             "10,32,1,1") "dd = conv2d_grad_input dc3 w3 "
-                                          "{shape=[4,32,4,4], " CONV0 "} backward from c3\n"
-                                          "dp = dropout dd {rate=0.5, stream=1} backward from "
-                                          "d\n"
+                             "10,32,1,1") "dd = conv2d_grad_input dc3 w3 {shape=[4,32,4,4], " CONV0
+                                          "} backward from c3\n"
+                                          "dp = dropout dd {rate=0.5, stream=1} backward from d\n"
                                           "ds = max_pool2d_grad dp arg {shape=[4,32,8,8], " POOL
                                           "} backward from p\n"
-                                          "d_w2 = conv2d_grad_weight r1 ds "
-                                          "{shape=[32,32,3,3], " CONV1
+                                          "d_w2 = conv2d_grad_weight r1 ds {shape=[32,32,3,3], " CONV1
                                           "} backward from c2\n" STEP(
                                               "w2",
-                                              "32,32,3,3") "dr = conv2d_grad_input ds w2 "
-                                                           "{shape=[4,32,8,8], " CONV1
+                                              "32,32,3,3") "dr = conv2d_grad_input ds w2 {shape=[4,32,8,8], " CONV1
                                                            "} backward from c2\n"
                                                            "sum = add ds dr backward from c2\n"
-                                                           "dn = relu_grad sum r1 backward "
-                                                           "from r1\n"
-                                                           "dc1 = batch_norm_grad c1 dn g mean "
-                                                           "var {eps=1e-5} backward from n1\n"
-                                                           "d_g = result dc1 {index=1} "
-                                                           "backward from n1\n" STEP(
+                                                           "dn = relu_grad sum r1 backward from r1\n"
+                                                           "dc1 = batch_norm_grad c1 dn g mean var {eps=1e-5} backward from n1\n"
+                                                           "d_g = result dc1 {index=1} backward from n1\n" STEP(
                                                                "g",
-                                                               "32") "d_w1 = "
-                                                                     "conv2d_grad_weight x dc1 "
-                                                                     "{shape=[32,3,3,3], " CONV1
-                                                                     "} backward from "
-                                                                     "c1\n" STEP(
-                                                                         "w1",
-                                                                         "32,3,3,"
-                                                                         "3") SGD("w3",
-                                                                                  "10,32,1,1")
-                                                                         SGD("w2", "32,"
-                                                                                   "32,"
-                                                                                   "3,3")
+                                                               "32") "d_w1 = conv2d_grad_weight x dc1 {shape=[32,3,3,3], " CONV1
+                                                                     "} backward from c1\n" STEP(
+                                                                         "w1", "32,3,3,3")
+                                                                         SGD("w3", "10,32,1,1") SGD(
+                                                                             "w2", "32,32,3,3")
                                                                              SGD("g", "32") SGD(
-                                                                                 "w1", "32,3,3,"
-                                                                                       "3") "lo"
-                                                                                            "ss"
-                                                                                            " "
-                                                                                            "l"
-                                                                                            "\n";
+                                                                                 "w1",
+                                                                                 "32,3,3,3") "loss l\n";
+// clang-format on
 
 static int64_t twice(void *user, const Node *n)
 {

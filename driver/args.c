@@ -1,0 +1,176 @@
+// Command lines by table: driver/args.def and plan/options.def give the rows, getopt_long does the
+// parsing, the groups of driver/commands.def say which rows a command knows.
+#include "driver/driver.h"
+
+#include <getopt.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum ArgKind { FLAG, TEXT, LIST, NUMBER } ArgKind;
+
+static const struct Row {
+    ArgKind kind;
+    size_t offset;
+    const char *name;
+    int letter, groups;
+    const char *meaning;
+} rows[] = {
+#define ARG(kind, field, name, letter, groups, meaning)                                        \
+    {kind, offsetof(Args, field), name, letter, groups, meaning},
+#include "driver/args.def"
+};
+
+enum { N_ROWS = sizeof rows / sizeof *rows, MAX_LONG = 128, FIRST_OPTION = 1000, HELP = 2000 };
+
+// plan/options.def belongs to every command that reads a model; `run` passes on the few that
+// programs know.
+static bool option_belongs(const CommandInfo *c, const char *name)
+{
+    return c->groups & MODEL ||
+           (c->groups & RUN && (!strcmp(name, "lr") || !strcmp(name, "seed")));
+}
+
+static int make_long_options(const CommandInfo *c, struct option *out, char *letters)
+{
+    int n = 0;
+    *letters++ = ':';
+    for (int i = 0; i < N_ROWS; i++) {
+        if (!(rows[i].groups & c->groups))
+            continue;
+        out[n++] = (struct option){rows[i].name, rows[i].kind != FLAG, NULL, i + 256};
+        if (rows[i].letter) {
+            *letters++ = (char)rows[i].letter;
+            if (rows[i].kind != FLAG)
+                *letters++ = ':';
+        }
+    }
+    for (int i = 0; option_name(i); i++)
+        if (option_belongs(c, option_name(i)))
+            out[n++] = (struct option){option_name(i), 1, NULL, FIRST_OPTION + i};
+    out[n++] = (struct option){"help", 0, NULL, HELP};
+    out[n] = (struct option){0};
+    *letters = 0;
+    return n;
+}
+
+static void help(const CommandInfo *c)
+{
+    printf("usage: stagecc %s [OPTIONS] %s\n\n%s.\n\n", c->name, c->operand, c->meaning);
+    printf("example:\n  %s\n\noptions:\n", c->example);
+    for (int i = 0; i < N_ROWS; i++)
+        if (rows[i].groups & c->groups) {
+            if (rows[i].letter)
+                printf("  -%c, --%-18s %s\n", rows[i].letter, rows[i].name, rows[i].meaning);
+            else
+                printf("      --%-18s %s\n", rows[i].name, rows[i].meaning);
+        }
+    Options fallback = options_default();
+    char value[64];
+    for (int i = 0; option_name(i); i++)
+        if (option_belongs(c, option_name(i)))
+            printf("      --%-18s %s [%s]\n", option_name(i), option_meaning(i),
+                   option_value(&fallback, i, value));
+}
+
+static bool set_row(Arena *a, Args *args, const struct Row *r, const char *value)
+{
+    void *field = (char *)args + r->offset;
+    switch (r->kind) {
+    case FLAG: *(bool *)field = true; return true;
+    case TEXT: *(const char **)field = value; return true;
+    case LIST: vec_push(a, (__typeof__(&args->defines))field, value); return true;
+    case NUMBER: {
+        char *end;
+        long long n = strtoll(value, &end, 10);
+        if (*end || end == value || n < 1 || n > 1 << 20) {
+            error_at(NO_LOC, "--%s takes a whole number from 1, not `%s`", r->name, value);
+            return false;
+        }
+        *(int64_t *)field = n;
+        return true;
+    }
+    }
+    return false;
+}
+
+static const struct Row *row_of_letter(const CommandInfo *c, int letter)
+{
+    for (int i = 0; i < N_ROWS; i++)
+        if (rows[i].letter == letter && rows[i].groups & c->groups)
+            return &rows[i];
+    return NULL;
+}
+
+static bool set_option(Args *args, int index, const char *value)
+{
+    const char *name = option_name(index);
+    if (!strcmp(name, "lr"))
+        args->lr = value;
+    if (!strcmp(name, "seed"))
+        args->seed = value;
+    return options_set(&args->options, name, value, FROM_COMMAND_LINE, NO_LOC);
+}
+
+static const char *quoted_line(Arena *a, int argc, char **argv)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-+=./:,@%^";
+    const char *line = "stagecc";
+    for (int i = 0; i < argc; i++) {
+        bool simple = *argv[i] && strspn(argv[i], plain) == strlen(argv[i]);
+        line = arena_printf(a, simple ? "%s %s" : "%s '%s'", line, argv[i]);
+    }
+    return line;
+}
+
+static bool take(Arena *a, const CommandInfo *c, int got, Args *args, char **argv)
+{
+    if (got == '?' || got == ':') {
+        const char *what = argv[optind - 1];
+        if (got == ':')
+            error_at(NO_LOC, "%s takes a value; `stagecc %s --help` shows it", what, c->name);
+        else
+            error_at(NO_LOC,
+                     "stagecc %s does not know `%s`; `stagecc %s --help` lists its options",
+                     c->name, what, c->name);
+        return false;
+    }
+    if (got >= FIRST_OPTION)
+        return set_option(args, got - FIRST_OPTION, optarg);
+    const struct Row *r = got >= 256 ? &rows[got - 256] : row_of_letter(c, got);
+    return set_row(a, args, r, optarg);
+}
+
+int args_parse(Arena *a, const CommandInfo *command, int argc, char **argv, Args *args,
+               bool *done)
+{
+    struct option long_options[MAX_LONG];
+    char letters[64];
+    make_long_options(command, long_options, letters);
+    args->options = options_default();
+    args->command = command->name;
+    args->line = quoted_line(a, argc, argv);
+    bool good = true;
+    opterr = 0;
+    optind = 1;
+    for (int got; (got = getopt_long(argc, argv, letters, long_options, NULL)) != -1;) {
+        if (got == HELP) {
+            help(command);
+            *done = true;
+            return EXIT_DONE;
+        }
+        good &= take(a, command, got, args, argv);
+    }
+    if (args->list_passes || args->list_ops)
+        return good ? EXIT_DONE : EXIT_INPUT;
+    if (argc - optind != 1) {
+        error_at(NO_LOC,
+                 argc == optind ? "stagecc %s needs a %s; `stagecc %s --help` has an example"
+                                : "stagecc %s takes one %s; `stagecc %s --help` has an example",
+                 command->name, command->operand, command->name);
+        return EXIT_INPUT;
+    }
+    args->operand = argv[optind];
+    return good ? EXIT_DONE : EXIT_INPUT;
+}

@@ -1,0 +1,105 @@
+// stagecc build: sources and executables.
+#include "driver/driver.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+// "0:1,1:1,2:1" as the workflow that stagecc replaces writes it: stage:replicas.
+static int stages_of_ranks(const char *ranks, int *stages)
+{
+    int n = 0;
+    for (const char *p = ranks; *p;) {
+        char *end;
+        long stage = strtol(p, &end, 10);
+        long replicas = *end == ':' ? strtol(end + 1, &end, 10) : 0;
+        if (stage != n || replicas < 1 || (*end && *end != ',')) {
+            error_at(NO_LOC,
+                     "--stage_to_num_ranks is STAGE:RANKS,... from stage 0 on, like "
+                     "0:1,1:1,2:1; trouble at `%s`",
+                     p);
+            return EXIT_INPUT;
+        }
+        if (replicas > 1) {
+            error_at(NO_LOC, "stage %ld has %ld ranks: replicated stages do not run yet, use 1",
+                     stage, replicas);
+            return EXIT_INPUT;
+        }
+        n++;
+        p = *end ? end + 1 : end;
+    }
+    *stages = n;
+    return n ? EXIT_DONE : EXIT_INPUT;
+}
+
+// A stored plan gives the cuts, and the options that the command line leaves open.
+static int stages_of_plan(Job *j, const char *dir, int *stages)
+{
+    const char *path = arena_printf(j->arena, "%s/plan.json", dir);
+    char *text = file_read(path, NULL);
+    if (!text) {
+        error_at((Loc){path, 0, 0}, "cannot read the plan: %s", strerror(errno));
+        return EXIT_INPUT;
+    }
+    Plan *p = plan_from_json(j->arena, path, text);
+    free(text);
+    if (!p)
+        return EXIT_INPUT;
+    int *cuts = arena_array(j->arena, int, p->n_stages);
+    for (int i = 0; i < p->n_stages; i++)
+        cuts[i] = p->stages[i].last_unit;
+    j->compile.fixed_cuts = cuts;
+    *stages = p->n_stages;
+    return EXIT_DONE;
+}
+
+int stages_wanted(Job *j, int fallback, int *stages)
+{
+    const Args *args = j->args;
+    if ((args->ranks != NULL) + (args->plan != NULL) + (args->stages > 0) > 1) {
+        error_at(NO_LOC, "give one of -n, --stage_to_num_ranks and --plan");
+        return EXIT_INPUT;
+    }
+    if (args->plan)
+        return stages_of_plan(j, args->plan, stages);
+    if (args->ranks)
+        return stages_of_ranks(args->ranks, stages);
+    *stages = args->stages ? (int)args->stages : fallback;
+    return EXIT_DONE;
+}
+
+int build_programs(Job *j, const char *dir)
+{
+    if (!codegen_write(j->graph, &j->plan, j->backend, j->args->line, dir))
+        return EXIT_INPUT;
+    int n = j->plan.n_stages;
+    const char **names = arena_array(j->arena, const char *, n);
+    for (int i = 0; i < n; i++)
+        names[i] = arena_printf(j->arena, "stage%d", i);
+    return toolchain_build(j->arena, &j->plan, j->backend, dir, names, n);
+}
+
+int command_build(Arena *a, Args *args)
+{
+    Job j;
+    int stages = 1;
+    int status = job_load(&j, a, args);
+    if (!status)
+        status = stages_wanted(&j, 1, &stages);
+    if (!status)
+        status = job_plan(&j, stages);
+    const char *dir = status ? NULL : job_dir(&j, "out");
+    if (!status)
+        status = report_write_plan(&j, dir);
+    if (!status)
+        status = build_programs(&j, dir);
+    if (!status) {
+        Text t = {0};
+        report_plan_table(&t, &j.plan);
+        printf("%s%s: %d stage program%s, sources beside them\n", t.data, dir, stages,
+               stages > 1 ? "s" : "");
+        text_release(&t);
+    }
+    job_release(&j);
+    return status;
+}

@@ -1,0 +1,133 @@
+// From files to a planned graph. A model is told by its content: IR text begins with "graph ",
+// everything else is asked of the frontends.
+#include "driver/driver.h"
+
+#include "frontend/frontend.h"
+#include "ir/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool split_ok(const Args *args)
+{
+    return options_check(&args->options);
+}
+
+// TRAIN settings are applied after the command line, which they never override. Shapes depend on
+// the micro-batch, so a model that sets its own batch is read a second time.
+static bool apply_train(Args *args, const Graph *g)
+{
+    bool good = true;
+    for (int i = 0; i < g->train.n; i++) {
+        const TrainSetting *t = &g->train.items[i];
+        good &= options_set(&args->options, t->name, t->value, FROM_MODEL, t->loc);
+    }
+    return good;
+}
+
+static Graph *parse(Job *j, const char *text)
+{
+    Args *args = j->args;
+    Toolchain t = toolchain_find(j->arena);
+    ModelOptions m = {
+        .defines = args->defines.items,
+        .n_defines = args->defines.n,
+        .include_dirs = args->includes.items,
+        .n_include_dirs = args->includes.n,
+        .micro_batch = args->options.batch / args->options.micro_batches,
+        .header_dir = t.include_dir,
+        .real = !strcmp(args->options.dtype, "f64") ? F64 : F32,
+    };
+    if (str_starts(text, "graph "))
+        return ir_read(j->arena, args->operand, text);
+    for (int i = 0; frontends[i]; i++)
+        if (frontends[i]->probe(args->operand, text))
+            return frontends[i]->parse(j->arena, args->operand, text, &m);
+    error_at((Loc){args->operand, 0, 0},
+             "this is neither a C model (`#include <stagecc/model.h>`) "
+             "nor IR text (\"graph NAME ...\")");
+    return NULL;
+}
+
+static int read_model(Job *j, const char *text)
+{
+    Args *args = j->args;
+    if (!split_ok(args))
+        return EXIT_INPUT;
+    int64_t micro = args->options.batch / args->options.micro_batches;
+    j->graph = parse(j, text);
+    if (!j->graph)
+        return EXIT_INPUT;
+    if (!apply_train(args, j->graph) || !split_ok(args))
+        return EXIT_INPUT;
+    bool again =
+        micro != args->options.batch / args->options.micro_batches ||
+        (!strcmp(args->options.dtype, "f64") && j->graph->loss && j->graph->loss->dtype != F64);
+    if (again && !str_starts(text, "graph "))
+        j->graph = parse(j, text);
+    return j->graph && !diag_errors() ? EXIT_DONE : EXIT_INPUT;
+}
+
+int job_load(Job *j, Arena *a, Args *args)
+{
+    *j = (Job){.arena = a, .args = args};
+    const char *backend = args->backend ? args->backend : "c";
+    j->backend = backend_find(backend);
+    if (!j->backend) {
+        error_at(NO_LOC, "there is no backend `%s`", backend);
+        for (int i = 0; backends[i]; i++)
+            note_at(NO_LOC, "known: %s", backends[i]->name);
+        return EXIT_INPUT;
+    }
+    char *text = file_read(args->operand, NULL);
+    if (!text) {
+        error_at((Loc){args->operand, 0, 0}, "cannot read the model: %s", strerror(errno));
+        return EXIT_INPUT;
+    }
+    char *kept = arena_strdup(a, text);
+    free(text);
+    int status = read_model(j, kept);
+    if (status || str_starts(kept, "graph "))
+        return status;
+    if (!strcmp(args->options.dtype, "f64") && strcmp(j->backend->name, "ref")) {
+        error_at(NO_LOC, "--dtype f64 needs --backend ref");
+        return EXIT_INPUT;
+    }
+    j->graph->block = !strcmp(args->options.isa, "avx2") ? 8 : 16;
+    return EXIT_DONE;
+}
+
+int job_compile(Job *j, int stages)
+{
+    Args *args = j->args;
+    j->plan = (Plan){.model = j->graph->name,
+                     .source = args->operand,
+                     .cost_source = j->compile.times ? "measured" : "estimate",
+                     .options = args->options};
+    Compile *c = &j->compile;
+    c->perm = j->arena;
+    c->scratch = &j->scratch;
+    c->graph = j->graph;
+    c->plan = &j->plan;
+    c->options = &args->options;
+    c->stages = stages;
+    c->blocked = j->backend->blocked;
+    c->fuse = j->backend->fuse;
+    PassOptions o = {args->passes, args->stop_after, args->dump_after, args->time_passes};
+    bool good = passes_run(c, &o);
+    return good ? EXIT_DONE : c->no_plan ? EXIT_NO_PLAN : EXIT_INPUT;
+}
+
+const char *job_dir(const Job *j, const char *fallback)
+{
+    const char *dir = j->args->out ? j->args->out : fallback;
+    if (dir_make(dir))
+        fatal("cannot make the directory %s: %s", dir, strerror(errno));
+    return dir;
+}
+
+void job_release(Job *j)
+{
+    arena_release(&j->scratch);
+}

@@ -1,0 +1,105 @@
+// The driver: the only room that sees all others. One file per subcommand.
+#ifndef STAGECC_DRIVER_DRIVER_H
+#define STAGECC_DRIVER_DRIVER_H
+
+#include "base/arena.h"
+#include "base/vec.h"
+#include "codegen/codegen.h"
+#include "frontend/profile/profile.h"
+#include "passes/pass.h"
+#include "plan/options.h"
+
+enum ArgGroup { MODEL = 1, PASSES = 2, TARGET = 4, CUT = 8, OUT = 16, REPORT = 32, RUN = 64 };
+
+typedef struct Args {
+    const char *command; // "check"
+    const char *line;    // the whole command line, quoted as a shell needs it
+    const char *operand; // MODEL, GRAPH or DIR
+    Options options;
+    VEC(const char *) defines, includes;
+    const char *passes, *stop_after, *dump_after, *emit;
+    bool time_passes, list_passes, list_ops;
+    const char *backend;
+    int64_t stages;
+    const char *ranks, *plan, *profile, *memory, *out;
+    bool no_svg, json, dry_run, eval_only;
+    const char *data, *test_data, *steps, *epochs, *init, *resume, *checkpoint,
+        *checkpoint_every;
+    const char *eval_every, *log_json, *trace;
+    const char *lr, *seed; // also passed on to programs when given on the command line
+} Args;
+
+typedef struct CommandInfo {
+    const char *name, *operand, *meaning, *example;
+    int groups;
+    int (*run)(Arena *a, Args *args); // exit status
+} CommandInfo;
+extern const CommandInfo command_info[];
+extern const int n_commands;
+
+// driver/args.c: 0, or the exit status after the message was printed; *done: help was asked for.
+int args_parse(Arena *a, const CommandInfo *command, int argc, char **argv, Args *args,
+               bool *done);
+
+// driver/toolchain.c: where headers and libraries of this stagecc are (build tree or prefix), and
+// what compiles stage programs.
+typedef struct Toolchain {
+    const char *cc, *include_dir, *lib_dir;
+    bool has_c_backend;
+} Toolchain;
+Toolchain toolchain_find(Arena *a);
+// Compile every stage source of dir (n of them, named NAME.c) side by side. 0, or an exit status
+// after the compiler's own output was shown.
+int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir,
+                    const char *const *names, int n);
+// Run a program and wait. Exit status as a shell's; its stderr is ours.
+int process_run(const char *const *argv, const char *stdout_file);
+void draw_svg(const char *dot_file,
+              const char *svg_file); // by `dot`; a warning when it is missing
+
+// driver/compile.c: from files to a planned graph, as check, plan, build and train share it.
+typedef struct Job {
+    Arena *arena, scratch;
+    Args *args;
+    const Backend *backend;
+    Graph *graph;
+    Plan plan;
+    Compile compile;
+    struct KernelTable *kernels; // facts of library kernels; NULL: bounds are used
+} Job;
+// Read args->operand, apply TRAIN settings. 0 or exit status (reported).
+int job_load(Job *j, Arena *a, Args *args);
+// Run the passes for this many stages (0: no plan). 0 or exit status.
+int job_compile(Job *j, int stages);
+// As job_compile, with kernel facts measured (or found) first for backends with library kernels.
+int job_plan(Job *j, int stages);
+void job_release(Job *j);
+const char *job_dir(const Job *j, const char *fallback); // args->out, made if absent
+
+// driver/measure.c: what generated programs of this model take on this machine; results go into the
+// job's Compile. dir gets a folder `measure`. Exit status.
+int measure_kernels(Job *j, const char *dir); // kernels.json, for backends with library kernels
+int measure_layers(Job *j, const char *dir);  // times of every layer, forward and backward
+
+// driver/profile_graph.c: a model's layers as graph.txt. times NULL: none; plan NULL: no stages.
+Profile *profile_of_graph(Arena *a, const Graph *g, const LayerTime *times, int n_times,
+                          const Plan *plan);
+
+// driver/report.c: files and tables that people look at. Exit status.
+void report_plan_table(Text *out, const Plan *plan);
+int report_write_plan(const Job *j,
+                      const char *dir); // plan.json gpus=N.txt gpus=N.dot gpus=N.svg
+int report_write_profile(const Job *j, const char *dir, const LayerTime *times, int n);
+
+// driver/run.c: start the programs of dir (made for this plan) with the RUN options.
+int run_programs(const Plan *plan, const char *dir, const Args *args);
+// driver/build.c: sources and executables of a planned job into dir.
+int build_programs(Job *j, const char *dir);
+// How many stages the command line asks for: -n, --stage_to_num_ranks or --plan; else fallback.
+int stages_wanted(Job *j, int fallback, int *stages);
+
+#define COMMAND(name, groups, operand, meaning, example)                                       \
+    int command_##name(Arena *a, Args *args);
+#include "driver/commands.def"
+
+#endif

@@ -1,0 +1,34 @@
+// stagecc plan: where to cut, and what that will cost.
+#include "driver/driver.h"
+
+#include <stdlib.h>
+
+int command_plan(Arena *a, Args *args)
+{
+    Job j;
+    int stages = 0;
+    int status = job_load(&j, a, args);
+    if (!status)
+        status = stages_wanted(&j, 0, &stages);
+    if (!status && !stages) {
+        error_at(NO_LOC, "how many stages? -n K");
+        status = EXIT_INPUT;
+    }
+    if (!status)
+        status = job_plan(&j, stages);
+    if (!status)
+        status = report_write_plan(&j, job_dir(&j, "plan"));
+    if (!status && args->json) {
+        char *json = plan_to_json(&j.plan);
+        fputs(json, stdout);
+        free(json);
+    } else if (!status) {
+        Text t = {0};
+        report_plan_table(&t, &j.plan);
+        printf("%s%s/plan.json, gpus=%d.txt, .dot%s\n", t.data, job_dir(&j, "plan"), stages,
+               args->no_svg ? "" : ", .svg");
+        text_release(&t);
+    }
+    job_release(&j);
+    return status;
+}

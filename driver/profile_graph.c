@@ -1,0 +1,152 @@
+// A model's layers as a profiled graph (graph.txt): one node a layer, described as PyTorch prints the
+// module that it corresponds to, so that tools made for PipeDream's profiles read ours.
+#include "driver/driver.h"
+
+#include "frontend/profile/profile.h"
+
+#include <string.h>
+
+static int64_t at(const Node *n, AttrKey key, int i)
+{
+    const Attr *a = node_attr(n, key);
+    return a && i < a->n ? a->ints[i] : 0;
+}
+
+static const char *describe_conv(Arena *a, const Node *n)
+{
+    const Shape w = n->inputs[1]->shape;
+    int64_t groups = node_int(n, A_GROUPS);
+    const char *s = arena_printf(
+        a,
+        "Conv2d(%lld, %lld, kernel_size=(%lld, %lld), stride=(%lld, %lld), padding=(%lld, %lld)",
+        (long long)(w.dim[1] * groups), (long long)w.dim[0], (long long)w.dim[2],
+        (long long)w.dim[3], (long long)at(n, A_STRIDE, 0), (long long)at(n, A_STRIDE, 1),
+        (long long)at(n, A_PADDING, 0), (long long)at(n, A_PADDING, 1));
+    if (at(n, A_DILATION, 0) > 1 || at(n, A_DILATION, 1) > 1)
+        s = arena_printf(a, "%s, dilation=(%lld, %lld)", s, (long long)at(n, A_DILATION, 0),
+                         (long long)at(n, A_DILATION, 1));
+    if (groups > 1)
+        s = arena_printf(a, "%s, groups=%lld", s, (long long)groups);
+    return arena_printf(a, n->n_inputs < 3 ? "%s, bias=False)" : "%s)", s);
+}
+
+static const char *describe_pool(Arena *a, const Node *n, const char *name)
+{
+    return arena_printf(
+        a, "%s(kernel_size=(%lld, %lld), stride=(%lld, %lld), padding=(%lld, %lld)%s)", name,
+        (long long)at(n, A_KERNEL, 0), (long long)at(n, A_KERNEL, 1),
+        (long long)at(n, A_STRIDE, 0), (long long)at(n, A_STRIDE, 1),
+        (long long)at(n, A_PADDING, 0), (long long)at(n, A_PADDING, 1),
+        node_int(n, A_CEIL_MODE) ? ", ceil_mode=True" : "");
+}
+
+// The last dimensions of a view, as PyTorch's View modules of PipeDream print them.
+static const char *describe_view(Arena *a, const Node *n)
+{
+    const char *s = "View(";
+    for (int i = 1; i < n->shape.rank; i++)
+        s = arena_printf(a, i > 1 ? "%s, %lld" : "%s%lld", s, (long long)n->shape.dim[i]);
+    return arena_printf(a, "%s)", s);
+}
+
+static const char *describe(Arena *a, const Node *n)
+{
+    const char *kind = n->layer ? n->layer->kind : op_info[n->op].name;
+    switch (n->op) {
+    case OP_CONV2D: return describe_conv(a, n);
+    case OP_LINEAR:
+        return arena_printf(a, "Linear(in_features=%lld, out_features=%lld, bias=%s)",
+                            (long long)n->inputs[1]->shape.dim[1],
+                            (long long)n->inputs[1]->shape.dim[0],
+                            n->n_inputs == 3 ? "True" : "False");
+    case OP_BATCH_NORM:
+        return arena_printf(a,
+                            "BatchNorm2d(%lld, eps=%g, affine=True, track_running_stats=True)",
+                            (long long)n->shape.dim[1], node_real(n, A_EPS));
+    case OP_LAYER_NORM:
+        return arena_printf(a, "LayerNorm(%lld, eps=%g)",
+                            (long long)n->shape.dim[n->shape.rank - 1], node_real(n, A_EPS));
+    case OP_MAX_POOL2D: return describe_pool(a, n, "MaxPool2d");
+    case OP_AVG_POOL2D: return describe_pool(a, n, "AvgPool2d");
+    case OP_GLOBAL_AVG_POOL: return "AdaptiveAvgPool2d(output_size=(1, 1))";
+    case OP_EMBEDDING:
+        return arena_printf(a, "Embedding(%lld, %lld)", (long long)n->inputs[1]->shape.dim[0],
+                            (long long)n->inputs[1]->shape.dim[1]);
+    case OP_RESHAPE: return describe_view(a, n);
+    case OP_DROPOUT: return arena_printf(a, "Dropout(p=%g)", node_real(n, A_RATE));
+    case OP_CONCAT: return arena_printf(a, "Concat(%lld)", (long long)node_int(n, A_AXIS));
+    case OP_RELU: return "ReLU";
+    case OP_ADD: return "Add";
+    case OP_INPUT: return arena_printf(a, "Input(%s)", n->name);
+    default: return arena_printf(a, "%s", kind); // any op that PyTorch's profiles do not know
+    }
+}
+
+static const LayerTime *time_of(const LayerTime *times, int n, const Layer *layer)
+{
+    for (int i = 0; layer && i < n; i++)
+        if (!strcmp(times[i].layer, layer->name))
+            return &times[i];
+    return NULL;
+}
+
+static bool is_profile_node(const Node *n)
+{
+    return n->phase == PHASE_FORWARD && (n->op == OP_INPUT || !node_is(n, 'L')) &&
+           n->op != OP_RESULT && !node_is(n, 'X') && n->op != OP_REORDER;
+}
+
+static const Node *producer(const Node *n)
+{
+    while (n->op == OP_RESULT || n->op == OP_REORDER)
+        n = n->inputs[0];
+    return n;
+}
+
+static double parameter_bytes(const Node *n)
+{
+    double bytes = 0;
+    for (int i = 0; i < n->n_inputs; i++)
+        if (n->inputs[i]->op == OP_PARAM)
+            bytes += (double)node_logical_bytes(n->inputs[i]);
+    return bytes;
+}
+
+// A layer of several ops (there is one node each) has its time on the first of them.
+Profile *profile_of_graph(Arena *a, const Graph *g, const LayerTime *times, int n_times,
+                          const Plan *plan)
+{
+    Profile *p = arena_new(a, Profile);
+    int *index = arena_array(a, int, g->next_id + 1);
+    bool *timed = arena_array(a, bool, g->layers.n + 1);
+    p->final_newline = false;
+    for (int i = 0; i < g->nodes.n; i++) {
+        const Node *n = g->nodes.items[i];
+        if (!is_profile_node(n))
+            continue;
+        const LayerTime *t =
+            n->layer && !timed[n->layer->id] ? time_of(times, n_times, n->layer) : NULL;
+        if (t)
+            timed[n->layer->id] = true;
+        ProfileNode node = {
+            .id = arena_printf(a, "node%d", p->nodes.n + 1),
+            .description = describe(a, n),
+            .fields = profile_fields(a, t ? 1e3 * t->forward_s : 0, t ? 1e3 * t->backward_s : 0,
+                                     (double)node_logical_bytes(n), parameter_bytes(n)),
+            .stage = plan && plan->n_stages ? plan_stage_of_unit(plan, n->unit) : -1,
+        };
+        vec_push(a, &p->nodes, node);
+        index[n->id] = p->nodes.n;
+    }
+    for (int i = 0; i < g->nodes.n; i++) {
+        const Node *n = g->nodes.items[i];
+        for (int k = 0; is_profile_node(n) && k < n->n_inputs; k++) {
+            const Node *from = producer(n->inputs[k]);
+            if (is_profile_node(from)) {
+                ProfileEdge e = {index[from->id] - 1, index[n->id] - 1, NO_LOC, "\t"};
+                vec_push(a, &p->edges, e);
+            }
+        }
+    }
+    return p;
+}

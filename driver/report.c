@@ -1,0 +1,89 @@
+// What people look at: the table of stages, plan.json, the profiled graph, pictures.
+#include "driver/driver.h"
+
+#include "ir/dot.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *row_bytes(char *buffer, int64_t bytes)
+{
+    return human_bytes(buffer, bytes);
+}
+
+void report_plan_table(Text *out, const Plan *plan)
+{
+    char parameters[32], memory[32];
+    text_printf(out, "%-6s %-38s %10s %10s %12s %12s %9s\n", "stage", "units", "forward ms",
+                "backward", "persistent", "memory", "in flight");
+    for (int i = 0; i < plan->n_stages; i++) {
+        const PlanStage *s = &plan->stages[i];
+        char units[80];
+        snprintf(units, sizeof units, "%.16s .. %.16s (%d)", plan->units[s->first_unit].name,
+                 plan->units[s->last_unit].name, s->last_unit - s->first_unit + 1);
+        text_printf(out, "%-6d %-38s %10.3f %10.3f %12s %12s %9d\n", s->id, units,
+                    1e3 * s->forward_s, 1e3 * s->backward_s,
+                    row_bytes(parameters, s->persistent_bytes),
+                    row_bytes(memory, plan_stage_bytes(s)), s->in_flight);
+    }
+    text_printf(out, "predicted: %.3f ms a step, %.3f ms on one machine (%.2fx), costs: %s\n",
+                1e3 * plan->step_s, 1e3 * plan->single_s,
+                plan->step_s > 0 ? plan->single_s / plan->step_s : 0.0, plan->cost_source);
+}
+
+static int write_text(const char *path, Text *t)
+{
+    int failed = file_write(path, t->data ? t->data : "", t->length);
+    if (failed)
+        error_at((Loc){path, 0, 0}, "cannot write: %s", strerror(errno));
+    text_release(t);
+    return failed ? EXIT_ENVIRONMENT : EXIT_DONE;
+}
+
+static int write_profile_graph(const Job *j, const char *path, const LayerTime *times, int n,
+                               const Plan *plan)
+{
+    Text t = {0};
+    profile_print(&t, profile_of_graph(j->arena, j->graph, times, n, plan));
+    return write_text(path, &t);
+}
+
+static int write_picture(const Job *j, const char *base, const int *stage_of_unit)
+{
+    Text t = {0};
+    DotOptions o = {.stage_of_unit = stage_of_unit,
+                    .times = j->compile.times,
+                    .n_times = j->compile.n_times};
+    dot_print(&t, j->graph, &o);
+    const char *dot = arena_printf(j->arena, "%s.dot", base);
+    int status = write_text(dot, &t);
+    if (!status && !j->args->no_svg)
+        draw_svg(dot, arena_printf(j->arena, "%s.svg", base));
+    return status;
+}
+
+int report_write_plan(const Job *j, const char *dir)
+{
+    const Plan *p = &j->plan;
+    int *stage_of_unit = arena_array(j->arena, int, p->n_units + 1);
+    for (int u = 0; u < p->n_units; u++)
+        stage_of_unit[u] = plan_stage_of_unit(p, u);
+    char *json = plan_to_json(p);
+    Text t = {0};
+    text_puts(&t, json);
+    free(json);
+    int status = write_text(arena_printf(j->arena, "%s/plan.json", dir), &t);
+    const char *base = arena_printf(j->arena, "%s/gpus=%d", dir, p->n_stages);
+    if (!status)
+        status = write_profile_graph(j, arena_printf(j->arena, "%s.txt", base),
+                                     j->compile.times, j->compile.n_times, p);
+    return status ? status : write_picture(j, base, stage_of_unit);
+}
+
+int report_write_profile(const Job *j, const char *dir, const LayerTime *times, int n)
+{
+    int status =
+        write_profile_graph(j, arena_printf(j->arena, "%s/graph.txt", dir), times, n, NULL);
+    return status ? status : write_picture(j, arena_printf(j->arena, "%s/graph", dir), NULL);
+}

@@ -1,0 +1,122 @@
+// Compiling and running what was generated. Headers and libraries are found beside the executable:
+// in the build tree, or under the prefix it was installed to.
+#include "driver/driver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *executable_dir(Arena *a)
+{
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0)
+        fatal("cannot find my own executable: %s", strerror(errno));
+    path[n] = 0;
+    *strrchr(path, '/') = 0;
+    return arena_strdup(a, path);
+}
+
+Toolchain toolchain_find(Arena *a)
+{
+    const char *dir = executable_dir(a);
+    const char *cc = getenv("CC");
+    Toolchain t = {.cc = cc && *cc ? cc : STAGECC_CC};
+    if (!access(arena_printf(a, "%s/CMakeCache.txt", dir), R_OK)) {
+        t.include_dir = arena_printf(a, "%s/include", dir);
+        t.lib_dir = dir;
+    } else {
+        t.include_dir = arena_printf(a, "%s/../%s", dir, STAGECC_INCLUDEDIR);
+        t.lib_dir = arena_printf(a, "%s/../%s", dir, STAGECC_LIBDIR);
+    }
+    t.has_c_backend = !access(arena_printf(a, "%s/libstagecc-rt-dnnl.a", t.lib_dir), R_OK);
+    return t;
+}
+
+static pid_t start(const char *const *argv, const char *stdout_file)
+{
+    pid_t pid = fork();
+    if (pid < 0)
+        fatal("cannot start %s: %s", argv[0], strerror(errno));
+    if (pid)
+        return pid;
+    if (stdout_file) {
+        int fd = open(stdout_file, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+        if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
+            _exit(126);
+    }
+    execvp(argv[0], (char *const *)(uintptr_t)argv);
+    fprintf(stderr, "stagecc: cannot start %s: %s\n", argv[0], strerror(errno));
+    _exit(127);
+}
+
+static int wait_for(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return 127;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int process_run(const char *const *argv, const char *stdout_file)
+{
+    return wait_for(start(argv, stdout_file));
+}
+
+static pid_t compile_one(Arena *a, const Toolchain *t, const Plan *plan, const Backend *backend,
+                         const char *dir, const char *name)
+{
+    VEC(const char *) argv = {0};
+    vec_push(a, &argv, t->cc);
+    const char *const flags[] = {"-std=gnu17", "-O3", "-ffp-contract=off", "-Wall", "-Wextra"};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        vec_push(a, &argv, flags[i]);
+    vec_push(a, &argv, backend_march(plan->options.isa));
+    if (backend->libraries_openmp)
+        vec_push(a, &argv, "-fopenmp");
+    vec_push(a, &argv, arena_printf(a, "-I%s", t->include_dir));
+    vec_push(a, &argv, arena_printf(a, "%s/%s%s", dir, name, backend->extension));
+    vec_push(a, &argv, "-o");
+    vec_push(a, &argv, arena_printf(a, "%s/%s", dir, name));
+    vec_push(a, &argv, arena_printf(a, "-L%s", t->lib_dir));
+    char *libraries = arena_strdup(a, backend->libraries);
+    for (char *word = strtok(libraries, " "); word; word = strtok(NULL, " "))
+        vec_push(a, &argv, word);
+    vec_push(a, &argv, NULL);
+    return start(argv.items, NULL);
+}
+
+int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir,
+                    const char *const *names, int n)
+{
+    Toolchain t = toolchain_find(a);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    pid_t *pid = arena_array(a, pid_t, n);
+    int failed = -1;
+    for (int i = 0; i < n + (int)cores; i++) {
+        int done = i - (int)cores; // wait for the oldest before one more starts
+        if (done >= 0 && done < n && wait_for(pid[done]))
+            failed = done;
+        if (i < n)
+            pid[i] = compile_one(a, &t, plan, backend, dir, names[i]);
+    }
+    if (failed < 0)
+        return EXIT_DONE;
+    error_at(NO_LOC, "the C compiler (%s) failed on %s/%s%s", t.cc, dir, names[failed],
+             backend->extension);
+    return EXIT_BUG;
+}
+
+void draw_svg(const char *dot_file, const char *svg_file)
+{
+    const char *const argv[] = {"dot", "-Tsvg", "-o", svg_file, dot_file, NULL};
+    if (process_run(argv, NULL))
+        warning_at(NO_LOC,
+                   "%s was not drawn: is graphviz installed? (apt-get install graphviz)",
+                   svg_file);
+}

@@ -1,0 +1,94 @@
+// The memory file of a job, as the launcher makes it and every stage program maps it. Both compute
+// the same layout from the table of edges, so this header includes nothing of either side.
+//
+//   header | status of stage 0 | … | edge 0: published, released[consumers], slots | edge 1 | …
+//
+// Counters stand on cache lines of their own. A counter counts messages, never slots, so it never
+// wraps; its low 32 bits are the futex word on which the other side sleeps.
+#ifndef STAGECC_PLAN_SEGMENT_H
+#define STAGECC_PLAN_SEGMENT_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SEGMENT_ABI = 1, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
+#define SEGMENT_MAGIC UINT64_C(0x31626f6a67617473) // "stagjob1", little-endian
+
+// Set in SegmentHeader.rounds once the job shall stop: see runtime/signals.c.
+#define SEGMENT_STOP (UINT64_C(1) << 63)
+
+typedef struct SegmentCounter {
+    _Atomic uint64_t value;
+    _Atomic uint32_t sleepers; // processes that sleep on value's low half
+    uint8_t pad[SEGMENT_LINE - 12];
+} SegmentCounter;
+
+typedef struct SegmentHeader {
+    uint64_t magic;
+    uint32_t abi, n_stages, n_edges, reserved;
+    uint64_t bytes;               // of the whole file
+    _Atomic uint64_t plan_hash;   // 0 until the first program has come; all others must agree
+    _Atomic uint32_t abort;       // 0, or the exit status of whoever failed first
+    _Atomic uint32_t abort_stage; // who; n_stages: the launcher
+    uint8_t pad0[16];
+    _Atomic uint64_t rounds; // highest round that any stage has begun, and SEGMENT_STOP
+    uint8_t pad1[SEGMENT_LINE - 8];
+} SegmentHeader;
+
+// What a stage is doing, written by itself alone, read by whoever wonders.
+typedef struct SegmentStatus {
+    _Atomic int32_t pid;
+    _Atomic int32_t opcode; // rt_opcode of the running instruction; -1 between steps
+    _Atomic int32_t edge, mb, layer;
+    _Atomic int32_t waiting;   // 1 while it waits for another stage
+    _Atomic int64_t step;      // optimizer steps done
+    _Atomic int64_t since_ns;  // CLOCK_MONOTONIC when the wait began
+    _Atomic uint64_t progress; // grows with every instruction and layer: it is alive
+    uint8_t pad0[8];
+    uint64_t shard_bytes[2]; // of its two checkpoint files; read after a barrier
+    uint32_t shard_crc[2];
+    // The first floating-point exception of the current step (runtime/guard.c).
+    _Atomic int64_t suspect_step; // 0: none yet
+    int32_t suspect_mb;
+    uint8_t pad1[28];
+    char suspect[2 * SEGMENT_NAME]; // layer and place
+    SegmentCounter barrier;         // barriers it has reached
+} SegmentStatus;
+
+_Static_assert(sizeof(SegmentCounter) == SEGMENT_LINE, "one cache line");
+_Static_assert(sizeof(SegmentHeader) == 2 * SEGMENT_LINE, "agreed by launcher and programs");
+_Static_assert(offsetof(SegmentHeader, rounds) == SEGMENT_LINE, "a line of its own");
+_Static_assert(sizeof(SegmentStatus) == 5 * SEGMENT_LINE, "agreed by launcher and programs");
+_Static_assert(offsetof(SegmentStatus, barrier) == 4 * SEGMENT_LINE, "a line of its own");
+
+static inline uint64_t segment_round_up(uint64_t n, uint64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static inline uint64_t segment_slot_bytes(int64_t message_bytes)
+{
+    return segment_round_up((uint64_t)message_bytes, SEGMENT_LINE);
+}
+
+// Where the first edge begins.
+static inline uint64_t segment_edges_begin(int n_stages)
+{
+    return segment_round_up(sizeof(SegmentHeader) + (uint64_t)n_stages * sizeof(SegmentStatus),
+                            SEGMENT_PAGE);
+}
+
+// From the beginning of an edge to its slots, and to the next edge.
+static inline uint64_t segment_edge_slots(int n_consumers)
+{
+    return segment_round_up((1 + (uint64_t)n_consumers) * sizeof(SegmentCounter), SEGMENT_PAGE);
+}
+
+static inline uint64_t segment_edge_bytes(int n_consumers, int slots, int64_t message_bytes)
+{
+    return segment_edge_slots(n_consumers) +
+           segment_round_up((uint64_t)slots * segment_slot_bytes(message_bytes), SEGMENT_PAGE);
+}
+
+#endif

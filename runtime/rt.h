@@ -1,0 +1,124 @@
+// The runtime's own view of a stage program: one rt_stage per program (tests run several in one
+// process), the table of errors, the options of a run. Generated code sees runtime/stage.h only.
+#ifndef STAGECC_RUNTIME_RT_H
+#define STAGECC_RUNTIME_RT_H
+
+#include "plan/segment.h"
+#include "runtime/data.h"
+#include "runtime/stage.h"
+
+#include <stdbool.h>
+
+// Every way to fail: exit status (docs/cli.md) and the word of the JSON report.
+//    NAME         status  word           meaning
+#define RT_ERRORS(X)                                                                           \
+    X(INPUT, 1, "input", "an option, a data set, a file or a checkpoint is wrong")             \
+    X(ENVIRONMENT, 2, "environment",                                                           \
+      "this machine lacks something: disk, instructions, a library")                           \
+    X(KERNEL, 2, "kernel", "a library kernel failed or is not the one of the plan")            \
+    X(MEMORY, 3, "memory", "the stage does not fit into this machine's memory")                \
+    X(PEER, 4, "peer", "another stage failed or is gone")                                      \
+    X(TIMEOUT, 4, "timeout", "no stage has moved for too long")                                \
+    X(LOSS, 5, "loss", "loss or gradient are not finite")                                      \
+    X(BUG, 70, "bug", "the program contradicts its own plan")                                  \
+    X(INTERRUPTED, 130, "interrupted", "a signal asked to stop")
+
+typedef enum rt_error {
+    RT_E_NONE,
+#define X(name, status, word, meaning) RT_E_##name,
+    RT_ERRORS(X)
+#undef X
+        RT_N_ERRORS
+} rt_error;
+
+int rt_error_status(rt_error e);         // exit status
+const char *rt_error_word(rt_error e);   // "peer"
+rt_error rt_error_of_status(int status); // RT__INPUT, RT__ENVIRONMENT, … of runtime/plain.h
+
+// Remember what went wrong; the first error of a stage stays. Returns `code`, so that callers can
+// `return rt_fail(...)`. The schedule loop looks after every instruction: code that returns nothing
+// (forward, backward, update) just calls this and returns.
+int rt_fail(rt_stage *s, rt_error code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+int rt__fail_why(rt_stage *s, int status, const rt__why *why); // from a function of plain.h
+
+// Options of a program; -1 or NULL: not given.
+typedef struct rt__options {
+    const char *data, *test_data, *init, *resume, *checkpoint, *trace, *profile, *probe;
+    int64_t steps, epochs, checkpoint_every, eval_every, seed;
+    double lr;
+    bool eval_only, help, version;
+} rt__options;
+
+// 0, or 1 with the complaint in `why`.
+int rt__options_parse(rt__options *o, int argc, char **argv, rt__why *why);
+void rt__options_help(const rt_program *program);
+
+struct rt_stage {
+    const rt_program *program;
+    rt__options options;
+
+    // Memory: persistent | in_flight slots | scratch, one mapping.
+    uint8_t *arena, *slots, *scratch;
+    void *mapping;
+    size_t mapping_bytes;
+    void *backend_state; // the backend's own
+
+    // The job
+    SegmentHeader *segment;
+    SegmentStatus *statuses; // [n_stages]; ours is `status`
+    SegmentStatus *status;
+    struct rt__edge *edges; // [n_edges] (runtime/transport.h)
+    size_t segment_bytes;
+    bool spin;          // a core is free: spin before sleeping
+    int64_t timeout_ns; // of every wait
+    uint64_t barriers;  // reached so far
+
+    // Where the run stands
+    int64_t step;         // optimizer steps done, over all runs
+    int64_t last_step;    // of the run; INT64_MAX where only epochs count
+    uint64_t run_step;    // steps done by this process: counts messages of training edges
+    uint64_t eval_batch;  // likewise of evaluation edges
+    uint64_t rounds;      // steps and evaluation batches begun (runtime/signals.c)
+    int64_t checkpointed; // step of the last checkpoint; -1: none
+    bool evaluating;
+    int eval_micro_batches; // EVALs in the evaluation stream
+    rt__cursor cursor;      // first sample of the next step
+    uint64_t eval_first;    // first sample of this evaluation batch
+    int64_t seed;
+    rt__data *data, *test;
+
+    // The step
+    rt_opcode opcode;
+    int mb, layer;
+    double lr, clip;
+    double loss_sum; // of the micro-batches so far
+    double *norm;    // [norm_parts], where this stage sums them up
+
+    // Metrics (runtime/report.c, runtime/evaluate.c)
+    int report_fd;           // -1: run by hand
+    bool quiet;              // neither reports nor progress (tests)
+    double loss;             // of the last step, rounded to the model's type
+    double step_s;           // seconds of the last step
+    struct rt__score *score; // of the running evaluation
+    struct rt__trace *trace; // NULL: off
+    struct rt__profile *profile;
+
+    rt_error error;
+    char message[1024];
+};
+
+// Zero, but for what means "none". The program must outlive the stage.
+void rt__stage_init(rt_stage *s, const rt_program *program);
+// Map the arena, the segment (job_fd -1: a program that is alone) and call bind and the backend's
+// init. 0 or an rt_error.
+int rt__stage_open(rt_stage *s, int job_fd);
+void rt__stage_close(rt_stage *s);
+// Everything between open and close: load or initialise, train, evaluate, save. 0 or an rt_error.
+int rt__run(rt_stage *s);
+
+int64_t rt__now_ns(void); // CLOCK_MONOTONIC
+// Persistent tensors, as checkpoint.h and initial.h want them.
+rt__memory rt__stage_memory(rt_stage *s);
+
+#endif

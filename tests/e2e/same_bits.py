@@ -1,0 +1,67 @@
+"""One model trained in several cuts and schedules gives the same loss bits and the same tensors.
+
+  same_bits.py STAGECC SOURCE_DIR MODEL STEPS CUTS [MODEL-OPTS ...]
+CUTS: SCHEDULE:STAGES,... ; the first is the reference.
+"""
+import hashlib
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
+
+
+def tensors(checkpoint):
+    """{name: hash of its bytes} over all shards of a checkpoint directory."""
+    found = {}
+    for shard in sorted(checkpoint.glob("*.safetensors")):
+        raw = shard.read_bytes()
+        size = int.from_bytes(raw[:8], "little")
+        for name, entry in json.loads(raw[8 : 8 + size]).items():
+            if name != "__metadata__":
+                begin, end = entry["data_offsets"]
+                found[name] = hashlib.sha256(raw[8 + size + begin : 8 + size + end]).hexdigest()
+    return found
+
+
+def losses(log):
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [(line["step"], line["loss_bits"]) for line in lines if "step" in line and "loss_bits" in line]
+
+
+def train(stagecc, model, options, schedule, stages, steps, work, data):
+    out = work / f"{schedule}-{stages}"
+    run([stagecc, "build", model, "--stages", str(stages), "--schedule", schedule, "-o", out, "--no-svg", *options])
+    run([stagecc, "run", out, "--data", data, "--steps", str(steps), "--log-json", out / "log.json", "--checkpoint", out / "ckpt"])
+    return losses(out / "log.json"), tensors(sorted((out / "ckpt").glob("step-*"))[-1])
+
+
+def main():
+    stagecc, source, model, steps, cuts, *options = sys.argv[1:]
+    data = "idx:" + str(pathlib.Path(source) / "examples/digits/train")
+    for i, option in enumerate(options):
+        if option == "--data":
+            data = options[i + 1]
+            del options[i : i + 2]
+            break
+    with tempfile.TemporaryDirectory() as folder:
+        work, reference = pathlib.Path(folder), None
+        for cut in cuts.split(","):
+            schedule, stages = cut.split(":")
+            got = train(stagecc, model, options, schedule, int(stages), int(steps), work, data)
+            assert len(got[0]) == int(steps), f"{cut}: {len(got[0])} steps were logged"
+            reference = reference or got
+            for (step, want), (_, have) in zip(reference[0], got[0]):
+                assert want == have, f"{cut}: loss bits differ at step {step}: {want} {have}"
+            differ = [name for name in reference[1] if reference[1][name] != got[1].get(name)]
+            assert not differ and reference[1].keys() == got[1].keys(), f"{cut}: tensors differ: {differ[:5]}"
+            print(f"{cut}: {steps} steps, {len(got[1])} tensors, last loss bits {got[0][-1][1]}")
+
+
+main()

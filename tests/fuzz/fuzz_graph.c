@@ -1,0 +1,37 @@
+// FUZZ: base/*.c frontend/profile/*.c
+// graph.txt: any bytes are read or refused; what is read prints to the same bytes, but for blank lines
+// and lines that stand out of order.
+#include "frontend/profile/profile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static FILE *sink;
+    if (!sink)
+        sink = fopen("/dev/null", "w");
+    diag_output(sink, false);
+    diag_reset();
+    Arena arena = {0};
+    char *text = arena_strndup(&arena, (const char *)data, size);
+    Profile *p = profile_read(&arena, "fuzz", text);
+    if (p) {
+        Text once = {0}, twice = {0};
+        profile_print(&once, p);
+        Profile *again = profile_read(&arena, "printed", once.data);
+        if (!again)
+            abort();
+        profile_print(&twice, again);
+        if (strcmp(once.data, twice.data))
+            abort();
+        profile_order(&arena, p);
+        text_release(&once);
+        text_release(&twice);
+    }
+    diag_reset();
+    arena_release(&arena);
+    return 0;
+}
