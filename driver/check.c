@@ -57,6 +57,8 @@ int command_check(Arena *a, Args *args)
         (args->list_ops ? list_ops : list_passes)();
         return EXIT_DONE;
     }
+    if (graph_file_given(a, args))
+        return graph_file_check(a, args);
     bool no_passes = args->passes && !*args->passes;
     Job j;
     int status = job_load(&j, a, args);

@@ -69,6 +69,53 @@ static int read_model(Job *j, const char *text)
     return j->graph && !diag_errors() ? EXIT_DONE : EXIT_INPUT;
 }
 
+// `native` is this host's instruction set, written into plan and programs by its own name.
+static void settle_isa(Options *o)
+{
+    bool wide = false;
+#ifdef __x86_64__
+    wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
+    if (!strcmp(o->isa, "native"))
+        o->isa = wide ? "avx512" : "avx2";
+}
+
+// IR text has its micro-batch written into every shape; the batch follows from it.
+static int settle_batch(Options *o, const Graph *g)
+{
+    bool given = false;
+    for (int i = 0; option_name(i); i++)
+        given |= !strcmp(option_name(i), "batch") && o->set >> i & 1;
+    if (!given)
+        o->batch = g->micro_batch * o->micro_batches;
+    if (o->batch == g->micro_batch * o->micro_batches)
+        return EXIT_DONE;
+    error_at((Loc){g->file, 1, 0},
+             "this graph is written for micro-batches of %lld; --batch %lld needs %lld of them "
+             "(--micro-batches)",
+             (long long)g->micro_batch, (long long)o->batch,
+             (long long)(o->batch / g->micro_batch));
+    return EXIT_INPUT;
+}
+
+// "24G": bytes, with K, M, G for powers of 1024. 0 with *good false: reported.
+static int64_t memory_limit(const char *text, bool *good)
+{
+    char *end;
+    double n = text ? strtod(text, &end) : 0;
+    if (!text)
+        return 0;
+    static const char units[] = "KMG";
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    for (int i = 0; unit && i <= unit - units; i++)
+        n *= 1024;
+    *good = end != text && n >= 1 && n < 0x1p62 && (!*end || (unit && !end[1]));
+    if (!*good)
+        error_at(NO_LOC, "--memory takes bytes like 24G, 512M or 1000000, not `%s`", text);
+    return *good ? (int64_t)n : 0;
+}
+
 int job_load(Job *j, Arena *a, Args *args)
 {
     *j = (Job){.arena = a, .args = args};
@@ -87,9 +134,10 @@ int job_load(Job *j, Arena *a, Args *args)
     }
     char *kept = arena_strdup(a, text);
     free(text);
+    settle_isa(&args->options);
     int status = read_model(j, kept);
     if (status || str_starts(kept, "graph "))
-        return status;
+        return status ? status : settle_batch(&args->options, j->graph);
     if (!strcmp(args->options.dtype, "f64") && strcmp(j->backend->name, "ref")) {
         error_at(NO_LOC, "--dtype f64 needs --backend ref");
         return EXIT_INPUT;
@@ -101,9 +149,14 @@ int job_load(Job *j, Arena *a, Args *args)
 int job_compile(Job *j, int stages)
 {
     Args *args = j->args;
+    bool good = true;
+    j->compile.memory_limit = memory_limit(args->memory, &good);
+    if (!good)
+        return EXIT_INPUT;
     j->plan = (Plan){.model = j->graph->name,
                      .source = args->operand,
                      .cost_source = j->compile.times ? "measured" : "estimate",
+                     .backend = j->backend->name,
                      .options = args->options};
     Compile *c = &j->compile;
     c->perm = j->arena;
@@ -115,7 +168,7 @@ int job_compile(Job *j, int stages)
     c->blocked = j->backend->blocked;
     c->fuse = j->backend->fuse;
     PassOptions o = {args->passes, args->stop_after, args->dump_after, args->time_passes};
-    bool good = passes_run(c, &o);
+    good = passes_run(c, &o);
     return good ? EXIT_DONE : c->no_plan ? EXIT_NO_PLAN : EXIT_INPUT;
 }
 

@@ -85,6 +85,11 @@ int measure_layers(Job *j, const char *dir);  // times of every layer, forward a
 Profile *profile_of_graph(Arena *a, const Graph *g, const LayerTime *times, int n_times,
                           const Plan *plan);
 
+// driver/graph_file.c: check and plan of a profiled graph (graph.txt) without its model.
+bool graph_file_given(Arena *a, const Args *args); // told by the operand's content
+int graph_file_check(Arena *a, const Args *args);
+int graph_file_plan(Arena *a, const Args *args, int stages);
+
 // driver/report.c: files and tables that people look at. Exit status.
 void report_plan_table(Text *out, const Plan *plan);
 int report_write_plan(const Job *j,

@@ -7,13 +7,17 @@ int command_plan(Arena *a, Args *args)
 {
     Job j;
     int stages = 0;
-    int status = job_load(&j, a, args);
+    bool profiled = graph_file_given(a, args);
+    j = (Job){.arena = a, .args = args};
+    int status = profiled ? EXIT_DONE : job_load(&j, a, args);
     if (!status)
         status = stages_wanted(&j, 0, &stages);
     if (!status && !stages) {
         error_at(NO_LOC, "how many stages? -n K");
         status = EXIT_INPUT;
     }
+    if (!status && profiled)
+        return graph_file_plan(a, args, stages);
     if (!status)
         status = job_plan(&j, stages);
     if (!status)

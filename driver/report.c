@@ -49,12 +49,29 @@ static int write_profile_graph(const Job *j, const char *path, const LayerTime *
     return write_text(path, &t);
 }
 
+// By layer id; negative: not measured. NULL: nothing was.
+static const double *layer_seconds(const Job *j)
+{
+    const Compile *c = &j->compile;
+    const Graph *g = j->graph;
+    if (!c->n_times)
+        return NULL;
+    double *seconds = arena_array(j->arena, double, g->layers.n + 1);
+    for (int i = 0; i < g->layers.n; i++) {
+        seconds[i] = -1;
+        for (int k = 0; k < c->n_times && seconds[i] < 0; k++)
+            if (!strcmp(c->times[k].layer, g->layers.items[i]->name))
+                seconds[i] = c->times[k].forward_s + c->times[k].backward_s;
+    }
+    return seconds;
+}
+
 static int write_picture(const Job *j, const char *base, const int *stage_of_unit)
 {
     Text t = {0};
     DotOptions o = {.stage_of_unit = stage_of_unit,
-                    .times = j->compile.times,
-                    .n_times = j->compile.n_times};
+                    .n_units = j->plan.n_units,
+                    .layer_s = layer_seconds(j)};
     dot_print(&t, j->graph, &o);
     const char *dot = arena_printf(j->arena, "%s.dot", base);
     int status = write_text(dot, &t);
