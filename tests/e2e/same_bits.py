@@ -1,7 +1,8 @@
 """One model trained in several cuts and schedules gives the same loss bits and the same tensors.
 
   same_bits.py STAGECC SOURCE_DIR MODEL STEPS CUTS [MODEL-OPTS ...]
-CUTS: SCHEDULE:STAGES,... ; the first is the reference.
+CUTS: SCHEDULE:STAGES[:resume],... ; the first is the reference. `resume` stops half way and goes on from
+the checkpoint.
 """
 import hashlib
 import json
@@ -35,11 +36,18 @@ def losses(log):
     return [(line["step"], line["loss_bits"]) for line in lines if "step" in line and "loss_bits" in line]
 
 
-def train(stagecc, model, options, schedule, stages, steps, work, data):
-    out = work / f"{schedule}-{stages}"
-    run([stagecc, "build", model, "--stages", str(stages), "--schedule", schedule, "-o", out, "--no-svg", *options])
-    run([stagecc, "run", out, "--data", data, "--steps", str(steps), "--log-json", out / "log.json", "--checkpoint", out / "ckpt"])
-    return losses(out / "log.json"), tensors(sorted((out / "ckpt").glob("step-*"))[-1])
+def train(stagecc, model, options, cut, steps, work, data):
+    schedule, stages, *resume = cut.split(":")
+    out = work / cut.replace(":", "-")
+    command = [stagecc, "run", out, "--data", data, "--checkpoint", out / "ckpt"]
+    run([stagecc, "build", model, "--stages", stages, "--schedule", schedule, "-o", out, "--no-svg", *options])
+    logged = []
+    if resume:
+        run([*command, "--steps", str(steps // 2), "--log-json", out / "first.json"])
+        logged = losses(out / "first.json")
+        command += ["--resume", out / "ckpt"]
+    run([*command, "--steps", str(steps), "--log-json", out / "log.json"])
+    return logged + losses(out / "log.json"), tensors(sorted((out / "ckpt").glob("step-*"))[-1])
 
 
 def main():
@@ -53,8 +61,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         work, reference = pathlib.Path(folder), None
         for cut in cuts.split(","):
-            schedule, stages = cut.split(":")
-            got = train(stagecc, model, options, schedule, int(stages), int(steps), work, data)
+            got = train(stagecc, model, options, cut, int(steps), work, data)
             assert len(got[0]) == int(steps), f"{cut}: {len(got[0])} steps were logged"
             reference = reference or got
             for (step, want), (_, have) in zip(reference[0], got[0]):

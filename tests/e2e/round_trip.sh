@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# What `profile` writes for every example goes back through check and plan with not a byte changed.
+set -euo pipefail
+stagecc=$1 examples=$2/examples
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+trip() { # NAME MODEL OPTIONS...
+    local out=$dir/$1
+    "$stagecc" profile "${@:2}" --batch 2 --micro-batches 1 --no-svg -o "$out" > /dev/null
+    "$stagecc" check "$out/graph.txt" --emit=graph | cmp - "$out/graph.txt"
+    "$stagecc" plan "$out/graph.txt" -n 2 -o "$out/plan" --no-svg > /dev/null
+    sed 's/ -- stage_id=[0-9]*$//' "$out/plan/gpus=2.txt" | cmp - "$out/graph.txt"
+    grep -q -- '-- stage_id=1$' "$out/plan/gpus=2.txt"
+    "$stagecc" check "$out/plan/gpus=2.txt" --emit=graph | cmp - "$out/plan/gpus=2.txt"
+    echo "$1: $(wc -l < "$out/graph.txt") lines"
+}
+trip mlp "$examples/mlp/mlp.c"
+trip alexnet "$examples/alexnet/alexnet.c"
+trip vgg "$examples/vgg/vgg.c" -D IMAGE=32
+trip resnet18 "$examples/resnet/resnet.c" -D DEPTH=18 -D IMAGE=32
+trip resnet50 "$examples/resnet/resnet.c" -D DEPTH=50 -D IMAGE=32
+trip dense "$examples/dense/dense.c" -D IMAGE=16
+trip gpt "$examples/gpt/gpt.c" -D LAYERS=2 -D DIM=64 -D T=32
