@@ -1,0 +1,73 @@
+"""What the benchmarks share: building and running stage programs, interleaved pairs, stored results.
+
+Every figure is the median of interleaved rounds (A B A B …) of one call, so that a machine whose speed
+drifts does the same to both sides; ratios are taken round by round.
+"""
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+SOURCE = pathlib.Path(__file__).resolve().parent.parent
+STAGECC = pathlib.Path(os.environ.get("STAGECC", SOURCE / "build/release/stagecc"))
+RESULTS = SOURCE / "bench/results"
+WORK = pathlib.Path(os.environ.get("BENCH_WORK", SOURCE / "build/bench"))
+
+
+def run(command, **options):
+    """stdout of a command; ends the benchmark with its output where it fails."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **options)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def build(name, model, *options):
+    """Stage programs of a model in a folder of the benchmarks' own; returns the folder."""
+    out = WORK / name
+    run([STAGECC, "build", SOURCE / model, "--no-svg", "-o", out, *options])
+    return out
+
+
+def step_rates(out, *options, skip=3):
+    """samples/s of every step but the first few."""
+    log = out / "log.json"
+    run([STAGECC, "run", out, "--log-json", log, *options])
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    rates = [line["samples_per_s"] for line in lines if line.get("samples_per_s") and "step" in line]
+    return rates[skip:]
+
+
+def interleave(rounds, *sides):
+    """[[figure of side 0, …], …]: every round runs all sides in turn."""
+    return [[side() for side in sides] for _ in range(rounds)]
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def ratio(rounds, a=0, b=1):
+    """Median over the rounds of side a's figure by side b's."""
+    return median([r[a] / r[b] for r in rounds])
+
+
+def machine():
+    model = "unknown"
+    for line in open("/proc/cpuinfo"):
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return {"cpu": model, "cores": os.cpu_count(), "system": platform.platform(terse=True)}
+
+
+def store(name, figures):
+    """Writes bench/results/NAME.json and prints the figures."""
+    RESULTS.mkdir(exist_ok=True)
+    whole = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), **figures}
+    (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
