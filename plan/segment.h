@@ -30,7 +30,7 @@ typedef struct SegmentHeader {
     uint64_t bytes;               // of the whole file
     _Atomic uint64_t plan_hash;   // 0 until the first program has come; all others must agree
     _Atomic uint32_t abort;       // 0, or the exit status of whoever failed first
-    _Atomic uint32_t abort_stage; // who; n_stages: the launcher
+    _Atomic uint32_t abort_stage; // who, plus one; n_stages + 1: the launcher; 0: nobody
     uint8_t pad0[16];
     _Atomic uint64_t rounds; // highest round that any stage has begun, and SEGMENT_STOP
     uint8_t pad1[SEGMENT_LINE - 8];
@@ -51,7 +51,7 @@ typedef struct SegmentStatus {
     // The first floating-point exception of the current step (runtime/guard.c).
     _Atomic int64_t suspect_step; // 0: none yet
     int32_t suspect_mb;
-    uint8_t pad1[28];
+    uint8_t pad1[36];
     char suspect[2 * SEGMENT_NAME]; // layer and place
     SegmentCounter barrier;         // barriers it has reached
 } SegmentStatus;

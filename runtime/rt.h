@@ -69,6 +69,7 @@ struct rt_stage {
     SegmentStatus *statuses; // [n_stages]; ours is `status`
     SegmentStatus *status;
     struct rt__edge *edges; // [n_edges] (runtime/transport.h)
+    int *peer_fds;          // [n_stages] pidfds of the others; -1: not asked for yet
     size_t segment_bytes;
     bool spin;          // a core is free: spin before sleeping
     int64_t timeout_ns; // of every wait
@@ -94,14 +95,20 @@ struct rt_stage {
     double lr, clip;
     double loss_sum; // of the micro-batches so far
     double *norm;    // [norm_parts], where this stage sums them up
+    int *norm_begin; // [norm_parts + 1]: where each part's accumulators begin in
+    int *norm_uses;  //   this list of tensors (runtime/norm.c)
+    bool suspicious; // a floating-point exception was seen (runtime/guard.c)
+    bool must_check; // look at every gradient of this step, whatever was seen
 
     // Metrics (runtime/report.c, runtime/evaluate.c)
-    int report_fd;           // -1: run by hand
-    bool quiet;              // neither reports nor progress (tests)
-    double loss;             // of the last step, rounded to the model's type
-    double step_s;           // seconds of the last step
-    struct rt__score *score; // of the running evaluation
-    struct rt__trace *trace; // NULL: off
+    int report_fd;                // -1: run by hand
+    bool quiet;                   // neither reports nor progress (tests)
+    double loss;                  // of the last step, rounded to the model's type
+    double step_s;                // seconds of the last step
+    double train_s;               // seconds of all steps of this process
+    int64_t started_ns, shown_ns; // when the run began, when progress was last shown
+    struct rt__score *score;      // of the running evaluation
+    struct rt__trace *trace;      // NULL: off
     struct rt__profile *profile;
 
     rt_error error;

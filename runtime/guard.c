@@ -1,0 +1,187 @@
+#include "runtime/guard.h"
+
+#include <fenv.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#if defined __x86_64__
+#include <xmmintrin.h>
+#endif
+
+// Flags
+// -------------------------------------------------------------------------------------------
+
+// Vector code sets those of MXCSR alone, so that fetestexcept's look at the x87 unit is saved.
+static bool flags_raised(void)
+{
+#if defined __x86_64__
+    return _mm_getcsr() & (_MM_EXCEPT_INVALID | _MM_EXCEPT_DIV_ZERO | _MM_EXCEPT_OVERFLOW);
+#else
+    return fetestexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW);
+#endif
+}
+
+static void flags_clear(void)
+{
+#if defined __x86_64__
+    _mm_setcsr(_mm_getcsr() & ~(unsigned)_MM_EXCEPT_MASK);
+#else
+    feclearexcept(FE_ALL_EXCEPT);
+#endif
+}
+
+void rt__guard_begin_step(rt_stage *s)
+{
+    s->suspicious = false;
+    flags_clear();
+}
+
+static const char *phase_name(rt_opcode opcode)
+{
+    switch (opcode) {
+    case RT_FORWARD: return "forward";
+    case RT_BACKWARD: return "backward";
+    case RT_UPDATE: return "update";
+    case RT_EVAL: return "evaluation";
+    case RT_ACQUIRE:
+    case RT_RECV:
+    case RT_SEND:
+    case RT_RELEASE:
+    case RT_LOAD:
+    case RT_NORM_GATHER:
+    case RT_NORM_APPLY:
+    case RT_N_OPCODES: return NULL;
+    }
+    return NULL;
+}
+
+// "forward of fc2 (mlp.c:12)"
+static void describe_here(const rt_stage *s, char *text, size_t size)
+{
+    const char *phase = phase_name(s->opcode);
+    const rt_layer *l =
+        s->layer >= 0 && s->layer < s->program->n_layers ? &s->program->layers[s->layer] : NULL;
+    snprintf(text, size, "%s of %s%s%s%s", phase ? phase : "work", l ? l->name : "stage",
+             l && *l->place ? " (" : "", l ? l->place : "", l && *l->place ? ")" : "");
+}
+
+void rt__guard_mark(rt_stage *s)
+{
+    if (s->suspicious || !flags_raised())
+        return;
+    flags_clear();
+    if (s->evaluating || !phase_name(s->opcode))
+        return;
+    s->suspicious = true;
+    describe_here(s, s->status->suspect, sizeof s->status->suspect);
+    s->status->suspect_mb = s->mb;
+    atomic_store(&s->status->suspect_step, s->step + 1);
+}
+
+// Who was first
+// ---------------------------------------------------------------------------------
+
+// Before anything of a later micro-batch; forward goes up the stages, backward down.
+static bool earlier(const SegmentStatus *a, int stage_a, const SegmentStatus *b, int stage_b)
+{
+    bool back_a = a->suspect[0] != 'f', back_b = b->suspect[0] != 'f';
+    if (a->suspect_mb != b->suspect_mb)
+        return a->suspect_mb < b->suspect_mb;
+    if (back_a != back_b)
+        return back_b;
+    return back_a ? stage_a > stage_b : stage_a < stage_b;
+}
+
+static int first_suspect(const rt_stage *s)
+{
+    int best = -1;
+    for (int i = 0; i < s->program->n_stages; i++) {
+        if (atomic_load(&s->statuses[i].suspect_step) != s->step + 1)
+            continue;
+        if (best < 0 || earlier(&s->statuses[i], i, &s->statuses[best], best))
+            best = i;
+    }
+    return best;
+}
+
+static int complain(rt_stage *s, const char *what, int suspect)
+{
+    char here[2 * SEGMENT_NAME];
+    if (suspect >= 0)
+        return rt_fail(s, RT_E_LOSS,
+                       "%s at step %" PRId64 "; first trouble: %.*s, micro-batch %d, stage %d",
+                       what, s->step + 1, 2 * SEGMENT_NAME - 1, s->statuses[suspect].suspect,
+                       s->statuses[suspect].suspect_mb, suspect);
+    describe_here(s, here, sizeof here);
+    return rt_fail(s, RT_E_LOSS, "%s at step %" PRId64 "; noticed in: %s, stage %d", what,
+                   s->step + 1, here, s->program->stage);
+}
+
+int rt__guard_loss(rt_stage *s, double loss)
+{
+    if (isfinite(loss))
+        return 0;
+    char what[128];
+    snprintf(what, sizeof what, "the loss of micro-batch %d is %f", s->mb, loss);
+    rt__guard_mark(s);
+    return complain(s, what, first_suspect(s));
+}
+
+// Another stage may be in its next step already: only this stage's suspect is sure to be of this one.
+static int gradient(rt_stage *s, const rt_tensor *t)
+{
+    char what[256];
+    snprintf(what, sizeof what, "the gradient of %s is not finite", t->name);
+    bool mine = atomic_load(&s->status->suspect_step) == s->step + 1;
+    return complain(s, what, mine ? s->program->stage : -1);
+}
+
+int rt__guard_norm(rt_stage *s, int index, double part)
+{
+    if (isfinite(part))
+        return 0;
+    int first = s->norm_uses[s->norm_begin[index]];
+    return gradient(s, &s->program->tensors[first]);
+}
+
+// Gradients
+// -------------------------------------------------------------------------------------
+
+// Exponents of all ones, counted without branches so that the loop is a vector loop.
+static bool finite_f32(const uint32_t *x, int64_t n)
+{
+    uint32_t bad = 0;
+    for (int64_t i = 0; i < n; i++)
+        bad |= (x[i] & 0x7f800000) == 0x7f800000;
+    return !bad;
+}
+
+static bool finite_f64(const uint64_t *x, int64_t n)
+{
+    uint64_t bad = 0;
+    for (int64_t i = 0; i < n; i++)
+        bad |= (x[i] & 0x7ff0000000000000) == 0x7ff0000000000000;
+    return !bad;
+}
+
+static bool finite_tensor(const rt_stage *s, const rt_tensor *t)
+{
+    const void *at = s->arena + t->offset;
+    if (t->dtype == RT_F32)
+        return finite_f32(at, t->bytes / 4);
+    if (t->dtype == RT_F64)
+        return finite_f64(at, t->bytes / 8);
+    return true;
+}
+
+int rt__guard_gradients(rt_stage *s, bool always)
+{
+    const rt_program *p = s->program;
+    if (!s->suspicious && !always)
+        return 0;
+    for (int i = 0; i < p->n_tensors; i++)
+        if (p->tensors[i].role == RT_ACCUMULATOR && !finite_tensor(s, &p->tensors[i]))
+            return gradient(s, &p->tensors[i]);
+    return 0;
+}

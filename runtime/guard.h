@@ -1,0 +1,22 @@
+// The guard: the first loss or gradient that is not finite stops the job with status 5, and the
+// message names where numbers went wrong first.
+//
+// Where: the processor keeps a sticky flag for invalid, overflowing and dividing-by-zero operations.
+// rt_at looks at it between layers, which costs a few cycles; the first layer of a step that raised one
+// is the suspect, and of all stages' suspects the earliest in the pipeline's order is named.
+#ifndef STAGECC_RUNTIME_GUARD_H
+#define STAGECC_RUNTIME_GUARD_H
+
+#include "runtime/rt.h"
+
+void rt__guard_begin_step(rt_stage *s);
+void rt__guard_mark(rt_stage *s); // end of a layer (s->layer) or of an instruction
+// The loss of micro-batch s->mb. 0 or RT_E_LOSS.
+int rt__guard_loss(rt_stage *s, double loss);
+// Part `index` of the squared gradient norm. 0 or RT_E_LOSS.
+int rt__guard_norm(rt_stage *s, int index, double part);
+// Before the update, where nothing else has looked at the gradients: reads them all if a flag was
+// raised in this step (or `always`). 0 or RT_E_LOSS.
+int rt__guard_gradients(rt_stage *s, bool always);
+
+#endif

@@ -1,0 +1,20 @@
+// --profile FILE, in a program of one stage: how long every layer takes, forward and backward, per
+// micro-batch. What runs between two rt_at belongs to the layer of the first one.
+//
+//   {"layers": [{"name": "conv1", "forward_s": 1.2e-3, "backward_s": 2.3e-3}, ...]}
+//
+// The first step is left out where there are more (caches, page faults, lazy libraries); of the rest the
+// median counts.
+#ifndef STAGECC_RUNTIME_PROFILE_H
+#define STAGECC_RUNTIME_PROFILE_H
+
+#include "runtime/rt.h"
+
+int rt__profile_open(rt_stage *s);   // 0 or an rt_error
+void rt__profile_begin(rt_stage *s); // of an instruction
+void rt__profile_mark(rt_stage *s, int layer);
+void rt__profile_end(rt_stage *s);
+int rt__profile_write(rt_stage *s); // to options.profile
+void rt__profile_close(rt_stage *s);
+
+#endif

@@ -1,0 +1,155 @@
+#include "runtime/run.h"
+
+#include "runtime/evaluate.h"
+#include "runtime/loop.h"
+#include "runtime/lr.h"
+#include "runtime/profile.h"
+#include "runtime/report.h"
+#include "runtime/signals.h"
+#include "runtime/trace.h"
+#include "runtime/transport.h"
+
+#include <inttypes.h>
+
+// How far
+// ----------------------------------------------------------------------------------------
+
+// --steps, --epochs, or whichever ends first of both; one epoch where neither is given.
+static int64_t find_last_step(const rt_stage *s)
+{
+    const rt__options *o = &s->options;
+    int64_t last = o->steps >= 0 ? o->steps : INT64_MAX;
+    int64_t per_epoch = (int64_t)rt__steps_per_epoch(s->data, rt__batch(s->program));
+    int64_t epochs = o->epochs >= 0 ? o->epochs : o->steps >= 0 ? -1 : 1;
+    if (epochs >= 0 && epochs * per_epoch < last)
+        last = epochs * per_epoch;
+    return last;
+}
+
+static rt__lr_schedule rate_schedule(const rt_stage *s)
+{
+    const rt_program *p = s->program;
+    return (rt__lr_schedule){.name = p->lr_schedule,
+                             .lr = s->options.lr >= 0 ? s->options.lr : p->lr,
+                             .gamma = p->lr_gamma,
+                             .power = p->lr_power,
+                             .final = p->lr_final,
+                             .steps = p->lr_steps,
+                             .warmup = p->warmup,
+                             .total = s->last_step};
+}
+
+static bool every(int64_t n, int64_t step)
+{
+    return n > 0 && step % n == 0;
+}
+
+static bool save_is_due(const rt_stage *s, int64_t step)
+{
+    return s->options.checkpoint &&
+           (every(s->options.checkpoint_every, step) || step == s->last_step);
+}
+
+// After a step: every so many, else at the end of an epoch, and at the end of the run.
+static bool evaluation_is_due(const rt_stage *s)
+{
+    if (!s->test)
+        return false;
+    if (s->step == s->last_step)
+        return true;
+    return s->options.eval_every > 0 ? every(s->options.eval_every, s->step)
+                                     : s->cursor.index == 0;
+}
+
+// Running
+// ----------------------------------------------------------------------------------------
+
+// RT_E_INTERRUPTED without rt_fail: the job stops in good order, and may save first.
+static int evaluate(rt_stage *s)
+{
+    rt__evaluate_begin(s);
+    s->eval_first = 0;
+    while (s->eval_first < rt__data_samples(s->test)) {
+        if (!rt__begin_round(s, rt__signals_stop()))
+            return RT_E_INTERRUPTED;
+        int error = rt__eval_batch(s);
+        if (error)
+            return error;
+    }
+    rt__report_eval(s);
+    return 0;
+}
+
+static int one_step(rt_stage *s, const rt__lr_schedule *rate)
+{
+    if (!rt__begin_round(s, rt__signals_stop()))
+        return RT_E_INTERRUPTED;
+    s->lr = rt__lr_at(rate, s->step);
+    // The flags of other threads than this one are not seen (runtime/guard.c).
+    s->must_check = s->program->threads > 1 && save_is_due(s, s->step + 1);
+    int error = rt__train_step(s);
+    if (error)
+        return error;
+    s->train_s += s->step_s;
+    rt__report_step(s);
+    if (save_is_due(s, s->step))
+        error = rt__save(s);
+    if (!error && evaluation_is_due(s))
+        error = evaluate(s);
+    return error;
+}
+
+static int train(rt_stage *s)
+{
+    s->last_step = find_last_step(s);
+    rt__lr_schedule rate = rate_schedule(s);
+    rt__report_start(s);
+    int error = 0;
+    bool idle = s->step >= s->last_step;
+    while (!error && s->step < s->last_step)
+        error = one_step(s, &rate);
+    if (!error && idle && s->test)
+        error = evaluate(s);
+    return error;
+}
+
+static int finish_interrupted(rt_stage *s)
+{
+    int error = 0;
+    if (s->options.checkpoint && s->checkpointed != s->step && s->run_step > 0)
+        error = rt__save(s);
+    if (error)
+        return error;
+    return rt_fail(s, RT_E_INTERRUPTED, "stopped by a signal after step %" PRId64, s->step);
+}
+
+int rt__run(rt_stage *s)
+{
+    s->started_ns = rt__now_ns();
+    int error = rt__trace_open(s);
+    if (!error)
+        error = rt__profile_open(s);
+    if (!error)
+        error = rt__prepare(s);
+    if (!error)
+        error = rt__barrier(s, "the start");
+    if (!error)
+        error = s->options.eval_only ? evaluate(s) : train(s);
+    if (error == RT_E_INTERRUPTED)
+        error = finish_interrupted(s);
+    if (!error || error == RT_E_INTERRUPTED) {
+        int late = rt__barrier(s, "the end");
+        error = late ? late : error;
+    }
+    if (!error)
+        rt__profile_write(s);
+    rt__trace_write(s); // of a failed run too
+    if (!s->error)
+        rt__report_done(s);
+    rt__trace_close(s);
+    rt__profile_close(s);
+    rt__data_close(s->data);
+    rt__data_close(s->test);
+    s->data = s->test = NULL;
+    return (int)s->error;
+}

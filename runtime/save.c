@@ -1,0 +1,168 @@
+// Where a run begins and what it leaves behind: data sets, first values or a checkpoint, and the
+// conversation of all stages about a new checkpoint (runtime/checkpoint.h).
+#include "runtime/run.h"
+
+#include "runtime/checkpoint.h"
+#include "runtime/initial.h"
+#include "runtime/loop.h"
+#include "runtime/report.h"
+#include "runtime/transport.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Saving
+// -----------------------------------------------------------------------------------------
+
+// Stage 0 alone: the barrier before has made everyone's sizes and checksums visible.
+static int commit(rt_stage *s)
+{
+    const rt_program *p = s->program;
+    rt__progress progress = {s->step, s->cursor, s->seed};
+    rt__shard *shards = calloc((size_t)p->n_stages, sizeof *shards);
+    if (!shards)
+        return rt_fail(s, RT_E_MEMORY, "no memory for a table of %d stages", p->n_stages);
+    for (int i = 0; i < p->n_stages; i++) {
+        memcpy(shards[i].bytes, s->statuses[i].shard_bytes, sizeof shards[i].bytes);
+        memcpy(shards[i].crc, s->statuses[i].shard_crc, sizeof shards[i].crc);
+    }
+    rt__why why;
+    int status = rt__checkpoint_commit(s->options.checkpoint, p, &progress, shards, &why);
+    free(shards);
+    return status ? rt__fail_why(s, status, &why) : 0;
+}
+
+static int write_own_part(rt_stage *s)
+{
+    rt__memory m = rt__stage_memory(s);
+    rt__shard shard;
+    rt__why why;
+    int status = rt__checkpoint_write(s->options.checkpoint, s->step, s->program->stage, &m,
+                                      &shard, &why);
+    if (status)
+        return rt__fail_why(s, status, &why);
+    memcpy(s->status->shard_bytes, shard.bytes, sizeof shard.bytes);
+    memcpy(s->status->shard_crc, shard.crc, sizeof shard.crc);
+    return 0;
+}
+
+int rt__save(rt_stage *s)
+{
+    char path[1024];
+    int error = write_own_part(s);
+    if (!error)
+        error = rt__barrier(s, "its part of the checkpoint");
+    if (!error && s->program->stage == 0)
+        error = commit(s);
+    if (!error)
+        error = rt__barrier(s, "the end of the checkpoint");
+    if (error) {
+        rt__abort(s);
+        rt__checkpoint_discard(s->options.checkpoint, s->step);
+        return error;
+    }
+    s->checkpointed = s->step;
+    rt__checkpoint_path(s->options.checkpoint, s->step, path, sizeof path);
+    if (s->program->stage == 0)
+        rt__report_checkpoint(s, path);
+    return 0;
+}
+
+// Beginning
+// --------------------------------------------------------------------------------------
+
+static int open_data(rt_stage *s, rt__data **data, const char *spec, bool test)
+{
+    const rt_program *p = s->program;
+    rt__data_options o = {.spec = spec,
+                          .inputs = p->inputs,
+                          .n_inputs = p->n_inputs,
+                          .classes = p->classes,
+                          .seed = s->seed,
+                          .test = test};
+    rt__why why;
+    int status = spec ? rt__data_open(data, &o, &why) : 0;
+    return status ? rt__fail_why(s, status, &why) : 0;
+}
+
+static int check_batch(rt_stage *s)
+{
+    int64_t batch = rt__batch(s->program);
+    if (rt__steps_per_epoch(s->data, batch) == 0)
+        return rt_fail(s, RT_E_INPUT, "%s: %" PRIu64 " samples do not fill a batch of %" PRId64,
+                       s->options.data, rt__data_samples(s->data), batch);
+    if (s->cursor.index + (uint64_t)batch > rt__data_samples(s->data))
+        return rt_fail(s, RT_E_INPUT,
+                       "%s: the checkpoint %s stands at sample %" PRIu64
+                       " of an epoch, this data set has %" PRIu64,
+                       s->options.data, s->options.resume, s->cursor.index,
+                       rt__data_samples(s->data));
+    return 0;
+}
+
+static int first_values(rt_stage *s)
+{
+    rt__memory m = rt__stage_memory(s);
+    rt__why why, extra = {""};
+    int status = rt__initialise(&m, s->seed, &why);
+    if (!status && s->options.init)
+        status = rt__init_load(s->options.init, &m, s->program->n_stages == 1, &extra, &why);
+    if (status)
+        return rt__fail_why(s, status, &why);
+    if (*extra.text)
+        rt__report_warning(s, extra.text);
+    return 0;
+}
+
+static void take_progress(rt_stage *s, const rt__checkpoint *c)
+{
+    rt__progress at = rt__checkpoint_progress(c);
+    char text[256];
+    if (s->options.seed >= 0 && s->options.seed != at.seed && s->program->stage == 0) {
+        snprintf(text, sizeof text,
+                 "--seed %" PRId64 ": the checkpoint's own seed %" PRId64 " stays",
+                 s->options.seed, at.seed);
+        rt__report_warning(s, text);
+    }
+    s->step = s->checkpointed = at.step;
+    s->cursor = at.cursor;
+    s->seed = at.seed;
+}
+
+static int resume(rt_stage *s)
+{
+    rt__memory m = rt__stage_memory(s);
+    rt__checkpoint *c;
+    rt__why why;
+    int status = rt__checkpoint_open(&c, s->options.resume, &why);
+    if (status)
+        return rt__fail_why(s, status, &why);
+    status = rt__initialise(&m, s->seed, &why); // accumulators begin at zero
+    if (!status)
+        status = rt__checkpoint_load(c, &m, &why);
+    if (status)
+        rt__fail_why(s, status, &why);
+    else
+        take_progress(s, c);
+    if (!status && s->program->stage == 0 && !rt__checkpoint_same_contract(c, s->program, &why))
+        rt__report_warning(s, why.text);
+    rt__checkpoint_close(c);
+    return (int)s->error;
+}
+
+int rt__prepare(rt_stage *s)
+{
+    if (s->options.seed >= 0)
+        s->seed = s->options.seed;
+    int error = s->options.resume ? resume(s) : first_values(s);
+    if (!error)
+        error = open_data(s, &s->data, s->options.data, false);
+    if (!error)
+        error = open_data(s, &s->test, s->options.test_data, true);
+    if (!error && s->data && !s->options.eval_only)
+        error = check_batch(s);
+    atomic_store(&s->status->step, s->step);
+    return error;
+}

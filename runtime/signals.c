@@ -1,0 +1,25 @@
+#include "runtime/signals.h"
+
+#include <signal.h>
+
+static volatile sig_atomic_t came;
+
+static void handle(int number)
+{
+    came = 1;
+    signal(number, SIG_DFL);
+}
+
+void rt__signals_install(void)
+{
+    struct sigaction action = {.sa_handler = handle, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN); // a launcher that is gone is noticed elsewhere
+}
+
+bool rt__signals_stop(void)
+{
+    return came;
+}

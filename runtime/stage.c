@@ -1,0 +1,181 @@
+// One stage program in memory: an arena of persistent tensors, slots of micro-batches in flight and
+// scratch, all at the plan's offsets, and the job's segment. Everything is mapped and touched here;
+// a training step allocates nothing.
+#include "runtime/evaluate.h"
+#include "runtime/machine.h"
+#include "runtime/norm.h"
+#include "runtime/random.h"
+#include "runtime/transport.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { HUGE_PAGE = 2 << 20 };
+
+static int64_t timeout_from_environment(void)
+{
+    const char *text = getenv("STAGECC_TIMEOUT");
+    double seconds = text ? strtod(text, NULL) : 0;
+    return (int64_t)((seconds > 0 && seconds < 1e9 ? seconds : 300) * 1e9);
+}
+
+void rt__stage_init(rt_stage *s, const rt_program *program)
+{
+    const char *spin = getenv("STAGECC_SPIN");
+    *s = (rt_stage){.program = program,
+                    .timeout_ns = timeout_from_environment(),
+                    .spin = spin && *spin == '1',
+                    .checkpointed = -1,
+                    .seed = program->seed,
+                    .layer = -1,
+                    .clip = 1,
+                    .report_fd = -1};
+}
+
+// Whole huge pages where the arena is large: fewer faults now, fewer TLB misses later.
+static int map_arena(rt_stage *s)
+{
+    const rt_program *p = s->program;
+    uint64_t bytes = (uint64_t)p->persistent_bytes + (uint64_t)p->scratch_bytes +
+                     (uint64_t)p->in_flight * (uint64_t)p->slot_bytes;
+    bool huge = bytes >= 16 * HUGE_PAGE;
+    int error = rt__machine_fits(s, bytes);
+    if (error)
+        return error;
+    s->mapping_bytes = segment_round_up(bytes + 1, SEGMENT_PAGE) + (huge ? HUGE_PAGE : 0);
+    s->mapping = mmap(NULL, s->mapping_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (s->mapping == MAP_FAILED) {
+        s->mapping = NULL;
+        return rt_fail(s, RT_E_MEMORY, "stage %d: cannot map %zu bytes: %s", p->stage,
+                       s->mapping_bytes, strerror(errno));
+    }
+    uintptr_t begin = (uintptr_t)s->mapping;
+    s->arena = (uint8_t *)(huge ? segment_round_up(begin, HUGE_PAGE) : begin);
+    if (huge)
+        madvise(s->arena, bytes, MADV_HUGEPAGE);
+    for (uint64_t at = 0; at < bytes; at += SEGMENT_PAGE)
+        *(volatile uint8_t *)(s->arena + at) = 0;
+    s->slots = s->arena + p->persistent_bytes;
+    s->scratch = s->slots + (int64_t)p->in_flight * p->slot_bytes;
+    return 0;
+}
+
+static int open_job(rt_stage *s, int job_fd)
+{
+    if (job_fd >= 0)
+        return rt__transport_open(s, job_fd);
+    if (s->program->n_stages > 1)
+        return rt_fail(s, RT_E_INPUT,
+                       "this is stage %d of %d: start all of them with `stagecc run DIR`",
+                       s->program->stage, s->program->n_stages);
+    int own = rt__segment_new(s->program);
+    if (own < 0)
+        return rt_fail(s, RT_E_ENVIRONMENT, "cannot make the job's memory: %s",
+                       strerror(errno));
+    int error = rt__transport_open(s, own);
+    close(own);
+    return error;
+}
+
+static int count_evals(const rt_program *p)
+{
+    int n = 0;
+    for (int i = 0; i < p->n_eval; i++)
+        n += p->eval[i].opcode == RT_EVAL;
+    return n;
+}
+
+int rt__stage_open(rt_stage *s, int job_fd)
+{
+    const rt_program *p = s->program;
+    if (p->abi != RT_ABI)
+        return rt_fail(s, RT_E_ENVIRONMENT,
+                       "the program was made for version %u of the runtime, this library is "
+                       "version %d: build it again",
+                       p->abi, RT_ABI);
+    int error = rt__machine_check(s);
+    if (!error)
+        error = open_job(s, job_fd);
+    if (!error)
+        error = map_arena(s);
+    if (!error)
+        error = rt__norm_open(s);
+    if (!error)
+        error = rt__evaluate_open(s);
+    if (error)
+        return error;
+    s->eval_micro_batches = count_evals(p);
+    if (p->bind)
+        p->bind(s);
+    if (p->backend && p->backend->init && (error = p->backend->init(s)))
+        return rt_fail(s, (rt_error)error, "the backend %s could not start", p->backend->name);
+    return (int)s->error;
+}
+
+void rt__stage_close(rt_stage *s)
+{
+    if (s->backend_state && s->program->backend->release)
+        s->program->backend->release(s);
+    rt__transport_close(s);
+    if (s->mapping)
+        munmap(s->mapping, s->mapping_bytes);
+    rt__norm_close(s);
+    rt__evaluate_close(s);
+    s->mapping = NULL;
+    s->arena = s->slots = s->scratch = NULL;
+}
+
+rt__memory rt__stage_memory(rt_stage *s)
+{
+    const rt_program *p = s->program;
+    return (rt__memory){.tensors = p->tensors,
+                        .n_tensors = p->n_tensors,
+                        .base = s->arena,
+                        .backend = p->backend,
+                        .stage = s};
+}
+
+// What generated code asks for
+// -------------------------------------------------------------------
+
+void *rt_persistent(rt_stage *s, int64_t offset)
+{
+    return s->arena + offset;
+}
+
+void *rt_act(rt_stage *s, int mb, int64_t offset)
+{
+    return s->slots + (int64_t)(mb % s->program->in_flight) * s->program->slot_bytes + offset;
+}
+
+void *rt_scratch(rt_stage *s, int64_t offset)
+{
+    return s->scratch + offset;
+}
+
+double rt_lr(const rt_stage *s)
+{
+    return s->lr;
+}
+
+double rt_clip(const rt_stage *s)
+{
+    return s->clip;
+}
+
+int64_t rt_step(const rt_stage *s)
+{
+    return s->step + 1;
+}
+
+uint64_t rt_random_key(const rt_stage *s, int64_t stream, int mb)
+{
+    uint64_t key = rt_mix((uint64_t)s->seed);
+    key = rt_mix(key + (uint64_t)stream);
+    key = rt_mix(key + (uint64_t)s->step);
+    return rt_mix(key + (uint64_t)mb);
+}

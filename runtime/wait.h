@@ -1,0 +1,18 @@
+// Waiting for a counter of the job's memory, and moving one.
+#ifndef STAGECC_RUNTIME_WAIT_H
+#define STAGECC_RUNTIME_WAIT_H
+
+#include "runtime/rt.h"
+
+typedef struct rt__wait {
+    SegmentCounter *counter;
+    uint64_t target;         // until value >= target
+    int peer;                // the stage that moves it
+    const char *what, *name; // "a message of", "conv3"
+} rt__wait;
+
+int rt__wait_for(rt_stage *s, const rt__wait *w);
+// Store a new value and wake whoever sleeps on it.
+void rt__counter_set(SegmentCounter *c, uint64_t value);
+
+#endif
