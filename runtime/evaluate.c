@@ -1,13 +1,97 @@
+// The loss of a micro-batch is a mean, so it is weighted by the rows it is a mean of: the result does
+// not depend on how the test set falls into micro-batches. The label's rank is the number of classes
+// that beat it; of equal logits the lower class wins, as with an argmax from the left.
+//
+// cross_entropy ignores the labels that pad the last micro-batch. Other losses know no labels and
+// would count the padding: they leave an incomplete micro-batch out.
 #include "runtime/evaluate.h"
 
+#include "runtime/loop.h"
+
+#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
-int rt__evaluate_open(rt_stage *s)
+void rt__score_reset(rt__score *score)
 {
-    if (s->program->eval_loss_offset < 0)
+    *score = (rt__score){.rows = 0};
+}
+
+static void update_means(rt__score *score)
+{
+    double rows = (double)score->rows;
+    if (score->rows == 0)
+        return;
+    score->loss = score->loss_sum / rows;
+    score->top1 = (double)score->hits1 / rows;
+    score->top5 = (double)score->hits5 / rows;
+}
+
+// How many classes come before the label; `classes` where its logit is not a number.
+#define RANK(type)                                                                             \
+    static int64_t rank_##type(const type *row, int64_t classes, int64_t label)                \
+    {                                                                                          \
+        type own = row[label];                                                                 \
+        if (isnan(own))                                                                        \
+            return classes;                                                                    \
+        int64_t rank = 0;                                                                      \
+        for (int64_t c = 0; c < classes; c++)                                                  \
+            rank += row[c] > own || (row[c] == own && c < label);                              \
+        return rank;                                                                           \
+    }
+RANK(float)
+RANK(double)
+#undef RANK
+
+static int64_t rank_of_label(const rt__predictions *p, int64_t row)
+{
+    int64_t label = p->labels[row];
+    if (label >= p->classes)
+        return p->classes;
+    if (p->real == RT_F64)
+        return rank_double((const double *)p->logits + row * p->classes, p->classes, label);
+    return rank_float((const float *)p->logits + row * p->classes, p->classes, label);
+}
+
+void rt__score_add(rt__score *score, const rt__predictions *p, double loss, int64_t samples)
+{
+    uint64_t valid = 0;
+    for (int64_t row = 0; row < p->rows; row++) {
+        if (p->labels[row] < 0)
+            continue;
+        int64_t rank = rank_of_label(p, row);
+        score->hits1 += rank < 1 && rank < p->classes;
+        score->hits5 += rank < 5 && rank < p->classes;
+        valid++;
+    }
+    if (valid > 0) // else the mean is of nothing, and not a number
+        score->loss_sum += loss * (double)valid;
+    score->rows += valid;
+    score->samples += (uint64_t)samples;
+    update_means(score);
+}
+
+void rt__score_add_loss(rt__score *score, double loss, int64_t samples)
+{
+    score->loss_sum += loss * (double)samples;
+    score->rows += (uint64_t)samples;
+    score->samples += (uint64_t)samples;
+    update_means(score);
+}
+
+// In a stage
+// --------------------------------------------------------------------------------------
+
+int rt__evaluate_begin(rt_stage *s)
+{
+    if (!rt__has_loss(s->program))
         return 0;
-    s->score = calloc(1, sizeof *s->score);
-    return s->score ? 0 : rt_fail(s, RT_E_MEMORY, "no memory for a score");
+    if (!s->score)
+        s->score = malloc(sizeof *s->score); // between steps, once
+    if (!s->score)
+        return rt_fail(s, RT_E_ENVIRONMENT, "no memory for the evaluation's score");
+    rt__score_reset(s->score);
+    return 0;
 }
 
 void rt__evaluate_close(rt_stage *s)
@@ -16,66 +100,54 @@ void rt__evaluate_close(rt_stage *s)
     s->score = NULL;
 }
 
-void rt__evaluate_begin(rt_stage *s)
+static bool has_predictions(const rt_program *p)
 {
-    if (s->score)
-        *s->score = (rt__score){0};
+    return p->classes > 0 && p->rows > 0 && p->eval_logits_offset >= 0;
 }
 
-static double real_at(const rt_stage *s, const void *at, int64_t i)
-{
-    return s->program->real == RT_F64 ? ((const double *)at)[i]
-                                      : (double)((const float *)at)[i];
-}
-
-// How many classes of the row beat the label; equal ones only where they come first.
-static int64_t rank_of(const rt_stage *s, const void *logits, int64_t row, int32_t label)
-{
-    int64_t classes = s->program->classes, rank = 0;
-    double mine = real_at(s, logits, row * classes + label);
-    for (int64_t c = 0; c < classes; c++) {
-        double other = real_at(s, logits, row * classes + c);
-        rank += other > mine || (other == mine && c < label);
-    }
-    return rank;
-}
-
-static uint64_t score_rows(rt_stage *s, int mb)
+static int add_predictions(rt_stage *s, int mb, double loss, int64_t valid)
 {
     const rt_program *p = s->program;
-    const void *logits = rt_scratch(s, p->eval_logits_offset);
-    const int32_t *labels = p->eval_labels_edge != RT_NO_EDGE
-                                ? rt_slot(s, p->eval_labels_edge, mb)
-                                : rt_scratch(s, p->eval_labels_offset);
-    uint64_t rows = 0;
-    for (int64_t r = 0; r < p->rows; r++) {
-        if (labels[r] < 0 || labels[r] >= p->classes)
-            continue;
-        int64_t rank = rank_of(s, logits, r, labels[r]);
-        s->score->first += rank < 1;
-        s->score->five += rank < 5;
-        rows++;
-    }
-    return rows;
+    const void *labels = p->eval_labels_edge != RT_NO_EDGE
+                             ? rt_slot(s, p->eval_labels_edge, mb)
+                             : rt_scratch(s, p->eval_labels_offset);
+    rt__predictions of = {.logits = rt_scratch(s, p->eval_logits_offset),
+                          .real = p->real,
+                          .labels = labels,
+                          .rows = p->rows,
+                          .classes = p->classes};
+    rt__score_add(s->score, &of, loss, valid);
+    return 0;
+}
+
+static int add_loss(rt_stage *s, double loss, int64_t valid)
+{
+    if (valid == s->program->micro_batch)
+        rt__score_add_loss(s->score, loss, valid);
+    else if (s->score->rows == 0 && valid > 0)
+        return rt_fail(s, RT_E_INPUT,
+                       "%s: %" PRId64 " samples do not fill a micro-batch of %" PRId64
+                       ", and this model's loss counts every sample: use a larger test set or "
+                       "smaller micro-batches",
+                       s->options.test_data, valid, s->program->micro_batch);
+    return 0;
 }
 
 int rt__evaluate_mb(rt_stage *s, int mb)
 {
     const rt_program *p = s->program;
-    rt__score *score = s->score;
-    if (!score)
-        return 0;
-    uint64_t first = s->eval_first + (uint64_t)(mb * p->micro_batch);
-    uint64_t samples = (uint64_t)rt__data_valid(s->test, first, p->micro_batch);
-    if (!samples)
-        return 0;
-    uint64_t rows = p->classes > 0 && p->eval_logits_offset >= 0 ? score_rows(s, mb) : samples;
-    score->loss_sum += (double)rows * real_at(s, rt_scratch(s, p->eval_loss_offset), 0);
-    score->samples += samples;
-    score->rows += rows;
-    double all = score->rows ? (double)score->rows : 1;
-    score->loss = score->loss_sum / all;
-    score->top1 = (double)score->first / all;
-    score->top5 = (double)score->five / all;
-    return 0;
+    uint64_t first = s->eval_first + (uint64_t)mb * (uint64_t)p->micro_batch;
+    int64_t valid = rt__data_valid(s->test, first, p->micro_batch);
+    if (valid == 0)
+        return 0; // nothing but padding
+    double loss = rt__real_at(rt_scratch(s, p->eval_loss_offset), p->real);
+    uint64_t rows = s->score->rows;
+    int error =
+        has_predictions(p) ? add_predictions(s, mb, loss, valid) : add_loss(s, loss, valid);
+    if (error == 0 && s->score->rows > rows && !isfinite(loss))
+        error = rt_fail(s, RT_E_LOSS,
+                        "evaluation: the loss of the micro-batch at sample %" PRIu64
+                        " is not finite",
+                        first);
+    return error;
 }

@@ -1,22 +1,39 @@
-// The score of a test set: mean loss, and how often the right class is the first, or one of the first
-// five, of a row of logits. Rows whose label is -1 (padding) do not count.
+// Scores of an evaluation: mean loss, top-1 and top-5 over all valid rows of the test set. A row is
+// one prediction: a sample, or a token of a sequence; rows with a negative label do not count, and
+// neither does what pads the last micro-batch. Only the stage that has the loss keeps a score.
 #ifndef STAGECC_RUNTIME_EVALUATE_H
 #define STAGECC_RUNTIME_EVALUATE_H
 
 #include "runtime/rt.h"
 
 typedef struct rt__score {
-    double loss, top1, top5; // of what was seen since rt__evaluate_begin
-    uint64_t samples, rows;  // rows: scored labels
+    double loss, top1, top5; // means over `rows`; fractions of 1
+    uint64_t rows;           // rows seen so far
+    uint64_t samples;        // valid samples seen so far
     double loss_sum;
-    uint64_t first, five;
+    uint64_t hits1, hits5;
 } rt__score;
 
-// Only in the stage that has loss and logits; elsewhere these do nothing.
-int rt__evaluate_open(rt_stage *s); // takes s->score; 0 or RT_E_MEMORY
-void rt__evaluate_close(rt_stage *s);
-void rt__evaluate_begin(rt_stage *s);
-// After EVAL of micro-batch mb of the batch at s->eval_first: add its rows.
+// Logits [rows, classes] in float or double, labels [rows]; a label < 0 is ignored.
+typedef struct rt__predictions {
+    const void *logits;
+    rt_dtype real; // RT_F32 or RT_F64
+    const int32_t *labels;
+    int64_t rows, classes;
+} rt__predictions;
+
+void rt__score_reset(rt__score *score);
+// One micro-batch. `loss` is the mean over its rows whose label is not negative, as cross_entropy
+// gives it; without such a row the micro-batch changes nothing but `samples`.
+void rt__score_add(rt__score *score, const rt__predictions *p, double loss, int64_t samples);
+// The same for losses over every element (mse): all `samples` must be valid.
+void rt__score_add_loss(rt__score *score, double loss, int64_t samples);
+
+// Begin an evaluation: makes s->score on first use. 0 or an rt_error.
+int rt__evaluate_begin(rt_stage *s);
+// Micro-batch mb of the evaluation batch at s->eval_first has run: add it up. 0 or an rt_error
+// (RT_E_LOSS: its loss is not finite).
 int rt__evaluate_mb(rt_stage *s, int mb);
+void rt__evaluate_close(rt_stage *s); // frees s->score
 
 #endif
