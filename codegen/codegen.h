@@ -1,6 +1,11 @@
 // From a planned graph to the sources of its stage programs. What every backend needs lives here
 // once: the program's skeleton, names, parameter tables, streams, build file. A backend is a table of
 // emitters, one per op, and a few facts.
+//
+// The skeleton (codegen/program.c) cuts each phase of a stage into pieces, mostly one call of the
+// user's function or one layer; equal pieces share one C function, a routine (codegen/pieces.h). It
+// calls the emitters of the nodes or groups of each routine once, with `out` at the right place of
+// the function's body, and declares afterwards whatever values the emitters asked for.
 #ifndef STAGECC_CODEGEN_CODEGEN_H
 #define STAGECC_CODEGEN_CODEGEN_H
 
@@ -11,13 +16,14 @@
 // What an emitter gets: where to write, and how values are called in this stage.
 typedef struct Emit {
     Text *out;
-    Arena *scratch;
+    Arena *scratch; // lives until the stage's source is written
     const Graph *graph;
     const Plan *plan;
     const PlanStage *stage;
     const struct Backend *backend;
-    int indent; // columns
-    void *user; // the backend's own
+    int indent;              // columns
+    struct Routine *routine; // whose body is being written; NULL outside
+    void *user;              // the backend's own, set by its prologue
 } Emit;
 
 typedef void EmitNode(Emit *e, const Node *n);
@@ -25,33 +31,74 @@ typedef void EmitNode(Emit *e, const Node *n);
 typedef struct Backend {
     const char *name;      // "ref", "c"
     const char *extension; // ".c"
-    const char *real_f32;  // element type in the sources, by dtype: "float"
     bool blocked, fuse;    // wants blocked image layouts; emits groups
-    const char *libraries; // for the build file: "-lstagecc-rt -ldnnl"
+    const char *libraries; // after the sources: "-lstagecc-rt -ljansson -lpthread -lm"
+    bool libraries_openmp; // compile and link with -fopenmp
     EmitNode *const *emit; // [N_OPS]; NULL for leaves and views
     // A whole fusion group (several nodes) at once; NULL: nodes one by one.
     void (*emit_group)(Emit *e, Node *const *nodes, int n);
-    void (*prologue)(Emit *e);       // includes, kernel tables: after the tensor declarations
-    void (*program_fields)(Emit *e); // extra members of rt_program: .backend, .kernels
+    void (*prologue)(Emit *e);       // includes, kernel tables: before all functions
+    void (*program_fields)(Emit *e); // extra members of rt_program: .backend, .kernels; or NULL
+    // Which library kernel has the weight layout of this parameter (LAYOUT_KERNEL): its index in
+    // the program's table. NULL: none ever.
+    int (*weight_kernel)(Emit *e, const Node *param);
 } Backend;
 
 extern const Backend backend_ref, backend_c;
 extern const Backend *const backends[]; // NULL-terminated
 const Backend *backend_find(const char *name);
+// "-march=..." of an instruction set of options.def (but `native`, which the driver resolves).
+const char *backend_march(const char *isa);
 
-// Template with named holes: `$name` is replaced by the value bound to it. Bindings come in pairs
+// Template with named holes: `$name` is replaced by the value bound to it. Bindings come in triples
 // (name, kind, value), ended by NULL. Example:
 //   emit(e, "ref_linear($y, $x, $w, $b, $rows, $in, $out);\n",
-//        "y", EMIT_OUT, n, "x", EMIT_IN, n->inputs[0], "rows", EMIT_INT, rows, NULL);
-// Kinds: EMIT_VALUE Node* (pointer expression of its memory), EMIT_INT int64_t, EMIT_REAL double
-// (as a C literal that reads back to the same bits), EMIT_TEXT const char*. "$$" is a dollar.
-typedef enum EmitKind { EMIT_VALUE = 1, EMIT_INT, EMIT_REAL, EMIT_TEXT } EmitKind;
-void emit(Emit *e, const char *template, ...);
-const char *emit_value(Emit *e, const Node *n); // the C expression of a node's memory
+//        "y", EMIT_VALUE, n, "x", EMIT_VALUE, n->inputs[0], "rows", EMIT_INT, rows, ..., NULL);
+// "$$" is a dollar. Every line starts at the current indent; a line that is only an opening or closing
+// brace is the emitter's own affair (e->indent += 4).
+typedef enum EmitKind {
+    EMIT_VALUE = 1, // const Node *: pointer expression of its memory; NULL pointer: NULL
+    EMIT_INT,       // int64_t, not int
+    EMIT_REAL,      // double, as a C literal that reads back to the same bits, in the type of
+                    //   the graph's reals: 0.5f
+    EMIT_TEXT,      // const char *, as it is
+} EmitKind;
+void emit(Emit *e, const char *format, ...);
 
-// All sources of the plan: stage0.c ... and build.ninja and CMakeLists-free one-line build. false:
-// reported.
+// The C expression (a local variable) of a node's memory: its root's, for a view. A constant of one
+// element is an array literal of it. Asking makes the skeleton declare the variable, so do not ask
+// in vain. The node must be emit_stored.
+const char *emit_value(Emit *e, const Node *n);
+// Output i of n; NULL: nobody wants it, and it has no memory.
+const Node *emit_output(Emit *e, const Node *n, int i);
+// The random stream of a dropout node as an expression: equal layers share code, not streams.
+const char *emit_stream(Emit *e, const Node *n);
+// A double as emit's EMIT_REAL writes it; text as a string literal; text inside a comment.
+const char *emit_real(Emit *e, double v);
+const char *emit_string(Emit *e, const char *s);
+const char *emit_comment(Emit *e, const char *s);
+const char *emit_ctype(DType t); // "float"
+DType emit_real_dtype(const Graph *g);
+
+// Facts about nodes
+const Node *emit_root(const Node *n);           // through views
+bool emit_here(const Emit *e, const Node *n);   // this stage runs it; not for leaves
+bool emit_stored(const Emit *e, const Node *n); // has memory in this stage, or is a number;
+                                                //   false: lives inside its group only
+bool emit_number(const Node *n, double *value); // a constant of one element
+
+// What compiles a program: cc FLAGS -I.. FILE -o PROGRAM -L.. LIBRARIES, words separated by spaces.
+const char *codegen_flags(Arena *a, const Plan *p, const Backend *b);
+typedef struct CodegenPaths {
+    const char *cc, *include_dir, *lib_dir;
+} CodegenPaths;
+
+// All sources of the plan (stage0.c ...) and build.ninja into dir. command is the line that
+// reproduces them. Same input, same bytes. false: reported.
 bool codegen_write(const Graph *g, const Plan *p, const Backend *b, const char *command,
-                   const char *dir);
+                   const CodegenPaths *paths, const char *dir);
+// One stage's source as text, for tests; malloc'd.
+char *codegen_source(const Graph *g, const Plan *p, int stage, const Backend *b,
+                     const char *command, const CodegenPaths *paths);
 
 #endif

@@ -70,7 +70,9 @@ int stages_wanted(Job *j, int fallback, int *stages)
 
 int build_programs(Job *j, const char *dir)
 {
-    if (!codegen_write(j->graph, &j->plan, j->backend, j->args->line, dir))
+    Toolchain t = toolchain_find(j->arena);
+    CodegenPaths paths = {t.cc, t.include_dir, t.lib_dir};
+    if (!codegen_write(j->graph, &j->plan, j->backend, j->args->line, &paths, dir))
         return EXIT_INPUT;
     int n = j->plan.n_stages;
     const char **names = arena_array(j->arena, const char *, n);

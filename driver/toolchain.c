@@ -68,25 +68,27 @@ int process_run(const char *const *argv, const char *stdout_file)
     return wait_for(start(argv, stdout_file));
 }
 
+typedef VEC(const char *) Words;
+
+static void push_words(Arena *a, Words *argv, const char *words)
+{
+    char *copy = arena_strdup(a, words);
+    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+        vec_push(a, argv, word);
+}
+
 static pid_t compile_one(Arena *a, const Toolchain *t, const Plan *plan, const Backend *backend,
                          const char *dir, const char *name)
 {
-    VEC(const char *) argv = {0};
+    Words argv = {0};
     vec_push(a, &argv, t->cc);
-    const char *const flags[] = {"-std=gnu17", "-O3", "-ffp-contract=off", "-Wall", "-Wextra"};
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-        vec_push(a, &argv, flags[i]);
-    vec_push(a, &argv, backend_march(plan->options.isa));
-    if (backend->libraries_openmp)
-        vec_push(a, &argv, "-fopenmp");
+    push_words(a, &argv, codegen_flags(a, plan, backend));
     vec_push(a, &argv, arena_printf(a, "-I%s", t->include_dir));
     vec_push(a, &argv, arena_printf(a, "%s/%s%s", dir, name, backend->extension));
     vec_push(a, &argv, "-o");
     vec_push(a, &argv, arena_printf(a, "%s/%s", dir, name));
     vec_push(a, &argv, arena_printf(a, "-L%s", t->lib_dir));
-    char *libraries = arena_strdup(a, backend->libraries);
-    for (char *word = strtok(libraries, " "); word; word = strtok(NULL, " "))
-        vec_push(a, &argv, word);
+    push_words(a, &argv, backend->libraries);
     vec_push(a, &argv, NULL);
     return start(argv.items, NULL);
 }

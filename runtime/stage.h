@@ -141,6 +141,14 @@ typedef struct rt_program {
 
 int rt_main(int argc, char **argv, const rt_program *program);
 
+// A place as one number, for tables of generated code: the region in the top byte, the offset (or
+// the edge) below. rt_pointer is what the four functions below give.
+#define RT_IN_PERSISTENT(offset) INT64_C(offset)
+#define RT_IN_ACT(offset) (INT64_C(1) << 56 | INT64_C(offset))
+#define RT_IN_SCRATCH(offset) (INT64_C(2) << 56 | INT64_C(offset))
+#define RT_IN_EDGE(edge) (INT64_C(3) << 56 | INT64_C(edge))
+static inline void *rt_pointer(rt_stage *s, int mb, int64_t place);
+
 // For generated code. mb is the micro-batch within the step.
 void *rt_persistent(rt_stage *s, int64_t offset);
 void *rt_act(rt_stage *s, int mb, int64_t offset); // memory of that micro-batch in flight
@@ -152,5 +160,16 @@ double rt_clip(const rt_stage *s);            // factor on all gradients, 1 with
 int64_t rt_step(const rt_stage *s);           // optimizer steps done so far, plus one
 // Counter of dropout's random numbers for sample 0 of this micro-batch (see runtime/random.h).
 uint64_t rt_random_key(const rt_stage *s, int64_t stream, int mb);
+
+static inline void *rt_pointer(rt_stage *s, int mb, int64_t place)
+{
+    int64_t at = place & ((INT64_C(1) << 56) - 1);
+    switch (place >> 56) {
+    case 1: return rt_act(s, mb, at);
+    case 2: return rt_scratch(s, at);
+    case 3: return rt_slot(s, (int)at, mb);
+    }
+    return rt_persistent(s, at);
+}
 
 #endif
