@@ -77,17 +77,26 @@ static void push_words(Arena *a, Words *argv, const char *words)
         vec_push(a, argv, word);
 }
 
-static pid_t compile_one(Arena *a, const Toolchain *t, const Plan *plan, const Backend *backend,
-                         const char *dir, const char *name)
+typedef VEC(const char *) Words;
+
+static void push_words(Arena *a, Words *argv, const char *text)
 {
+    for (char *word = strtok(arena_strdup(a, text), " "); word; word = strtok(NULL, " "))
+        vec_push(a, argv, word);
+}
+
+static pid_t compile_one(Arena *a, const Plan *plan, const Backend *backend, const char *dir,
+                         const char *name)
+{
+    Toolchain t = toolchain_find(a);
     Words argv = {0};
-    vec_push(a, &argv, t->cc);
+    vec_push(a, &argv, t.cc);
     push_words(a, &argv, codegen_flags(a, plan, backend));
-    vec_push(a, &argv, arena_printf(a, "-I%s", t->include_dir));
+    vec_push(a, &argv, arena_printf(a, "-I%s", t.include_dir));
     vec_push(a, &argv, arena_printf(a, "%s/%s%s", dir, name, backend->extension));
     vec_push(a, &argv, "-o");
     vec_push(a, &argv, arena_printf(a, "%s/%s", dir, name));
-    vec_push(a, &argv, arena_printf(a, "-L%s", t->lib_dir));
+    vec_push(a, &argv, arena_printf(a, "-L%s", t.lib_dir));
     push_words(a, &argv, backend->libraries);
     vec_push(a, &argv, NULL);
     return start(argv.items, NULL);
@@ -105,7 +114,7 @@ int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const ch
         if (done >= 0 && done < n && wait_for(pid[done]))
             failed = done;
         if (i < n)
-            pid[i] = compile_one(a, &t, plan, backend, dir, names[i]);
+            pid[i] = compile_one(a, plan, backend, dir, names[i]);
     }
     if (failed < 0)
         return EXIT_DONE;
