@@ -100,7 +100,8 @@ typedef struct rt_program {
     int64_t micro_batch;
     int micro_batches;
     int threads;
-    const char *isa; // "avx2", "avx512": checked at start
+    const char *isa;      // "avx2", "avx512": checked at start
+    const char *compiler; // __VERSION__ of the compiler of the program; NULL: not said
     // Schedule
     const rt_instr *train, *eval;
     int n_train, n_eval;
