@@ -82,22 +82,24 @@ void rt__score_add_loss(rt__score *score, double loss, int64_t samples)
 // In a stage
 // --------------------------------------------------------------------------------------
 
-int rt__evaluate_begin(rt_stage *s)
+int rt__evaluate_open(rt_stage *s)
 {
     if (!rt__has_loss(s->program))
         return 0;
-    if (!s->score)
-        s->score = malloc(sizeof *s->score); // between steps, once
-    if (!s->score)
-        return rt_fail(s, RT_E_ENVIRONMENT, "no memory for the evaluation's score");
-    rt__score_reset(s->score);
-    return 0;
+    s->score = calloc(1, sizeof *s->score);
+    return s->score ? 0 : rt_fail(s, RT_E_ENVIRONMENT, "no memory for the evaluation's score");
 }
 
 void rt__evaluate_close(rt_stage *s)
 {
     free(s->score);
     s->score = NULL;
+}
+
+void rt__evaluate_begin(rt_stage *s)
+{
+    if (s->score)
+        rt__score_reset(s->score);
 }
 
 static bool has_predictions(const rt_program *p)

@@ -67,14 +67,12 @@ static bool evaluation_is_due(const rt_stage *s)
 // RT_E_INTERRUPTED without rt_fail: the job stops in good order, and may save first.
 static int evaluate(rt_stage *s)
 {
-    int error = rt__evaluate_begin(s);
-    if (error)
-        return error;
+    rt__evaluate_begin(s);
     s->eval_first = 0;
     while (s->eval_first < rt__data_samples(s->test)) {
         if (!rt__begin_round(s, rt__signals_stop()))
             return RT_E_INTERRUPTED;
-        error = rt__eval_batch(s);
+        int error = rt__eval_batch(s);
         if (error)
             return error;
     }
@@ -150,7 +148,6 @@ int rt__run(rt_stage *s)
         rt__report_done(s);
     rt__trace_close(s);
     rt__profile_close(s);
-    rt__evaluate_close(s);
     rt__data_close(s->data);
     rt__data_close(s->test);
     s->data = s->test = NULL;
