@@ -1,0 +1,166 @@
+#include "control/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+const char *launch_program(Arena *a, const char *dir, int stage)
+{
+    return arena_printf(a, "%s/stage%d", dir, stage);
+}
+
+int launch_cores(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set))
+        return 1;
+    return CPU_COUNT(&set);
+}
+
+bool launch_may_spin(const Plan *plan)
+{
+    return plan->n_stages * plan->options.threads <= launch_cores();
+}
+
+static void set_number(const char *name, int value)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", value);
+    setenv(name, text, 1);
+}
+
+// OpenMP's threads spin by default while they wait for work; where there are more of them than cores
+// that takes the cores from those who work. Whoever has set a policy keeps it.
+static void set_environment(const Launch *l, int job_fd, int report_fd)
+{
+    bool spin = launch_may_spin(l->plan);
+    set_number("STAGECC_JOB_FD", job_fd);
+    set_number("STAGECC_REPORT_FD", report_fd);
+    setenv("STAGECC_SPIN", spin ? "1" : "0", 0);
+    set_number("OMP_NUM_THREADS", (int)l->plan->options.threads);
+    setenv("OMP_DYNAMIC", "false", 1);
+    if (!spin)
+        setenv("OMP_WAIT_POLICY", "passive", 0);
+}
+
+// In the child: dies with the launcher, keeps two descriptors, has no signal blocked.
+static _Noreturn void become(const Launch *l, const JobMemory *m, const char *const *argv,
+                             int report_fd, pid_t launcher)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != launcher)
+        _exit(127); // it was gone before
+    int job_fd = fcntl(m->fd, F_DUPFD, 3);
+    fcntl(report_fd, F_SETFD, 0);
+    set_environment(l, job_fd, report_fd);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execv(argv[0], (char *const *)(uintptr_t)argv);
+    fprintf(stderr, "stagecc: cannot start %s: %s\n", argv[0], strerror(errno));
+    _exit(127);
+}
+
+static const char *const *arguments(const Launch *l, int stage, Arena *a)
+{
+    const char **argv = arena_array(a, const char *, l->n_options + 4);
+    int n = 0;
+    argv[n++] = launch_program(a, l->dir, stage);
+    for (int i = 0; i < l->n_options; i++)
+        argv[n++] = l->options[i];
+    if (l->trace) {
+        argv[n++] = "--trace";
+        argv[n++] = arena_printf(a, "%s.stage%d", l->trace, stage);
+    }
+    return argv;
+}
+
+int child_start(Child *c, const Launch *l, const JobMemory *m, int stage, Arena *a)
+{
+    int pipe_fd[2];
+    pid_t launcher = getpid();
+    *c = (Child){.stage = stage, .pid_fd = -1, .report_fd = -1};
+    c->line = arena_alloc(a, CHILD_LINE);
+    const char *const *argv = arguments(l, stage, a);
+    if (pipe2(pipe_fd, O_CLOEXEC))
+        return -1;
+    c->pid = fork();
+    if (c->pid == 0)
+        become(l, m, argv, pipe_fd[1], launcher);
+    close(pipe_fd[1]);
+    c->report_fd = pipe_fd[0];
+    if (c->pid < 0)
+        return -1;
+    fcntl(c->report_fd, F_SETFL, O_NONBLOCK);
+    c->pid_fd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+    if (c->pid_fd >= 0)
+        return 0;
+    kill(c->pid, SIGKILL);
+    waitpid(c->pid, &c->wait_status, 0);
+    return -1;
+}
+
+static void split(Child *c, void (*line)(void *, int, const char *), void *user)
+{
+    char *begin = c->line, *end;
+    while ((end = memchr(begin, '\n', (size_t)(c->line + c->n - begin)))) {
+        *end = 0;
+        line(user, c->stage, begin);
+        begin = end + 1;
+    }
+    c->n -= (int)(begin - c->line);
+    memmove(c->line, begin, (size_t)c->n);
+    if (c->n == CHILD_LINE)
+        c->n = 0; // no program of ours writes such a line
+}
+
+void child_read(Child *c, void (*line)(void *user, int stage, const char *text), void *user)
+{
+    for (;;) {
+        ssize_t n = read(c->report_fd, c->line + c->n, (size_t)(CHILD_LINE - c->n));
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0) {
+            close(c->report_fd);
+            c->report_fd = -1;
+            return;
+        }
+        c->n += (int)n;
+        split(c, line, user);
+    }
+}
+
+void child_collect(Child *c)
+{
+    while (waitpid(c->pid, &c->wait_status, 0) < 0 && errno == EINTR)
+        continue;
+    close(c->pid_fd);
+    c->pid_fd = -1;
+}
+
+void child_kill(Child *c)
+{
+    if (c->pid_fd < 0)
+        return;
+    c->killed = true;
+    kill(c->pid, SIGKILL);
+}
+
+void child_release(Child *c)
+{
+    if (c->pid > 0 && c->pid_fd >= 0) {
+        child_kill(c);
+        child_collect(c);
+    }
+    if (c->report_fd >= 0)
+        close(c->report_fd);
+    c->report_fd = -1;
+}

@@ -1,0 +1,75 @@
+#include "control/job.h"
+
+#include "plan/walk.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+uint64_t job_memory_bytes(const Plan *plan)
+{
+    uint64_t bytes = segment_edges_begin(plan->n_stages);
+    for (int i = 0; i < plan->n_edges; i++) {
+        const PlanEdge *e = &plan->edges[i];
+        bytes += segment_edge_bytes(e->n_consumers, e->slots, e->bytes);
+    }
+    return bytes;
+}
+
+int job_memory_init(JobMemory *m, const Plan *plan)
+{
+    uint64_t bytes = job_memory_bytes(plan);
+    *m = (JobMemory){.fd = memfd_create("stagecc-job", MFD_CLOEXEC), .bytes = bytes};
+    if (m->fd < 0)
+        return -1;
+    void *memory = ftruncate(m->fd, (off_t)bytes)
+                       ? MAP_FAILED
+                       : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
+    if (memory == MAP_FAILED) {
+        close(m->fd);
+        return -1;
+    }
+    m->header = memory;
+    m->statuses = (SegmentStatus *)(m->header + 1);
+    m->header->magic = SEGMENT_MAGIC;
+    m->header->abi = SEGMENT_ABI;
+    m->header->n_stages = (uint32_t)plan->n_stages;
+    m->header->n_edges = (uint32_t)plan->n_edges;
+    m->header->bytes = bytes;
+    return 0;
+}
+
+void job_memory_release(JobMemory *m)
+{
+    munmap(m->header, m->bytes);
+    close(m->fd);
+}
+
+void job_stop(JobMemory *m)
+{
+    atomic_fetch_or(&m->header->rounds, SEGMENT_STOP);
+}
+
+void job_abort(JobMemory *m, int stage, int status)
+{
+    uint32_t nobody = 0;
+    if (atomic_compare_exchange_strong(&m->header->abort_stage, &nobody, (uint32_t)stage + 1))
+        atomic_store(&m->header->abort, (uint32_t)status);
+}
+
+const char *job_doing(const JobMemory *m, const Plan *plan, int stage, char *text, int size)
+{
+    const SegmentStatus *s = &m->statuses[stage];
+    int opcode = atomic_load(&s->opcode), edge = atomic_load(&s->edge);
+    bool message = opcode >= 0 && opcode <= RT_RELEASE && edge >= 0 && edge < plan->n_edges;
+    if (!atomic_load(&s->pid))
+        snprintf(text, (size_t)size, "before it had started");
+    else if (opcode < 0 || opcode >= RT_N_OPCODES)
+        snprintf(text, (size_t)size, "between steps, %" PRId64 " done", atomic_load(&s->step));
+    else
+        snprintf(text, (size_t)size, "in %s%s%s of micro-batch %d, step %" PRId64,
+                 opcode_name[opcode], message ? " " : "", message ? plan->edges[edge].name : "",
+                 atomic_load(&s->mb), atomic_load(&s->step) + 1);
+    return text;
+}

@@ -1,0 +1,27 @@
+// The job's shared memory (plan/segment.h) seen from the launcher.
+#ifndef STAGECC_CONTROL_JOB_H
+#define STAGECC_CONTROL_JOB_H
+
+#include "plan/plan.h"
+#include "plan/segment.h"
+
+typedef struct JobMemory {
+    int fd; // inherited by the stage programs
+    SegmentHeader *header;
+    SegmentStatus *statuses; // [n_stages]
+    uint64_t bytes;
+} JobMemory;
+
+uint64_t job_memory_bytes(const Plan *plan);
+// 0, or -1 with errno set.
+int job_memory_init(JobMemory *m, const Plan *plan);
+void job_memory_release(JobMemory *m);
+
+// All stages finish the step that is under way and end.
+void job_stop(JobMemory *m);
+// All stages end at once. stage: who is to blame; n_stages: the launcher.
+void job_abort(JobMemory *m, int stage, int status);
+// "in forward of micro-batch 2, step 12": what a stage was doing when it was last seen.
+const char *job_doing(const JobMemory *m, const Plan *plan, int stage, char *text, int size);
+
+#endif

@@ -1,0 +1,32 @@
+// Runs the programs of a plan on this machine, one process per stage, and watches over them: shows
+// progress, passes their reports on, notices the end of each, stops all when one fails, and leaves no
+// process behind.
+#ifndef STAGECC_CONTROL_LAUNCH_H
+#define STAGECC_CONTROL_LAUNCH_H
+
+#include "plan/plan.h"
+
+#include <jansson.h>
+
+typedef struct Launch {
+    const Plan *plan;
+    const char *dir;            // programs are dir/stage0, dir/stage1, …
+    const char *const *options; // [n_options], for every program
+    int n_options;
+    const char *trace; // where the stages' timelines are merged; NULL: none
+    bool quiet;        // no progress on stderr
+    // Reports of the programs as they come (docs/runtime.md), errors but for the one that counts left
+    // out. NULL: nobody wants them.
+    void (*event)(void *user, int stage, const json_t *event);
+    void *user;
+} Launch;
+
+// Exit status of the job. The first error was shown.
+int launch_run(const Launch *l);
+// The path of a stage's program.
+const char *launch_program(Arena *a, const char *dir, int stage);
+// Cores that this process may use; whether the stages leave one free while they wait for each other.
+int launch_cores(void);
+bool launch_may_spin(const Plan *plan);
+
+#endif
