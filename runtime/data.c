@@ -156,15 +156,6 @@ int64_t rt__sample_elements(const rt_input *in)
     return n;
 }
 
-char *rt__shape_text(const int64_t *dim, int rank, char text[128])
-{
-    size_t used = (size_t)snprintf(text, 128, "[");
-    for (int i = 0; i < rank && used < 100; i++)
-        used += (size_t)snprintf(text + used, 128 - used, "%s%" PRId64, i ? "," : "", dim[i]);
-    snprintf(text + used, 128 - used, "]");
-    return text;
-}
-
 int rt__data_check(const rt__data *d, int64_t value, const rt__file *file, const uint8_t *at,
                    rt__why *why)
 {

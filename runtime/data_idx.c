@@ -63,7 +63,7 @@ static int map_idx(rt__data *d, const char *prefix, const char *what, const rt__
 static int open_idx(rt__data *d, const char *prefix, rt__why *why)
 {
     const rt__file *images = NULL, *labels = NULL;
-    uint32_t dim[3], count;
+    uint32_t dim[3], count = 0;
     int status = map_idx(d, prefix, "images-idx3", &images, why);
     if (status == 0)
         status = map_idx(d, prefix, "labels-idx1", &labels, why);

@@ -84,8 +84,6 @@ int rt__data_map(rt__data *d, const char *path, const rt__file **file, rt__why *
 rt__part *rt__data_part(rt__data *d, const rt__file *file, uint64_t samples); // adds one
 const rt__part *rt__part_of(const rt__data *d, uint64_t sample);
 int64_t rt__sample_elements(const rt_input *in);
-// "[3,32,32]" of a sample, into text, which is returned.
-char *rt__shape_text(const int64_t *dim, int rank, char text[128]);
 // Is this class or token in range? 0, or RT__INPUT naming file and offset.
 int rt__data_check(const rt__data *d, int64_t value, const rt__file *file, const uint8_t *at,
                    rt__why *why);

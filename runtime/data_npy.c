@@ -226,7 +226,7 @@ static int check_size(const rt__file *f, rt__array *a, rt__why *why)
 
 static int open_array(rt__data *d, const char *path, rt__array *a, rt__why *why)
 {
-    Scan s;
+    Scan s = {.at = NULL};
     int status = rt__data_map(d, path, &a->file, why);
     if (status == 0)
         status = find_header(a->file, &s, why);

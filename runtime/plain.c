@@ -2,6 +2,7 @@
 // from there through rt__plain_put, so that no file ever holds a library's layout.
 #include "runtime/plain.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,6 +63,15 @@ int64_t rt__elements(const rt_tensor *t)
     for (int i = 0; i < t->rank; i++)
         n *= t->dim[i];
     return n;
+}
+
+char *rt__shape_text(const int64_t *dim, int rank, char text[128])
+{
+    size_t used = (size_t)snprintf(text, 128, "[");
+    for (int i = 0; i < rank && used < 100; i++)
+        used += (size_t)snprintf(text + used, 128 - used, "%s%" PRId64, i ? "," : "", dim[i]);
+    snprintf(text + used, 128 - used, "]");
+    return text;
 }
 
 int64_t rt__plain_bytes(const rt_tensor *t)

@@ -35,6 +35,7 @@ int64_t rt__dtype_bytes(rt_dtype dtype);
 void rt__put(rt_dtype dtype, void *to, int64_t i, double value);
 const char *rt__dtype_name(rt_dtype dtype); // "F32", as safetensors spells it
 int64_t rt__elements(const rt_tensor *t);
+char *rt__shape_text(const int64_t *dim, int rank, char text[128]); // "[3,32,32]"; returns text
 int64_t rt__plain_bytes(const rt_tensor *t);
 bool rt__is_plain(const rt__memory *m, const rt_tensor *t); // its memory needs no conversion
 // Largest rt__plain_bytes of the tensors that need conversion: the room callers must give

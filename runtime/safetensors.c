@@ -3,6 +3,8 @@
 // and the tensors must tile the data without gap or overlap, as the format demands.
 #include "runtime/safetensors.h"
 
+#include "runtime/crc32c.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -18,11 +20,12 @@ static const struct {
     {"F32", 4, RT_F32}, {"F64", 8, RT_F64}, {"BF16", 2, RT_BF16}, {"I32", 4, RT_I32},
     {"U8", 1, RT_U8},   {"F16", 2, 0},      {"I64", 8, 0},        {"U64", 8, 0},
     {"U32", 4, 0},      {"I16", 2, 0},      {"U16", 2, 0},        {"I8", 1, 0},
-    {"BOOL", 1, 0},     {"F8_E4M3", 1, 0},  {"F8_E5M2", 1, 0},    {"C64", 8, 0},
+    {"BOOL", 1, 0},     {"F8_E4M3", 1, 0},  {"F8_E5M2", 1, 0},    {"F8_E8M0", 1, 0},
+    {"C64", 8, 0},
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
-static uint64_t data_start(const rt__st_file *f)
+uint64_t rt__st_data_start(const rt__st_file *f)
 {
     uint64_t header;
     memcpy(&header, f->file.bytes, LENGTH_BYTES);
@@ -59,7 +62,7 @@ static int load_header(rt__st_file *f, rt__why *why)
     json_error_t error;
     f->header =
         json_loadb((const char *)f->file.bytes + LENGTH_BYTES,
-                   (size_t)data_start(f) - LENGTH_BYTES, JSON_REJECT_DUPLICATES, &error);
+                   (size_t)rt__st_data_start(f) - LENGTH_BYTES, JSON_REJECT_DUPLICATES, &error);
     if (f->header)
         return 0;
     return rt__because(why, RT__INPUT, "%s: offset %d: header: %s", f->file.path,
@@ -112,7 +115,7 @@ static int read_type(const rt__st_file *f, rt__st_tensor *t, json_t *entry, uint
 
 static int read_tensor(const rt__st_file *f, rt__st_tensor *t, json_t *entry, rt__why *why)
 {
-    uint64_t bytes;
+    uint64_t bytes = 0;
     if (!json_is_object(entry))
         return bad(f, t, "its entry is not an object", why);
     int status = read_type(f, t, entry, &bytes, why);
@@ -125,18 +128,18 @@ static int read_tensor(const rt__st_file *f, rt__st_tensor *t, json_t *entry, rt
     if (json_object_size(entry) != 3)
         return bad(f, t, "entries other than dtype, shape and data_offsets", why);
     int64_t from = json_integer_value(begin), to = json_integer_value(end);
-    uint64_t available = f->file.size - data_start(f);
+    uint64_t available = f->file.size - rt__st_data_start(f);
     if (from < 0 || to < from || (uint64_t)to > available)
         return rt__because(why, RT__INPUT,
                            "%s: tensor %s: data_offsets [%" PRId64 ",%" PRId64
                            "] outside the data of %" PRIu64 " bytes at offset %" PRIu64
                            " (truncated?)",
-                           f->file.path, t->name, from, to, available, data_start(f));
+                           f->file.path, t->name, from, to, available, rt__st_data_start(f));
     if ((uint64_t)(to - from) != bytes)
         return rt__because(why, RT__INPUT,
                            "%s: tensor %s: %" PRId64 " bytes, dtype and shape make %" PRIu64,
                            f->file.path, t->name, to - from, bytes);
-    t->data = f->file.bytes + data_start(f) + from;
+    t->data = f->file.bytes + rt__st_data_start(f) + from;
     t->bytes = bytes;
     return 0;
 }
@@ -158,9 +161,7 @@ static int by_name(const void *left, const void *right)
 // The tensors tile the data: each begins where the one before ends.
 static int check_tiling(const rt__st_file *f, rt__why *why)
 {
-    if (f->n_tensors > 0)
-        qsort(f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, by_place);
-    const uint8_t *at = f->file.bytes + data_start(f);
+    const uint8_t *at = f->file.bytes + rt__st_data_start(f);
     for (int i = 0; i < f->n_tensors; i++) {
         const rt__st_tensor *t = &f->tensors[i];
         if (t->data != at)
@@ -174,6 +175,22 @@ static int check_tiling(const rt__st_file *f, rt__why *why)
         return rt__because(why, RT__INPUT, "%s: offset %td: %td bytes behind the last tensor",
                            f->file.path, at - f->file.bytes, f->file.bytes + f->file.size - at);
     return 0;
+}
+
+// "0a1b2c3d 4e5f6071": one for each tensor, in the order of their places. Other programs may mean
+// something else by this key: what does not look like that is no checksum.
+static void take_checksums(rt__st_file *f)
+{
+    const json_t *metadata = json_object_get(f->header, "__metadata__");
+    const char *at = json_string_value(json_object_get(metadata, "crc32c"));
+    size_t n = (size_t)f->n_tensors;
+    if (!at || n == 0 || strlen(at) != 9 * n - 1 ||
+        strspn(at, "0123456789abcdef ") != 9 * n - 1)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        f->tensors[i].has_crc = true;
+        f->tensors[i].crc = (uint32_t)strtoul(at + 9 * i, NULL, 16);
+    }
 }
 
 static int read_tensors(rt__st_file *f, rt__why *why)
@@ -196,6 +213,9 @@ static int read_tensors(rt__st_file *f, rt__why *why)
         if (status)
             return status;
     }
+    if (f->n_tensors > 0)
+        qsort(f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, by_place);
+    take_checksums(f);
     return check_tiling(f, why);
 }
 
@@ -210,6 +230,20 @@ int rt__st_parse(rt__st_file *file, rt__file mapped, rt__why *why)
     else if (file->n_tensors > 0)
         qsort(file->tensors, (size_t)file->n_tensors, sizeof *file->tensors, by_name);
     return status;
+}
+
+int rt__st_verify(const rt__st_file *f, rt__why *why)
+{
+    for (int i = 0; i < f->n_tensors; i++) {
+        const rt__st_tensor *t = &f->tensors[i];
+        uint32_t crc = rt__crc32c(0, t->data, t->bytes);
+        if (t->has_crc && crc != t->crc)
+            return rt__because(why, RT__INPUT,
+                               "%s: offset %td: tensor %s was altered (CRC32C %08" PRIx32
+                               " instead of %08" PRIx32 ")",
+                               f->file.path, t->data - f->file.bytes, t->name, crc, t->crc);
+    }
+    return 0;
 }
 
 int rt__st_open(rt__st_file *file, const char *path, rt__why *why)

@@ -17,6 +17,8 @@ typedef struct rt__st_tensor {
     int64_t dim[RT_MAX_RANK];
     const uint8_t *data; // in the mapped file; any alignment
     uint64_t bytes;
+    bool has_crc; // the file says what the CRC32C of its bytes is: our own files do
+    uint32_t crc;
 } rt__st_tensor;
 
 typedef struct rt__st_file {
@@ -33,6 +35,11 @@ int rt__st_parse(rt__st_file *file, rt__file mapped, rt__why *why);
 void rt__st_close(rt__st_file *file);
 const rt__st_tensor *rt__st_find(const rt__st_file *file, const char *name); // NULL: not there
 
+// Are the bytes of all tensors what their CRC32C says? 0, or RT__INPUT naming offset and tensor.
+// Tensors without one are taken as they are.
+int rt__st_verify(const rt__st_file *file, rt__why *why);
+uint64_t rt__st_data_start(const rt__st_file *file); // where the header ends
+
 // Writing: open with the whole table (in file order), give the tensors' plain bytes in that
 // order, finish. After an error the file is gone and the writer needs no further call.
 typedef struct rt__st_writer {
@@ -42,9 +49,10 @@ typedef struct rt__st_writer {
     uint32_t crc;               // CRC32C of what was written
 } rt__st_writer;
 
-// Only name, dtype, rank and dim of the entries are read.
-int rt__st_create(rt__st_writer *w, const char *path, const rt_tensor *const *entries, int n,
-                  rt__why *why);
+// Only name, dtype, rank and dim of the entries are read. crc: of each entry's bytes, for the
+// header's metadata; NULL: left out.
+int rt__st_create(rt__st_writer *w, const char *path, const rt_tensor *const *entries,
+                  const uint32_t *crc, int n, rt__why *why);
 int rt__st_write(rt__st_writer *w, const void *bytes, uint64_t n, rt__why *why);
 int rt__st_finish(rt__st_writer *w, rt__why *why); // fsync, close; written and crc stay valid
 void rt__st_abort(rt__st_writer *w);               // give up: closes and deletes

@@ -1,13 +1,14 @@
 // The writer: a header made from the table of tensors, padded with spaces so that the data
-// begins at a multiple of 8, then the data as it comes. CRC32C runs along, so that nothing is
-// read twice.
+// begins at a multiple of 8, then the data as it comes. The CRC32C of the file runs along.
 #include "runtime/crc32c.h"
+#include "runtime/disk.h"
 #include "runtime/safetensors.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,19 +21,36 @@ static json_t *shape_of(const rt_tensor *t)
     return shape;
 }
 
-// malloc'd text, NULL without memory; *data_bytes becomes the size of all tensors.
-static char *header_text(const rt_tensor *const *entries, int n, uint64_t *data_bytes)
+static json_t *metadata_of(const uint32_t *crc, int n)
 {
-    json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+    json_t *metadata = json_pack("{s:s}", "format", "pt");
+    char *list = crc && n > 0 ? malloc(9 * (size_t)n + 1) : NULL;
+    if (!list)
+        return metadata;
+    for (int i = 0; i < n; i++)
+        snprintf(list + 9 * i, 10, "%08" PRIx32 " ", crc[i]);
+    list[9 * n - 1] = 0; // the last space
+    json_object_set_new(metadata, "crc32c", json_string(list));
+    free(list);
+    return metadata;
+}
+
+static json_t *entry_of(const rt_tensor *t, json_int_t at)
+{
+    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", rt__dtype_name(t->dtype), "shape",
+                     shape_of(t), "data_offsets", at, at + rt__plain_bytes(t));
+}
+
+// malloc'd text, NULL without memory; *data_bytes becomes the size of all tensors.
+static char *header_text(const rt_tensor *const *entries, const uint32_t *crc, int n,
+                         uint64_t *data_bytes)
+{
+    json_t *header = json_pack("{s:o}", "__metadata__", metadata_of(crc, n));
     json_int_t at = 0;
     bool complete = header != NULL;
     for (int i = 0; i < n && complete; i++) {
-        json_int_t end = at + rt__plain_bytes(entries[i]);
-        json_t *entry =
-            json_pack("{s:s, s:o, s:[I,I]}", "dtype", rt__dtype_name(entries[i]->dtype),
-                      "shape", shape_of(entries[i]), "data_offsets", at, end);
-        complete = json_object_set_new(header, entries[i]->name, entry) == 0;
-        at = end;
+        complete = json_object_set_new(header, entries[i]->name, entry_of(entries[i], at)) == 0;
+        at += rt__plain_bytes(entries[i]);
     }
     *data_bytes = (uint64_t)at;
     char *text = complete ? json_dumps(header, JSON_COMPACT) : NULL;
@@ -59,11 +77,11 @@ static int write_header(rt__st_writer *w, const char *text, rt__why *why)
     return status ? status : rt__st_write(w, spaces, padding, why);
 }
 
-int rt__st_create(rt__st_writer *w, const char *path, const rt_tensor *const *entries, int n,
-                  rt__why *why)
+int rt__st_create(rt__st_writer *w, const char *path, const rt_tensor *const *entries,
+                  const uint32_t *crc, int n, rt__why *why)
 {
     *w = (rt__st_writer){.path = strdup(path), .fd = -1};
-    char *text = header_text(entries, n, &w->expected);
+    char *text = header_text(entries, crc, n, &w->expected);
     int status;
     if (!w->path || !text) {
         rt__st_abort(w);
@@ -80,18 +98,8 @@ int rt__st_create(rt__st_writer *w, const char *path, const rt_tensor *const *en
 int rt__st_write(rt__st_writer *w, const void *bytes, uint64_t n, rt__why *why)
 {
     w->crc = rt__crc32c(w->crc, bytes, n);
-    const uint8_t *at = bytes;
-    while (n > 0) {
-        ssize_t done = write(w->fd, at, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return failed(w, "write", why);
-        at += done;
-        n -= (uint64_t)done;
-        w->written += (uint64_t)done;
-    }
-    return 0;
+    w->written += n;
+    return rt__write_all(w->fd, bytes, n) ? 0 : failed(w, "write", why);
 }
 
 int rt__st_finish(rt__st_writer *w, rt__why *why)
