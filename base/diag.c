@@ -13,6 +13,8 @@ static struct {
     int errors, warnings;
     FILE *out;
     bool colour, configured;
+    DiagSink *sink;
+    void *sink_user;
     struct {
         char *file;
         char *owned; // NULL when the text belongs to the caller
@@ -62,6 +64,12 @@ static void remember(const char *file, char *owned, const char *text)
     state.source[state.n_sources].owned = owned;
     state.source[state.n_sources].text = text;
     state.n_sources++;
+}
+
+void diag_capture(DiagSink *sink, void *user)
+{
+    state.sink = sink;
+    state.sink_user = user;
 }
 
 void diag_source(const char *file, const char *text)
@@ -119,10 +127,30 @@ static void say(Loc loc, const char *kind, const char *ansi, const char *format,
         show_source_line(loc);
 }
 
+static void report(DiagKind kind, Loc loc, const char *format, va_list ap)
+{
+    static const struct {
+        const char *name, *ansi;
+    } look[] = {
+        [DIAG_ERROR] = {"error", "\033[1;31m"},
+        [DIAG_WARNING] = {"warning", "\033[1;35m"},
+        [DIAG_NOTE] = {"note", "\033[1;36m"},
+    };
+    state.errors += kind == DIAG_ERROR;
+    state.warnings += kind == DIAG_WARNING;
+    if (!state.sink) {
+        say(loc, look[kind].name, look[kind].ansi, format, ap);
+        return;
+    }
+    Text message = {0};
+    text_vprintf(&message, format, ap);
+    state.sink(state.sink_user, kind, loc, message.data ? message.data : "");
+    text_release(&message);
+}
+
 void error_at_v(Loc loc, const char *format, va_list ap)
 {
-    state.errors++;
-    say(loc, "error", "\033[1;31m", format, ap);
+    report(DIAG_ERROR, loc, format, ap);
 }
 
 void error_at(Loc loc, const char *format, ...)
@@ -137,8 +165,7 @@ void warning_at(Loc loc, const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    state.warnings++;
-    say(loc, "warning", "\033[1;35m", format, ap);
+    report(DIAG_WARNING, loc, format, ap);
     va_end(ap);
 }
 
@@ -146,7 +173,7 @@ void note_at(Loc loc, const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    say(loc, "note", "\033[1;36m", format, ap);
+    report(DIAG_NOTE, loc, format, ap);
     va_end(ap);
 }
 

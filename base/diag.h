@@ -46,6 +46,11 @@ int diag_warnings(void); // likewise warnings
 void diag_reset(void);   // forget counts and cached source lines
 // Where diagnostics go (stderr unless told) and whether they are coloured (never under NO_COLOR).
 void diag_output(FILE *out, bool colour);
+// Hand diagnostics to a function instead (NULL: to the output again): a process that reads for
+// another one. They are counted all the same.
+typedef enum DiagKind { DIAG_ERROR, DIAG_WARNING, DIAG_NOTE } DiagKind;
+typedef void DiagSink(void *user, DiagKind kind, Loc loc, const char *message);
+void diag_capture(DiagSink *sink, void *user);
 // Text of a file that exists in memory only, so that carets can be drawn (text must outlive use).
 void diag_source(const char *file, const char *text);
 
