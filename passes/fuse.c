@@ -1,0 +1,223 @@
+// Groups: runs of nodes that a backend emits as one loop. A group saves memory traffic: a value that
+// only its own group reads is never stored. One walk over the list suffices, because a group takes
+// nodes that stand next to each other (between them only leaves and effects, which move out of the
+// way); forward nodes keep their order, so the order of gradient sums stays that of the units.
+//
+// What a backend may meet (codegen/*/emit_group), of at least 2 and at most GROUP_MAX members:
+//
+// * All members have one shape S of 2 elements or more, one element type, one phase, and, outside the
+//   forward phase, forward nodes of one unit. S is output 0's shape for norms.
+// * `element-wise` members (flag E). Their inputs are of shape S, or of one element, or, for input 1 of
+//   `add` and `mul`, the trailing dimensions of S (leading ones aside): element i reads element
+//   i mod count. On images [N,C,H,W] there are no trailing inputs and no dropout, because they go by
+//   plain positions, and images may be blocked.
+// * At most one norm, and it reads statistics over all of S, so it splits the loop in two:
+//     forward   `batch_norm` first, then element-wise members that follow from its output:
+//               batch_norm [add] relu is the common one. Its `result`s lie outside the group and
+//               have memory, as running_update and backward read them.
+//     eval      `batch_norm_infer` first, likewise (no statistics: one loop).
+//     backward  element-wise members, then `batch_norm_grad` whose dy (input 1) is a member and whose
+//               other inputs are outside; then element-wise members again, of which one reads dx:
+//               relu_grad batch_norm_grad is the common one. dgamma and dbeta are `result`s outside.
+// * Every member but the first reads a member, or, in backward, shares a tensor of shape S with one.
+//   Members stand in an order in which they can be computed element by element. A member whose value
+//   is read outside (or by the runtime) has memory and must be stored; any may be, several may be;
+//   the others have none (passes/values.h, value_internal).
+// * Inputs from outside are ready before the group begins. There are no views inside.
+#include "passes/pass.h"
+#include "passes/values.h"
+
+enum { GROUP_MAX = 16 };
+
+typedef struct Run { // the group under construction
+    Node *members[GROUP_MAX];
+    int n;
+    bool norm; // has its one norm
+} Run;
+
+typedef struct Fuser {
+    Graph *g;
+    int groups;
+    Run run;
+} Fuser;
+
+static bool is_norm(Op op)
+{
+    return op == OP_BATCH_NORM || op == OP_BATCH_NORM_INFER || op == OP_BATCH_NORM_GRAD;
+}
+
+// Element i of x goes with element i mod count of a tensor of shape s?
+static bool repeats(Shape s, Shape x)
+{
+    int skip = 0;
+    while (skip < x.rank && x.dim[skip] == 1)
+        skip++;
+    for (int i = skip; i < x.rank; i++)
+        if (x.dim[i] != s.dim[s.rank - x.rank + i])
+            return false;
+    return true;
+}
+
+static bool fits_loop(const Node *n)
+{
+    bool image = n->shape.rank == 4;
+    if (!node_is(n, 'E') || (image && n->op == OP_DROPOUT))
+        return false;
+    for (int i = 0; i < n->n_inputs; i++) {
+        Shape x = n->inputs[i]->shape;
+        bool follows = shape_equal(x, n->shape) || shape_count(x) == 1;
+        if (!follows && (image || !repeats(n->shape, x)))
+            return false;
+    }
+    return true;
+}
+
+static bool in_run(const Run *r, const Node *n)
+{
+    for (int i = 0; i < r->n; i++)
+        if (r->members[i] == n)
+            return true;
+    return false;
+}
+
+// Is it made by a member in another way than as its output 0?
+static bool from_run(const Run *r, Node *n)
+{
+    Node *root = value_root(n);
+    const Node *maker = root->op == OP_RESULT ? root->inputs[0] : root;
+    return n != maker && in_run(r, maker);
+}
+
+static bool reads_member(const Run *r, const Node *n)
+{
+    for (int i = 0; i < n->n_inputs; i++)
+        if (in_run(r, n->inputs[i]))
+            return true;
+    return false;
+}
+
+static bool shares_input(const Run *r, const Node *n)
+{
+    for (int m = 0; m < r->n; m++)
+        for (int i = 0; i < r->members[m]->n_inputs; i++)
+            for (int k = 0; k < n->n_inputs; k++)
+                if (n->inputs[k] == r->members[m]->inputs[i] &&
+                    shape_equal(n->inputs[k]->shape, n->shape))
+                    return true;
+    return false;
+}
+
+static bool same_unit(const Node *a, const Node *b)
+{
+    const Node *x = a->forward, *y = b->forward;
+    if (!x || !y || node_is(x, 'V') || node_is(x, 'L'))
+        return false;
+    return x == y || (x->group >= 0 && x->group == y->group);
+}
+
+// batch_norm_grad whose dy alone is a member's.
+static bool norm_joins(const Run *r, const Node *n)
+{
+    if (r->norm || n->op != OP_BATCH_NORM_GRAD || !in_run(r, n->inputs[1]))
+        return false;
+    for (int i = 0; i < n->n_inputs; i++)
+        if (i != 1 && in_run(r, n->inputs[i]))
+            return false;
+    return true;
+}
+
+static bool joins(const Run *r, const Node *n)
+{
+    if (r->n == 0 || r->n == GROUP_MAX)
+        return false;
+    const Node *first = r->members[0];
+    if (n->phase != first->phase || n->dtype != first->dtype ||
+        !shape_equal(n->shape, first->shape))
+        return false;
+    if (n->phase != PHASE_FORWARD && !same_unit(n, first))
+        return false;
+    for (int i = 0; i < n->n_inputs; i++)
+        if (from_run(r, n->inputs[i]))
+            return false;
+    if (is_norm(n->op))
+        return norm_joins(r, n);
+    return fits_loop(n) &&
+           (reads_member(r, n) || (n->phase == PHASE_BACKWARD && shares_input(r, n)));
+}
+
+static bool begins(const Node *n)
+{
+    return n->phase != PHASE_UPDATE && shape_count(n->shape) > 1 &&
+           (is_norm(n->op) || fits_loop(n));
+}
+
+static void take(Fuser *f, Node *n)
+{
+    Run *r = &f->run;
+    if (!joins(r, n))
+        *r = (Run){.n = 0};
+    if (r->n == 0 && !begins(n))
+        return;
+    r->members[r->n++] = n;
+    r->norm |= is_norm(n->op);
+    if (r->n < 2)
+        return;
+    if (r->n == 2)
+        r->members[0]->group = f->groups++;
+    n->group = r->members[0]->group;
+}
+
+// Between the members of a group at nodes[begin .. end): what the group does not make goes before it,
+// effects and outputs of members behind it.
+static void gather(Graph *g, Node **nodes, int begin, int end)
+{
+    int group = nodes[begin]->group;
+    for (int part = 0; part < 3; part++)
+        for (int i = begin; i < end; i++) {
+            Node *n = nodes[i];
+            bool behind =
+                node_is(n, 'X') || (n->op == OP_RESULT && n->inputs[0]->group == group);
+            int where = n->group == group ? 1 : behind ? 2 : 0;
+            if (where == part)
+                g->nodes.items[g->nodes.n++] = n;
+        }
+}
+
+static void make_contiguous(Compile *c, int groups)
+{
+    Graph *g = c->graph;
+    int n = g->nodes.n, *last = arena_array(c->scratch, int, groups);
+    Node **old = arena_copy(c->scratch, g->nodes.items, sizeof *old * (size_t)n);
+    for (int i = 0; i < n; i++)
+        if (old[i]->group >= 0)
+            last[old[i]->group] = i;
+    g->nodes.n = 0;
+    for (int i = 0; i < n;) {
+        int end = old[i]->group >= 0 ? last[old[i]->group] + 1 : i + 1;
+        gather(g, old, i, end);
+        i = end;
+    }
+    graph_renumber(g);
+}
+
+static bool has_groups(const Graph *g)
+{
+    for (int i = 0; i < g->nodes.n; i++)
+        if (g->nodes.items[i]->group >= 0)
+            return true;
+    return false;
+}
+
+void pass_fuse(Compile *c)
+{
+    Graph *g = c->graph;
+    Fuser f = {.g = g};
+    for (int i = 0; !c->fuse && i < g->nodes.n; i++)
+        g->nodes.items[i]->group = -1;
+    if (!c->fuse || has_groups(g)) // a printed graph keeps its groups
+        return;
+    for (int i = 0; i < g->nodes.n; i++)
+        if (!node_is(g->nodes.items[i], 'L') && !node_is(g->nodes.items[i], 'X'))
+            take(&f, g->nodes.items[i]);
+    make_contiguous(c, f.groups);
+}

@@ -1,0 +1,264 @@
+// One rule per name in the gradient column of ir/ops.def; ops.def says what each gradient op
+// computes. Weights come before inputs: their gradients are accumulated and gone before the next
+// image is made.
+#include "passes/gradients.h"
+
+#include <string.h>
+
+enum { MAX_ATTRS = 8 };
+
+// Attributes of the forward node that its gradient op bears too, and the shape of the result.
+static int attrs_like(const Gradient *d, Op op, Shape shape, Attr *out)
+{
+    const Node *n = d->node;
+    int count = 0;
+    out[count++] = attr_shape(shape);
+    for (int i = 0; i < n->n_attrs && count < MAX_ATTRS; i++)
+        if (n->attrs[i].key != A_SHAPE && op_info[op].attrs >> n->attrs[i].key & 1)
+            out[count++] = n->attrs[i];
+    return count;
+}
+
+// One backward node as the contribution to input i, without attributes.
+static void give(Gradient *d, int i, Op op, Node *a, Node *b)
+{
+    Node *inputs[] = {a, b};
+    if (gradient_wanted(d, i))
+        gradient_give(d, i, gradient_node(d, op, i, inputs, b ? 2 : 1, NULL, 0));
+}
+
+// The same with the shape of input i and the forward node's attributes.
+static void give_shaped(Gradient *d, int i, Op op, Node *a, Node *b)
+{
+    Node *inputs[] = {a, b};
+    Attr attrs[MAX_ATTRS];
+    if (!gradient_wanted(d, i))
+        return;
+    int n_attrs = attrs_like(d, op, d->node->inputs[i]->shape, attrs);
+    gradient_give(d, i, gradient_node(d, op, i, inputs, b ? 2 : 1, attrs, n_attrs));
+}
+
+static void give_bias(Gradient *d, int axis)
+{
+    Attr attr = attr_int(A_AXIS, axis);
+    if (d->node->n_inputs > 2 && gradient_wanted(d, 2))
+        gradient_give(d, 2, gradient_node(d, OP_BIAS_GRAD, 2, &d->dy, 1, &attr, 1));
+}
+
+void gradient_NONE(Gradient *d)
+{
+    error_at(d->node->loc, "%s has no gradient, but the loss depends on parameters through it",
+             op_info[d->node->op].name);
+}
+
+void gradient_CONV2D(Gradient *d)
+{
+    give_bias(d, 1);
+    give_shaped(d, 1, OP_CONV2D_GRAD_WEIGHT, d->node->inputs[0], d->dy);
+    give_shaped(d, 0, OP_CONV2D_GRAD_INPUT, d->dy, d->node->inputs[1]);
+}
+
+void gradient_LINEAR(Gradient *d)
+{
+    give_bias(d, d->node->shape.rank - 1);
+    give(d, 1, OP_LINEAR_GRAD_WEIGHT, d->node->inputs[0], d->dy);
+    give(d, 0, OP_LINEAR_GRAD_INPUT, d->dy, d->node->inputs[1]);
+}
+
+static void give_product(Gradient *d, int i, Node *a, bool transpose_a, Node *b,
+                         bool transpose_b)
+{
+    Node *inputs[] = {a, b};
+    Attr attrs[] = {attr_int(A_TRANSPOSE_A, transpose_a), attr_int(A_TRANSPOSE_B, transpose_b)};
+    if (gradient_wanted(d, i))
+        gradient_give(d, i, gradient_node(d, OP_MATMUL, i, inputs, 2, attrs, 2));
+}
+
+// y = a' b', where a' is a or its transpose: da' = dy b'^T and db' = a'^T dy.
+void gradient_MATMUL(Gradient *d)
+{
+    Node *a = d->node->inputs[0], *b = d->node->inputs[1];
+    bool ta = node_int(d->node, A_TRANSPOSE_A), tb = node_int(d->node, A_TRANSPOSE_B);
+    if (tb)
+        give_product(d, 1, d->dy, true, a, ta);
+    else
+        give_product(d, 1, a, !ta, d->dy, false);
+    if (ta)
+        give_product(d, 0, b, tb, d->dy, true);
+    else
+        give_product(d, 0, d->dy, false, b, !tb);
+}
+
+void gradient_EMBEDDING(Gradient *d)
+{
+    give_shaped(d, 1, OP_EMBEDDING_GRAD, d->node->inputs[0], d->dy);
+}
+
+// x, gamma, beta and the two statistics of the forward node give all three gradients at once.
+static void give_norm(Gradient *d, Op op)
+{
+    Node *n = d->node;
+    Node *inputs[] = {n->inputs[0], d->dy, n->inputs[1], gradient_output(d, 1),
+                      gradient_output(d, 2)};
+    if (!gradient_wanted(d, 0) && !gradient_wanted(d, 1) && !gradient_wanted(d, 2))
+        return;
+    Node *dx = gradient_node(d, op, 0, inputs, 5, n->attrs, n->n_attrs);
+    for (int i = 1; i <= 2; i++) {
+        Attr index = attr_int(A_INDEX, i);
+        if (gradient_wanted(d, i))
+            gradient_give(d, i, gradient_node(d, OP_RESULT, i, &dx, 1, &index, 1));
+    }
+    if (gradient_wanted(d, 0))
+        gradient_give(d, 0, dx);
+}
+
+void gradient_BATCH_NORM(Gradient *d)
+{
+    give_norm(d, OP_BATCH_NORM_GRAD);
+}
+
+void gradient_LAYER_NORM(Gradient *d)
+{
+    give_norm(d, OP_LAYER_NORM_GRAD);
+}
+
+void gradient_MAX_POOL2D(Gradient *d)
+{
+    give_shaped(d, 0, OP_MAX_POOL2D_GRAD, d->dy, gradient_output(d, 1));
+}
+
+void gradient_AVG_POOL2D(Gradient *d)
+{
+    give_shaped(d, 0, OP_AVG_POOL2D_GRAD, d->dy, NULL);
+}
+
+void gradient_GLOBAL_POOL(Gradient *d)
+{
+    give_shaped(d, 0, OP_GLOBAL_AVG_POOL_GRAD, d->dy, NULL);
+}
+
+// Functions whose derivative is easily told from the result, and those that need the argument.
+void gradient_RELU(Gradient *d)
+{
+    give(d, 0, OP_RELU_GRAD, d->dy, d->node);
+}
+
+void gradient_SIGMOID(Gradient *d)
+{
+    give(d, 0, OP_SIGMOID_GRAD, d->dy, d->node);
+}
+
+void gradient_TANH(Gradient *d)
+{
+    give(d, 0, OP_TANH_GRAD, d->dy, d->node);
+}
+
+void gradient_SOFTMAX(Gradient *d)
+{
+    give(d, 0, OP_SOFTMAX_GRAD, d->dy, d->node);
+}
+
+void gradient_GELU(Gradient *d)
+{
+    give(d, 0, OP_GELU_GRAD, d->dy, d->node->inputs[0]);
+}
+
+void gradient_GELU_TANH(Gradient *d)
+{
+    give(d, 0, OP_GELU_TANH_GRAD, d->dy, d->node->inputs[0]);
+}
+
+// What was broadcast gets the sum over its copies.
+static void give_summed(Gradient *d, int i, Node *full)
+{
+    Shape shape = d->node->inputs[i]->shape;
+    Attr attr = attr_shape(shape);
+    bool same = shape_equal(shape, full->shape);
+    gradient_give(d, i, same ? full : gradient_node(d, OP_SUM_TO, i, &full, 1, &attr, 1));
+}
+
+void gradient_ADD(Gradient *d)
+{
+    for (int i = 0; i < 2; i++)
+        if (gradient_wanted(d, i))
+            give_summed(d, i, d->dy);
+}
+
+void gradient_MUL(Gradient *d)
+{
+    for (int i = 0; i < 2; i++) {
+        Node *other = d->node->inputs[1 - i], *inputs[] = {d->dy, other};
+        if (gradient_wanted(d, i))
+            give_summed(d, i, gradient_node(d, OP_MUL, i, inputs, 2, NULL, 0));
+    }
+}
+
+// The forward op itself with the same attributes: scaling, and dropout with the same random numbers.
+static void give_itself(Gradient *d)
+{
+    const Node *n = d->node;
+    if (gradient_wanted(d, 0))
+        gradient_give(d, 0, gradient_node(d, n->op, 0, &d->dy, 1, n->attrs, n->n_attrs));
+}
+
+void gradient_SCALE(Gradient *d)
+{
+    give_itself(d);
+}
+
+void gradient_DROPOUT(Gradient *d)
+{
+    give_itself(d);
+}
+
+void gradient_CONCAT(Gradient *d)
+{
+    int64_t axis = node_int(d->node, A_AXIS), begin = 0;
+    for (int i = 0; i < d->node->n_inputs; i++) {
+        int64_t length = d->node->inputs[i]->shape.dim[axis];
+        Attr attrs[] = {attr_int(A_AXIS, axis), attr_int(A_BEGIN, begin),
+                        attr_int(A_LENGTH, length)};
+        if (gradient_wanted(d, i))
+            gradient_give(d, i, gradient_node(d, OP_SLICE, i, &d->dy, 1, attrs, 3));
+        begin += length;
+    }
+}
+
+void gradient_SLICE(Gradient *d)
+{
+    int64_t axis = node_int(d->node, A_AXIS);
+    Attr attrs[] = {attr_int(A_AXIS, axis), attr_int(A_BEGIN, node_int(d->node, A_BEGIN)),
+                    attr_int(A_LENGTH, d->node->inputs[0]->shape.dim[axis])};
+    gradient_give(d, 0, gradient_node(d, OP_PAD, 0, &d->dy, 1, attrs, 3));
+}
+
+void gradient_RESHAPE(Gradient *d)
+{
+    give_shaped(d, 0, OP_RESHAPE, d->dy, NULL);
+}
+
+void gradient_TRANSPOSE(Gradient *d)
+{
+    const int64_t *perm = node_ints(d->node, A_PERM);
+    int64_t inverse[MAX_RANK];
+    for (int i = 0; i < d->node->shape.rank; i++)
+        inverse[perm[i]] = i;
+    Attr attr = attr_ints(A_PERM, d->node->shape.rank, inverse);
+    gradient_give(d, 0, gradient_node(d, OP_TRANSPOSE, 0, &d->dy, 1, &attr, 1));
+}
+
+void gradient_CROSS_ENTROPY(Gradient *d)
+{
+    Node *inputs[] = {d->node->inputs[0], d->node->inputs[1], gradient_output(d, 1), d->dy};
+    gradient_give(d, 0, gradient_node(d, OP_CROSS_ENTROPY_GRAD, 0, inputs, 4, NULL, 0));
+}
+
+// The mean square error is symmetric.
+void gradient_MSE(Gradient *d)
+{
+    for (int i = 0; i < 2; i++) {
+        Node *inputs[] = {d->node->inputs[i], d->node->inputs[1 - i], d->dy};
+        if (gradient_wanted(d, i))
+            gradient_give(d, i, gradient_node(d, OP_MSE_GRAD, i, inputs, 3, NULL, 0));
+    }
+}
