@@ -22,7 +22,7 @@ typedef struct Tiny {
     rt_instr train[128], eval[64];
     rt_edge edges[TINY_EDGES];
     int consumers[TINY_EDGES];
-    char names[TINY_EDGES][16];
+    char names[TINY_EDGES][32];
     rt_tensor tensors[2 * TINY_LAYERS];
     rt_input input;
     // What a run leaves
