@@ -156,16 +156,21 @@ int64_t rt__sample_elements(const rt_input *in)
     return n;
 }
 
-int rt__data_check(const rt__data *d, int64_t value, const rt__file *file, const uint8_t *at,
-                   rt__why *why)
+int64_t rt__data_limit(const rt__data *d, const rt_input *in)
 {
-    if (d->options.classes == 0 || value < d->options.classes)
+    return in->limit ? in->limit : in->is_target ? d->options.classes : 0;
+}
+
+int rt__data_check(const rt__data *d, const rt_input *in, int64_t value, const rt__file *file,
+                   const uint8_t *at, rt__why *why)
+{
+    int64_t limit = rt__data_limit(d, in);
+    if (limit == 0 || (value < limit && (value >= 0 || in->is_target)))
         return 0;
     return rt__because(why, RT__INPUT,
                        "%s: offset %td: class or token %" PRId64 ", the model has %" PRId64
                        " (0 to %" PRId64 ")",
-                       file->path, at - file->bytes, value, d->options.classes,
-                       d->options.classes - 1);
+                       file->path, at - file->bytes, value, limit, limit - 1);
 }
 
 // Batches

@@ -17,7 +17,7 @@ typedef struct rt__data_options {
     const rt_input
         *inputs;     // those of this stage; dim[0] is the micro-batch. Must outlive the data
     int n_inputs;    // 0 is fine: sample count and order are known anyway
-    int64_t classes; // integers are in [0, classes); 0: nobody knows, nothing is checked
+    int64_t classes; // limit of targets where their input does not say it; 0: not checked
     int64_t seed;
     bool test; // cifar10: the test file instead of the training files
 } rt__data_options;

@@ -50,6 +50,8 @@ static int map_idx(rt__data *d, const char *prefix, const char *what, const rt__
                    rt__why *why)
 {
     char dotted[4096], dashed[4096];
+    if (strlen(prefix) + 32 > sizeof dotted)
+        return rt__because(why, RT__INPUT, "%.100s…: the path is too long", prefix);
     snprintf(dotted, sizeof dotted, "%s-%s-ubyte", prefix, what);
     snprintf(dashed, sizeof dashed, "%s", dotted);
     dotted[strlen(prefix) + sizeof "-images" - 1] = '.';

@@ -126,7 +126,7 @@ int rt__read_image(rt__data *d, int i, uint64_t sample, void *out, rt__why *why)
     if (in->is_target) {
         const uint8_t *label = part->labels + local * part->label_stride;
         *(int32_t *)out = *label;
-        return rt__data_check(d, *label, part->label_file, label, why);
+        return rt__data_check(d, in, *label, part->label_file, label, why);
     }
     const uint8_t *pixels = part->pixels + local * part->pixel_stride;
     if (in->dtype == RT_F32) {

@@ -69,7 +69,7 @@ struct rt__data {
     rt__array arrays[2]; // npy: samples, targets
     int64_t length;      // text, tokens: T
     int token_bytes;     // text, tokens: 1 or 2
-    int64_t classes;     // synthetic: integers are in [0, classes)
+    int64_t classes;     // synthetic: as its argument says; 0: the limit of the input
     float *normals;      // synthetic: a table of draws
     char summary[512];
 };
@@ -84,8 +84,11 @@ int rt__data_map(rt__data *d, const char *path, const rt__file **file, rt__why *
 rt__part *rt__data_part(rt__data *d, const rt__file *file, uint64_t samples); // adds one
 const rt__part *rt__part_of(const rt__data *d, uint64_t sample);
 int64_t rt__sample_elements(const rt_input *in);
-// Is this class or token in range? 0, or RT__INPUT naming file and offset.
-int rt__data_check(const rt__data *d, int64_t value, const rt__file *file, const uint8_t *at,
-                   rt__why *why);
+// Integers of this input are below the limit; 0: nobody knows.
+int64_t rt__data_limit(const rt__data *d, const rt_input *in);
+// Is this class or token in range? 0, or RT__INPUT naming file and offset. Targets may be
+// negative: such a row does not count.
+int rt__data_check(const rt__data *d, const rt_input *in, int64_t value, const rt__file *file,
+                   const uint8_t *at, rt__why *why);
 
 #endif

@@ -309,7 +309,7 @@ static int read_integers(const rt__data *d, const rt_input *in, const uint8_t *a
             return rt__because(why, RT__INPUT, "%s: offset %td: %.0f does not fit %s",
                                a->file->path, at - a->file->bytes, value,
                                rt__dtype_name(in->dtype));
-        int status = rt__data_check(d, (int64_t)value, a->file, at, why);
+        int status = rt__data_check(d, in, (int64_t)value, a->file, at, why);
         if (status)
             return status;
         rt__put(in->dtype, out, (int64_t)e, value);

@@ -36,7 +36,7 @@ static bool parse(rt__data *d, const char *argument)
             return false;
     }
     d->samples = samples;
-    d->classes = classes ? (int64_t)classes : d->options.classes;
+    d->classes = (int64_t)classes;
     return true;
 }
 
@@ -45,9 +45,6 @@ static int open_synthetic(rt__data *d, const char *argument, rt__why *why)
     if (!parse(d, argument))
         return rt__because(why, RT__INPUT, "data '%s': expected synthetic[:SAMPLES[,CLASSES]]",
                            d->spec);
-    if (d->options.classes && d->classes > d->options.classes)
-        return rt__because(why, RT__INPUT, "%s: the model has %" PRId64 " classes", d->spec,
-                           d->options.classes);
     d->normals = make_normals(d->options.seed);
     if (!d->normals)
         return rt__because(why, RT__ENVIRONMENT, "%s: out of memory", d->spec);
@@ -56,18 +53,28 @@ static int open_synthetic(rt__data *d, const char *argument, rt__why *why)
     return 0;
 }
 
+// How many different ones an input gets.
+static int64_t integers(const rt__data *d, const rt_input *in)
+{
+    return d->classes ? d->classes : rt__data_limit(d, in);
+}
+
 static int fit_synthetic(rt__data *d, int i, rt__why *why)
 {
     const rt_input *in = &d->options.inputs[i];
     if (in->dtype != RT_I32 && in->dtype != RT_U8)
         return 0;
-    if (d->classes == 0)
+    int64_t limit = rt__data_limit(d, in);
+    if (limit && d->classes > limit)
+        return rt__because(why, RT__INPUT, "%s: input %s takes integers below %" PRId64,
+                           d->spec, in->name, limit);
+    if (integers(d, in) == 0)
         return rt__because(
             why, RT__INPUT,
             "%s: input %s takes integers, but how many classes or tokens are there? "
             "Say synthetic:SAMPLES,CLASSES",
             d->spec, in->name);
-    if (in->dtype == RT_U8 && d->classes > 256)
+    if (in->dtype == RT_U8 && integers(d, in) > 256)
         return rt__because(why, RT__INPUT, "%s: input %s takes bytes", d->spec, in->name);
     return 0;
 }
@@ -108,7 +115,7 @@ static int read_synthetic(rt__data *d, int i, uint64_t sample, void *out, rt__wh
     int64_t n = rt__sample_elements(in);
     for (int64_t e = 0; e < n; e++) {
         uint64_t drawn = rt_mix(key + rt_mix((uint64_t)e)) >> 32;
-        rt__put(in->dtype, out, e, (double)(drawn * (uint64_t)d->classes >> 32));
+        rt__put(in->dtype, out, e, (double)(drawn * (uint64_t)integers(d, in) >> 32));
     }
     return 0;
 }

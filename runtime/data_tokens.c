@@ -124,14 +124,15 @@ static int read_tokens(rt__data *d, int i, uint64_t sample, void *out, rt__why *
 {
     const rt__part *part = rt__part_of(d, sample);
     uint64_t first = (sample - part->first) * (uint64_t)d->length;
-    if (d->options.inputs[i].is_target)
+    const rt_input *in = &d->options.inputs[i];
+    if (in->is_target)
         first++;
     const uint8_t *at = part->tokens + first * (uint64_t)d->token_bytes;
     int32_t *to = out;
     int status = 0;
     for (int64_t t = 0; t < d->length && status == 0; t++, at += d->token_bytes) {
         to[t] = d->token_bytes == 1 ? at[0] : at[0] | at[1] << 8;
-        status = rt__data_check(d, to[t], part->file, at, why);
+        status = rt__data_check(d, in, to[t], part->file, at, why);
     }
     return status;
 }

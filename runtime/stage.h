@@ -64,6 +64,7 @@ typedef struct rt_input {
     int64_t offset;
     int eval_edge;       // the same for evaluation
     int64_t eval_offset; // in scratch
+    int64_t limit;       // integers are in [0, limit); targets may be negative; 0: not known
 } rt_input;
 
 typedef struct rt_edge {
