@@ -89,25 +89,28 @@ static bool touches(Check *c, const rt_instr *i, int e)
            fail(c, i, "the slot of %s was acquired again", edge->name);
 }
 
-static void edge_count(Check *c, const rt_instr *i)
+// A message of an edge: this stage's kind of message, and its turn.
+static bool message(Check *c, const rt_instr *i)
 {
     bool begins = i->opcode == RT_ACQUIRE || i->opcode == RT_RECV;
-    if (i->edge < c->plan->n_edges)
-        (begins ? c->begun : c->ended)[i->edge]++;
+    const char *misplaced = message_misplaced(c->plan, c->eval, c->stage, i);
+    if (misplaced)
+        return fail(c, i, "%s", misplaced);
+    return in_order(c, i, &(begins ? c->begun : c->ended)[i->edge]);
 }
 
 static bool check_instr(Check *c, const rt_instr *i)
 {
     const Plan *p = c->plan;
-    if (i->opcode <= RT_RELEASE) {
-        edge_count(c, i);
-        return true;
-    }
+    if (i->opcode <= RT_RELEASE)
+        return message(c, i);
+    if (!counts(c, i)) // first: a micro-batch out of turn is why its slots are not there
+        return false;
     for (int e = 0; e < p->n_edges; e++)
         if (p->edges[e].eval == c->eval && p->edges[e].touch &&
             p->edges[e].touch[c->stage] & 1 << i->opcode && !touches(c, i, e))
             return false;
-    return counts(c, i);
+    return true;
 }
 
 static bool check_stage(Check *c)

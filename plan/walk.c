@@ -93,21 +93,28 @@ static Outcome receive(Walker *w, int stage, const rt_instr *i, int64_t seq, End
     return RAN;
 }
 
+const char *message_misplaced(const Plan *p, bool eval, int stage, const rt_instr *i)
+{
+    if (i->edge >= p->n_edges || p->edges[i->edge].eval != eval)
+        return "these streams have no such edge";
+    const PlanEdge *e = &p->edges[i->edge];
+    bool producer = i->opcode == RT_ACQUIRE || i->opcode == RT_SEND;
+    if (producer && e->producer != stage)
+        return "this stage is not the producer of the edge";
+    if (!producer && consumer_index(e, stage) < 0)
+        return "this stage is no consumer of the edge";
+    return (int)i->mb < e->per_step ? NULL : "the edge has fewer messages a step";
+}
+
 static Outcome at_edge(Walker *w, int stage, const rt_instr *i)
 {
     const Plan *p = w->walk->plan;
-    if (i->edge >= p->n_edges || p->edges[i->edge].eval != w->walk->eval)
-        return wrong(w, stage, i, "these streams have no such edge");
+    const char *misplaced = message_misplaced(p, w->walk->eval, stage, i);
+    if (misplaced)
+        return wrong(w, stage, i, misplaced);
     const PlanEdge *e = &p->edges[i->edge];
     Ring *r = &w->rings[i->edge];
-    bool producer = i->opcode == RT_ACQUIRE || i->opcode == RT_SEND;
     int c = consumer_index(e, stage);
-    if (producer ? e->producer != stage : c < 0)
-        return wrong(w, stage, i,
-                     producer ? "this stage is not the producer of the edge"
-                              : "this stage is no consumer of the edge");
-    if ((int)i->mb >= e->per_step)
-        return wrong(w, stage, i, "the edge has fewer messages a step");
     int step = w->at[stage] / plan_stream(&p->stages[stage], w->walk->eval)->n;
     int64_t seq = (int64_t)step * e->per_step + i->mb;
     WalkRef here = {stage, w->at[stage]};

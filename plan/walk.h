@@ -31,6 +31,9 @@ typedef struct Walk {
 // Every stage's own instructions are visited in order.
 bool plan_walk(const Walk *w, char *why, int why_size);
 
+// Why `stage` may not run this message instruction at all; NULL: it may.
+const char *message_misplaced(const Plan *p, bool eval, int stage, const rt_instr *i);
+
 static inline const Stream *plan_stream(const PlanStage *s, bool eval)
 {
     return eval ? &s->eval : &s->train;

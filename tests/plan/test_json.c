@@ -254,9 +254,10 @@ static void names_the_wrong_stream(void **state)
                   "micro-batches out of order: 0 comes next");
     refused_after("stages/0/train/1", json_string("recv 1 0"), "is not acquired yet");
     refused_after("stages/1/train/4", json_string("send 1 0"), "order");
-    refused_after("stages/1/in_flight", json_integer(2), "");
-    refused_after("edges/0/slots", json_integer(1), "the slot of h was acquired");
-    refused_after("edges/1/per_step", json_integer(1), "");
+    refused_after("stages/0/in_flight", json_integer(1), "more than 1 micro-batches in flight");
+    refused_after("edges/0/touch/0", json_pack("[s]", "update"),
+                  "h was sent before it was written");
+    refused_after("edges/1/per_step", json_integer(1), "fewer messages a step");
 }
 
 // Whatever one value is replaced by: a message or a plan that is right, never a crash.
