@@ -23,7 +23,9 @@ typedef struct Emit {
     const struct Backend *backend;
     int indent;              // columns
     struct Routine *routine; // whose body is being written; NULL outside
-    void *user;              // the backend's own, set by its prologue
+    const int
+        *layer_index; // by Layer.id: where it stands in the program's table; -1: not there
+    void *user;       // the backend's own, set by its prologue
 } Emit;
 
 typedef void EmitNode(Emit *e, const Node *n);

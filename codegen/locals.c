@@ -1,0 +1,109 @@
+// What a routine calls its tensors: as the model does where it is called once; else after what is
+// the same in all its pieces, `conv2d_1_weight` for weights of conv2d_7, conv2d_12 and so on. Tensors
+// of layers outside are `in...`.
+#include "codegen/program.h"
+
+#include <string.h>
+
+typedef struct Base { // how the routine calls a layer
+    const Layer *layer;
+    const char *name;
+} Base;
+typedef VEC(Base) BaseList;
+
+static bool inside(const Piece *p, const Layer *layer)
+{
+    for (int i = 0; i < p->items.n; i++)
+        if (p->items.items[i].layer == layer)
+            return true;
+    return false;
+}
+
+static const Layer *layer_at(const Piece *p, int item)
+{
+    return p->items.items[item].layer;
+}
+
+// The stem of a layer's name where all pieces agree on it, else its kind.
+static const char *common_stem(Arena *a, const Routine *r, int item)
+{
+    const Layer *first = layer_at(r->like, item);
+    const char *stem = name_stem(a, first->name);
+    for (int i = 1; i < r->pieces.n; i++)
+        if (strcmp(name_stem(a, layer_at(r->pieces.items[i], item)->name), stem))
+            return first->kind;
+    return stem;
+}
+
+static bool has(const BaseList *bases, const Layer *layer)
+{
+    for (int i = 0; i < bases->n; i++)
+        if (bases->items[i].layer == layer)
+            return true;
+    return false;
+}
+
+static int count_named(const BaseList *bases, const char *name)
+{
+    int n = 0;
+    for (int i = 0; i < bases->n; i++)
+        n += !strcmp(bases->items[i].name, name);
+    return n;
+}
+
+static BaseList bases_inside(Arena *a, const Routine *r)
+{
+    BaseList stems = {0}, bases = {0};
+    for (int i = 0; i < r->like->items.n; i++) {
+        const Layer *layer = layer_at(r->like, i);
+        if (!layer || has(&stems, layer))
+            continue;
+        Base b = {layer, common_stem(a, r, i)};
+        vec_push(a, &stems, b);
+    }
+    for (int i = 0; i < stems.n; i++) {
+        Base b = stems.items[i];
+        BaseList before = {stems.items, i, i};
+        if (count_named(&stems, b.name) > 1)
+            b.name = arena_printf(a, "%s_%d", b.name, count_named(&before, b.name) + 1);
+        vec_push(a, &bases, b);
+    }
+    return bases;
+}
+
+static const char *base_of(Arena *a, BaseList *bases, const Piece *p, const Layer *layer)
+{
+    for (int i = 0; i < bases->n; i++)
+        if (bases->items[i].layer == layer)
+            return bases->items[i].name;
+    int outside = 1;
+    for (int i = 0; i < bases->n; i++)
+        outside += !inside(p, bases->items[i].layer);
+    Base b = {layer, outside > 1 ? arena_printf(a, "in_%d", outside) : "in"};
+    vec_push(a, bases, b);
+    return b.name;
+}
+
+// The layer's name inside the node's, replaced.
+static const char *rename_node(Arena *a, BaseList *bases, const Piece *p, const Node *n)
+{
+    const char *at = n->layer ? strstr(n->name, n->layer->name) : NULL;
+    if (!at)
+        return n->name;
+    return arena_printf(a, "%.*s%s%s", (int)(at - n->name), n->name,
+                        base_of(a, bases, p, n->layer), at + strlen(n->layer->name));
+}
+
+void routine_name_locals(Routine *r)
+{
+    Names names = {.arena = r->arena};
+    BaseList bases = {0};
+    if (r->pieces.n > 1)
+        bases = bases_inside(r->arena, r);
+    for (int i = 0; i < r->like->values.n; i++) {
+        const Node *n = r->like->values.items[i];
+        const char *wish =
+            r->pieces.n > 1 ? rename_node(r->arena, &bases, r->like, n) : n->name;
+        r->local[i] = names_add(&names, wish);
+    }
+}

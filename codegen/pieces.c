@@ -1,0 +1,291 @@
+#include "codegen/pieces.h"
+
+#include "codegen/names.h"
+
+#include <string.h>
+
+enum { MAX_ITEMS = 128, MAX_PERIOD = 24 }; // of a piece; of a loop's body
+
+// Items
+// ----------------------------------------------------------------------------------------------
+
+typedef VEC(Item) ItemList;
+
+static bool computes(const Emit *e, const Node *n, Phase phase)
+{
+    return n->phase == phase && !node_is(n, 'L') && !node_is(n, 'V') && emit_here(e, n);
+}
+
+static Item item_of(Emit *e, int first)
+{
+    Node *const *all = e->graph->nodes.items;
+    Item item = {arena_array(e->scratch, Node *, 1), 1, all[first]->layer};
+    item.nodes[0] = all[first];
+    if (!e->backend->emit_group || all[first]->group < 0)
+        return item;
+    VEC(Node *) mates = {0};
+    for (int i = first; i < e->graph->nodes.n; i++) {
+        bool leaf = node_is(all[i], 'L') || node_is(all[i], 'V');
+        if (!leaf && all[i]->group != all[first]->group)
+            break;
+        if (!leaf)
+            vec_push(e->scratch, &mates, all[i]);
+    }
+    return (Item){mates.items, mates.n, item.layer};
+}
+
+static ItemList items_of(Emit *e, Phase phase)
+{
+    ItemList items = {0};
+    for (int i = 0; i < e->graph->nodes.n; i++)
+        if (computes(e, e->graph->nodes.items[i], phase)) {
+            Item item = item_of(e, i);
+            vec_push(e->scratch, &items, item);
+            i = item.nodes[item.n - 1]->id;
+        }
+    return items;
+}
+
+// Pieces
+// ----------------------------------------------------------------------------------------------
+
+typedef struct CallCount {
+    const Call *call;
+    int items;
+} CallCount;
+typedef VEC(CallCount) CallCounts;
+
+static CallCount *count_of(Arena *a, CallCounts *counts, const Call *call)
+{
+    for (int i = counts->n; i-- > 0;)
+        if (counts->items[i].call == call)
+            return &counts->items[i];
+    CallCount fresh = {call, 0};
+    vec_push(a, counts, fresh);
+    return &counts->items[counts->n - 1];
+}
+
+static CallCounts count_calls(Arena *a, const ItemList *items)
+{
+    CallCounts counts = {0};
+    for (int i = 0; i < items->n; i++)
+        for (const Call *c = items->items[i].layer ? items->items[i].layer->caller : NULL; c;
+             c = c->caller)
+            count_of(a, &counts, c)->items++;
+    return counts;
+}
+
+// The outermost call that is not too large; NULL: the layer stands for itself.
+static const Call *piece_call(Arena *a, CallCounts *counts, const Layer *layer)
+{
+    const Call *best = NULL;
+    for (const Call *c = layer ? layer->caller : NULL; c; c = c->caller)
+        if (count_of(a, counts, c)->items <= MAX_ITEMS)
+            best = c;
+    return best;
+}
+
+static void note_value(Emit *e, Piece *p, const Node *n)
+{
+    double number;
+    n = emit_root(n);
+    if (emit_number(n, &number))
+        return;
+    for (int i = 0; i < p->values.n; i++)
+        if (p->values.items[i] == n)
+            return;
+    vec_push(e->scratch, &p->values, n);
+}
+
+static void note_node(Emit *e, Piece *p, const Node *n)
+{
+    for (int i = 0; i < n->n_inputs; i++)
+        note_value(e, p, n->inputs[i]);
+    for (int i = 0; i < op_info[n->op].outputs && !node_is(n, 'X'); i++) {
+        const Node *out = i ? emit_output(e, n, i) : n;
+        if (out)
+            note_value(e, p, out);
+    }
+    if (n->op == OP_DROPOUT)
+        vec_push(e->scratch, &p->streams, n);
+}
+
+static PieceList cut(Emit *e, Phase phase, const ItemList *items)
+{
+    PieceList pieces = {0};
+    CallCounts counts = count_calls(e->scratch, items);
+    const void *last = NULL;
+    for (int i = 0; i < items->n; i++) {
+        const Layer *layer = items->items[i].layer;
+        const Call *call = piece_call(e->scratch, &counts, layer);
+        const void *key = call ? (const void *)call : layer;
+        if (!pieces.n || key != last) {
+            Piece *p = arena_new(e->scratch, Piece);
+            *p = (Piece){.phase = phase, .function = call ? call->function : NULL};
+            vec_push(e->scratch, &pieces, p);
+        }
+        last = key;
+        Piece *p = pieces.items[pieces.n - 1];
+        vec_push(e->scratch, &p->items, items->items[i]);
+        for (int k = 0; k < items->items[i].n; k++)
+            note_node(e, p, items->items[i].nodes[k]);
+    }
+    return pieces;
+}
+
+// Equality
+// ----------------------------------------------------------------------------------------------
+
+static void sign_type(Text *t, const Node *n)
+{
+    text_printf(t, "%d/%d/%lld[", (int)n->dtype, (int)n->layout, (long long)n->bytes);
+    for (int i = 0; i < n->shape.rank; i++)
+        text_printf(t, "%lld,", (long long)n->shape.dim[i]);
+    text_puts(t, "]");
+}
+
+static void sign_attrs(Text *t, const Node *n)
+{
+    for (int i = 0; i < n->n_attrs; i++) {
+        const Attr *a = &n->attrs[i];
+        if (a->key == A_STREAM) // equal layers share code, not random numbers
+            continue;
+        text_printf(t, " %d=", (int)a->key);
+        switch (a->kind) {
+        case ATTR_INT: text_printf(t, "%lld", (long long)a->i); break;
+        case ATTR_REAL: text_printf(t, "%a", a->r); break;
+        case ATTR_STRING: text_puts(t, a->s); break;
+        case ATTR_INTS:
+            for (int k = 0; k < a->n; k++)
+                text_printf(t, "%lld,", (long long)a->ints[k]);
+        }
+    }
+}
+
+static void sign_value(Text *t, const Piece *p, const Node *n)
+{
+    double number;
+    if (emit_number(n, &number))
+        text_printf(t, " (%a)", number);
+    for (int i = 0; i < p->values.n; i++)
+        if (p->values.items[i] == emit_root(n))
+            text_printf(t, " %d:", i);
+    sign_type(t, n);
+}
+
+static int layer_of(const Emit *e, const Item *item)
+{
+    return item->layer ? e->layer_index[item->layer->id] : -1;
+}
+
+// Everything that the piece's code depends on, but for places and streams.
+static char *sign(Emit *e, const Piece *p)
+{
+    Text t = {0};
+    text_puts(&t, p->function ? p->function : "");
+    for (int i = 0; i < p->items.n; i++) {
+        const Item *item = &p->items.items[i];
+        text_printf(&t, "; %d %d:", item->n, layer_of(e, item) - layer_of(e, p->items.items));
+        for (int k = 0; k < item->n; k++) {
+            const Node *n = item->nodes[k];
+            text_printf(&t, "\n%d", (int)n->op);
+            sign_attrs(&t, n);
+            for (int j = 0; j < n->n_inputs; j++)
+                sign_value(&t, p, n->inputs[j]);
+            for (int j = 0; j < op_info[n->op].outputs && !node_is(n, 'X'); j++) {
+                const Node *out = emit_output(e, n, j);
+                text_puts(&t, " ->");
+                if (out)
+                    sign_value(&t, p, out);
+            }
+        }
+    }
+    char *text = arena_strdup(e->scratch, t.data);
+    text_release(&t);
+    return text;
+}
+
+static Routine *routine_new(Emit *e, Piece *p)
+{
+    Routine *r = arena_new(e->scratch, Routine);
+    *r = (Routine){.like = p, .arena = e->scratch};
+    r->local = arena_array(e->scratch, const char *, p->values.n);
+    r->used = arena_array(e->scratch, bool, p->values.n);
+    return r;
+}
+
+PieceList pieces_of(Emit *e, Phase phase, RoutineList *routines)
+{
+    ItemList items = items_of(e, phase);
+    PieceList pieces = cut(e, phase, &items);
+    VEC(const char *) signs = {0};
+    VEC(Routine *) known = {0};
+    for (int i = 0; i < pieces.n; i++) {
+        Piece *p = pieces.items[i];
+        const char *text = sign(e, p);
+        for (int k = 0; k < known.n && !p->routine; k++)
+            if (!strcmp(signs.items[k], text))
+                p->routine = known.items[k];
+        if (!p->routine) {
+            p->routine = routine_new(e, p);
+            vec_push(e->scratch, &signs, text);
+            vec_push(e->scratch, &known, p->routine);
+            vec_push(e->scratch, routines, p->routine);
+        }
+        p->row = p->routine->pieces.n;
+        vec_push(e->scratch, &p->routine->pieces, p);
+    }
+    return pieces;
+}
+
+// Repetition
+// ----------------------------------------------------------------------------------------------
+
+static bool same_calls(const PieceList *pieces, int i, int k, int n)
+{
+    for (int j = 0; j < n; j++)
+        if (pieces->items[i + j]->routine != pieces->items[k + j]->routine)
+            return false;
+    return true;
+}
+
+void pieces_repeat(const PieceList *pieces, int i, int *length, int *times)
+{
+    *length = *times = 1;
+    for (int n = 1; n <= MAX_PERIOD && i + 2 * n <= pieces->n; n++) {
+        int t = 1;
+        while (i + (t + 1) * n <= pieces->n && same_calls(pieces, i, i + t * n, n))
+            t++;
+        if (t > 1 && t * n > *length * *times) {
+            *length = n;
+            *times = t;
+        }
+    }
+}
+
+const char *routine_local(Routine *r, const Node *root)
+{
+    for (int i = 0; i < r->like->values.n; i++)
+        if (r->like->values.items[i] == root) {
+            if (!r->used[i])
+                vec_push(r->arena, &r->order, i);
+            r->used[i] = true;
+            return r->local[i];
+        }
+    BUG("codegen", "%s is no value of %s", root->name, r->name);
+}
+
+const char *routine_stream(Routine *r, const Node *dropout)
+{
+    int at = 0;
+    while (r->like->streams.items[at] != dropout)
+        at++;
+    if (r->pieces.n == 1)
+        return arena_printf(r->arena, "%lld", (long long)node_int(dropout, A_STREAM));
+    int seen = 0;
+    while (seen < r->streams.n && r->streams.items[seen] != at)
+        seen++;
+    if (seen == r->streams.n)
+        vec_push(r->arena, &r->streams, at);
+    return arena_printf(r->arena, "call->stream_%d", at + 1);
+}

@@ -1,0 +1,24 @@
+// The parts of a stage program's source, as program.c puts them together. All write to e->out.
+#ifndef STAGECC_CODEGEN_PROGRAM_H
+#define STAGECC_CODEGEN_PROGRAM_H
+
+#include "codegen/names.h"
+#include "codegen/pieces.h"
+
+// codegen/locals.c: names for all values of a routine.
+void routine_name_locals(Routine *r);
+
+// codegen/routine.c: one phase: its routines with their tables, then the function that calls them.
+void phase_write(Emit *e, Phase phase, Names *names);
+
+// codegen/tables.c: the constant tables that describe the stage to the runtime, and rt_program.
+void tables_write(Emit *e, const char *command);
+
+// codegen/build_file.c: the line that compiles a source by hand, and build.ninja.
+void compile_line(Emit *e, const CodegenPaths *paths);
+bool build_file_write(Arena *a, const Plan *p, const Backend *b, const CodegenPaths *paths,
+                      const char *dir);
+
+const char *emit_place(Emit *e, const Node *n); // "model.c:12", safe in a comment; "" for none
+
+#endif

@@ -1,0 +1,122 @@
+// Batch norm, layer norm, softmax, losses.
+#include "codegen/ref/ref.h"
+
+// [n, c, pixels] of an image, or of anything with its channels in dimension 1.
+static const char *planes(Emit *e, Shape s)
+{
+    return arena_printf(e->scratch, "%lld, %lld, %lld", (long long)s.dim[0],
+                        (long long)s.dim[1], (long long)ref_product(s, 2, s.rank));
+}
+
+static const char *rows(Emit *e, const Node *n)
+{
+    return arena_printf(e->scratch, "%lld, %lld", (long long)(ref_elements(n) / ref_last(n)),
+                        (long long)ref_last(n));
+}
+
+// eps stays a double whatever the tensors are.
+static const char *real64(Emit *e, const Node *n, AttrKey key)
+{
+    return arena_printf(e->scratch, "%.17g", node_real(n, key));
+}
+
+void ref_emit_batch_norm(Emit *e, const Node *n)
+{
+    emit(e, "ref_batch_norm($y, $mean, $var, $x, $gamma, $beta, $planes, $eps);\n", "y",
+         EMIT_VALUE, n, "mean", EMIT_VALUE, emit_output(e, n, 1), "var", EMIT_VALUE,
+         emit_output(e, n, 2), "x", EMIT_VALUE, n->inputs[0], "gamma", EMIT_VALUE, n->inputs[1],
+         "beta", EMIT_VALUE, n->inputs[2], "planes", EMIT_TEXT, planes(e, n->shape), "eps",
+         EMIT_TEXT, real64(e, n, A_EPS), NULL);
+}
+
+void ref_emit_batch_norm_infer(Emit *e, const Node *n)
+{
+    emit(e, "ref_batch_norm_infer($y, $x, $gamma, $beta, $mean, $var, $planes, $eps);\n", "y",
+         EMIT_VALUE, n, "x", EMIT_VALUE, n->inputs[0], "gamma", EMIT_VALUE, n->inputs[1],
+         "beta", EMIT_VALUE, n->inputs[2], "mean", EMIT_VALUE, n->inputs[3], "var", EMIT_VALUE,
+         n->inputs[4], "planes", EMIT_TEXT, planes(e, n->shape), "eps", EMIT_TEXT,
+         real64(e, n, A_EPS), NULL);
+}
+
+void ref_emit_batch_norm_grad(Emit *e, const Node *n)
+{
+    emit(e,
+         "ref_batch_norm_grad($dx, $dgamma, $dbeta, $x, $dy, $gamma, $mean, $var, $planes, "
+         "$eps);\n",
+         "dx", EMIT_VALUE, emit_output(e, n, 0), "dgamma", EMIT_VALUE, emit_output(e, n, 1),
+         "dbeta", EMIT_VALUE, emit_output(e, n, 2), "x", EMIT_VALUE, n->inputs[0], "dy",
+         EMIT_VALUE, n->inputs[1], "gamma", EMIT_VALUE, n->inputs[2], "mean", EMIT_VALUE,
+         n->inputs[3], "var", EMIT_VALUE, n->inputs[4], "planes", EMIT_TEXT,
+         planes(e, n->shape), "eps", EMIT_TEXT, real64(e, n, A_EPS), NULL);
+}
+
+void ref_emit_running_update(Emit *e, const Node *n)
+{
+    emit(e, "ref_running_update($rm, $rv, $mean, $var, $c, $momentum, $count);\n", "rm",
+         EMIT_VALUE, n->inputs[0], "rv", EMIT_VALUE, n->inputs[1], "mean", EMIT_VALUE,
+         n->inputs[2], "var", EMIT_VALUE, n->inputs[3], "c", EMIT_INT,
+         ref_elements(n->inputs[0]), "momentum", EMIT_TEXT, real64(e, n, A_MOMENTUM), "count",
+         EMIT_INT, node_int(n, A_COUNT), NULL);
+}
+
+void ref_emit_layer_norm(Emit *e, const Node *n)
+{
+    emit(e, "ref_layer_norm($y, $mean, $rstd, $x, $gamma, $beta, $rows, $eps);\n", "y",
+         EMIT_VALUE, n, "mean", EMIT_VALUE, emit_output(e, n, 1), "rstd", EMIT_VALUE,
+         emit_output(e, n, 2), "x", EMIT_VALUE, n->inputs[0], "gamma", EMIT_VALUE, n->inputs[1],
+         "beta", EMIT_VALUE, n->inputs[2], "rows", EMIT_TEXT, rows(e, n), "eps", EMIT_TEXT,
+         real64(e, n, A_EPS), NULL);
+}
+
+void ref_emit_layer_norm_grad(Emit *e, const Node *n)
+{
+    emit(e,
+         "ref_layer_norm_grad($dx, $dgamma, $dbeta, $x, $dy, $gamma, $mean, $rstd, $rows);\n",
+         "dx", EMIT_VALUE, emit_output(e, n, 0), "dgamma", EMIT_VALUE, emit_output(e, n, 1),
+         "dbeta", EMIT_VALUE, emit_output(e, n, 2), "x", EMIT_VALUE, n->inputs[0], "dy",
+         EMIT_VALUE, n->inputs[1], "gamma", EMIT_VALUE, n->inputs[2], "mean", EMIT_VALUE,
+         n->inputs[3], "rstd", EMIT_VALUE, n->inputs[4], "rows", EMIT_TEXT, rows(e, n), NULL);
+}
+
+void ref_emit_softmax(Emit *e, const Node *n)
+{
+    int rank = n->shape.rank;
+    int64_t causal = node_int(n, A_CAUSAL) && rank > 1 ? n->shape.dim[rank - 2] : 0;
+    emit(e, "ref_softmax($y, $x, $rows, $causal);\n", "y", EMIT_VALUE, n, "x", EMIT_VALUE,
+         n->inputs[0], "rows", EMIT_TEXT, rows(e, n), "causal", EMIT_INT, causal, NULL);
+}
+
+void ref_emit_softmax_grad(Emit *e, const Node *n)
+{
+    emit(e, "ref_softmax_grad($dx, $dy, $y, $rows);\n", "dx", EMIT_VALUE, n, "dy", EMIT_VALUE,
+         n->inputs[0], "y", EMIT_VALUE, n->inputs[1], "rows", EMIT_TEXT, rows(e, n), NULL);
+}
+
+void ref_emit_cross_entropy(Emit *e, const Node *n)
+{
+    emit(e, "ref_cross_entropy($loss, $lse, $logits, $labels, $rows);\n", "loss", EMIT_VALUE, n,
+         "lse", EMIT_VALUE, emit_output(e, n, 1), "logits", EMIT_VALUE, n->inputs[0], "labels",
+         EMIT_VALUE, n->inputs[1], "rows", EMIT_TEXT, rows(e, n->inputs[0]), NULL);
+}
+
+void ref_emit_cross_entropy_grad(Emit *e, const Node *n)
+{
+    emit(e, "ref_cross_entropy_grad($dlogits, $logits, $labels, $lse, $dloss, $rows);\n",
+         "dlogits", EMIT_VALUE, n, "logits", EMIT_VALUE, n->inputs[0], "labels", EMIT_VALUE,
+         n->inputs[1], "lse", EMIT_VALUE, n->inputs[2], "dloss", EMIT_VALUE, n->inputs[3],
+         "rows", EMIT_TEXT, rows(e, n), NULL);
+}
+
+void ref_emit_mse(Emit *e, const Node *n)
+{
+    emit(e, "ref_mse($loss, $x, $t, $n);\n", "loss", EMIT_VALUE, n, "x", EMIT_VALUE,
+         n->inputs[0], "t", EMIT_VALUE, n->inputs[1], "n", EMIT_INT, ref_elements(n->inputs[0]),
+         NULL);
+}
+
+void ref_emit_mse_grad(Emit *e, const Node *n)
+{
+    emit(e, "ref_mse_grad($dx, $x, $t, $dloss, $n);\n", "dx", EMIT_VALUE, n, "x", EMIT_VALUE,
+         n->inputs[0], "t", EMIT_VALUE, n->inputs[1], "dloss", EMIT_VALUE, n->inputs[2], "n",
+         EMIT_INT, ref_elements(n), NULL);
+}

@@ -1,0 +1,13 @@
+// Emitters of the ref backend: each writes one call of a function of <stagecc/ref.h>.
+#ifndef STAGECC_CODEGEN_REF_H
+#define STAGECC_CODEGEN_REF_H
+
+#include "codegen/codegen.h"
+
+#define EMITTER(ID, name) EmitNode ref_emit_##name;
+#include "codegen/emitters.def"
+
+int64_t ref_elements(const Node *n);
+int64_t ref_last(const Node *n);                  // size of the last dimension
+int64_t ref_product(Shape s, int begin, int end); // of dimensions begin .. end-1
+#endif

@@ -1,0 +1,401 @@
+// One phase of a stage as C. A routine's body is written first, by the emitters of its nodes; what it
+// asked for on the way becomes its declarations, and the fields of its table where it is shared.
+#include "codegen/program.h"
+
+#include <ctype.h>
+#include <string.h>
+
+enum { COLUMNS = 96 };
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+const char *emit_place(Emit *e, const Node *n)
+{
+    if (!n->loc.file || !n->loc.line)
+        return "";
+    return emit_comment(e,
+                        arena_printf(e->scratch, "%s:%d", base_name(n->loc.file), n->loc.line));
+}
+
+// Bodies
+// ----------------------------------------------------------------------------------------------
+
+// "conv2d + relu", for groups.
+static const char *item_ops(Emit *e, const Item *item)
+{
+    const char *ops = op_info[item->nodes[0]->op].name;
+    for (int i = 1; i < item->n; i++)
+        ops = arena_printf(e->scratch, "%s + %s", ops, op_info[item->nodes[i]->op].name);
+    return ops;
+}
+
+// Code of a line gets its place behind it, longer code gets what and where on top.
+static void add_with_place(Emit *e, const Item *item, const char *code)
+{
+    const char *place = emit_place(e, item->nodes[0]), *end = strchr(code, '\n');
+    if (!end) // nothing to do at run time
+        return;
+    size_t first = (size_t)(end - code);
+    bool one = !end[1] && first < 2 * COLUMNS;
+    if (one && *place) {
+        text_printf(e->out, "%.*s // %s\n", (int)first, code, place);
+        return;
+    }
+    if (!one)
+        text_printf(e->out, "%*s// %s%s%s\n", e->indent, "", item_ops(e, item),
+                    *place ? "  " : "", place);
+    text_puts(e->out, code);
+}
+
+static void write_item(Emit *e, const Item *item)
+{
+    Text code = {0}, *out = e->out;
+    e->out = &code;
+    if (item->n > 1)
+        e->backend->emit_group(e, item->nodes, item->n);
+    else
+        e->backend->emit[item->nodes[0]->op](e, item->nodes[0]);
+    e->out = out;
+    add_with_place(e, item, code.data ? code.data : "");
+    text_release(&code);
+}
+
+static void write_mark(Emit *e, const Routine *r, int item)
+{
+    const Layer *layer = r->like->items.items[item].layer;
+    int first = e->layer_index[r->like->items.items[0].layer->id];
+    int index = e->layer_index[layer->id];
+    if (r->pieces.n == 1)
+        text_printf(e->out, "%*srt_at(s, %d); // %s\n", e->indent, "", index,
+                    emit_comment(e, layer->name));
+    else if (index == first)
+        text_printf(e->out, "%*srt_at(s, call->layer);\n", e->indent, "");
+    else
+        text_printf(e->out, "%*srt_at(s, call->layer %c %d);\n", e->indent, "",
+                    index < first ? '-' : '+', index < first ? first - index : index - first);
+}
+
+static void write_body(Emit *e, Routine *r)
+{
+    const Layer *last = NULL;
+    e->routine = r;
+    e->indent = 4;
+    for (int i = 0; i < r->like->items.n; i++) {
+        const Item *item = &r->like->items.items[i];
+        if (item->layer && item->layer != last)
+            write_mark(e, r, i);
+        last = item->layer ? item->layer : last;
+        write_item(e, item);
+    }
+    e->routine = NULL;
+    e->indent = 0;
+}
+
+// Declarations
+// ----------------------------------------------------------------------------------------------
+
+static bool effect_writes(const Node *n, const Node *root)
+{
+    bool state = root->op == OP_STATE || root->op == OP_BUFFER;
+    for (int i = 0; i < n->n_inputs; i++)
+        if (emit_root(n->inputs[i]) == root && (i == 0 || state))
+            return true;
+    return false;
+}
+
+static bool writes(const Node *n, const Node *root)
+{
+    if (node_is(n, 'X'))
+        return effect_writes(n, root);
+    return n == root || (root->op == OP_RESULT && root->inputs[0] == n);
+}
+
+static bool written(const Routine *r, const Node *root)
+{
+    for (int i = 0; i < r->like->items.n; i++)
+        for (int k = 0; k < r->like->items.items[i].n; k++)
+            if (writes(r->like->items.items[i].nodes[k], root))
+                return true;
+    return false;
+}
+
+static const char *place_text(Emit *e, const Node *n, bool in_table)
+{
+    const Place *p = &e->stage->places[n->id];
+    long long at = (long long)p->offset;
+    const char *mb = n->phase == PHASE_UPDATE ? "0" : "mb";
+    switch (p->kind) {
+    case PLACE_PERSISTENT:
+        return arena_printf(e->scratch,
+                            in_table ? "RT_IN_PERSISTENT(%lld)" : "rt_persistent(s, %lld)", at);
+    case PLACE_SCRATCH:
+        return arena_printf(e->scratch,
+                            in_table ? "RT_IN_SCRATCH(%lld)" : "rt_scratch(s, %lld)", at);
+    case PLACE_SLOT:
+        return in_table ? arena_printf(e->scratch, "RT_IN_ACT(%lld)", at)
+                        : arena_printf(e->scratch, "rt_act(s, %s, %lld)", mb, at);
+    case PLACE_EDGE:
+        return in_table ? arena_printf(e->scratch, "RT_IN_EDGE(%d)", p->edge)
+                        : arena_printf(e->scratch, "rt_slot(s, %d, %s)", p->edge, mb);
+    case PLACE_NONE: break;
+    }
+    BUG("codegen", "%s has no memory in stage %d", n->name, e->stage->id);
+}
+
+static const char *shape_comment(Emit *e, const Node *n)
+{
+    const char *shape = shape_text(e->scratch, n->shape);
+    switch (n->layout) {
+    case LAYOUT_PLAIN: return shape;
+    case LAYOUT_BLOCKED:
+        return arena_printf(e->scratch, "%s in blocks of %d channels", shape, e->graph->block);
+    case LAYOUT_KERNEL: return arena_printf(e->scratch, "%s as its kernel wants it", shape);
+    case N_LAYOUTS: break;
+    }
+    return shape;
+}
+
+static void write_declarations(Emit *e, const Routine *r)
+{
+    const char *mb = r->like->phase == PHASE_UPDATE ? "0" : "mb";
+    for (int i = 0; i < r->order.n; i++) {
+        const Node *n = r->like->values.items[r->order.items[i]];
+        const char *name = r->local[r->order.items[i]];
+        const char *at =
+            r->pieces.n == 1
+                ? place_text(e, n, false)
+                : arena_printf(e->scratch, "rt_pointer(s, %s, call->%s)", mb, name);
+        text_printf(e->out, "    %s%s *%s = %s; // %s\n", written(r, n) ? "" : "const ",
+                    emit_ctype(n->dtype), name, at, shape_comment(e, n));
+    }
+    if (r->order.n)
+        text_puts(e->out, "\n");
+}
+
+// Tables
+// ----------------------------------------------------------------------------------------------
+
+// A list of words that breaks lines before COLUMNS.
+typedef struct Wrap {
+    Text *out;
+    int indent, column;
+} Wrap;
+
+static void wrap_word(Wrap *w, const char *word)
+{
+    int n = (int)strlen(word);
+    bool fits = w->column + 1 + n <= COLUMNS;
+    if (!fits)
+        text_printf(w->out, "\n%*s", w->indent, "");
+    else if (w->column > w->indent)
+        text_puts(w->out, " ");
+    w->column = fits ? w->column + n + (w->column > w->indent) : w->indent + n;
+    text_puts(w->out, word);
+}
+
+static void write_fields(Emit *e, const Routine *r)
+{
+    text_printf(e->out, "struct %s_call {\n    int layer;\n    int64_t", r->name);
+    Wrap w = {e->out, 8, 11};
+    int n = r->order.n + r->streams.n;
+    for (int i = 0; i < n; i++) {
+        const char *field = i < r->order.n ? r->local[r->order.items[i]]
+                                           : arena_printf(e->scratch, "stream_%d",
+                                                          r->streams.items[i - r->order.n] + 1);
+        wrap_word(&w, arena_printf(e->scratch, "%s%s", field, i < n - 1 ? "," : ";"));
+    }
+    text_puts(e->out, "\n};\n\n");
+}
+
+static const Layer *piece_layer(const Piece *p, int item)
+{
+    return p->items.items[item].layer;
+}
+
+static const char *piece_layers(Emit *e, const Piece *p)
+{
+    const Layer *first = piece_layer(p, 0), *last = piece_layer(p, p->items.n - 1);
+    if (!first || !last)
+        return "";
+    const char *text = first == last
+                           ? first->name
+                           : arena_printf(e->scratch, "%s .. %s", first->name, last->name);
+    return emit_comment(e, text);
+}
+
+static void write_row(Emit *e, const Routine *r, const Piece *p)
+{
+    const Layer *layer = piece_layer(p, 0);
+    text_printf(e->out, "    // %s\n    {", piece_layers(e, p));
+    Wrap w = {e->out, 5, 5};
+    int n = r->order.n + r->streams.n;
+    wrap_word(&w, arena_printf(e->scratch, "%d%s", layer ? e->layer_index[layer->id] : 0,
+                               n ? "," : ""));
+    for (int i = 0; i < n; i++) {
+        const char *text =
+            i < r->order.n
+                ? place_text(e, p->values.items[r->order.items[i]], true)
+                : arena_printf(
+                      e->scratch, "%lld",
+                      (long long)node_int(p->streams.items[r->streams.items[i - r->order.n]],
+                                          A_STREAM));
+        wrap_word(&w, arena_printf(e->scratch, "%s%s", text, i < n - 1 ? "," : ""));
+    }
+    text_puts(e->out, "},\n");
+}
+
+static void write_table(Emit *e, const Routine *r)
+{
+    write_fields(e, r);
+    text_printf(e->out, "static const struct %s_call %s_calls[%d] = {\n", r->name, r->name,
+                r->pieces.n);
+    for (int i = 0; i < r->pieces.n; i++)
+        write_row(e, r, r->pieces.items[i]);
+    text_puts(e->out, "};\n\n");
+}
+
+// Functions
+// ----------------------------------------------------------------------------------------------
+
+static bool has_word(const char *text, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *s = text; (s = strstr(s, word)); s += n) {
+        bool begins = s == text || !(isalnum((unsigned char)s[-1]) || s[-1] == '_');
+        if (begins && !isalnum((unsigned char)s[n]) && s[n] != '_')
+            return true;
+    }
+    return false;
+}
+
+static void write_signature(Emit *e, const Routine *r)
+{
+    text_printf(e->out, "static void %s(rt_stage *s%s", r->name,
+                r->like->phase == PHASE_UPDATE ? "" : ", int mb");
+    if (r->pieces.n > 1)
+        text_printf(e->out, ", const struct %s_call *call", r->name);
+    text_puts(e->out, ")\n{\n");
+}
+
+static void write_title(Emit *e, const Routine *r)
+{
+    const Piece *p = r->like;
+    const Node *n = p->items.items[0].nodes[0];
+    const char *what = p->function         ? p->function
+                       : piece_layer(p, 0) ? piece_layer(p, 0)->kind
+                                           : "";
+    text_printf(e->out, "// %s: %s", emit_comment(e, what), piece_layers(e, p));
+    if (r->pieces.n > 1)
+        text_printf(e->out, ", and %d more alike", r->pieces.n - 1);
+    const char *place = emit_place(e, n);
+    text_printf(e->out, "%s%s\n", *place ? "  " : "", place);
+}
+
+static void write_routine(Emit *e, Routine *r)
+{
+    Text whole = {0}, body = {0}, *out = e->out;
+    routine_name_locals(r);
+    e->out = &body;
+    write_body(e, r);
+    e->out = &whole;
+    write_declarations(e, r);
+    text_puts(&whole, body.data ? body.data : "");
+    e->out = out;
+    if (r->pieces.n > 1)
+        write_table(e, r);
+    write_title(e, r);
+    write_signature(e, r);
+    const char *code = whole.data ? whole.data : "";
+    if (!has_word(code, "s"))
+        text_puts(out, "    (void)s;\n");
+    if (r->like->phase != PHASE_UPDATE && !has_word(code, "mb"))
+        text_puts(out, "    (void)mb;\n");
+    if (r->pieces.n > 1 && !has_word(code, "call"))
+        text_puts(out, "    (void)call;\n");
+    text_printf(out, "%s}\n\n", code);
+    text_release(&whole);
+    text_release(&body);
+}
+
+// Calls
+// ----------------------------------------------------------------------------------------------
+
+static void write_call(Emit *e, const Piece *p, int indent, const char *row)
+{
+    const Routine *r = p->routine;
+    text_printf(e->out, "%*s%s(s%s", indent, "", r->name,
+                p->phase == PHASE_UPDATE ? "" : ", mb");
+    if (r->pieces.n > 1)
+        text_printf(e->out, ", &%s_calls[%s]", r->name, row);
+    text_puts(e->out, ");");
+    text_printf(e->out, " // %s\n", piece_layers(e, p));
+}
+
+// How often the loop's body calls p's routine.
+static int calls_in(const PieceList *pieces, int i, int length, const Routine *r)
+{
+    int n = 0;
+    for (int k = 0; k < length; k++)
+        n += pieces->items[i + k]->routine == r;
+    return n;
+}
+
+static const char *row_text(Emit *e, int row, int stride)
+{
+    const char *times = stride > 1 ? arena_printf(e->scratch, "%d * i", stride) : "i";
+    return row ? arena_printf(e->scratch, "%d + %s", row, times) : times;
+}
+
+static void write_calls(Emit *e, const PieceList *pieces)
+{
+    for (int i = 0, length, times; i < pieces->n; i += length * times) {
+        pieces_repeat(pieces, i, &length, &times);
+        if (times == 1) {
+            const Piece *p = pieces->items[i];
+            write_call(e, p, 4, arena_printf(e->scratch, "%d", p->row));
+            continue;
+        }
+        text_printf(e->out, "    for (int i = 0; i < %d; i++)%s\n", times,
+                    length > 1 ? " {" : "");
+        for (int k = i; k < i + length; k++) {
+            const Piece *p = pieces->items[k];
+            int stride = calls_in(pieces, i, length, p->routine);
+            write_call(e, p, 8, row_text(e, p->row, stride));
+        }
+        if (length > 1)
+            text_puts(e->out, "    }\n");
+    }
+}
+
+static const char *const phase_function[N_PHASES] = {"forward", "backward", "update",
+                                                     "eval_forward"};
+static const char *const phase_suffix[N_PHASES] = {"forward", "backward", "update", "eval"};
+
+void phase_write(Emit *e, Phase phase, Names *names)
+{
+    RoutineList routines = {0};
+    PieceList pieces = pieces_of(e, phase, &routines);
+    for (int i = 0; i < routines.n; i++) {
+        Routine *r = routines.items[i];
+        const Layer *layer = piece_layer(r->like, 0);
+        const char *base = r->like->function ? r->like->function
+                           : layer           ? layer->name
+                                             : "other";
+        if (!r->like->function && r->pieces.n > 1)
+            base = name_stem(e->scratch, base);
+        r->name =
+            names_add(names, arena_printf(e->scratch, "%s_%s", base, phase_suffix[phase]));
+        write_routine(e, r);
+    }
+    bool mb = phase != PHASE_UPDATE;
+    text_printf(e->out, "static void %s(rt_stage *s%s)\n{\n", phase_function[phase],
+                mb ? ", int mb" : "");
+    if (!pieces.n)
+        text_printf(e->out, "    (void)s;\n%s", mb ? "    (void)mb;\n" : "");
+    write_calls(e, &pieces);
+    text_puts(e->out, "}\n\n");
+}

@@ -1,0 +1,402 @@
+// The constant tables by which a stage program describes itself to the runtime (runtime/stage.h).
+#include "codegen/program.h"
+
+#include <string.h>
+
+// How the graph's nodes go into the tables of this stage.
+typedef struct Roles {
+    const Node **param; // by id of accumulators and state: the parameter they belong to
+    int *norm_index;    // by id of accumulators; -1: none
+} Roles;
+
+static void mark_gradient(const Emit *e, Roles *r, const Node *n, const Node *param, int index)
+{
+    n = emit_root(n);
+    if (n->op == OP_ACCUMULATOR) {
+        r->param[n->id] = param;
+        r->norm_index[n->id] = e->plan->norm_parts ? index : -1;
+        return;
+    }
+    for (int i = 0; n->phase == PHASE_UPDATE && i < n->n_inputs; i++)
+        mark_gradient(e, r, n->inputs[i], param, index);
+}
+
+// The optimizer's nodes tell what belongs together; parts of the norm count in their order.
+static Roles find_roles(Emit *e)
+{
+    int n_nodes = e->graph->nodes.n, index = 0;
+    Roles r = {arena_array(e->scratch, const Node *, n_nodes),
+               arena_array(e->scratch, int, n_nodes)};
+    for (int i = 0; i < n_nodes; i++)
+        r.norm_index[i] = -1;
+    for (int i = 0; i < n_nodes; i++) {
+        const Node *n = e->graph->nodes.items[i];
+        if (n->op != OP_SGD && n->op != OP_ADAM)
+            continue;
+        const Node *param = emit_root(n->inputs[0]);
+        mark_gradient(e, &r, n->inputs[1], param, index++);
+        for (int k = 2; k < n->n_inputs; k++)
+            r.param[n->inputs[k]->id] = param;
+    }
+    return r;
+}
+
+static const char *dtype_constant(DType t)
+{
+    static const char *const name[N_DTYPES] = {NULL,      "RT_F32", "RT_F64",
+                                               "RT_BF16", "RT_I32", "RT_U8"};
+    CHECK(name[t], "codegen", "a tensor of dtype %d", (int)t);
+    return name[t];
+}
+
+static const char *dims(Emit *e, Shape s)
+{
+    const char *text = "{";
+    for (int i = 0; i < s.rank; i++)
+        text = arena_printf(e->scratch, "%s%s%lld", text, i ? ", " : "", (long long)s.dim[i]);
+    return arena_printf(e->scratch, "%s%s}", text, s.rank ? "" : "0");
+}
+
+// Tensors
+// ----------------------------------------------------------------------------------------------
+
+static const char *role_constant(const Node *n)
+{
+    switch ((int)n->op) {
+    case OP_PARAM: return "RT_PARAM";
+    case OP_ACCUMULATOR: return "RT_ACCUMULATOR";
+    case OP_STATE: return "RT_STATE";
+    }
+    return "RT_BUFFER"; // and tables of constants
+}
+
+static const char *init_constant(const Node *n)
+{
+    static const struct {
+        const char *word, *constant;
+    } rows[] = {
+        {"constant", "RT_INIT_CONSTANT"},
+        {"normal", "RT_INIT_NORMAL"},
+        {"uniform", "RT_INIT_UNIFORM"},
+        {"kaiming_normal", "RT_INIT_KAIMING_NORMAL"},
+        {"kaiming_uniform", "RT_INIT_KAIMING_UNIFORM"},
+        {"xavier_normal", "RT_INIT_XAVIER_NORMAL"},
+        {"xavier_uniform", "RT_INIT_XAVIER_UNIFORM"},
+    };
+    const char *word = node_string(n, A_INIT);
+    for (size_t i = 0; word && i < sizeof rows / sizeof *rows; i++)
+        if (!strcmp(word, rows[i].word))
+            return rows[i].constant;
+    return rows[0].constant;
+}
+
+static double gain_of(const Node *n)
+{
+    switch ((int)n->op) {
+    case OP_ACCUMULATOR:
+    case OP_STATE: return 0;
+    case OP_CONSTANT: return node_real(n, A_VALUE);
+    }
+    return node_real(n, A_GAIN);
+}
+
+static int kernel_of(Emit *e, const Roles *r, const Node *n)
+{
+    const Node *param = r->param[n->id] ? r->param[n->id] : n;
+    bool packed = n->layout == LAYOUT_KERNEL && e->backend->weight_kernel;
+    return packed ? e->backend->weight_kernel(e, param) : -1;
+}
+
+static void write_tensor(Emit *e, const Roles *r, const Node *n)
+{
+    const Place *p = &e->stage->places[n->id];
+    bool param = n->op == OP_PARAM;
+    text_printf(e->out, "    {%s, %s, %s, %d, %s, %lld, %lld, %d,\n     ",
+                emit_string(e, n->name), role_constant(n), dtype_constant(n->dtype),
+                n->shape.rank, dims(e, n->shape), (long long)p->offset, (long long)p->bytes,
+                kernel_of(e, r, n));
+    text_printf(e->out, "%s, %.17g, %lld, %lld, %d},\n", init_constant(n), gain_of(n),
+                param ? (long long)node_int(n, A_FAN_IN) : 0,
+                param ? (long long)node_int(n, A_FAN_OUT) : 0, r->norm_index[n->id]);
+}
+
+static int write_tensors(Emit *e)
+{
+    Roles roles = find_roles(e);
+    int n = 0;
+    for (int i = 0; i < e->graph->nodes.n; i++) {
+        if (e->stage->places[i].kind != PLACE_PERSISTENT)
+            continue;
+        if (!n++)
+            text_puts(e->out, "// name, role, type, rank, shape, offset, bytes, kernel, "
+                              "initial values (rule, gain, fan-in, fan-out), part of the norm\n"
+                              "static const rt_tensor tensors[] = {\n");
+        write_tensor(e, &roles, e->graph->nodes.items[i]);
+    }
+    text_puts(e->out, n ? "};\n\n" : "");
+    return n;
+}
+
+// Inputs
+// ----------------------------------------------------------------------------------------------
+
+static const Node *twin_of(const Graph *g, const Node *n)
+{
+    const Node *twin = NULL;
+    for (int i = 0; n && i < g->nodes.n; i++)
+        if (g->nodes.items[i]->phase == PHASE_EVAL && g->nodes.items[i]->forward == n)
+            twin = g->nodes.items[i];
+    return twin;
+}
+
+// Where a value lies, as the tables say it: an edge, or none and an offset.
+static int edge_of(const Emit *e, const Node *n)
+{
+    const Place *p = n ? &e->stage->places[n->id] : NULL;
+    return p && p->kind == PLACE_EDGE ? p->edge : RT_NO_EDGE;
+}
+
+static long long offset_of(const Emit *e, const Node *n)
+{
+    const Place *p = n ? &e->stage->places[n->id] : NULL;
+    return p && (p->kind == PLACE_SLOT || p->kind == PLACE_SCRATCH) ? p->offset : -1;
+}
+
+static const char *edge_text(Emit *e, int edge)
+{
+    return edge == RT_NO_EDGE ? "RT_NO_EDGE" : arena_printf(e->scratch, "%d", edge);
+}
+
+// Integers must be below this: rows of a table, or classes. 0: neither.
+static int64_t limit_of(const Graph *g, const Node *in)
+{
+    int64_t limit = 0;
+    for (int i = 0; i < g->nodes.n; i++) {
+        const Node *n = g->nodes.items[i];
+        int64_t own = 0;
+        if (n->op == OP_EMBEDDING && emit_root(n->inputs[0]) == in)
+            own = n->inputs[1]->shape.dim[0];
+        else if (n->op == OP_CROSS_ENTROPY && emit_root(n->inputs[1]) == in)
+            own = n->inputs[0]->shape.dim[n->inputs[0]->shape.rank - 1];
+        limit = own && (!limit || own < limit) ? own : limit;
+    }
+    return limit;
+}
+
+static int write_inputs(Emit *e)
+{
+    int n = 0;
+    for (int i = 0; i < e->graph->nodes.n && e->stage->id == 0; i++) {
+        const Node *in = e->graph->nodes.items[i];
+        if (in->op != OP_INPUT || in->phase != PHASE_FORWARD)
+            continue;
+        const Node *twin = twin_of(e->graph, in);
+        if (!n++)
+            text_puts(e->out,
+                      "// name, is a target, type, rank, shape, edge, offset, where it lies "
+                      "in evaluation, limit of integers\nstatic const rt_input inputs[] = {\n");
+        text_printf(e->out, "    {%s, %d, %s, %d, %s, %s, %lld, %s, %lld, %lld},\n",
+                    emit_string(e, in->name), node_string(in, A_ROLE)[0] == 't',
+                    dtype_constant(in->dtype), in->shape.rank, dims(e, in->shape),
+                    edge_text(e, edge_of(e, in)), offset_of(e, in),
+                    edge_text(e, edge_of(e, twin)), offset_of(e, twin),
+                    (long long)limit_of(e->graph, in));
+    }
+    text_puts(e->out, n ? "};\n\n" : "");
+    return n;
+}
+
+// Edges, layers, streams
+// ----------------------------------------------------------------------------------------------
+
+static void write_edges(Emit *e)
+{
+    if (!e->plan->n_edges)
+        return;
+    text_puts(e->out,
+              "// name, producer, consumers, bytes, slots, messages a step, of evaluation\n"
+              "static const rt_edge edges[] = {\n");
+    for (int i = 0; i < e->plan->n_edges; i++) {
+        const PlanEdge *p = &e->plan->edges[i];
+        text_printf(e->out, "    {%s, %d, (const int[]){", emit_string(e, p->name),
+                    p->producer);
+        for (int k = 0; k < p->n_consumers; k++)
+            text_printf(e->out, "%s%d", k ? ", " : "", p->consumers[k]);
+        text_printf(e->out, "}, %d, %lld, %d, %d, %d},\n", p->n_consumers, (long long)p->bytes,
+                    p->slots, p->per_step, p->eval);
+    }
+    text_puts(e->out, "};\n\n");
+}
+
+static int write_layers(Emit *e)
+{
+    int n = 0;
+    for (int i = 0; i < e->graph->layers.n; i++) {
+        const Layer *l = e->graph->layers.items[i];
+        if (e->layer_index[l->id] < 0)
+            continue;
+        if (!n++)
+            text_puts(e->out, "static const rt_layer layers[] = {\n");
+        const char *place =
+            l->loc.file ? arena_printf(e->scratch, "%s:%d", l->loc.file, l->loc.line) : "";
+        text_printf(e->out, "    {%s, %s},\n", emit_string(e, l->name), emit_string(e, place));
+    }
+    text_puts(e->out, n ? "};\n\n" : "");
+    return n;
+}
+
+static const char *instr_text(Emit *e, const rt_instr *i)
+{
+    static const char *const name[RT_N_OPCODES] = {
+#define X(KIND, text, meaning, operands) "RT_" #KIND,
+        STREAM_INSTRUCTIONS(X)
+#undef X
+    };
+    return arena_printf(e->scratch, "{%s, %s, %u}", name[i->opcode], edge_text(e, i->edge),
+                        i->mb);
+}
+
+static void write_stream(Emit *e, const char *name, const Stream *s)
+{
+    if (!s->n)
+        return;
+    text_printf(e->out, "static const rt_instr %s[] = {\n", name);
+    for (int i = 0; i < s->n; i++)
+        text_printf(e->out, "    %s,\n", instr_text(e, &s->instr[i]));
+    text_puts(e->out, "};\n\n");
+}
+
+// The program
+// ----------------------------------------------------------------------------------------------
+
+static void field(Emit *e, const char *name, const char *value)
+{
+    text_printf(e->out, "    .%s = %s,\n", name, value);
+}
+
+static void field_int(Emit *e, const char *name, int64_t value)
+{
+    text_printf(e->out, "    .%s = %lld,\n", name, (long long)value);
+}
+
+static void field_real(Emit *e, const char *name, double value)
+{
+    text_printf(e->out, "    .%s = %.17g,\n", name, value);
+}
+
+static void field_table(Emit *e, const char *name, int n)
+{
+    if (n)
+        text_printf(e->out, "    .%s = %s,\n    .n_%s = %d,\n", name, name, name, n);
+}
+
+static void write_norm_edges(Emit *e)
+{
+    int edge[4] = {RT_NO_EDGE, RT_NO_EDGE, RT_NO_EDGE, RT_NO_EDGE};
+    static const char *const name[4] = {"norm_up_in", "norm_up_out", "norm_down_in",
+                                        "norm_down_out"};
+    for (int i = 0; i < e->plan->n_edges; i++) {
+        const PlanEdge *p = &e->plan->edges[i];
+        if (p->node >= 0)
+            continue;
+        bool down = p->producer > p->consumers[0];
+        if (p->consumers[0] == e->stage->id)
+            edge[2 * down] = i;
+        if (p->producer == e->stage->id)
+            edge[2 * down + 1] = i;
+    }
+    for (int i = 0; i < 4; i++)
+        field(e, name[i], edge_text(e, edge[i]));
+}
+
+static const Node *eval_labels(const Graph *g, const Node *loss)
+{
+    bool labels = loss && loss->op == OP_CROSS_ENTROPY;
+    return labels ? emit_root(twin_of(g, loss)->inputs[1]) : NULL;
+}
+
+static void write_results(Emit *e)
+{
+    const Graph *g = e->graph;
+    bool mine = g->loss && emit_here(e, g->loss);
+    const Node *twin = mine ? twin_of(g, g->loss) : NULL;
+    const Node *logits = mine && g->output ? twin_of(g, g->output) : NULL;
+    const Node *labels = twin && logits ? eval_labels(g, g->loss) : NULL;
+    int64_t classes = labels ? g->output->shape.dim[g->output->shape.rank - 1] : 0;
+    field_int(e, "loss_offset", mine ? offset_of(e, emit_root(g->loss)) : -1);
+    field_int(e, "eval_loss_offset", twin ? offset_of(e, emit_root(twin)) : -1);
+    field_int(e, "eval_logits_offset", labels ? offset_of(e, emit_root(logits)) : -1);
+    field_int(e, "classes", classes);
+    field_int(e, "rows", classes ? shape_count(g->output->shape) / classes : 0);
+    field(e, "eval_labels_edge", edge_text(e, edge_of(e, labels)));
+    field_int(e, "eval_labels_offset", offset_of(e, labels));
+    field(e, "real", dtype_constant(emit_real_dtype(g)));
+}
+
+static void write_memory(Emit *e)
+{
+    field_int(e, "persistent_bytes", e->stage->persistent_bytes);
+    field_int(e, "slot_bytes", e->stage->slot_bytes);
+    field_int(e, "scratch_bytes", e->stage->scratch_bytes);
+    field_int(e, "in_flight", e->stage->in_flight);
+}
+
+static void write_training(Emit *e)
+{
+    const Options *o = &e->plan->options;
+    field(e, "optimizer", emit_string(e, o->optimizer));
+    field(e, "lr_schedule", emit_string(e, o->lr_schedule));
+    field_real(e, "lr", o->lr);
+    field_real(e, "lr_gamma", o->lr_gamma);
+    field_real(e, "lr_power", o->lr_power);
+    field_real(e, "lr_final", o->lr_final);
+    field_real(e, "clip_norm", o->clip_norm);
+    field_int(e, "lr_steps", o->lr_steps);
+    field_int(e, "warmup", o->warmup);
+    field_int(e, "seed", o->seed);
+}
+
+static void write_identity(Emit *e, const char *command)
+{
+    const Options *o = &e->plan->options;
+    field(e, "abi", "RT_ABI");
+    field(e, "model", emit_string(e, e->graph->name));
+    field(e, "command", emit_string(e, command));
+    field(e, "plan_hash",
+          arena_printf(e->scratch, "\"%016llx\"", (unsigned long long)plan_hash(e->plan)));
+    field_int(e, "stage", e->stage->id);
+    field_int(e, "n_stages", e->plan->n_stages);
+    field_int(e, "micro_batch", e->graph->micro_batch);
+    field_int(e, "micro_batches", o->micro_batches);
+    field_int(e, "threads", o->threads);
+    field(e, "isa", emit_string(e, o->isa));
+    field(e, "compiler", "__VERSION__");
+}
+
+void tables_write(Emit *e, const char *command)
+{
+    int n_tensors = write_tensors(e), n_inputs = write_inputs(e);
+    write_edges(e);
+    int n_layers = write_layers(e);
+    write_stream(e, "train", &e->stage->train);
+    write_stream(e, "eval", &e->stage->eval);
+    text_puts(e->out, "static const rt_program program = {\n");
+    write_identity(e, command);
+    field_table(e, "train", e->stage->train.n);
+    field_table(e, "eval", e->stage->eval.n);
+    field_table(e, "edges", e->plan->n_edges);
+    field_int(e, "norm_parts", e->plan->norm_parts);
+    write_norm_edges(e);
+    write_memory(e);
+    field_table(e, "tensors", n_tensors);
+    field_table(e, "inputs", n_inputs);
+    field_table(e, "layers", n_layers);
+    write_results(e);
+    write_training(e);
+    if (e->backend->program_fields)
+        e->backend->program_fields(e);
+    static const char *const functions[] = {"forward", "backward", "update", "eval_forward"};
+    for (int i = 0; i < 4; i++)
+        field(e, functions[i], functions[i]);
+    text_puts(e->out, "};\n\n");
+}
