@@ -5,7 +5,6 @@
 #include "ir/shapes.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 typedef struct Verifier {
@@ -38,19 +37,21 @@ static bool is_identifier(const char *s)
     return good;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static void check_names(Verifier *v, const char **names, int n, const char *what)
 {
-    qsort(names, (size_t)n, sizeof *names, by_text);
+    size_t size = 16;
+    while (size < 2 * (size_t)n)
+        size *= 2;
+    const char **table = arena_array(&v->arena, const char *, size); // open addressing
     for (int i = 0; i < n; i++) {
+        size_t at = str_hash(names[i], strlen(names[i])) & (size - 1);
+        while (table[at] && strcmp(table[at], names[i]))
+            at = (at + 1) & (size - 1);
         if (!is_identifier(names[i]))
             violation(v, NULL, "%s name '%s' is no identifier", what, names[i]);
-        if (i && !strcmp(names[i], names[i - 1]))
+        if (table[at])
             violation(v, NULL, "two %ss are called %s", what, names[i]);
+        table[at] = names[i];
     }
 }
 

@@ -24,6 +24,11 @@
 //   is read outside (or by the runtime) has memory and must be stored; any may be, several may be;
 //   the others have none (passes/values.h, value_internal).
 // * Inputs from outside are ready before the group begins. There are no views inside.
+//
+// The last `add` of a sum of gradients would run with the tensor's first user, one unit later than the
+// tensor's maker. Where the maker's gradient begins a loop, the add moves into it and its unit: the sum
+// is the same, and at the price of a second message where a cut falls just there, the loop reads both
+// addends instead of a sum that another loop stored.
 #include "passes/pass.h"
 #include "passes/values.h"
 
@@ -115,6 +120,15 @@ static bool same_unit(const Node *a, const Node *b)
     return x == y || (x->group >= 0 && x->group == y->group);
 }
 
+// Is `sum` the last sum of a gradient that n, of the tensor's maker, is the first to read? In backward
+// an `add` is always such a sum, and what stands behind n is of no later unit than n.
+static bool adopts(const Run *r, const Node *n)
+{
+    const Node *sum = r->members[0], *maker = n->forward;
+    return r->n == 1 && n->phase == PHASE_BACKWARD && sum->op == OP_ADD && n->op != OP_ADD &&
+           maker && !node_is(maker, 'V') && !node_is(maker, 'L') && reads_member(r, n);
+}
+
 // batch_norm_grad whose dy alone is a member's.
 static bool norm_joins(const Run *r, const Node *n)
 {
@@ -134,7 +148,7 @@ static bool joins(const Run *r, const Node *n)
     if (n->phase != first->phase || n->dtype != first->dtype ||
         !shape_equal(n->shape, first->shape))
         return false;
-    if (n->phase != PHASE_FORWARD && !same_unit(n, first))
+    if (n->phase != PHASE_FORWARD && !same_unit(n, first) && !adopts(r, n))
         return false;
     for (int i = 0; i < n->n_inputs; i++)
         if (from_run(r, n->inputs[i]))
@@ -151,6 +165,16 @@ static bool begins(const Node *n)
            (is_norm(n->op) || fits_loop(n));
 }
 
+static void begin_group(Fuser *f, Node *first, const Node *second)
+{
+    first->group = f->groups++;
+    if (first->phase == PHASE_FORWARD || same_unit(first, second))
+        return;
+    first->forward = second->forward;
+    first->layer = second->layer;
+    first->loc = second->loc;
+}
+
 static void take(Fuser *f, Node *n)
 {
     Run *r = &f->run;
@@ -163,7 +187,7 @@ static void take(Fuser *f, Node *n)
     if (r->n < 2)
         return;
     if (r->n == 2)
-        r->members[0]->group = f->groups++;
+        begin_group(f, r->members[0], n);
     n->group = r->members[0]->group;
 }
 
