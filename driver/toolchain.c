@@ -70,15 +70,6 @@ int process_run(const char *const *argv, const char *stdout_file)
 
 typedef VEC(const char *) Words;
 
-static void push_words(Arena *a, Words *argv, const char *words)
-{
-    char *copy = arena_strdup(a, words);
-    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
-        vec_push(a, argv, word);
-}
-
-typedef VEC(const char *) Words;
-
 static void push_words(Arena *a, Words *argv, const char *text)
 {
     for (char *word = strtok(arena_strdup(a, text), " "); word; word = strtok(NULL, " "))
