@@ -17,6 +17,7 @@ void rt__signals_install(void)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN); // a launcher that is gone is noticed elsewhere
+    signal(SIGXFSZ, SIG_IGN); // a file over the limit is an error of write
 }
 
 bool rt__signals_stop(void)
