@@ -6,6 +6,7 @@
 #include "control/launch.h"
 
 #include "base/diag.h"
+#include "base/text.h"
 #include "control/child.h"
 #include "control/merge.h"
 #include "control/progress.h"
@@ -245,9 +246,42 @@ static void run(Job *j)
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
+// Bytes that this machine can still give; UINT64_MAX where it does not say.
+static uint64_t free_memory(void)
+{
+    FILE *f = fopen("/proc/meminfo", "r");
+    unsigned long long kib = 0;
+    char line[256];
+    while (f && !kib && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %llu", &kib) != 1)
+            kib = 0;
+    if (f)
+        fclose(f);
+    return kib ? kib * 1024 : UINT64_MAX;
+}
+
+// All stages together: each of them looks at its own part alone.
+static bool fits(const Plan *plan)
+{
+    uint64_t bytes = 0, available = free_memory();
+    char needed[32], there[32];
+    for (int i = 0; i < plan->n_stages; i++)
+        bytes += (uint64_t)plan_stage_bytes(&plan->stages[i]);
+    if (bytes <= available)
+        return true;
+    error_at(NO_LOC,
+             "the %d stage%s need %s, this machine has %s free: use more micro-batches or a "
+             "smaller batch",
+             plan->n_stages, plan->n_stages > 1 ? "s" : "", human_bytes(needed, (int64_t)bytes),
+             human_bytes(there, (int64_t)available));
+    return false;
+}
+
 int launch_run(const Launch *l)
 {
     Job j = {.launch = l};
+    if (!fits(l->plan))
+        return EXIT_NO_PLAN;
     if (job_memory_init(&j.memory, l->plan)) {
         error_at(NO_LOC, "cannot make the job's memory of %llu bytes: %s",
                  (unsigned long long)job_memory_bytes(l->plan), strerror(errno));

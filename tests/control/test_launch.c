@@ -297,6 +297,16 @@ static void test_no_orphans(void **state)
     assert_int_equal(kill(child, 0), -1);
 }
 
+static void test_too_large(void **state)
+{
+    (void)state;
+    stages[1].persistent_bytes = INT64_C(1) << 50;
+    Seen s = run("exit 0", "exit 0", NULL);
+    stages[1].persistent_bytes = 0;
+    assert_int_equal(s.status, 3);
+    assert_memory_equal(s.error_text, "stagecc: error: the 2 stages need 1.0 PiB, this ", 46);
+}
+
 static int make_dir(void **state)
 {
     (void)state;
@@ -326,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_signal_stops_in_order),
         cmocka_unit_test(test_second_signal_kills),
         cmocka_unit_test(test_no_orphans),
+        cmocka_unit_test(test_too_large),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
