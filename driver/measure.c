@@ -11,7 +11,7 @@
 static int build_whole(Job *whole, const Job *j, const char *dir)
 {
     int status = job_load(whole, j->arena, j->args);
-    whole->compile.kernels = j->compile.kernels;
+    whole->kernels = j->kernels;
     if (!status)
         status = job_compile(whole, 1);
     if (!status && dir_make(dir))

@@ -49,37 +49,86 @@ static const char *describe_view(Arena *a, const Node *n)
     return arena_printf(a, "%s)", s);
 }
 
+static const char *describe_linear(Arena *a, const Node *n)
+{
+    const Shape w = n->inputs[1]->shape;
+    return arena_printf(a, "Linear(in_features=%lld, out_features=%lld, bias=%s)",
+                        (long long)w.dim[1], (long long)w.dim[0],
+                        n->n_inputs == 3 ? "True" : "False");
+}
+
+static const char *describe_batch_norm(Arena *a, const Node *n)
+{
+    return arena_printf(a, "BatchNorm2d(%lld, eps=%g, affine=True, track_running_stats=True)",
+                        (long long)n->shape.dim[1], node_real(n, A_EPS));
+}
+
+static const char *describe_layer_norm(Arena *a, const Node *n)
+{
+    return arena_printf(a, "LayerNorm(%lld, eps=%g)",
+                        (long long)n->shape.dim[n->shape.rank - 1], node_real(n, A_EPS));
+}
+
+static const char *describe_max_pool(Arena *a, const Node *n)
+{
+    return describe_pool(a, n, "MaxPool2d");
+}
+
+static const char *describe_avg_pool(Arena *a, const Node *n)
+{
+    return describe_pool(a, n, "AvgPool2d");
+}
+
+static const char *describe_embedding(Arena *a, const Node *n)
+{
+    const Shape table = n->inputs[1]->shape;
+    return arena_printf(a, "Embedding(%lld, %lld)", (long long)table.dim[0],
+                        (long long)table.dim[1]);
+}
+
+static const char *describe_dropout(Arena *a, const Node *n)
+{
+    return arena_printf(a, "Dropout(p=%g)", node_real(n, A_RATE));
+}
+
+static const char *describe_concat(Arena *a, const Node *n)
+{
+    return arena_printf(a, "Concat(%lld)", (long long)node_int(n, A_AXIS));
+}
+
+static const char *describe_input(Arena *a, const Node *n)
+{
+    return arena_printf(a, "Input(%s)", n->name);
+}
+
+// What PyTorch's profiles know by another name, or with more words; other ops are called what the user
+// called them.
+static const struct Description {
+    const char *name;
+    const char *(*of)(Arena *a, const Node *n);
+} description[N_OPS] = {
+    [OP_INPUT] = {.of = describe_input},
+    [OP_CONV2D] = {.of = describe_conv},
+    [OP_LINEAR] = {.of = describe_linear},
+    [OP_BATCH_NORM] = {.of = describe_batch_norm},
+    [OP_LAYER_NORM] = {.of = describe_layer_norm},
+    [OP_MAX_POOL2D] = {.of = describe_max_pool},
+    [OP_AVG_POOL2D] = {.of = describe_avg_pool},
+    [OP_GLOBAL_AVG_POOL] = {.name = "AdaptiveAvgPool2d(output_size=(1, 1))"},
+    [OP_EMBEDDING] = {.of = describe_embedding},
+    [OP_RESHAPE] = {.of = describe_view},
+    [OP_DROPOUT] = {.of = describe_dropout},
+    [OP_CONCAT] = {.of = describe_concat},
+    [OP_RELU] = {.name = "ReLU"},
+    [OP_ADD] = {.name = "Add"},
+};
+
 static const char *describe(Arena *a, const Node *n)
 {
-    const char *kind = n->layer ? n->layer->kind : op_info[n->op].name;
-    switch (n->op) {
-    case OP_CONV2D: return describe_conv(a, n);
-    case OP_LINEAR:
-        return arena_printf(a, "Linear(in_features=%lld, out_features=%lld, bias=%s)",
-                            (long long)n->inputs[1]->shape.dim[1],
-                            (long long)n->inputs[1]->shape.dim[0],
-                            n->n_inputs == 3 ? "True" : "False");
-    case OP_BATCH_NORM:
-        return arena_printf(a,
-                            "BatchNorm2d(%lld, eps=%g, affine=True, track_running_stats=True)",
-                            (long long)n->shape.dim[1], node_real(n, A_EPS));
-    case OP_LAYER_NORM:
-        return arena_printf(a, "LayerNorm(%lld, eps=%g)",
-                            (long long)n->shape.dim[n->shape.rank - 1], node_real(n, A_EPS));
-    case OP_MAX_POOL2D: return describe_pool(a, n, "MaxPool2d");
-    case OP_AVG_POOL2D: return describe_pool(a, n, "AvgPool2d");
-    case OP_GLOBAL_AVG_POOL: return "AdaptiveAvgPool2d(output_size=(1, 1))";
-    case OP_EMBEDDING:
-        return arena_printf(a, "Embedding(%lld, %lld)", (long long)n->inputs[1]->shape.dim[0],
-                            (long long)n->inputs[1]->shape.dim[1]);
-    case OP_RESHAPE: return describe_view(a, n);
-    case OP_DROPOUT: return arena_printf(a, "Dropout(p=%g)", node_real(n, A_RATE));
-    case OP_CONCAT: return arena_printf(a, "Concat(%lld)", (long long)node_int(n, A_AXIS));
-    case OP_RELU: return "ReLU";
-    case OP_ADD: return "Add";
-    case OP_INPUT: return arena_printf(a, "Input(%s)", n->name);
-    default: return arena_printf(a, "%s", kind); // any op that PyTorch's profiles do not know
-    }
+    const struct Description *d = &description[n->op];
+    if (d->of)
+        return d->of(a, n);
+    return d->name ? d->name : n->layer ? n->layer->kind : op_info[n->op].name;
 }
 
 static const LayerTime *time_of(const LayerTime *times, int n, const Layer *layer)
