@@ -75,8 +75,9 @@ const char *emit_value(Emit *e, const Node *n);
 const Node *emit_output(Emit *e, const Node *n, int i);
 // The random stream of a dropout node as an expression: equal layers share code, not streams.
 const char *emit_stream(Emit *e, const Node *n);
-// A double as emit's EMIT_REAL writes it; text as a string literal; text inside a comment.
+// A number as emit's EMIT_REAL writes it; the same in double whatever the graph's reals are; text as a string literal; text inside a comment.
 const char *emit_real(Emit *e, double v);
+const char *emit_double(Emit *e, double v);
 const char *emit_string(Emit *e, const char *s);
 const char *emit_comment(Emit *e, const char *s);
 const char *emit_ctype(DType t); // "float"

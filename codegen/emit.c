@@ -166,24 +166,32 @@ const char *emit_ctype(DType t)
 }
 
 // The fewest digits that read back to the same bits.
-const char *emit_real(Emit *e, double v)
+static const char *literal(Arena *a, double v, bool single)
 {
-    bool single = emit_real_dtype(e->graph) == F32;
     const char *suffix = single ? "f" : "";
     double want = single ? (double)(float)v : v;
     if (isnan(want))
-        return single ? "__builtin_nanf(\"\")" : "__builtin_nan(\"\")";
+        return arena_printf(a, "__builtin_nan%s(\"\")", suffix);
     if (isinf(want))
-        return arena_printf(e->scratch, "%s__builtin_inf%s()", want < 0 ? "-" : "", suffix);
+        return arena_printf(a, "%s__builtin_inf%s()", want < 0 ? "-" : "", suffix);
     char digits[40];
     for (int n = 1; n <= 17; n++) {
         snprintf(digits, sizeof digits, "%.*g", n, want);
-        double back = strtod(digits, NULL);
-        if ((single ? (double)strtof(digits, NULL) : back) == want)
+        double back = single ? (double)strtof(digits, NULL) : strtod(digits, NULL);
+        if (back == want)
             break;
     }
-    const char *point = strpbrk(digits, ".e") ? "" : ".0";
-    return arena_printf(e->scratch, "%s%s%s", digits, point, suffix);
+    return arena_printf(a, "%s%s%s", digits, strpbrk(digits, ".e") ? "" : ".0", suffix);
+}
+
+const char *emit_real(Emit *e, double v)
+{
+    return literal(e->scratch, v, emit_real_dtype(e->graph) == F32);
+}
+
+const char *emit_double(Emit *e, double v)
+{
+    return literal(e->scratch, v, false);
 }
 
 const char *emit_string(Emit *e, const char *s)

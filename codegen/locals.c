@@ -51,6 +51,18 @@ static int count_named(const BaseList *bases, const char *name)
     return n;
 }
 
+// In the order of the model, which in backward is not that of the items.
+static void sort_by_layer(BaseList *bases)
+{
+    for (int i = 1; i < bases->n; i++)
+        for (int k = i; k > 0 && bases->items[k].layer->id < bases->items[k - 1].layer->id;
+             k--) {
+            Base b = bases->items[k];
+            bases->items[k] = bases->items[k - 1];
+            bases->items[k - 1] = b;
+        }
+}
+
 static BaseList bases_inside(Arena *a, const Routine *r)
 {
     BaseList stems = {0}, bases = {0};
@@ -61,6 +73,7 @@ static BaseList bases_inside(Arena *a, const Routine *r)
         Base b = {layer, common_stem(a, r, i)};
         vec_push(a, &stems, b);
     }
+    sort_by_layer(&stems);
     for (int i = 0; i < stems.n; i++) {
         Base b = stems.items[i];
         BaseList before = {stems.items, i, i};
@@ -84,26 +97,67 @@ static const char *base_of(Arena *a, BaseList *bases, const Piece *p, const Laye
     return b.name;
 }
 
-// The layer's name inside the node's, replaced.
-static const char *rename_node(Arena *a, BaseList *bases, const Piece *p, const Node *n)
+static bool is_word(const char *text, const char *at, size_t n)
 {
-    const char *at = n->layer ? strstr(n->name, n->layer->name) : NULL;
-    if (!at)
-        return n->name;
-    return arena_printf(a, "%.*s%s%s", (int)(at - n->name), n->name,
-                        base_of(a, bases, p, n->layer), at + strlen(n->layer->name));
+    bool begins = at == text || at[-1] == '_' || at[-1] == '.';
+    return begins && (!at[n] || at[n] == '_' || at[n] == '.');
 }
 
-void routine_name_locals(Routine *r)
+// The layer whose name is in the node's name (the longest such; where gradients come from decides what
+// they are called, not who computes them) and where.
+static const Layer *layer_in_name(const Graph *g, const Node *n, const char **where)
+{
+    const Layer *best = NULL;
+    for (int i = 0; i < g->layers.n; i++) {
+        const Layer *layer = g->layers.items[i];
+        size_t length = strlen(layer->name);
+        const char *at = strstr(n->name, layer->name);
+        if (at && is_word(n->name, at, length) && (!best || length > strlen(best->name))) {
+            best = layer;
+            *where = at;
+        }
+    }
+    return best;
+}
+
+// Further outputs of forward ops bear the number of the output in the graph.
+static const char *output_name(Arena *a, const Node *n, const char *name)
+{
+    static const char *const role[N_OPS][MAX_OUTPUTS] = {
+        [OP_BATCH_NORM] = {NULL, "mean", "var"},
+        [OP_LAYER_NORM] = {NULL, "mean", "rstd"},
+        [OP_MAX_POOL2D] = {NULL, "argmax"},
+        [OP_CROSS_ENTROPY] = {NULL, "lse"},
+    };
+    const char *dot = strrchr(name, '.');
+    int64_t index = n->op == OP_RESULT ? node_int(n, A_INDEX) : 0;
+    const char *word = index ? role[n->inputs[0]->op][index] : NULL;
+    bool numbered = dot && dot[1] == '0' + (char)index && !dot[2];
+    return word && numbered ? arena_printf(a, "%.*s.%s", (int)(dot - name), name, word) : name;
+}
+
+// The layer's name inside the node's, replaced.
+static const char *rename_node(const Graph *g, Arena *a, BaseList *bases, const Piece *p,
+                               const Node *n)
+{
+    const char *at = NULL;
+    const Layer *layer = layer_in_name(g, n, &at);
+    if (!layer)
+        return n->name;
+    return arena_printf(a, "%.*s%s%s", (int)(at - n->name), n->name,
+                        base_of(a, bases, p, layer), at + strlen(layer->name));
+}
+
+void routine_name_locals(Routine *r, const Graph *g)
 {
     Names names = {.arena = r->arena};
     BaseList bases = {0};
-    if (r->pieces.n > 1)
+    bool shared = r->pieces.n > 1;
+    if (shared)
         bases = bases_inside(r->arena, r);
     for (int i = 0; i < r->like->values.n; i++) {
         const Node *n = r->like->values.items[i];
-        const char *wish =
-            r->pieces.n > 1 ? rename_node(r->arena, &bases, r->like, n) : n->name;
-        r->local[i] = names_add(&names, wish);
+        const char *wish = shared ? rename_node(g, r->arena, &bases, r->like, n) : n->name;
+        r->local[i] = names_add(&names, output_name(r->arena, n, wish));
     }
 }

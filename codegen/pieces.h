@@ -35,6 +35,7 @@ struct Routine {
     bool *used;         // values that the body asked for,
     VEC(int) order;     //   in this order
     VEC(int) streams;   // streams that the body asked for
+    bool uses_mb;       // the body depends on the micro-batch
     Arena *arena;
 };
 typedef VEC(Routine *) RoutineList;

@@ -5,8 +5,10 @@
 #include "codegen/names.h"
 #include "codegen/pieces.h"
 
+enum { COLUMNS = 96 }; // of generated lines, where that is possible
+
 // codegen/locals.c: names for all values of a routine.
-void routine_name_locals(Routine *r);
+void routine_name_locals(Routine *r, const Graph *g);
 
 // codegen/routine.c: one phase: its routines with their tables, then the function that calls them.
 void phase_write(Emit *e, Phase phase, Names *names);

@@ -5,8 +5,6 @@
 #include <ctype.h>
 #include <string.h>
 
-enum { COLUMNS = 96 };
-
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -33,22 +31,56 @@ static const char *item_ops(Emit *e, const Item *item)
     return ops;
 }
 
+// Length of the code's next piece that must stay together: up to and with a comma outside of
+// strings, or to the end.
+static size_t piece_length(const char *code, size_t n)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < n; i++) {
+        quoted ^= code[i] == '"' && (i == 0 || code[i - 1] != '\\');
+        if (!quoted && code[i] == ',' && i + 1 < n && code[i + 1] == ' ')
+            return i + 1;
+    }
+    return n;
+}
+
+// One line of code, broken behind commas where it is too long: arguments line up.
+static void write_wrapped(Text *out, const char *line, size_t n)
+{
+    const char *open = memchr(line, '(', n);
+    size_t column = 0,
+           hang = open && open - line < COLUMNS / 2 ? (size_t)(open - line) + 1 : 12;
+    while (n) {
+        size_t length = piece_length(line, n);
+        bool fits = !column || *line == '#' || column + length <= COLUMNS;
+        if (!fits) {
+            length -= *line == ' ';
+            line += *line == ' ';
+            n -= n > length;
+            text_printf(out, "\n%*s", (int)hang, "");
+            column = hang;
+        }
+        text_append(out, line, length);
+        column += length;
+        line += length;
+        n -= length;
+    }
+}
+
 // Code of a line gets its place behind it, longer code gets what and where on top.
 static void add_with_place(Emit *e, const Item *item, const char *code)
 {
     const char *place = emit_place(e, item->nodes[0]), *end = strchr(code, '\n');
     if (!end) // nothing to do at run time
         return;
-    size_t first = (size_t)(end - code);
-    bool one = !end[1] && first < 2 * COLUMNS;
-    if (one && *place) {
-        text_printf(e->out, "%.*s // %s\n", (int)first, code, place);
-        return;
-    }
+    bool one = !end[1];
     if (!one)
         text_printf(e->out, "%*s// %s%s%s\n", e->indent, "", item_ops(e, item),
                     *place ? "  " : "", place);
-    text_puts(e->out, code);
+    for (; end; code = end + 1, end = strchr(code, '\n')) {
+        write_wrapped(e->out, code, (size_t)(end - code));
+        text_printf(e->out, one && *place ? " // %s\n" : "\n", place);
+    }
 }
 
 static void write_item(Emit *e, const Item *item)
@@ -159,19 +191,29 @@ static const char *shape_comment(Emit *e, const Node *n)
     return shape;
 }
 
+static const char *declaration(Emit *e, const Routine *r, int value)
+{
+    const Node *n = r->like->values.items[value];
+    const char *mb = r->like->phase == PHASE_UPDATE ? "0" : "mb", *name = r->local[value];
+    const char *at = r->pieces.n == 1
+                         ? place_text(e, n, false)
+                         : arena_printf(e->scratch, "rt_pointer(s, %s, call->%s)", mb, name);
+    return arena_printf(e->scratch, "    %s%s *%s = %s;", written(r, n) ? "" : "const ",
+                        emit_ctype(n->dtype), name, at);
+}
+
 static void write_declarations(Emit *e, const Routine *r)
 {
-    const char *mb = r->like->phase == PHASE_UPDATE ? "0" : "mb";
+    const char **text = arena_array(e->scratch, const char *, r->order.n + 1);
+    int width = 0;
     for (int i = 0; i < r->order.n; i++) {
-        const Node *n = r->like->values.items[r->order.items[i]];
-        const char *name = r->local[r->order.items[i]];
-        const char *at =
-            r->pieces.n == 1
-                ? place_text(e, n, false)
-                : arena_printf(e->scratch, "rt_pointer(s, %s, call->%s)", mb, name);
-        text_printf(e->out, "    %s%s *%s = %s; // %s\n", written(r, n) ? "" : "const ",
-                    emit_ctype(n->dtype), name, at, shape_comment(e, n));
+        text[i] = declaration(e, r, r->order.items[i]);
+        int n = (int)strlen(text[i]);
+        width = n > width ? n : width;
     }
+    for (int i = 0; i < r->order.n; i++)
+        text_printf(e->out, "%-*s // %s\n", width, text[i],
+                    shape_comment(e, r->like->values.items[r->order.items[i]]));
     if (r->order.n)
         text_puts(e->out, "\n");
 }
@@ -274,46 +316,46 @@ static bool has_word(const char *text, const char *word)
 
 static void write_signature(Emit *e, const Routine *r)
 {
-    text_printf(e->out, "static void %s(rt_stage *s%s", r->name,
-                r->like->phase == PHASE_UPDATE ? "" : ", int mb");
+    text_printf(e->out, "static void %s(rt_stage *s%s", r->name, r->uses_mb ? ", int mb" : "");
     if (r->pieces.n > 1)
         text_printf(e->out, ", const struct %s_call *call", r->name);
     text_puts(e->out, ")\n{\n");
 }
 
+// "bottleneck: conv2d_2 .. relu_5, and 2 more alike  resnet.c:12", "fc1: linear  mlp.c:5"
 static void write_title(Emit *e, const Routine *r)
 {
     const Piece *p = r->like;
-    const Node *n = p->items.items[0].nodes[0];
-    const char *what = p->function         ? p->function
-                       : piece_layer(p, 0) ? piece_layer(p, 0)->kind
-                                           : "";
-    text_printf(e->out, "// %s: %s", emit_comment(e, what), piece_layers(e, p));
+    const Layer *layer = piece_layer(p, 0);
+    const char *place = emit_place(e, p->items.items[0].nodes[0]);
+    if (p->function)
+        text_printf(e->out, "// %s: %s", emit_comment(e, p->function), piece_layers(e, p));
+    else
+        text_printf(e->out, "// %s: %s", piece_layers(e, p),
+                    emit_comment(e, layer ? layer->kind : "of no layer"));
     if (r->pieces.n > 1)
         text_printf(e->out, ", and %d more alike", r->pieces.n - 1);
-    const char *place = emit_place(e, n);
     text_printf(e->out, "%s%s\n", *place ? "  " : "", place);
 }
 
 static void write_routine(Emit *e, Routine *r)
 {
     Text whole = {0}, body = {0}, *out = e->out;
-    routine_name_locals(r);
+    routine_name_locals(r, e->graph);
     e->out = &body;
     write_body(e, r);
     e->out = &whole;
     write_declarations(e, r);
     text_puts(&whole, body.data ? body.data : "");
     e->out = out;
+    const char *code = whole.data ? whole.data : "";
+    r->uses_mb = has_word(code, "mb");
     if (r->pieces.n > 1)
         write_table(e, r);
     write_title(e, r);
     write_signature(e, r);
-    const char *code = whole.data ? whole.data : "";
     if (!has_word(code, "s"))
         text_puts(out, "    (void)s;\n");
-    if (r->like->phase != PHASE_UPDATE && !has_word(code, "mb"))
-        text_puts(out, "    (void)mb;\n");
     if (r->pieces.n > 1 && !has_word(code, "call"))
         text_puts(out, "    (void)call;\n");
     text_printf(out, "%s}\n\n", code);
@@ -327,12 +369,12 @@ static void write_routine(Emit *e, Routine *r)
 static void write_call(Emit *e, const Piece *p, int indent, const char *row)
 {
     const Routine *r = p->routine;
-    text_printf(e->out, "%*s%s(s%s", indent, "", r->name,
-                p->phase == PHASE_UPDATE ? "" : ", mb");
+    const char *mb = r->uses_mb ? ", mb" : "", *layers = piece_layers(e, p);
+    bool several = strchr(layers, ' ') != NULL && *row != 'i' && !strchr(row, '+');
+    text_printf(e->out, "%*s%s(s%s", indent, "", r->name, mb);
     if (r->pieces.n > 1)
         text_printf(e->out, ", &%s_calls[%s]", r->name, row);
-    text_puts(e->out, ");");
-    text_printf(e->out, " // %s\n", piece_layers(e, p));
+    text_printf(e->out, several ? "); // %s\n" : ");\n", layers);
 }
 
 // How often the loop's body calls p's routine.
@@ -391,11 +433,12 @@ void phase_write(Emit *e, Phase phase, Names *names)
             names_add(names, arena_printf(e->scratch, "%s_%s", base, phase_suffix[phase]));
         write_routine(e, r);
     }
-    bool mb = phase != PHASE_UPDATE;
-    text_printf(e->out, "static void %s(rt_stage *s%s)\n{\n", phase_function[phase],
-                mb ? ", int mb" : "");
-    if (!pieces.n)
-        text_printf(e->out, "    (void)s;\n%s", mb ? "    (void)mb;\n" : "");
+    bool mb = phase != PHASE_UPDATE, used = false;
+    for (int i = 0; i < routines.n; i++)
+        used |= routines.items[i]->uses_mb;
+    text_printf(e->out, "static void %s(rt_stage *s%s)\n{\n%s%s", phase_function[phase],
+                mb ? ", int mb" : "", pieces.n ? "" : "    (void)s;\n",
+                mb && !used ? "    (void)mb;\n" : "");
     write_calls(e, &pieces);
     text_puts(e->out, "}\n\n");
 }

@@ -115,8 +115,8 @@ static void write_tensor(Emit *e, const Roles *r, const Node *n)
                 emit_string(e, n->name), role_constant(n), dtype_constant(n->dtype),
                 n->shape.rank, dims(e, n->shape), (long long)p->offset, (long long)p->bytes,
                 kernel_of(e, r, n));
-    text_printf(e->out, "%s, %.17g, %lld, %lld, %d},\n", init_constant(n), gain_of(n),
-                param ? (long long)node_int(n, A_FAN_IN) : 0,
+    text_printf(e->out, "%s, %s, %lld, %lld, %d},\n", init_constant(n),
+                emit_double(e, gain_of(n)), param ? (long long)node_int(n, A_FAN_IN) : 0,
                 param ? (long long)node_int(n, A_FAN_OUT) : 0, r->norm_index[n->id]);
 }
 
@@ -260,10 +260,16 @@ static void write_stream(Emit *e, const char *name, const Stream *s)
 {
     if (!s->n)
         return;
-    text_printf(e->out, "static const rt_instr %s[] = {\n", name);
-    for (int i = 0; i < s->n; i++)
-        text_printf(e->out, "    %s,\n", instr_text(e, &s->instr[i]));
-    text_puts(e->out, "};\n\n");
+    text_printf(e->out, "// instruction, edge, micro-batch\nstatic const rt_instr %s[] = {",
+                name);
+    for (int i = 0, column = COLUMNS; i < s->n; i++) {
+        const char *text = instr_text(e, &s->instr[i]);
+        int n = (int)strlen(text) + 2;
+        column = column + n > COLUMNS ? 3 : column;
+        text_printf(e->out, column == 3 ? "\n    %s," : " %s,", text);
+        column += n;
+    }
+    text_puts(e->out, "\n};\n\n");
 }
 
 // The program
@@ -281,7 +287,7 @@ static void field_int(Emit *e, const char *name, int64_t value)
 
 static void field_real(Emit *e, const char *name, double value)
 {
-    text_printf(e->out, "    .%s = %.17g,\n", name, value);
+    text_printf(e->out, "    .%s = %s,\n", name, emit_double(e, value));
 }
 
 static void field_table(Emit *e, const char *name, int n)

@@ -82,8 +82,8 @@ static const char *window(Emit *e, const Node *n, Shape x, Shape y, const int64_
     return arena_printf(
         e->scratch,
         "&(const ref_window){.n = %lld, .c = %lld, .h = %lld, .w = %lld, .k = %lld, .p = %lld, "
-        ".q = %lld,\n        .r = %lld, .s = %lld, .stride = %s, .dilation = %s, .top = %lld, "
-        ".left = %lld,\n        .bottom = %lld, .right = %lld, .groups = %lld%s}",
+        ".q = %lld, .r = %lld, .s = %lld, .stride = %s, .dilation = %s, .top = %lld, "
+        ".left = %lld, .bottom = %lld, .right = %lld, .groups = %lld%s}",
         (long long)x.dim[0], (long long)x.dim[1], (long long)x.dim[2], (long long)x.dim[3],
         (long long)y.dim[1], (long long)y.dim[2], (long long)y.dim[3], (long long)kernel[0],
         (long long)kernel[1], pair(e, node_ints(n, A_STRIDE)),
@@ -95,15 +95,15 @@ static const char *window(Emit *e, const Node *n, Shape x, Shape y, const int64_
 void ref_emit_conv2d(Emit *e, const Node *n)
 {
     const Node *x = n->inputs[0], *w = n->inputs[1];
-    emit(e, "ref_conv2d($y, $x, $w, $b,\n    $window);\n", "y", EMIT_VALUE, n, "x", EMIT_VALUE,
-         x, "w", EMIT_VALUE, w, "b", EMIT_VALUE, n->n_inputs > 2 ? n->inputs[2] : NULL,
-         "window", EMIT_TEXT, window(e, n, x->shape, n->shape, w->shape.dim + 2), NULL);
+    emit(e, "ref_conv2d($y, $x, $w, $b, $window);\n", "y", EMIT_VALUE, n, "x", EMIT_VALUE, x,
+         "w", EMIT_VALUE, w, "b", EMIT_VALUE, n->n_inputs > 2 ? n->inputs[2] : NULL, "window",
+         EMIT_TEXT, window(e, n, x->shape, n->shape, w->shape.dim + 2), NULL);
 }
 
 void ref_emit_conv2d_grad_input(Emit *e, const Node *n)
 {
     const Node *dy = n->inputs[0], *w = n->inputs[1];
-    emit(e, "ref_conv2d_grad_input($dx, $dy, $w,\n    $window);\n", "dx", EMIT_VALUE, n, "dy",
+    emit(e, "ref_conv2d_grad_input($dx, $dy, $w, $window);\n", "dx", EMIT_VALUE, n, "dy",
          EMIT_VALUE, dy, "w", EMIT_VALUE, w, "window", EMIT_TEXT,
          window(e, n, n->shape, dy->shape, w->shape.dim + 2), NULL);
 }
@@ -111,7 +111,7 @@ void ref_emit_conv2d_grad_input(Emit *e, const Node *n)
 void ref_emit_conv2d_grad_weight(Emit *e, const Node *n)
 {
     const Node *x = n->inputs[0], *dy = n->inputs[1];
-    emit(e, "ref_conv2d_grad_weight($dw, $x, $dy,\n    $window);\n", "dw", EMIT_VALUE, n, "x",
+    emit(e, "ref_conv2d_grad_weight($dw, $x, $dy, $window);\n", "dw", EMIT_VALUE, n, "x",
          EMIT_VALUE, x, "dy", EMIT_VALUE, dy, "window", EMIT_TEXT,
          window(e, n, x->shape, dy->shape, n->shape.dim + 2), NULL);
 }
@@ -119,7 +119,7 @@ void ref_emit_conv2d_grad_weight(Emit *e, const Node *n)
 void ref_emit_max_pool2d(Emit *e, const Node *n)
 {
     const Node *x = n->inputs[0];
-    emit(e, "ref_max_pool2d($y, $argmax, $x,\n    $window);\n", "y", EMIT_VALUE, n, "argmax",
+    emit(e, "ref_max_pool2d($y, $argmax, $x, $window);\n", "y", EMIT_VALUE, n, "argmax",
          EMIT_VALUE, emit_output(e, n, 1), "x", EMIT_VALUE, x, "window", EMIT_TEXT,
          window(e, n, x->shape, n->shape, node_ints(n, A_KERNEL)), NULL);
 }
@@ -127,24 +127,24 @@ void ref_emit_max_pool2d(Emit *e, const Node *n)
 void ref_emit_max_pool2d_grad(Emit *e, const Node *n)
 {
     const Node *dy = n->inputs[0];
-    emit(e, "ref_max_pool2d_grad($dx, $dy, $argmax,\n    $window);\n", "dx", EMIT_VALUE, n,
-         "dy", EMIT_VALUE, dy, "argmax", EMIT_VALUE, n->inputs[1], "window", EMIT_TEXT,
+    emit(e, "ref_max_pool2d_grad($dx, $dy, $argmax, $window);\n", "dx", EMIT_VALUE, n, "dy",
+         EMIT_VALUE, dy, "argmax", EMIT_VALUE, n->inputs[1], "window", EMIT_TEXT,
          window(e, n, n->shape, dy->shape, node_ints(n, A_KERNEL)), NULL);
 }
 
 void ref_emit_avg_pool2d(Emit *e, const Node *n)
 {
     const Node *x = n->inputs[0];
-    emit(e, "ref_avg_pool2d($y, $x,\n    $window);\n", "y", EMIT_VALUE, n, "x", EMIT_VALUE, x,
+    emit(e, "ref_avg_pool2d($y, $x, $window);\n", "y", EMIT_VALUE, n, "x", EMIT_VALUE, x,
          "window", EMIT_TEXT, window(e, n, x->shape, n->shape, node_ints(n, A_KERNEL)), NULL);
 }
 
 void ref_emit_avg_pool2d_grad(Emit *e, const Node *n)
 {
     const Node *dy = n->inputs[0];
-    emit(e, "ref_avg_pool2d_grad($dx, $dy,\n    $window);\n", "dx", EMIT_VALUE, n, "dy",
-         EMIT_VALUE, dy, "window", EMIT_TEXT,
-         window(e, n, n->shape, dy->shape, node_ints(n, A_KERNEL)), NULL);
+    emit(e, "ref_avg_pool2d_grad($dx, $dy, $window);\n", "dx", EMIT_VALUE, n, "dy", EMIT_VALUE,
+         dy, "window", EMIT_TEXT, window(e, n, n->shape, dy->shape, node_ints(n, A_KERNEL)),
+         NULL);
 }
 
 static void global_pool(Emit *e, const Node *n, const char *function, Shape x)

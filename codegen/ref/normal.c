@@ -17,7 +17,7 @@ static const char *rows(Emit *e, const Node *n)
 // eps stays a double whatever the tensors are.
 static const char *real64(Emit *e, const Node *n, AttrKey key)
 {
-    return arena_printf(e->scratch, "%.17g", node_real(n, key));
+    return emit_double(e, node_real(n, key));
 }
 
 void ref_emit_batch_norm(Emit *e, const Node *n)

@@ -120,9 +120,9 @@ void ref_emit_sum_to(Emit *e, const Node *n)
             summed.dim[summed.rank++] = x.dim[d];
         }
     }
-    emit(e, "ref_sum_to($y, $x, $kept,\n           $summed);\n", "y", EMIT_VALUE, n, "x",
-         EMIT_VALUE, n->inputs[0], "kept", EMIT_TEXT, walk(e, kept, &sk, NULL), "summed",
-         EMIT_TEXT, walk(e, summed, &ss, NULL), NULL);
+    emit(e, "ref_sum_to($y, $x, $kept, $summed);\n", "y", EMIT_VALUE, n, "x", EMIT_VALUE,
+         n->inputs[0], "kept", EMIT_TEXT, walk(e, kept, &sk, NULL), "summed", EMIT_TEXT,
+         walk(e, summed, &ss, NULL), NULL);
 }
 
 void ref_emit_transpose(Emit *e, const Node *n)

@@ -21,15 +21,16 @@ void ref_emit_sgd(Emit *e, const Node *n)
 
 void ref_emit_adam(Emit *e, const Node *n)
 {
-    const char *options =
-        arena_printf(e->scratch,
-                     "&(const ref_adam_options){.beta1 = %.17g, .beta2 = %.17g, .eps = %.17g, "
-                     ".decay = %.17g, .decoupled = %d}",
-                     node_real(n, A_BETA1), node_real(n, A_BETA2), node_real(n, A_EPS),
-                     node_real(n, A_WEIGHT_DECAY), (int)node_int(n, A_DECOUPLED));
+    const char *options = arena_printf(
+        e->scratch,
+        "&(const ref_adam_options){.beta1 = %s, .beta2 = %s, .eps = %s, .decay = %s, "
+        ".decoupled = %d}",
+        emit_double(e, node_real(n, A_BETA1)), emit_double(e, node_real(n, A_BETA2)),
+        emit_double(e, node_real(n, A_EPS)), emit_double(e, node_real(n, A_WEIGHT_DECAY)),
+        (int)node_int(n, A_DECOUPLED));
     emit(e,
-         "ref_adam($param, $grad, $avg, $avg_sq, $n, rt_lr(s), rt_clip(s), rt_step(s),\n"
-         "         $options);\n",
+         "ref_adam($param, $grad, $avg, $avg_sq, $n, rt_lr(s), rt_clip(s), rt_step(s), "
+         "$options);\n",
          "param", EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "avg", EMIT_VALUE,
          n->inputs[2], "avg_sq", EMIT_VALUE, n->inputs[3], "n", EMIT_INT,
          ref_elements(n->inputs[0]), "options", EMIT_TEXT, options, NULL);
