@@ -164,14 +164,15 @@ static int timeout_ms(const Job *j)
 static void watch(Job *j)
 {
     int n = j->launch->plan->n_stages;
-    struct pollfd *fds = arena_array(&j->arena, struct pollfd, 2 * n + 1);
+    nfds_t n_fds = (nfds_t)n * 2 + 1;
+    struct pollfd *fds = arena_array(&j->arena, struct pollfd, n_fds);
     while (j->running) {
         fds[0] = (struct pollfd){.fd = j->signal_fd, .events = POLLIN};
         for (int i = 0; i < n; i++) {
             fds[1 + 2 * i] = (struct pollfd){.fd = j->children[i].report_fd, .events = POLLIN};
             fds[2 + 2 * i] = (struct pollfd){.fd = j->children[i].pid_fd, .events = POLLIN};
         }
-        int ready = poll(fds, (nfds_t)(2 * n + 1), timeout_ms(j));
+        int ready = poll(fds, n_fds, timeout_ms(j));
         if (ready < 0 && errno != EINTR)
             fatal("poll: %s", strerror(errno));
         if (j->kill_at_ns && progress_now_ns() >= j->kill_at_ns)

@@ -219,7 +219,6 @@ int rt__train_step(rt_stage *s)
     int64_t begin = rt__now_ns();
     s->evaluating = false;
     s->loss_sum = 0;
-    s->clip = 1;
     rt__guard_begin_step(s);
     int error = run_stream(s, p->train, p->n_train);
     if (error)

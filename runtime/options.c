@@ -101,7 +101,7 @@ static int set(rt__options *o, const struct Row *r, const char *text, rt__why *w
 // The row of "--name" or "--name=value"; *value is what stands behind '=' or NULL.
 static const struct Row *find(const char *word, const char **value)
 {
-    if (strncmp(word, "--", 2))
+    if (strncmp(word, "--", 2) != 0)
         return NULL;
     size_t n = strcspn(word + 2, "=");
     *value = word[2 + n] ? word + 2 + n + 1 : NULL;

@@ -41,7 +41,7 @@ static int map_arena(rt_stage *s)
     const rt_program *p = s->program;
     uint64_t bytes = (uint64_t)p->persistent_bytes + (uint64_t)p->scratch_bytes +
                      (uint64_t)p->in_flight * (uint64_t)p->slot_bytes;
-    bool huge = bytes >= 16 * HUGE_PAGE;
+    bool huge = bytes >= UINT64_C(16) * HUGE_PAGE;
     int error = rt__machine_fits(s, bytes);
     if (error)
         return error;
