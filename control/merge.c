@@ -20,7 +20,7 @@ int merge_traces(const char *file, int n_stages)
     }
     json_object_set_new(root, "displayTimeUnit", json_string("ms"));
     json_object_set_new(root, "traceEvents", all);
-    char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(15));
     Text t = {0};
     text_puts(&t, text ? text : "{}");
     int status = file_write(file, t.data, t.length);

@@ -46,10 +46,13 @@ static void on_start(Progress *p, const json_t *o)
     p->last_step = integer(o, "last_step");
     p->tokens = integer(o, "tokens");
     p->started_ns = progress_now_ns();
+}
+
+static void on_data(Progress *p, const json_t *o)
+{
     const char *data = json_string_value(json_object_get(o, "data"));
     if (!p->quiet && data)
-        fprintf(stderr, "%s; steps %" PRId64 " to %" PRId64 "\n", data, p->first_step + 1,
-                p->last_step);
+        fprintf(stderr, "%s\n", data);
 }
 
 static void on_step(Progress *p, const json_t *o)
@@ -105,8 +108,8 @@ static const struct {
     const char *event;
     void (*show)(Progress *p, const json_t *event);
 } events[] = {
-    {"start", on_start},           {"step", on_step},       {"eval", on_eval},
-    {"checkpoint", on_checkpoint}, {"warning", on_warning},
+    {"data", on_data}, {"start", on_start},           {"step", on_step},
+    {"eval", on_eval}, {"checkpoint", on_checkpoint}, {"warning", on_warning},
 };
 
 void progress_event(Progress *p, const json_t *event)

@@ -65,9 +65,12 @@ static json_t *without_event(const json_t *event)
     return o;
 }
 
+// As many digits as read back to the same bits: nine for a float, whose bits are eight digits long.
 static void write_line(FILE *file, json_t *o)
 {
-    char *text = json_dumps(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
+    const char *bits = json_string_value(json_object_get(o, "loss_bits"));
+    size_t digits = bits && strlen(bits) > 8 ? 17 : 9;
+    char *text = json_dumps(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(digits));
     if (text)
         fprintf(file, "%s\n", text);
     fflush(file); // somebody may be watching the file

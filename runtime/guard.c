@@ -123,7 +123,8 @@ int rt__guard_loss(rt_stage *s, double loss)
     if (isfinite(loss))
         return 0;
     char what[128];
-    snprintf(what, sizeof what, "the loss of micro-batch %d is %f", s->mb, loss);
+    snprintf(what, sizeof what, "the loss of micro-batch %d is %s", s->mb,
+             isnan(loss) ? "nan" : "inf");
     rt__guard_mark(s);
     return complain(s, what, first_suspect(s));
 }

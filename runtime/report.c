@@ -144,21 +144,31 @@ static void show_progress(rt_stage *s)
 // Events
 // -----------------------------------------------------------------------------------------
 
+// The stage that reads the inputs knows what they are.
+static void report_data(rt_stage *s)
+{
+    const char *summary = rt__data_summary(s->data);
+    if (by_hand(s))
+        fprintf(stderr, "%s\n", summary);
+    if (!to_launcher(s))
+        return;
+    Line l = {.n = 0};
+    add(&l, "{\"event\":\"data\",\"stage\":%d", s->program->stage);
+    add_text(&l, "data", summary);
+    send(s, &l);
+}
+
 void rt__report_start(rt_stage *s)
 {
-    if (!rt__has_loss(s->program))
-        return;
-    if (by_hand(s))
-        fprintf(stderr, "%s, steps %" PRId64 " to %" PRId64 "\n", rt__data_summary(s->data),
-                s->step + 1, s->last_step);
-    if (!to_launcher(s))
+    if (s->program->n_inputs)
+        report_data(s);
+    if (!rt__has_loss(s->program) || !to_launcher(s))
         return;
     Line l = {.n = 0};
     add(&l,
         "{\"event\":\"start\",\"step\":%" PRId64 ",\"last_step\":%" PRId64 ",\"batch\":%" PRId64
         ",\"tokens\":%" PRId64,
         s->step, s->last_step, rt__batch(s->program), tokens(s));
-    add_text(&l, "data", rt__data_summary(s->data));
     send(s, &l);
 }
 

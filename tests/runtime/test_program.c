@@ -133,7 +133,8 @@ static void test_reports(void **state)
     const char *const options[] = {"--data",      "synthetic:64", "--steps=10",
                                    "--test-data", "synthetic:20", NULL};
     json_t *all = run_one(t, options, 0);
-    assert_string_equal(event_name(json_array_get(all, 0)), "start");
+    assert_string_equal(event_name(json_array_get(all, 0)), "data");
+    assert_string_equal(event_name(json_array_get(all, 1)), "start");
     assert_int_equal(json_integer_value(json_object_get(find_event(all, "start"), "last_step")),
                      10);
     assert_int_equal(count_events(all, "step"), 10);
