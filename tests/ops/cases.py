@@ -1,0 +1,146 @@
+"""The cases of ops.py: what each op is tested with.
+
+case(NAME, CODE, param=SHAPE, ...): CODE is IR text without `of`, one node a line, the last one is the
+result; its inputs are the parameters named (small random numbers), `ids` (i32 [1,12] below 7) and
+`labels` (i32 [1,12] below 5, some negative). Shapes cover one and odd channel counts (plain memory)
+and multiples of 16 (blocked memory), strides, padding on one side only, groups, dilation.
+"""
+
+CASES = []
+
+
+def case(name, code, **params):
+    CASES.append((name, [line.strip() for line in code.strip().splitlines()], params))
+
+
+def conv(name, x, w, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1, bias=True):
+    attrs = f"stride={list(stride)}, padding={list(padding)}, dilation={list(dilation)}, groups={groups}"
+    params = {"x": x, "w": w} | ({"b": [w[0]]} if bias else {})
+    case(f"conv2d_{name}", f"y = conv2d {' '.join(params)} {{{attrs}}}", **params)
+
+
+# convolution: x [N,C,H,W], w [K,C/groups,R,S]
+conv("one", [1, 1, 4, 4], [1, 1, 1, 1])
+conv("3x3", [2, 3, 6, 5], [5, 3, 3, 3], padding=(1, 1, 1, 1))
+conv("3x3_plain", [2, 17, 5, 6], [33, 17, 3, 3], padding=(1, 1, 1, 1), bias=False)
+conv("3x3_blocked", [2, 16, 6, 7], [32, 16, 3, 3], padding=(1, 1, 1, 1))
+conv("64", [2, 64, 5, 5], [64, 64, 3, 3], padding=(1, 1, 1, 1), bias=False)
+conv("1x1", [2, 32, 5, 5], [64, 32, 1, 1], bias=False)
+conv("1x1_stride", [2, 32, 5, 6], [16, 32, 1, 1], stride=(2, 2), bias=False)
+conv("stride", [2, 16, 9, 8], [16, 16, 3, 3], stride=(2, 2), padding=(1, 1, 1, 1))
+conv("odd_stride", [1, 3, 9, 11], [5, 3, 3, 5], stride=(2, 3), padding=(1, 2, 0, 1))
+conv("asymmetric", [2, 5, 6, 6], [3, 5, 2, 4], padding=(1, 0, 0, 3))
+conv("asymmetric_blocked", [2, 16, 6, 6], [16, 16, 2, 4], padding=(1, 0, 0, 3))
+conv("dilated", [2, 3, 9, 9], [5, 3, 3, 3], padding=(2, 2, 2, 2), dilation=(2, 2))
+conv("dilated_blocked", [1, 16, 9, 8], [16, 16, 3, 2], padding=(2, 3, 2, 0), dilation=(2, 3))
+conv("groups", [2, 6, 5, 5], [9, 2, 3, 3], padding=(1, 1, 1, 1), groups=3)
+conv("groups_blocked", [2, 32, 5, 5], [64, 16, 3, 3], padding=(1, 1, 1, 1), groups=2, bias=False)
+conv("depthwise", [2, 5, 5, 5], [5, 1, 3, 3], padding=(1, 1, 1, 1), groups=5)
+conv("depthwise_blocked", [2, 32, 6, 6], [32, 1, 3, 3], stride=(2, 2), padding=(1, 1, 1, 1), groups=32)
+conv("first", [2, 3, 16, 16], [64, 3, 7, 7], stride=(2, 2), padding=(3, 3, 3, 3), bias=False)
+conv("wide", [1, 1, 2, 131], [3, 1, 1, 3], padding=(0, 1, 0, 1))
+
+# matrix products and embedding
+case("linear", "y = linear x w b", x=[3, 7], w=[5, 7], b=[5])
+case("linear_one", "y = linear x w b", x=[1, 1], w=[1, 1], b=[1])
+case("linear_no_bias", "y = linear x w", x=[2, 3, 33], w=[17, 33])
+case("linear_wide", "y = linear x w b", x=[8, 64], w=[96, 64], b=[96])
+case("matmul", "y = matmul x w", x=[3, 5], w=[5, 4])
+case("matmul_batch", "y = matmul x w", x=[2, 3, 4, 5], w=[2, 3, 5, 7])
+case("matmul_ta", "y = matmul x w {transpose_a=1}", x=[2, 6, 3], w=[2, 6, 4])
+case("matmul_tb", "y = matmul x w {transpose_b=1}", x=[2, 3, 6], w=[2, 4, 6])
+case("matmul_tab", "y = matmul x w {transpose_a=1, transpose_b=1}", x=[33, 17], w=[16, 33])
+case("matmul_same", "y = matmul x x {transpose_b=1}", x=[2, 4, 6])
+case("embedding", "y = embedding ids w", w=[7, 5])
+case("embedding_wide", "y = embedding ids w", w=[7, 64])
+
+# normalisation
+BN = "y = batch_norm x g b {eps=1e-5}"
+for name, shape in (("plain", [4, 3, 5, 3]), ("one", [3, 1, 2, 2]), ("odd", [2, 17, 3, 3]), ("blocked", [2, 16, 4, 5]),
+                    ("64", [3, 64, 3, 3]), ("vector", [6, 5]), ("rank3", [4, 3, 5])):
+    case(f"batch_norm_{name}", BN, x=shape, g=[shape[1]], b=[shape[1]])
+    case(f"batch_norm_relu_{name}", "n = batch_norm x g b {eps=1e-3}\ny = relu n", x=shape, g=[shape[1]], b=[shape[1]])
+    case(f"batch_norm_add_relu_{name}", "n = batch_norm x g b {eps=1e-3}\na = add n r\ny = relu a",
+         x=shape, g=[shape[1]], b=[shape[1]], r=shape)
+LN = "y = layer_norm x g b {eps=1e-5}"
+for name, shape in (("small", [2, 3, 5]), ("one_row", [1, 17]), ("wide", [2, 3, 4, 64]), ("odd", [5, 33])):
+    case(f"layer_norm_{name}", LN, x=shape, g=[shape[-1]], b=[shape[-1]])
+
+
+# pooling
+def pool(name, shape, attrs):
+    case(name, f"y = {name.split('2d')[0]}2d x {{{attrs}}}", x=shape)
+
+
+for name, c in (("plain", 3), ("one", 1), ("odd", 17), ("blocked", 16), ("64", 64)):
+    pool(f"max_pool2d_{name}", [2, c, 7, 6], "kernel=[3,3], stride=[2,2], padding=[1,1,1,1], dilation=[1,1]")
+    pool(f"avg_pool2d_{name}", [2, c, 7, 6], "kernel=[3,3], stride=[2,2], padding=[1,1,1,1]")
+    case(f"global_avg_pool_{name}", "y = global_avg_pool x", x=[2, c, 5, 4])
+    pool(f"max_pool2d_2x2_{name}", [1, c, 6, 8], "kernel=[2,2], stride=[2,2], padding=[0,0,0,0], dilation=[1,1]")
+    pool(f"avg_pool2d_2x2_{name}", [1, c, 6, 8], "kernel=[2,2], stride=[2,2], padding=[0,0,0,0]")
+    pool(f"max_pool2d_ceil_{name}", [1, c, 6, 8], "kernel=[3,2], stride=[2,3], padding=[0,1,1,0], dilation=[1,1], ceil_mode=1")
+    pool(f"avg_pool2d_ceil_{name}", [1, c, 6, 8], "kernel=[3,2], stride=[2,3], padding=[0,1,1,0], ceil_mode=1")
+    pool(f"avg_pool2d_exclude_{name}", [1, c, 6, 8], "kernel=[3,3], stride=[2,3], padding=[1,1,0,1], count_include_pad=0")
+pool("avg_pool2d_ceil_exclude", [1, 2, 6, 8], "kernel=[3,3], stride=[2,3], padding=[0,1,1,0], ceil_mode=1, count_include_pad=0")
+pool("max_pool2d_dilated", [1, 2, 9, 9], "kernel=[3,2], stride=[1,2], padding=[1,1,1,1], dilation=[2,3]")
+pool("max_pool2d_overlap", [1, 3, 6, 6], "kernel=[3,3], stride=[1,1], padding=[1,1,1,1], dilation=[1,1]")
+
+# element-wise
+for op in ("relu", "gelu", "gelu_tanh", "sigmoid", "tanh"):
+    case(op, f"y = {op} x", x=[3, 5, 7])
+    case(f"{op}_image", f"c = conv2d x w {{stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}}\ny = {op} c", x=[2, 16, 4, 3],
+         w=[16, 16, 1, 1])
+case("add", "y = add x v", x=[3, 5], v=[3, 5])
+case("add_same", "y = add x x", x=[3, 5])
+case("add_row", "y = add x v", x=[3, 4, 5], v=[5])
+case("add_column", "y = add x v", x=[2, 4, 5], v=[4, 1])
+case("add_channel", "y = add x v", x=[2, 16, 3, 3], v=[16, 1, 1])
+case("add_number", "y = add x v", x=[2, 3], v=[1])
+case("mul", "y = mul x v", x=[3, 5], v=[3, 5])
+case("mul_same", "y = mul x x", x=[3, 5])
+case("mul_row", "y = mul x v", x=[3, 4, 5], v=[5])
+case("mul_outer", "y = mul x v", x=[2, 4, 5], v=[1, 4, 1])
+case("mul_gate", "y = mul x v", x=[2, 16, 3, 3], v=[2, 16, 1, 1])
+case("scale", "y = scale x {value=-1.75}", x=[3, 5])
+case("dropout", "y = dropout x {rate=0.3, stream=7}", x=[3, 50])
+case("dropout_image", "c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}\ny = dropout c {rate=0.5, stream=8}",
+     x=[2, 16, 4, 3], w=[16, 16, 1, 1])
+case("chain", "a = mul x v\nb = tanh a\nc = scale b {value=0.5}\nd = add c x\ny = sigmoid d", x=[4, 33], v=[4, 33])
+case("softmax", "y = softmax x", x=[3, 4, 5])
+case("softmax_one", "y = softmax x", x=[3, 1])
+case("softmax_wide", "y = softmax x", x=[2, 67])
+case("softmax_causal", "y = softmax x {causal=1}", x=[2, 5, 5])
+
+# shape
+case("concat_0", "y = concat x v {axis=0}", x=[2, 3], v=[4, 3])
+case("concat_1", "y = concat x v u {axis=1}", x=[2, 3, 4], v=[2, 1, 4], u=[2, 5, 4])
+case("concat_channels", "y = concat c v {axis=1}", x=[2, 3, 4, 3], v=[2, 16, 4, 3], w=[16, 3, 1, 1])
+CASES[-1][1].insert(0, "c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}")
+case("slice", "y = slice x {axis=1, begin=2, length=3}", x=[2, 6, 4])
+case("slice_last", "y = slice x {axis=2, begin=3, length=1}", x=[2, 6, 4])
+case("reshape", "y = reshape x {shape=[4,6]}", x=[2, 3, 4])
+case("flatten", "c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}\ny = reshape c {shape=[2,192]}", x=[2, 16, 4, 3],
+     w=[16, 16, 1, 1])
+case("transpose", "y = transpose x {perm=[1,0]}", x=[3, 5])
+case("transpose_heads", "y = transpose x {perm=[0,2,1,3]}", x=[2, 3, 4, 5])
+case("transpose_cycle", "y = transpose x {perm=[2,0,1]}", x=[2, 3, 4])
+
+# losses
+case("cross_entropy", "l = reshape labels {shape=[12]}\ny = cross_entropy x l", x=[12, 5])
+case("cross_entropy_sequence", "l = reshape labels {shape=[3,4]}\ny = cross_entropy x l", x=[3, 4, 37])
+case("mse", "y = mse x v", x=[3, 5], v=[3, 5])
+
+# what networks are made of
+case("attention", """
+    s = matmul x v {transpose_b=1}
+    c = scale s {value=0.25}
+    p = softmax c {causal=1}
+    y = matmul p w""", x=[1, 2, 6, 16], v=[1, 2, 6, 16], w=[1, 2, 6, 16])
+case("bottleneck", """
+    a = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}
+    n = batch_norm a g b {eps=1e-5}
+    r = relu n
+    c = conv2d r v {stride=[1,1], padding=[1,1,1,1], dilation=[1,1]}
+    m = batch_norm c h k {eps=1e-5}
+    s = add m x
+    y = relu s""", x=[2, 32, 5, 5], w=[16, 32, 1, 1], g=[16], b=[16], v=[32, 16, 3, 3], h=[32], k=[32])

@@ -1,0 +1,424 @@
+"""Every op: gradients against finite differences, the c backend against ref in double.
+
+  ops.py STAGECC [--backend c] [--only NAME]
+
+All cases (cases.py) become one model. The inputs of an op are parameters; y = op(...) gets a parameter z
+added, and the loss is the sum of mse(y + z, t) with a parameter t as target. One step of plain SGD with
+a learning rate of 2^19 writes every gradient into the checkpoint, (before - after) / 2^19, and the
+gradient of z tells y itself: dz = 2 (y + z - t) / n.
+
+1. ref, double: y and its gradients at a point; then y at points to both sides along random directions:
+   each case's own loss must change as its gradients say.
+2. another backend, float: y and all gradients within 1e-5 of ref's, max |a - b| / max |b|; over two
+   micro-batches as well, which tests the sums.
+3. Optimizers: three steps against the formulas of torch.optim, in double; float within 1e-5.
+4. Every op of `check --list-ops` that computes occurs in the graphs.
+"""
+import argparse
+import array
+import json
+import math
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import tempfile
+
+from cases import CASES
+
+LR = 2.0**19
+STEP = 1e-5  # of finite differences
+FD_TOLERANCE, FLOAT_TOLERANCE = 1e-7, 1e-5
+
+
+class Failure(Exception):
+    pass
+
+
+# Files ------------------------------------------------------------------------------------------
+
+
+def write_safetensors(path, tensors, dtype):
+    """tensors: name -> (shape, values)."""
+    size, kind = (8, "d") if dtype == "F64" else (4, "f")
+    header, at = {}, 0
+    for name, (shape, values) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size * len(values)]}
+        at += size * len(values)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text)
+        for _, values in tensors.values():
+            array.array(kind, values).tofile(f)
+
+
+def read_safetensors(path):
+    raw = path.read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    kind, found = {"F32": "f", "F64": "d"}, {}
+    for name, entry in json.loads(raw[8 : 8 + size]).items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            found[name] = array.array(kind[entry["dtype"]], raw[8 + size + begin : 8 + size + end])
+    return found
+
+
+def write_npy(path, rows):
+    head = f"{{'descr': '<i4', 'fortran_order': False, 'shape': ({len(rows)}, {len(rows[0])}), }}"
+    head += " " * (-(len(head) + 11) % 64) + "\n"
+    with open(path, "wb") as f:
+        f.write(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode())
+        for row in rows:
+            array.array("i", row).tofile(f)
+
+
+# The model --------------------------------------------------------------------------------------
+
+
+def elements(shape):
+    return math.prod(shape)
+
+
+def nodes_of_case(name, code, params, dtype, layer):
+    """IR text of a case's op alone; local names get the case's name in front."""
+    known = {"ids", "labels"}
+    lines = []
+    for param, shape in params.items():
+        lines.append(f'{name}.{param} = param {{shape={shape}, dtype="{dtype}", init="normal"}} of {layer}')
+        known.add(param)
+    local = {p: f"{name}.{p}" for p in params} | {"ids": "ids", "labels": "labels"}
+    for line in code:
+        target, rest = (part.strip() for part in line.split("=", 1))
+        words, attrs = (rest.split("{", 1) + [""])[:2]
+        op, *inputs = words.split()
+        local[target] = f"{name}.{target}"
+        lines.append(f"{local[target]} = {op} {' '.join(local[i] for i in inputs)}"
+                     f"{' {' + attrs if attrs else ''} of {layer}")
+        if op == "batch_norm":
+            lines += running_statistics(local[target], local[inputs[0]], params[inputs[0]] if inputs[0] in params else None,
+                                        dtype, layer, line)
+    return lines, local["y"]
+
+
+def running_statistics(norm, x, shape, dtype, layer, line):
+    if shape is None:
+        return []
+    c = shape[1]
+    lines = [f'{norm}.running_{w} = buffer {{shape=[{c}], dtype="{dtype}", init="constant", gain={g}}} of {layer}'
+             for w, g in (("mean", 0.25), ("var", 1))]
+    lines += [f"{norm}.{w} = result {norm} {{index={i}}} of {layer}" for w, i in (("mean", 1), ("var", 2))]
+    lines.append(f"{norm}.update = running_update {norm}.running_mean {norm}.running_var {norm}.mean {norm}.var "
+                 f"{{momentum=0.1, count={elements(shape) // c}}} of {layer}")
+    return lines
+
+
+def head(dtype, cases, mb=1):
+    lines = [f"graph ops micro_batch {mb} block 16", "layer data input"]
+    lines += [f"layer {name} op @cases.py:{i + 1}:1" for i, (name, _, _) in enumerate(cases)]
+    lines += ["layer total add"]
+    lines.append('ids = input {shape=[1,12], dtype="i32", role="sample"} of data')
+    lines.append('labels = input {shape=[1,12], dtype="i32", role="target"} of data')
+    return lines
+
+
+def infer_case(dtype):
+    """batch_norm_infer has no gradient: everything but z and t is a buffer."""
+    name = "batch_norm_infer"
+    shapes = {"x": [2, 16, 3, 3], "g": [16], "b": [16], "m": [16], "v": [16]}
+    lines = [f'{name}.{p} = buffer {{shape={s}, dtype="{dtype}", init="constant", gain=1}} of {name}' for p, s in shapes.items()]
+    lines.append(f"{name}.y = batch_norm_infer {' '.join(f'{name}.{p}' for p in shapes)} {{eps=1e-5}} of {name}")
+    return lines, f"{name}.y"
+
+
+def model(stagecc, cases, dtype, work):
+    """The whole graph as text, and per case its parameters' shapes, z and t included."""
+    text, results = head(dtype, cases), {}
+    for name, code, params in cases:
+        lines, results[name] = infer_case(dtype) if code is None else nodes_of_case(name, code, params, dtype, name)
+        text += lines
+    probe = work / "shapes.ir"
+    probe.write_text("\n".join(text) + "\n")
+    printed = run([stagecc, "check", probe, "--passes=", "--emit=ir"])
+    shapes = {}
+    for name, result in results.items():
+        found = re.search(rf"^{re.escape(result)} = .*? : f\d\d\[([\d,]*)\]", printed, re.M)
+        y = [int(d) for d in found[1].split(",") if d]
+        for p in ("z", "t"):
+            text.append(f'{name}.{p} = param {{shape={y}, dtype="{dtype}", init="normal"}} of {name}')
+        text.append(f"{name}.sum = add {result} {name}.z of {name}")
+        text.append(f"{name}.loss = mse {name}.sum {name}.t of {name}")
+        params = dict(next(c[2] for c in cases if c[0] == name)) | {"z": y, "t": y}
+        shapes[name] = params
+    last = f"{cases[0][0]}.loss"
+    for i, (name, _, _) in enumerate(cases[1:]):
+        text.append(f"total{i} = add {last} {name}.loss of total")
+        last = f"total{i}"
+    return "\n".join(text + [f"loss {last}"]) + "\n", shapes
+
+
+# Running ----------------------------------------------------------------------------------------
+
+
+def run(command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failure(f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+class Program:
+    """A built model; step() runs it once from given parameters and reads what became of them."""
+
+    def __init__(self, stagecc, text, backend, dtype, work, name, options=()):
+        self.stagecc, self.dir, self.dtype, self.runs = stagecc, work / name, dtype, 0
+        source = work / f"{name}.ir"
+        source.write_text(text)
+        run([stagecc, "build", source, "--backend", backend, "--lr", LR, "--no-svg", "-o", self.dir, *options])
+
+    def step(self, tensors, steps=1):
+        self.runs += 1
+        init, checkpoint = self.dir / f"init{self.runs}.safetensors", self.dir / f"ckpt{self.runs}"
+        write_safetensors(init, tensors, self.dtype)
+        data = f"npy:{self.dir.parent}/ids.npy,{self.dir.parent}/labels.npy"
+        run([self.stagecc, "run", self.dir, "--data", data, "--init", init, "--checkpoint", checkpoint, "--steps", steps])
+        after = {}
+        for shard in checkpoint.glob("step-*/stage-*.safetensors"):
+            after.update(read_safetensors(shard))
+        return after
+
+
+def start(shapes, buffers):
+    rng = random.Random(1)
+    tensors = {}
+    for name, params in shapes.items():
+        for p, shape in params.items():
+            scale = 0.3 if p == "w" and len(shape) == 4 else 1
+            values = [rng.gauss(0, 1) * scale for _ in range(elements(shape))]
+            tensors[f"{name}.{p}"] = (shape, [single(v) for v in values])
+    for name, shape in buffers.items():
+        values = [single(abs(rng.gauss(0, 1)) + 0.1) for _ in range(elements(shape))]
+        tensors[name] = (shape, values)
+    return tensors
+
+
+def single(v):
+    """Rounded to float, so that both types start from the same numbers."""
+    return array.array("f", [v])[0]
+
+
+def gradients(before, after):
+    return {n: [(b - a) / LR for b, a in zip(values, after[n])] for n, (_, values) in before.items()}
+
+
+def results_of(shapes, before, grads):
+    """y of every case, from z's gradient."""
+    found = {}
+    for name in shapes:
+        z, t, dz = before[f"{name}.z"][1], before[f"{name}.t"][1], grads[f"{name}.z"]
+        n = len(z)
+        found[name] = [d * n / 2 - a + b for d, a, b in zip(dz, z, t)]
+    return found
+
+
+# Checks -----------------------------------------------------------------------------------------
+
+
+def distance(a, b):
+    scale = max((abs(v) for v in b), default=0)
+    return max((abs(x - y) for x, y in zip(a, b)), default=0) / max(scale, 1e-30)
+
+
+def check_differences(shapes, program, before, grads, directions):
+    """Worst relative error of a directional derivative, by case."""
+    rng, worst = random.Random(2), {}
+    trained = {n: before[n] for n in (f"{name}.{p}" for name, params in shapes.items() for p in params)}
+    for _ in range(directions):
+        way = {n: [rng.gauss(0, 1) for _ in v[1]] for n, v in trained.items()}
+        sides = []
+        for sign in (1, -1):
+            moved = dict(before)
+            for n, (shape, values) in trained.items():
+                moved[n] = (shape, [v + sign * STEP * w for v, w in zip(values, way[n])])
+            after = program.step(moved)
+            sides.append((moved, results_of(shapes, moved, gradients(moved, after))))
+        for name, params in shapes.items():
+            losses = []
+            for moved, y in sides:
+                z, t = moved[f"{name}.z"][1], moved[f"{name}.t"][1]
+                losses.append(math.fsum((a + b - c) ** 2 for a, b, c in zip(y[name], z, t)) / len(z))
+            measured = (losses[0] - losses[1]) / (2 * STEP)
+            terms = [g * w for p in params for g, w in zip(grads[f"{name}.{p}"], way[f"{name}.{p}"])]
+            scale = math.sqrt(math.fsum(v * v for v in terms)) + 1e-3
+            worst[name] = max(worst.get(name, 0), abs(measured - math.fsum(terms)) / scale)
+    return worst
+
+
+def report(title, worst, limit):
+    bad = {n: e for n, e in worst.items() if not e <= limit}
+    name = max(worst, key=worst.get)
+    print(f"{title}: {len(worst)} compared, worst {worst[name]:.1e} ({name}), limit {limit:.0e}")
+    for n, e in sorted(bad.items()):
+        print(f"  {n}: {e:.2e}")
+    return not bad
+
+
+def compare(shapes, before, grads, want_before, want):
+    """Forward and every gradient of a float program against those of ref in double."""
+    worst = {}
+    y, want_y = results_of(shapes, before, grads), results_of(shapes, want_before, want)
+    for name, params in shapes.items():
+        # y = dz n/2 - z + t: its own rounding is that of these terms
+        scale = max(abs(v) for v in want_y[name] + list(before[f"{name}.z"][1]) + list(before[f"{name}.t"][1]))
+        worst[f"{name}.y"] = max(abs(a - b) for a, b in zip(y[name], want_y[name])) / scale
+        for p in params:
+            worst[f"{name}.d{p}"] = distance(grads[f"{name}.{p}"], want[f"{name}.{p}"])
+    return worst
+
+
+# Optimizers -------------------------------------------------------------------------------------
+
+OPTIMIZERS = {
+    "sgd": dict(optimizer="sgd"),
+    "decay": dict(optimizer="sgd", weight_decay=0.1),
+    "momentum": dict(optimizer="sgd", momentum=0.9, weight_decay=0.01),
+    "nesterov": dict(optimizer="sgd", momentum=0.8, nesterov=1, weight_decay=0.01),
+    "clip": dict(optimizer="sgd", momentum=0.9, clip_norm=0.05),
+    "adam": dict(optimizer="adam", weight_decay=0.1),
+    "adamw": dict(optimizer="adamw", weight_decay=0.1, beta1=0.8, beta2=0.95, eps=1e-6),
+}
+
+
+def optimizer_model(dtype):
+    return f"""graph train micro_batch 1
+layer fit mse
+ids = input {{shape=[1,12], dtype="i32", role="sample"}} of fit
+labels = input {{shape=[1,12], dtype="i32", role="target"}} of fit
+p = param {{shape=[37], dtype="{dtype}", init="normal"}} of fit
+t = param {{shape=[37], dtype="{dtype}", init="normal"}} of fit
+l = mse p t of fit
+loss l
+"""
+
+
+def simulate(o, p, t, steps, lr=0.01):
+    """torch.optim.SGD, Adam, AdamW on mse(p, t), where both are trained."""
+    x, n = list(p) + list(t), len(p)
+    m, v = [0.0] * len(x), [0.0] * len(x)
+    wd = o.get("weight_decay", 0)
+    for step in range(1, steps + 1):
+        g = [2 * (x[i] - x[i + n]) / n for i in range(n)]
+        g += [-d for d in g]
+        if "clip_norm" in o:
+            norm = math.sqrt(math.fsum(d * d for d in g))
+            g = [d * min(1, o["clip_norm"] / (norm + 1e-6)) for d in g]
+        for i, d in enumerate(g):
+            if o["optimizer"] == "sgd":
+                d += wd * x[i]
+                if o.get("momentum"):
+                    m[i] = o["momentum"] * m[i] + d
+                    d = d + o["momentum"] * m[i] if o.get("nesterov") else m[i]
+                x[i] -= lr * d
+                continue
+            b1, b2, eps = o.get("beta1", 0.9), o.get("beta2", 0.999), o.get("eps", 1e-8)
+            if o["optimizer"] == "adamw":
+                x[i] *= 1 - lr * wd
+            else:
+                d += wd * x[i]
+            m[i] = b1 * m[i] + (1 - b1) * d
+            v[i] = b2 * v[i] + (1 - b2) * d * d
+            x[i] -= lr / (1 - b1**step) * m[i] / (math.sqrt(v[i]) / math.sqrt(1 - b2**step) + eps)
+    return x[:n], x[n:]
+
+
+def check_optimizers(stagecc, backend, dtype, work, limit):
+    rng, worst = random.Random(3), {}
+    p, t = ([single(rng.gauss(0, 1)) for _ in range(37)] for _ in range(2))
+    for name, o in OPTIMIZERS.items():
+        options = [w for k, v in o.items() for w in (f"--{k.replace('_', '-')}", v)] + ["--micro-batches", 1, "--lr", 0.01]
+        program = Program(stagecc, optimizer_model(dtype.lower()), backend, dtype, work, f"{name}-{backend}-{dtype}", options)
+        after = program.step({"p": ([37], p), "t": ([37], t)}, 3)
+        for q, want in zip(("p", "t"), simulate(o, p, t, 3)):
+            worst[f"{name}.{q}"] = distance(after[q], want)
+    return report(f"{backend} {dtype}: optimizers", worst, limit)
+
+
+# ------------------------------------------------------------------------------------------------
+
+
+def check_coverage(stagecc, work, graphs):
+    """Ops that nothing here runs. `reorder` is the layout pass's: c alone has it."""
+    listed = run([stagecc, "check", "--list-ops"])
+    ops = set(re.findall(r"^ *([a-z][a-z0-9_]+)\b", listed, re.M))
+    seen = set()
+    for text in graphs:
+        seen |= set(re.findall(r"^\S+ = (\w+)", text, re.M))
+    missing = sorted(ops - seen - {"constant", "state", "result", "buffer", "accumulator"})
+    print(f"ops: {len(ops)} in the table, {len(ops & seen)} occur")
+    if missing:
+        print(f"  no case runs: {' '.join(missing)}")
+    return not missing
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("stagecc")
+    parser.add_argument("--backend", default="c", help="what is compared with ref; ref: nothing is")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--keep", help="leave all files in this folder")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(args.keep or folder)
+        work.mkdir(exist_ok=True)
+        good = test(args, work)
+    sys.exit(0 if good else 1)
+
+
+def test(args, work):
+    rng = random.Random(4)
+    write_npy(work / "ids.npy", [[rng.randrange(7) for _ in range(12)] for _ in range(4)])
+    write_npy(work / "labels.npy", [[rng.choice([-1, 0, 1, 2, 3, 4]) for _ in range(12)] for _ in range(4)])
+    cases = [c for c in CASES if args.only in c[0]]
+    if args.only in "batch_norm_infer":
+        cases.append(("batch_norm_infer", None, {}))
+    text, shapes = model(args.stagecc, cases, "f64", work)
+    buffers = {f"batch_norm_infer.{p}": s for p, s in (("x", [2, 16, 3, 3]), ("g", [16]), ("b", [16]), ("m", [16]), ("v", [16]))}
+    buffers = buffers if cases[-1][1] is None else {}
+    before = start(shapes, buffers)
+    for n in re.findall(r"^(\S+) = buffer", text, re.M):
+        if n not in before:
+            shape = json.loads(re.search(rf"^{re.escape(n)} = buffer {{shape=(\[.*?\])", text, re.M)[1])
+            before[n] = (shape, [0.25] * elements(shape))
+    ref = Program(args.stagecc, text, "ref", "F64", work, "ref64", ["--micro-batches", 1])
+    want = gradients(before, ref.step(before))
+    worst = check_differences(shapes, ref, before, want, 3)
+    good = report("ref F64: gradients against finite differences", worst, FD_TOLERANCE)
+    good &= check_optimizers(args.stagecc, "ref", "F64", work, 1e-12)
+    graphs = [run([args.stagecc, "check", work / "ref64.ir", "--emit=ir", *o])
+              for o in ([], ["--optimizer", "adam"])]
+    if args.backend != "ref":
+        single_text, _ = model(args.stagecc, cases, "f32", work)
+        for mb in (1, 2):
+            ref = Program(args.stagecc, text, "ref", "F64", work, f"ref64-{mb}", ["--micro-batches", mb])
+            want = ref.step(before)
+            other = Program(args.stagecc, single_text, args.backend, "F32", work, f"{args.backend}-{mb}", ["--micro-batches", mb])
+            got = other.step(before)
+            worst = compare(shapes, before, gradients(before, got), before, gradients(before, want))
+            for n in (n for n in before if ".running_" in n):
+                worst[n] = distance(got[n], want[n])
+            good &= report(f"{args.backend} F32 against ref F64, {mb} micro-batches", worst, FLOAT_TOLERANCE)
+        good &= check_optimizers(args.stagecc, args.backend, "F32", work, FLOAT_TOLERANCE)
+        graphs.append(run([args.stagecc, "check", work / f"{args.backend}-1.ir", "--emit=ir"]))
+    else:
+        graphs.append("x = reorder y")
+    if not args.only:
+        good &= check_coverage(args.stagecc, work, graphs)
+    return good
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failure as failure:
+        sys.exit(str(failure))
