@@ -76,7 +76,7 @@ static void value_of(const rt_tensor *t, int generation, uint8_t *plain)
 {
     uint32_t key = rt__crc32c((uint32_t)generation, t->name, strlen(t->name));
     for (int64_t i = 0; i < rt__plain_bytes(t); i++)
-        plain[i] = t->role == RT_ACCUMULATOR ? 0 : (uint8_t)(key >> i % 24);
+        plain[i] = (uint8_t)(t->role == RT_ACCUMULATOR ? 0 : key >> i % 24);
 }
 
 static void part_fill(Part *p, int generation)
