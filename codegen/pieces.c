@@ -173,7 +173,7 @@ static void sign_value(Text *t, const Piece *p, const Node *n)
     sign_type(t, n);
 }
 
-static int layer_of(const Emit *e, const Item *item)
+int item_layer(const Emit *e, const Item *item)
 {
     return item->layer ? e->layer_index[item->layer->id] : -1;
 }
@@ -185,7 +185,8 @@ static char *sign(Emit *e, const Piece *p)
     text_puts(&t, p->function ? p->function : "");
     for (int i = 0; i < p->items.n; i++) {
         const Item *item = &p->items.items[i];
-        text_printf(&t, "; %d %d:", item->n, layer_of(e, item) - layer_of(e, p->items.items));
+        text_printf(&t, "; %d %d:", item->n,
+                    item_layer(e, item) - item_layer(e, p->items.items));
         for (int k = 0; k < item->n; k++) {
             const Node *n = item->nodes[k];
             text_printf(&t, "\n%d", (int)n->op);

@@ -46,6 +46,9 @@ PieceList pieces_of(Emit *e, Phase phase, RoutineList *routines);
 // The same as loops: from position i on, `length` calls repeat `times` times (both 1: no loop).
 void pieces_repeat(const PieceList *pieces, int i, int *length, int *times);
 
+// Index of an item's layer in the program's table; -1: of no layer.
+int item_layer(const Emit *e, const Item *item);
+
 // For emit_value and emit_stream: note the use, give the local name or the expression.
 const char *routine_local(Routine *r, const Node *root);
 const char *routine_stream(Routine *r, const Node *dropout);

@@ -10,7 +10,11 @@ enum { COLUMNS = 96 }; // of generated lines, where that is possible
 // codegen/locals.c: names for all values of a routine.
 void routine_name_locals(Routine *r, const Graph *g);
 
-// codegen/routine.c: one phase: its routines with their tables, then the function that calls them.
+// codegen/routine.c: a routine and the table of its calls, once it has its name.
+void routine_write(Emit *e, Routine *r);
+const char *piece_layers(Emit *e, const Piece *p); // "conv2d_1 .. relu_3", safe in a comment
+
+// codegen/phase.c: one phase: its routines, then the function that calls them.
 void phase_write(Emit *e, Phase phase, Names *names);
 
 // codegen/tables.c: the constant tables that describe the stage to the runtime, and rt_program.

@@ -1,5 +1,5 @@
-// One phase of a stage as C. A routine's body is written first, by the emitters of its nodes; what it
-// asked for on the way becomes its declarations, and the fields of its table where it is shared.
+// A routine as C. Its body is written first, by the emitters of its nodes; what they asked for on the
+// way becomes its declarations, and the fields of its table where it is shared.
 #include "codegen/program.h"
 
 #include <ctype.h>
@@ -98,17 +98,16 @@ static void write_item(Emit *e, const Item *item)
 
 static void write_mark(Emit *e, const Routine *r, int item)
 {
-    const Layer *layer = r->like->items.items[item].layer;
-    int first = e->layer_index[r->like->items.items[0].layer->id];
-    int index = e->layer_index[layer->id];
+    const Item *items = r->like->items.items;
+    int index = item_layer(e, &items[item]), offset = index - item_layer(e, items);
     if (r->pieces.n == 1)
         text_printf(e->out, "%*srt_at(s, %d); // %s\n", e->indent, "", index,
-                    emit_comment(e, layer->name));
-    else if (index == first)
+                    emit_comment(e, items[item].layer->name));
+    else if (offset == 0)
         text_printf(e->out, "%*srt_at(s, call->layer);\n", e->indent, "");
     else
         text_printf(e->out, "%*srt_at(s, call->layer %c %d);\n", e->indent, "",
-                    index < first ? '-' : '+', index < first ? first - index : index - first);
+                    offset < 0 ? '-' : '+', offset < 0 ? -offset : offset);
 }
 
 static void write_body(Emit *e, Routine *r)
@@ -241,7 +240,10 @@ static void wrap_word(Wrap *w, const char *word)
 
 static void write_fields(Emit *e, const Routine *r)
 {
-    text_printf(e->out, "struct %s_call {\n    int layer;\n    int64_t", r->name);
+    text_printf(
+        e->out,
+        "// Where the tensors of one call lie.\nstruct %s_call {\n    int layer;\n    int64_t",
+        r->name);
     Wrap w = {e->out, 8, 11};
     int n = r->order.n + r->streams.n;
     for (int i = 0; i < n; i++) {
@@ -258,7 +260,7 @@ static const Layer *piece_layer(const Piece *p, int item)
     return p->items.items[item].layer;
 }
 
-static const char *piece_layers(Emit *e, const Piece *p)
+const char *piece_layers(Emit *e, const Piece *p)
 {
     const Layer *first = piece_layer(p, 0), *last = piece_layer(p, p->items.n - 1);
     if (!first || !last)
@@ -271,12 +273,11 @@ static const char *piece_layers(Emit *e, const Piece *p)
 
 static void write_row(Emit *e, const Routine *r, const Piece *p)
 {
-    const Layer *layer = piece_layer(p, 0);
     text_printf(e->out, "    // %s\n    {", piece_layers(e, p));
     Wrap w = {e->out, 5, 5};
     int n = r->order.n + r->streams.n;
-    wrap_word(&w, arena_printf(e->scratch, "%d%s", layer ? e->layer_index[layer->id] : 0,
-                               n ? "," : ""));
+    wrap_word(&w,
+              arena_printf(e->scratch, "%d%s", item_layer(e, p->items.items), n ? "," : ""));
     for (int i = 0; i < n; i++) {
         const char *text =
             i < r->order.n
@@ -338,7 +339,7 @@ static void write_title(Emit *e, const Routine *r)
     text_printf(e->out, "%s%s\n", *place ? "  " : "", place);
 }
 
-static void write_routine(Emit *e, Routine *r)
+void routine_write(Emit *e, Routine *r)
 {
     Text whole = {0}, body = {0}, *out = e->out;
     routine_name_locals(r, e->graph);
@@ -361,84 +362,4 @@ static void write_routine(Emit *e, Routine *r)
     text_printf(out, "%s}\n\n", code);
     text_release(&whole);
     text_release(&body);
-}
-
-// Calls
-// ----------------------------------------------------------------------------------------------
-
-static void write_call(Emit *e, const Piece *p, int indent, const char *row)
-{
-    const Routine *r = p->routine;
-    const char *mb = r->uses_mb ? ", mb" : "", *layers = piece_layers(e, p);
-    bool several = strchr(layers, ' ') != NULL && *row != 'i' && !strchr(row, '+');
-    text_printf(e->out, "%*s%s(s%s", indent, "", r->name, mb);
-    if (r->pieces.n > 1)
-        text_printf(e->out, ", &%s_calls[%s]", r->name, row);
-    text_printf(e->out, several ? "); // %s\n" : ");\n", layers);
-}
-
-// How often the loop's body calls p's routine.
-static int calls_in(const PieceList *pieces, int i, int length, const Routine *r)
-{
-    int n = 0;
-    for (int k = 0; k < length; k++)
-        n += pieces->items[i + k]->routine == r;
-    return n;
-}
-
-static const char *row_text(Emit *e, int row, int stride)
-{
-    const char *times = stride > 1 ? arena_printf(e->scratch, "%d * i", stride) : "i";
-    return row ? arena_printf(e->scratch, "%d + %s", row, times) : times;
-}
-
-static void write_calls(Emit *e, const PieceList *pieces)
-{
-    for (int i = 0, length, times; i < pieces->n; i += length * times) {
-        pieces_repeat(pieces, i, &length, &times);
-        if (times == 1) {
-            const Piece *p = pieces->items[i];
-            write_call(e, p, 4, arena_printf(e->scratch, "%d", p->row));
-            continue;
-        }
-        text_printf(e->out, "    for (int i = 0; i < %d; i++)%s\n", times,
-                    length > 1 ? " {" : "");
-        for (int k = i; k < i + length; k++) {
-            const Piece *p = pieces->items[k];
-            int stride = calls_in(pieces, i, length, p->routine);
-            write_call(e, p, 8, row_text(e, p->row, stride));
-        }
-        if (length > 1)
-            text_puts(e->out, "    }\n");
-    }
-}
-
-static const char *const phase_function[N_PHASES] = {"forward", "backward", "update",
-                                                     "eval_forward"};
-static const char *const phase_suffix[N_PHASES] = {"forward", "backward", "update", "eval"};
-
-void phase_write(Emit *e, Phase phase, Names *names)
-{
-    RoutineList routines = {0};
-    PieceList pieces = pieces_of(e, phase, &routines);
-    for (int i = 0; i < routines.n; i++) {
-        Routine *r = routines.items[i];
-        const Layer *layer = piece_layer(r->like, 0);
-        const char *base = r->like->function ? r->like->function
-                           : layer           ? layer->name
-                                             : "other";
-        if (!r->like->function && r->pieces.n > 1)
-            base = name_stem(e->scratch, base);
-        r->name =
-            names_add(names, arena_printf(e->scratch, "%s_%s", base, phase_suffix[phase]));
-        write_routine(e, r);
-    }
-    bool mb = phase != PHASE_UPDATE, used = false;
-    for (int i = 0; i < routines.n; i++)
-        used |= routines.items[i]->uses_mb;
-    text_printf(e->out, "static void %s(rt_stage *s%s)\n{\n%s%s", phase_function[phase],
-                mb ? ", int mb" : "", pieces.n ? "" : "    (void)s;\n",
-                mb && !used ? "    (void)mb;\n" : "");
-    write_calls(e, &pieces);
-    text_puts(e->out, "}\n\n");
 }

@@ -1,0 +1,89 @@
+// One phase of a stage as C: its routines, and the function that calls them. Calls that repeat become
+// a loop over the rows of their tables.
+#include "codegen/program.h"
+
+#include <string.h>
+
+static void write_call(Emit *e, const Piece *p, int indent, const char *row)
+{
+    const Routine *r = p->routine;
+    const char *mb = r->uses_mb ? ", mb" : "", *layers = piece_layers(e, p);
+    bool several = strchr(layers, ' ') != NULL && *row != 'i' && !strchr(row, '+');
+    text_printf(e->out, "%*s%s(s%s", indent, "", r->name, mb);
+    if (r->pieces.n > 1)
+        text_printf(e->out, ", &%s_calls[%s]", r->name, row);
+    text_printf(e->out, several ? "); // %s\n" : ");\n", layers);
+}
+
+// How often the loop's body calls p's routine.
+static int calls_in(const PieceList *pieces, int i, int length, const Routine *r)
+{
+    int n = 0;
+    for (int k = 0; k < length; k++)
+        n += pieces->items[i + k]->routine == r;
+    return n;
+}
+
+static const char *row_text(Emit *e, int row, int stride)
+{
+    const char *times = stride > 1 ? arena_printf(e->scratch, "%d * i", stride) : "i";
+    return row ? arena_printf(e->scratch, "%d + %s", row, times) : times;
+}
+
+static void write_calls(Emit *e, const PieceList *pieces)
+{
+    for (int i = 0, length, times; i < pieces->n; i += length * times) {
+        pieces_repeat(pieces, i, &length, &times);
+        if (times == 1) {
+            const Piece *p = pieces->items[i];
+            write_call(e, p, 4, arena_printf(e->scratch, "%d", p->row));
+            continue;
+        }
+        text_printf(e->out, "    for (int i = 0; i < %d; i++)%s\n", times,
+                    length > 1 ? " {" : "");
+        for (int k = i; k < i + length; k++) {
+            const Piece *p = pieces->items[k];
+            int stride = calls_in(pieces, i, length, p->routine);
+            write_call(e, p, 8, row_text(e, p->row, stride));
+        }
+        if (length > 1)
+            text_puts(e->out, "    }\n");
+    }
+}
+
+#define RULE                                                                                   \
+    "------------------------------------------------"                                         \
+    "------------------------------------------------"
+static const char *const phase_function[N_PHASES] = {"forward", "backward", "update",
+                                                     "eval_forward"};
+static const char *const phase_title[N_PHASES] = {"Forward", "Backward", "Update",
+                                                  "Evaluation"};
+static const char *const phase_suffix[N_PHASES] = {"forward", "backward", "update", "eval"};
+
+void phase_write(Emit *e, Phase phase, Names *names)
+{
+    RoutineList routines = {0};
+    PieceList pieces = pieces_of(e, phase, &routines);
+    text_printf(e->out, "// %s %.*s\n\n", phase_title[phase],
+                COLUMNS - 4 - (int)strlen(phase_title[phase]), RULE);
+    for (int i = 0; i < routines.n; i++) {
+        Routine *r = routines.items[i];
+        const Layer *layer = r->like->items.items[0].layer;
+        const char *base = r->like->function ? r->like->function
+                           : layer           ? layer->name
+                                             : "other";
+        if (!r->like->function && r->pieces.n > 1)
+            base = name_stem(e->scratch, base);
+        r->name =
+            names_add(names, arena_printf(e->scratch, "%s_%s", base, phase_suffix[phase]));
+        routine_write(e, r);
+    }
+    bool mb = phase != PHASE_UPDATE, used = false;
+    for (int i = 0; i < routines.n; i++)
+        used |= routines.items[i]->uses_mb;
+    text_printf(e->out, "static void %s(rt_stage *s%s)\n{\n%s%s", phase_function[phase],
+                mb ? ", int mb" : "", pieces.n ? "" : "    (void)s;\n",
+                mb && !used ? "    (void)mb;\n" : "");
+    write_calls(e, &pieces);
+    text_puts(e->out, "}\n\n");
+}
