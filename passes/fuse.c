@@ -16,9 +16,10 @@
 //               batch_norm [add] relu is the common one. Its `result`s lie outside the group and
 //               have memory, as running_update and backward read them.
 //     eval      `batch_norm_infer` first, likewise (no statistics: one loop).
-//     backward  element-wise members, then `batch_norm_grad` whose dy (input 1) is a member and whose
-//               other inputs are outside; then element-wise members again, of which one reads dx:
-//               relu_grad batch_norm_grad is the common one. dgamma and dbeta are `result`s outside.
+//     backward  `batch_norm_grad`, whose dy (input 1) may be a member while its other inputs are
+//               outside, among element-wise members: those before it make dy, those behind it are
+//               free to read dx. [add] relu_grad batch_norm_grad is the common one. dgamma and dbeta
+//               are `result`s outside.
 // * Every member but the first reads a member, or, in backward, shares a tensor of shape S with one.
 //   Members stand in an order in which they can be computed element by element. A member whose value
 //   is read outside (or by the runtime) has memory and must be stored; any may be, several may be;

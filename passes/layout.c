@@ -347,9 +347,27 @@ static void lay_out_kernels(Layouter *l)
     spread_update(l);
 }
 
+// A printed graph may have been laid out for another backend.
+static void forget_layouts(Graph *g)
+{
+    int kept = 0;
+    for (int i = 0; i < g->nodes.n; i++) {
+        Node *n = g->nodes.items[i];
+        n->layout = LAYOUT_PLAIN;
+        n->bytes = 0;
+        for (int k = 0; k < n->n_inputs; k++)
+            while (n->inputs[k]->op == OP_REORDER)
+                n->inputs[k] = n->inputs[k]->inputs[0];
+        if (n->op != OP_REORDER)
+            g->nodes.items[kept++] = n;
+    }
+    g->nodes.n = kept;
+}
+
 void pass_layout(Compile *c)
 {
     Layouter l = {.c = c, .g = c->graph};
+    forget_layouts(c->graph);
     if (c->blocked) {
         graph_renumber(c->graph);
         write_reorders(&l);

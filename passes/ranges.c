@@ -70,8 +70,26 @@ static void keep_together(Ranges *r, int first, int last)
         r->cut[u] = false;
 }
 
-// A stored tensor and all its readers share a stage; so do the predictions and the loss, because one
-// program reports both.
+// One program reports loss and predictions, so they share a stage; so do their eval twins. (The twin
+// of a dropout is a view of what stands before it.)
+static void keep_results_together(Ranges *r, const Graph *g)
+{
+    int low = r->n, high = 0;
+    if (!g->loss || !g->output)
+        return;
+    for (int i = 0; i < g->nodes.n; i++) {
+        Node *n = g->nodes.items[i];
+        const Node *of = n->phase == PHASE_EVAL ? n->forward : n;
+        if (!of || (of != g->loss && of != g->output))
+            continue;
+        int unit = value_unit(value_root(n));
+        low = unit < low ? unit : low;
+        high = unit > high ? unit : high;
+    }
+    keep_together(r, low, high);
+}
+
+// A stored tensor and all its readers share a stage.
 static void find_cuts(Ranges *r, const Values *v)
 {
     const Graph *g = r->c->graph;
@@ -89,10 +107,7 @@ static void find_cuts(Ranges *r, const Values *v)
         }
         keep_together(r, low, high);
     }
-    if (g->loss && g->output) {
-        int a = value_unit(value_root(g->loss)), b = value_unit(value_root(g->output));
-        keep_together(r, a < b ? a : b, a < b ? b : a);
-    }
+    keep_results_together(r, g);
 }
 
 // The largest sum, over the moments in which a unit runs, of values that live within one instruction.

@@ -1,6 +1,4 @@
-// Places, checked by pretending to run: every stage executes its streams on a memory in which each
-// 64-byte cell bears the name of the tensor that was written there last. Who reads a tensor must find
-// its name in all its cells.
+// Places: random models run on a memory that knows its tensors (tests/passes/pretend.h).
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,174 +7,10 @@
 
 #include "passes/pack.h"
 #include "passes/values.h"
+#include "tests/passes/pretend.h"
 #include "tests/passes/random_model.h"
 
 #include <stdio.h>
-
-enum { CELL = 64 };
-
-typedef struct Memory {
-    const Model *m;
-    const Plan *p;
-    const PlanStage *stage;
-    int64_t *cells;
-    int64_t n_cells;
-} Memory;
-
-static int64_t tag_of(const Node *n, int mb, const Place *place)
-{
-    return 1 + n->id * 1000 + (place->kind == PLACE_PERSISTENT ? 0 : mb);
-}
-
-static int64_t *cells_of(Memory *x, const Node *n, int mb, int *count)
-{
-    const Place *place = &x->stage->places[n->id];
-    int64_t base = 0, size = 0;
-    switch (place->kind) {
-    case PLACE_NONE:
-    case PLACE_EDGE: *count = 0; return NULL;
-    case PLACE_PERSISTENT: size = x->stage->persistent_bytes; break;
-    case PLACE_SLOT:
-        base = x->stage->persistent_bytes + mb % x->stage->in_flight * x->stage->slot_bytes;
-        size = x->stage->slot_bytes;
-        break;
-    case PLACE_SCRATCH:
-        base = x->stage->persistent_bytes + x->stage->in_flight * x->stage->slot_bytes;
-        size = x->stage->scratch_bytes;
-        break;
-    }
-    assert_int_equal(place->offset % CELL, 0);
-    assert_int_equal(place->bytes, n->bytes);
-    assert_true(place->offset >= 0 && place->offset + place->bytes <= size);
-    *count = (int)((place->bytes + CELL - 1) / CELL);
-    return x->cells + (base + place->offset) / CELL;
-}
-
-static void write_value(Memory *x, const Node *n, int mb)
-{
-    int count;
-    int64_t *cells = cells_of(x, n, mb, &count);
-    for (int i = 0; i < count; i++)
-        cells[i] = tag_of(n, mb, &x->stage->places[n->id]);
-}
-
-static void read_value(Memory *x, Node *input, int mb)
-{
-    int count;
-    const Node *n = value_root(input);
-    const int64_t *cells = cells_of(x, n, mb, &count);
-    for (int i = 0; i < count; i++)
-        assert_int_equal(cells[i], tag_of(n, mb, &x->stage->places[n->id]));
-}
-
-static bool here(const Memory *x, const Node *n)
-{
-    return plan_stage_of_unit(x->p, n->unit) == x->stage->id;
-}
-
-// A stored, computed tensor of this stage has a place, unless only its own group knows it.
-static void must_have_place(const Memory *x, const Node *n)
-{
-    const Graph *g = x->m->g;
-    bool outside = n->group < 0 || n == g->loss || n == g->output;
-    outside |= n->phase == PHASE_EVAL && n->forward == g->output;
-    for (int i = 0; i < x->m->g->nodes.n; i++)
-        for (int k = 0; k < x->m->g->nodes.items[i]->n_inputs; k++)
-            outside |= x->m->g->nodes.items[i]->inputs[k] == n &&
-                       x->m->g->nodes.items[i]->group != n->group;
-    if (!node_is(n, 'X'))
-        assert_int_equal(x->stage->places[n->id].kind != PLACE_NONE, outside);
-}
-
-// A kernel or a fused loop may read its inputs after it has begun to write its outputs.
-static void run_phase(Memory *x, Phase phase, int mb)
-{
-    const NodeList *nodes = &x->m->g->nodes;
-    for (int i = 0; i < nodes->n;) {
-        Node *first = nodes->items[i];
-        int end = i + 1;
-        while (first->group >= 0 && end < nodes->n && nodes->items[end]->group == first->group)
-            end++;
-        bool runs = first->phase == phase && !node_is(first, 'L') && here(x, first);
-        for (int pass = 0; pass < 2 && runs; pass++) // before and after it has written
-            for (int k = i; k < end; k++) {
-                Node *n = nodes->items[k];
-                for (int j = 0; j < n->n_inputs; j++)
-                    if (pass || n->group < 0 || n->inputs[j]->group != n->group)
-                        read_value(x, n->inputs[j], mb);
-                if (pass == 0)
-                    must_have_place(x, n);
-                if (pass == 0 && k == end - 1)
-                    for (int w = i; w < end; w++)
-                        write_value(x, nodes->items[w], mb);
-            }
-        i = end;
-    }
-}
-
-static void load(Memory *x, Phase phase, int mb)
-{
-    for (int i = 0; i < x->m->g->nodes.n; i++) {
-        Node *n = x->m->g->nodes.items[i];
-        if (n->op == OP_INPUT && n->phase == phase) {
-            assert_int_not_equal(x->stage->places[i].kind, PLACE_NONE);
-            write_value(x, n, mb);
-        }
-    }
-}
-
-// After an evaluation the runtime reads loss, predictions and targets.
-static void look_at_results(Memory *x, int mb)
-{
-    for (int i = 0; i < x->m->g->nodes.n; i++) {
-        Node *n = x->m->g->nodes.items[i];
-        bool result =
-            n->forward && (n->forward == x->m->g->loss || n->forward == x->m->g->output);
-        if (n->phase == PHASE_EVAL && (result || n == x->m->target_twin))
-            read_value(x, n, mb);
-        if (n->phase == PHASE_EVAL && result && here(x, n))
-            assert_int_equal(x->stage->places[i].kind, PLACE_SCRATCH);
-    }
-}
-
-static void run_stream(Memory *x, const Stream *s)
-{
-    for (int i = 0; i < s->n; i++) {
-        int mb = (int)s->instr[i].mb, opcode = s->instr[i].opcode;
-        if (opcode == RT_LOAD)
-            load(x, s == &x->stage->eval ? PHASE_EVAL : PHASE_FORWARD, mb);
-        if (opcode == RT_FORWARD) {
-            run_phase(x, PHASE_FORWARD, mb);
-            if (here(x, x->m->g->loss))
-                assert_int_equal(x->stage->places[x->m->g->loss->id].kind, PLACE_SLOT);
-        }
-        if (opcode == RT_BACKWARD)
-            run_phase(x, PHASE_BACKWARD, mb);
-        if (opcode == RT_UPDATE)
-            run_phase(x, PHASE_UPDATE, mb);
-        if (opcode == RT_EVAL) {
-            run_phase(x, PHASE_EVAL, mb);
-            look_at_results(x, mb);
-        }
-    }
-}
-
-static void run_stage(const Model *m, int stage)
-{
-    Memory x = {m, &m->plan, &m->plan.stages[stage], NULL, 0};
-    x.n_cells = (x.stage->persistent_bytes + x.stage->in_flight * x.stage->slot_bytes +
-                 x.stage->scratch_bytes) /
-                CELL;
-    x.cells = calloc((size_t)x.n_cells + 1, sizeof *x.cells);
-    for (int i = 0; i < m->g->nodes.n; i++)
-        if (x.stage->places[i].kind == PLACE_PERSISTENT)
-            write_value(&x, m->g->nodes.items[i], 0);
-    for (int step = 0; step < 2; step++) {
-        run_stream(&x, &x.stage->train);
-        run_stream(&x, &x.stage->eval);
-    }
-    free(x.cells);
-}
 
 // Merges neighbouring element-wise layers into groups, which are units.
 static void fuse_at_random(Model *m)
@@ -213,7 +47,7 @@ static void tensors_keep_their_places(void **state)
         plan_random_model(m, 1 + random_below(4), 1 + random_below(6),
                           random_below(2) ? "1f1b" : "gpipe");
         for (int s = 0; s < m->plan.n_stages; s++)
-            run_stage(m, s);
+            pretend_stage(m->g, &m->plan, s);
         free_model(m);
     }
     diag_reset();

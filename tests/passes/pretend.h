@@ -1,0 +1,204 @@
+// Places, checked by pretending to run: every stage executes its streams on a memory in which each
+// 64-byte cell bears the name of the tensor that was written there last. Who reads a tensor must find
+// its name in all its cells.
+#ifndef STAGECC_TESTS_PRETEND_H
+#define STAGECC_TESTS_PRETEND_H
+
+#include "passes/values.h"
+#include "plan/plan.h"
+
+#include <stdlib.h>
+
+enum { CELL = 64 };
+
+typedef struct Memory {
+    const Graph *g;
+    const Plan *p;
+    const PlanStage *stage;
+    int64_t *cells;
+    int64_t n_cells;
+} Memory;
+
+static inline int64_t tag_of(const Node *n, int mb, const Place *place)
+{
+    return 1 + n->id * 1000 + (place->kind == PLACE_PERSISTENT ? 0 : mb);
+}
+
+static inline int64_t *cells_of(Memory *x, const Node *n, int mb, int *count)
+{
+    const Place *place = &x->stage->places[n->id];
+    int64_t base = 0, size = 0;
+    switch (place->kind) {
+    case PLACE_NONE:
+    case PLACE_EDGE: *count = 0; return NULL;
+    case PLACE_PERSISTENT: size = x->stage->persistent_bytes; break;
+    case PLACE_SLOT:
+        base = x->stage->persistent_bytes + mb % x->stage->in_flight * x->stage->slot_bytes;
+        size = x->stage->slot_bytes;
+        break;
+    case PLACE_SCRATCH:
+        base = x->stage->persistent_bytes + x->stage->in_flight * x->stage->slot_bytes;
+        size = x->stage->scratch_bytes;
+        break;
+    }
+    assert_int_equal(place->offset % CELL, 0);
+    assert_int_equal(place->bytes, n->bytes);
+    assert_true(place->offset >= 0 && place->offset + place->bytes <= size);
+    *count = (int)((place->bytes + CELL - 1) / CELL);
+    return x->cells + (base + place->offset) / CELL;
+}
+
+static inline void write_value(Memory *x, const Node *n, int mb)
+{
+    int count;
+    int64_t *cells = cells_of(x, n, mb, &count);
+    for (int i = 0; i < count; i++)
+        cells[i] = tag_of(n, mb, &x->stage->places[n->id]);
+}
+
+static inline void read_value(Memory *x, Node *input, int mb)
+{
+    int count;
+    const Node *n = value_root(input);
+    const int64_t *cells = cells_of(x, n, mb, &count);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(cells[i], tag_of(n, mb, &x->stage->places[n->id]));
+}
+
+// What a node reads has a place, but for numbers in the code and values inside its group.
+static inline void read_input(Memory *x, const Node *reader, Node *input, int mb)
+{
+    const Node *n = value_root(input);
+    bool mate = reader->group >= 0 && n->group == reader->group;
+    if (value_stored(n) && !mate)
+        assert_int_not_equal(x->stage->places[n->id].kind, PLACE_NONE);
+    read_value(x, input, mb);
+}
+
+static inline bool here(const Memory *x, const Node *n)
+{
+    return plan_stage_of_unit(x->p, n->unit) == x->stage->id;
+}
+
+// A stored, computed tensor of this stage has a place, unless only its own group knows it.
+static inline void must_have_place(const Memory *x, const Node *n)
+{
+    const Graph *g = x->g;
+    bool read = false, outside = n->group < 0 || n == g->loss || n == g->output;
+    outside |= n->phase == PHASE_EVAL && n->forward && n->forward == g->output;
+    for (int i = 0; i < g->nodes.n; i++)
+        for (int k = 0; k < g->nodes.items[i]->n_inputs; k++) {
+            const Node *reader = g->nodes.items[i];
+            bool reads = reader->inputs[k] == n && reader->op != OP_RESULT;
+            read |= reads;
+            outside |= reads && reader->group != n->group;
+        }
+    if (!node_is(n, 'X') && !node_is(n, 'V'))
+        assert_int_equal(x->stage->places[n->id].kind != PLACE_NONE, outside || !read);
+}
+
+static inline void write_results(Memory *x, int begin, int end, int mb)
+{
+    for (int i = begin; i < x->g->nodes.n; i++) {
+        const Node *n = x->g->nodes.items[i];
+        if (n->op != OP_RESULT || n->inputs[0]->id < begin || n->inputs[0]->id >= end)
+            continue;
+        assert_int_not_equal(x->stage->places[i].kind, PLACE_NONE);
+        write_value(x, n, mb);
+    }
+}
+
+// A kernel or a fused loop may read its inputs after it has begun to write its outputs.
+static inline void run_phase(Memory *x, Phase phase, int mb)
+{
+    const NodeList *nodes = &x->g->nodes;
+    for (int i = 0; i < nodes->n;) {
+        Node *first = nodes->items[i];
+        int end = i + 1;
+        while (first->group >= 0 && end < nodes->n && nodes->items[end]->group == first->group)
+            end++;
+        bool computes = !node_is(first, 'L') && !node_is(first, 'V');
+        bool runs = computes && first->phase == phase && here(x, first);
+        for (int pass = 0; pass < 2 && runs; pass++) // before and after it has written
+            for (int k = i; k < end; k++) {
+                Node *n = nodes->items[k];
+                for (int j = 0; j < n->n_inputs; j++)
+                    if (pass || n->group < 0 || n->inputs[j]->group != n->group)
+                        read_input(x, n, n->inputs[j], mb);
+                if (pass == 0)
+                    must_have_place(x, n);
+                if (pass == 0 && k == end - 1)
+                    for (int w = i; w < end; w++)
+                        write_value(x, nodes->items[w], mb);
+            }
+        if (runs)
+            write_results(x, i, end, mb);
+        i = end;
+    }
+}
+
+static inline void load(Memory *x, Phase phase, int mb)
+{
+    for (int i = 0; i < x->g->nodes.n; i++) {
+        Node *n = x->g->nodes.items[i];
+        if (n->op == OP_INPUT && n->phase == phase) {
+            assert_int_not_equal(x->stage->places[i].kind, PLACE_NONE);
+            write_value(x, n, mb);
+        }
+    }
+}
+
+// After an evaluation the runtime reads loss, predictions and targets.
+static inline void look_at_results(Memory *x, int mb)
+{
+    for (int i = 0; i < x->g->nodes.n; i++) {
+        Node *n = x->g->nodes.items[i];
+        bool result = n->forward && (n->forward == x->g->loss || n->forward == x->g->output);
+        if (n->phase == PHASE_EVAL &&
+            (result || (n->op == OP_INPUT && node_string(n, A_ROLE)[0] == 't')))
+            read_value(x, n, mb);
+        if (n->phase == PHASE_EVAL && result && here(x, value_root(n)))
+            assert_int_equal(x->stage->places[value_root(n)->id].kind, PLACE_SCRATCH);
+    }
+}
+
+static inline void run_stream(Memory *x, const Stream *s)
+{
+    for (int i = 0; i < s->n; i++) {
+        int mb = (int)s->instr[i].mb, opcode = s->instr[i].opcode;
+        if (opcode == RT_LOAD)
+            load(x, s == &x->stage->eval ? PHASE_EVAL : PHASE_FORWARD, mb);
+        if (opcode == RT_FORWARD) {
+            run_phase(x, PHASE_FORWARD, mb);
+            if (here(x, x->g->loss))
+                assert_int_equal(x->stage->places[x->g->loss->id].kind, PLACE_SLOT);
+        }
+        if (opcode == RT_BACKWARD)
+            run_phase(x, PHASE_BACKWARD, mb);
+        if (opcode == RT_UPDATE)
+            run_phase(x, PHASE_UPDATE, mb);
+        if (opcode == RT_EVAL) {
+            run_phase(x, PHASE_EVAL, mb);
+            look_at_results(x, mb);
+        }
+    }
+}
+
+static inline void pretend_stage(const Graph *g, const Plan *p, int stage)
+{
+    Memory x = {g, p, &p->stages[stage], NULL, 0};
+    x.n_cells = (x.stage->persistent_bytes + x.stage->in_flight * x.stage->slot_bytes +
+                 x.stage->scratch_bytes) /
+                CELL;
+    x.cells = calloc((size_t)x.n_cells + 1, sizeof *x.cells);
+    for (int i = 0; i < g->nodes.n; i++)
+        if (x.stage->places[i].kind == PLACE_PERSISTENT)
+            write_value(&x, g->nodes.items[i], 0);
+    for (int step = 0; step < 2; step++) {
+        run_stream(&x, &x.stage->train);
+        run_stream(&x, &x.stage->eval);
+    }
+    free(x.cells);
+}
+
+#endif
