@@ -78,7 +78,7 @@ static int read_all(int fd, char *data, size_t n)
 
 char *file_read(const char *path, size_t *size)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe is refused, not waited for
     if (fd < 0)
         return NULL;
     struct stat st;
@@ -143,6 +143,10 @@ int file_write(const char *path, const char *bytes, size_t n)
 
 int dir_make(const char *path)
 {
+    if (!*path) {
+        errno = ENOENT;
+        return -1;
+    }
     Text t = {0};
     text_puts(&t, path);
     int failed = 0;

@@ -30,7 +30,7 @@ int rt__file_map(rt__file *file, const char *path, rt__why *why)
     *file = (rt__file){.path = strdup(path)};
     if (!file->path)
         return rt__because(why, RT__ENVIRONMENT, "%s: out of memory", path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe is refused, not waited for
     int status;
     if (fd < 0) {
         int missing = errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == EISDIR;
