@@ -45,7 +45,8 @@ typedef struct SegmentStatus {
     _Atomic int64_t step;      // optimizer steps done
     _Atomic int64_t since_ns;  // CLOCK_MONOTONIC when the wait began
     _Atomic uint64_t progress; // grows with every instruction and layer: it is alive
-    uint8_t pad0[8];
+    _Atomic int32_t cpu;       // where it last sent or released something, plus one; 0: unknown
+    uint8_t pad0[4];
     uint64_t shard_bytes[2]; // of its two checkpoint files; read after a barrier
     uint32_t shard_crc[2];
     // The first floating-point exception of the current step (runtime/guard.c).

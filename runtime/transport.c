@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -192,6 +193,7 @@ static int advance(rt_stage *s, SegmentCounter *c, uint64_t seq, const char *wha
                        "%s of message %" PRIu64 " of edge %s, but message %" PRIu64
                        " comes first",
                        what, seq, s->program->edges[edge].name, before);
+    atomic_store_explicit(&s->status->cpu, sched_getcpu() + 1, memory_order_relaxed);
     rt__counter_set(c, seq + 1);
     return 0;
 }

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -49,6 +50,14 @@ void rt__counter_set(SegmentCounter *c, uint64_t value)
     atomic_store(&c->value, value);
     if (atomic_load(&c->sleepers))
         syscall(SYS_futex, futex_word(c), FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+// A stage that spins on the core of the one it waits for keeps it from working. The scheduler puts
+// them there when the other cores are busy with something else.
+static bool shares_core(const rt_stage *s, int peer)
+{
+    int cpu = atomic_load_explicit(&s->statuses[peer].cpu, memory_order_relaxed);
+    return peer != s->program->stage && cpu == sched_getcpu() + 1;
 }
 
 static bool spin(const rt__wait *w)
@@ -179,7 +188,7 @@ static int wait_long(rt_stage *s, const rt__wait *w)
 
 int rt__wait_for(rt_stage *s, const rt__wait *w)
 {
-    if (arrived(w) || (s->spin && spin(w)))
+    if (arrived(w) || (s->spin && !shares_core(s, w->peer) && spin(w)))
         return 0;
     return wait_long(s, w);
 }
