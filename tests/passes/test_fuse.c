@@ -174,6 +174,24 @@ static void what_ends_a_group(void **state)
           "b.accumulate = accumulate b.grad d_b_2 backward from k\n");
 }
 
+// A member's statistics are there only when its first loop is done.
+static void statistics_stay_outside(void **state)
+{
+    (void)state;
+    Case *t = case_new("graph g micro_batch 4\n" SAMPLE("x", "4,6") PARAM("w", "6") //
+                       "n = batch_norm x w w {eps=1e-5}\n"
+                       "m = result n {index=1}\n"
+                       "y = add n m\n"
+                       "z = relu y\n"
+                       "output z\n");
+    case_run(t, "fuse");
+    expect_nodes(t, FORWARD_NODES,
+                 "n = batch_norm x w w\n"
+                 "y = add n m group 0\n"
+                 "z = relu y group 0\n");
+    case_free(t);
+}
+
 // A residual stream: the sum at the first user joins the loop of the maker.
 static void sums_join_the_maker(void **state)
 {
@@ -249,9 +267,10 @@ static void units_of_views(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(residual_block),      cmocka_unit_test(without_fusion),
-        cmocka_unit_test(what_broadcasts),     cmocka_unit_test(diamonds),
-        cmocka_unit_test(what_ends_a_group),   cmocka_unit_test(sums_join_the_maker),
-        cmocka_unit_test(printed_groups_stay), cmocka_unit_test(units_of_views)};
+        cmocka_unit_test(residual_block),          cmocka_unit_test(without_fusion),
+        cmocka_unit_test(what_broadcasts),         cmocka_unit_test(diamonds),
+        cmocka_unit_test(what_ends_a_group),       cmocka_unit_test(sums_join_the_maker),
+        cmocka_unit_test(statistics_stay_outside), cmocka_unit_test(printed_groups_stay),
+        cmocka_unit_test(units_of_views)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

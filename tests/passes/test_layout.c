@@ -314,9 +314,40 @@ static void groups_have_one_layout(void **state)
     release(&t);
 }
 
+// What was laid out once is laid out alike again, and not at all for another backend.
+static void starts_afresh(void **state)
+{
+    (void)state;
+    Case t;
+    lay_out(&t, images, true);
+    int n = t.c.graph->nodes.n, written = reorders(&t);
+    assert_true(written > 0);
+    Text first = {0}, second = {0};
+    for (int i = 0; i < n; i++)
+        text_printf(&first, "%d %d %lld\n", t.c.graph->nodes.items[i]->op,
+                    t.c.graph->nodes.items[i]->layout,
+                    (long long)t.c.graph->nodes.items[i]->bytes);
+    pass_layout(&t.c);
+    assert_int_equal(t.c.graph->nodes.n, n);
+    for (int i = 0; i < n; i++)
+        text_printf(&second, "%d %d %lld\n", t.c.graph->nodes.items[i]->op,
+                    t.c.graph->nodes.items[i]->layout,
+                    (long long)t.c.graph->nodes.items[i]->bytes);
+    assert_string_equal(first.data, second.data);
+    t.c.blocked = false;
+    pass_layout(&t.c);
+    assert_int_equal(reorders(&t), 0);
+    assert_int_equal(t.c.graph->nodes.n, n - written);
+    expect(&t, LAYOUT_PLAIN, "c1 n1 w1 d_w1 arg acc_w1 ne");
+    text_release(&first);
+    text_release(&second);
+    release(&t);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(images_are_blocked),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(starts_afresh),
+                                       cmocka_unit_test(images_are_blocked),
                                        cmocka_unit_test(reorders_stand_between),
                                        cmocka_unit_test(kernels_say_their_bytes),
                                        cmocka_unit_test(plain_where_nobody_wants_blocks),
