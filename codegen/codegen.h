@@ -34,6 +34,7 @@ typedef struct Backend {
     const char *name;      // "ref", "c"
     const char *extension; // ".c"
     bool blocked, fuse;    // wants blocked image layouts; emits groups
+    bool doubles;          // emits graphs of f64
     const char *libraries; // after the sources: "-lstagecc-rt -ljansson -lpthread -lm"
     bool libraries_openmp; // compile and link with -fopenmp
     EmitNode *const *emit; // [N_OPS]; NULL for leaves and views
@@ -97,7 +98,8 @@ typedef struct CodegenPaths {
 } CodegenPaths;
 
 // All sources of the plan (stage0.c ...) and build.ninja into dir. command is the line that
-// reproduces them. Same input, same bytes. false: reported.
+// reproduces them. Same input, same bytes. false: reported (a graph that the backend cannot emit, a
+// disk that is full).
 bool codegen_write(const Graph *g, const Plan *p, const Backend *b, const char *command,
                    const CodegenPaths *paths, const char *dir);
 // One stage's source as text, for tests; malloc'd.

@@ -51,6 +51,16 @@ static void write_calls(Emit *e, const PieceList *pieces)
     }
 }
 
+// Called after the user's function, or the layer.
+static const char *routine_base(Emit *e, const Routine *r)
+{
+    const Layer *layer = r->like->items.items[0].layer;
+    if (r->like->function)
+        return r->like->function;
+    const char *name = layer ? layer->name : "other";
+    return r->pieces.n > 1 ? name_stem(e->scratch, name) : name;
+}
+
 #define RULE                                                                                   \
     "------------------------------------------------"                                         \
     "------------------------------------------------"
@@ -67,16 +77,10 @@ void phase_write(Emit *e, Phase phase, Names *names)
     text_printf(e->out, "// %s %.*s\n\n", phase_title[phase],
                 COLUMNS - 4 - (int)strlen(phase_title[phase]), RULE);
     for (int i = 0; i < routines.n; i++) {
-        Routine *r = routines.items[i];
-        const Layer *layer = r->like->items.items[0].layer;
-        const char *base = r->like->function ? r->like->function
-                           : layer           ? layer->name
-                                             : "other";
-        if (!r->like->function && r->pieces.n > 1)
-            base = name_stem(e->scratch, base);
-        r->name =
-            names_add(names, arena_printf(e->scratch, "%s_%s", base, phase_suffix[phase]));
-        routine_write(e, r);
+        const char *base = routine_base(e, routines.items[i]), *suffix = phase_suffix[phase];
+        routines.items[i]->name =
+            names_add(names, arena_printf(e->scratch, "%s_%s", base, suffix));
+        routine_write(e, routines.items[i]);
     }
     bool mb = phase != PHASE_UPDATE, used = false;
     for (int i = 0; i < routines.n; i++)

@@ -100,6 +100,33 @@ char *codegen_source(const Graph *g, const Plan *p, int stage, const Backend *b,
     return out.data;
 }
 
+// Graphs are read from text too, where they may be as another backend wants them.
+static const char *misfit(const Node *n, const Backend *b)
+{
+    if (n->dtype == BF16)
+        return "it knows no bf16";
+    if (n->dtype == F64 && !b->doubles)
+        return "it knows no f64";
+    if (n->layout != LAYOUT_PLAIN && !b->blocked)
+        return "it wants plain layouts: start from the graph before `layout`";
+    if (n->group >= 0 && !b->emit_group)
+        return "it knows no groups: start from the graph before `fuse`";
+    return NULL;
+}
+
+static bool fits(const Graph *g, const Backend *b)
+{
+    for (int i = 0; i < g->nodes.n; i++) {
+        const Node *n = g->nodes.items[i];
+        const char *why = misfit(n, b);
+        if (!why)
+            continue;
+        error_at(n->loc, "the %s backend cannot emit %s: %s", b->name, n->name, why);
+        return false;
+    }
+    return true;
+}
+
 static bool write_stage(const Graph *g, const Plan *p, int stage, const Backend *b,
                         const char *command, const CodegenPaths *paths, const char *dir)
 {
@@ -117,7 +144,7 @@ bool codegen_write(const Graph *g, const Plan *p, const Backend *b, const char *
                    const CodegenPaths *paths, const char *dir)
 {
     Arena a = {0};
-    bool good = true;
+    bool good = fits(g, b);
     for (int stage = 0; stage < p->n_stages && good; stage++)
         good = write_stage(g, p, stage, b, command, paths, dir);
     good = good && build_file_write(&a, p, b, paths, dir);

@@ -16,6 +16,7 @@ static void prologue(Emit *e)
 const Backend backend_ref = {
     .name = "ref",
     .extension = ".c",
+    .doubles = true,
     .libraries = "-lstagecc-rt -ljansson -lpthread -lm",
     .emit = emitters,
     .prologue = prologue,

@@ -1,0 +1,40 @@
+// The fast backend for CPUs: oneDNN for convolutions, matrix products and pooling, generated loops
+// for the rest, in float.
+#include "codegen/c/c.h"
+
+static EmitNode *const emitters[N_OPS] = {
+#define EMITTER(ID, name) [OP_##ID] = c_emit_##name,
+#include "codegen/emitters.def"
+};
+
+static void prologue(Emit *e)
+{
+    c_library_prologue(e);
+}
+
+const Backend backend_c = {
+    .name = "c",
+    .extension = ".c",
+    .libraries = "-lstagecc-rt-dnnl -lstagecc-rt -ldnnl -ljansson -lpthread -lm",
+    .libraries_openmp = true,
+    .emit = emitters,
+    .prologue = prologue,
+};
+
+int64_t c_elements(const Node *n)
+{
+    return shape_count(n->shape);
+}
+
+int64_t c_last(const Node *n)
+{
+    return n->shape.rank ? n->shape.dim[n->shape.rank - 1] : 1;
+}
+
+int64_t c_product(Shape s, int begin, int end)
+{
+    int64_t n = 1;
+    for (int i = begin; i < end; i++)
+        n *= s.dim[i];
+    return n;
+}

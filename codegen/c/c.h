@@ -1,0 +1,22 @@
+// Emitters of the c backend. Heavy ops call oneDNN (library.c); everything else is generated loops
+// (loops.c) or calls of hand-written kernels, runtime/kernels/c_*.h (normal.c, shape.c, update.c).
+#ifndef STAGECC_CODEGEN_C_H
+#define STAGECC_CODEGEN_C_H
+
+#include "codegen/codegen.h"
+
+#define EMITTER(ID, name) EmitNode c_emit_##name;
+#include "codegen/emitters.def"
+
+void c_emit_group(Emit *e, Node *const *nodes, int n); // loops.c
+
+// library.c: what the library's kernels need before all functions, in the program's constant, and
+// how a parameter lies that belongs to one of them (Backend.weight_kernel).
+void c_library_prologue(Emit *e);
+void c_library_fields(Emit *e);
+int c_library_weight(Emit *e, const Node *param);
+
+int64_t c_elements(const Node *n);
+int64_t c_last(const Node *n);                  // size of the last dimension
+int64_t c_product(Shape s, int begin, int end); // of dimensions begin .. end-1
+#endif
