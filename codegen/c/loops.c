@@ -70,4 +70,3 @@ void c_emit_tanh_grad(Emit *e, const Node *n)
 {
     ref_emit_tanh_grad(e, n);
 }
-

@@ -60,4 +60,3 @@ void c_emit_mse_grad(Emit *e, const Node *n)
 {
     ref_emit_mse_grad(e, n);
 }
-

@@ -45,4 +45,3 @@ void c_emit_embedding_grad(Emit *e, const Node *n)
 {
     ref_emit_embedding_grad(e, n);
 }
-

@@ -15,4 +15,3 @@ void c_emit_adam(Emit *e, const Node *n)
 {
     ref_emit_adam(e, n);
 }
-
