@@ -96,6 +96,7 @@ typedef struct Coster {
     Values values;
     double *node_s;  // estimate, by id
     double *layer_s; // estimates added up, by layer and whether backward
+    int *timed;      // by id: the layer that its time was measured with; -1: none
     double scale;    // measured seconds by estimated ones, for layers that were not measured
     double *layer_scale[2];
 } Coster;
@@ -148,15 +149,34 @@ static void scale_layers(Coster *k)
 
 static double seconds_of(const Coster *k, const Node *n)
 {
-    bool timed = n->layer && (n->phase == PHASE_FORWARD || n->phase == PHASE_BACKWARD);
-    double scale = timed ? k->layer_scale[n->phase == PHASE_BACKWARD][n->layer->id] : -1;
+    int layer = k->timed[n->id];
+    double scale = layer >= 0 ? k->layer_scale[n->phase == PHASE_BACKWARD][layer] : -1;
     return k->node_s[n->id] * (scale >= 0 ? scale : k->scale);
+}
+
+// A program marks the layers as it runs them; a group is one loop and counts to the layer of its first
+// member.
+static void find_timed(Coster *k)
+{
+    const Graph *g = k->c->graph;
+    const Node **head = arena_array(k->c->scratch, const Node *, g->nodes.n); // by group
+    k->timed = arena_array(k->c->scratch, int, g->nodes.n);
+    for (int i = 0; i < g->nodes.n; i++) {
+        const Node *n = g->nodes.items[i], *first = n;
+        if (n->group >= 0 && !head[n->group])
+            head[n->group] = n;
+        if (n->group >= 0)
+            first = head[n->group];
+        bool in_step = n->phase == PHASE_FORWARD || n->phase == PHASE_BACKWARD;
+        k->timed[i] = in_step && first->layer ? first->layer->id : -1;
+    }
 }
 
 static void estimate_all(Coster *k)
 {
     const Graph *g = k->c->graph;
     Arena *a = k->c->scratch;
+    find_timed(k);
     k->node_s = arena_array(a, double, g->nodes.n);
     k->layer_s = arena_array(a, double, 2 * g->layers.n);
     k->layer_scale[0] = arena_array(a, double, g->layers.n);
@@ -164,8 +184,8 @@ static void estimate_all(Coster *k)
     for (int i = 0; i < g->nodes.n; i++) {
         const Node *n = g->nodes.items[i];
         k->node_s[i] = estimate(k, n);
-        if (n->layer && n->phase != PHASE_EVAL && n->phase != PHASE_UPDATE)
-            k->layer_s[2 * n->layer->id + (n->phase == PHASE_BACKWARD)] += k->node_s[i];
+        if (k->timed[i] >= 0)
+            k->layer_s[2 * k->timed[i] + (n->phase == PHASE_BACKWARD)] += k->node_s[i];
     }
     scale_layers(k);
 }

@@ -28,12 +28,12 @@ typedef struct Case {
     Compile c;
 } Case;
 
-static void run_cost(Case *t, const LayerTime *times, int n)
+static void run_cost_of(Case *t, const char *text, const LayerTime *times, int n)
 {
     *t = (Case){.options = options_default()};
     t->c = (Compile){.perm = &t->arena,
                      .scratch = &t->scratch,
-                     .graph = ir_read(&t->arena, "test.ir", products),
+                     .graph = ir_read(&t->arena, "test.ir", text),
                      .plan = &t->plan,
                      .options = &t->options,
                      .stages = 1,
@@ -42,6 +42,11 @@ static void run_cost(Case *t, const LayerTime *times, int n)
     assert_non_null(t->c.graph);
     pass_layout(&t->c);
     pass_cost(&t->c);
+}
+
+static void run_cost(Case *t, const LayerTime *times, int n)
+{
+    run_cost_of(t, products, times, n);
 }
 
 static void release(Case *t)
@@ -87,6 +92,33 @@ static void measured_times_win(void **state)
     release(&t);
 }
 
+// A layer of two units shares its time by estimate: 4 parts and 1. The relu runs in the loop of the
+// second one's scale, so its layer has no time of its own.
+static const char *const spread =
+    "graph net micro_batch 256\n"
+    "layer pair linear\nlayer act relu\n"
+    "x = input {shape=[256,1024], dtype=\"f32\", role=\"sample\"} unit 0\n"
+    "w = param {shape=[4096,1024], dtype=\"f32\", init=\"normal\"} unit 0\n"
+    "v = param {shape=[256,4096], dtype=\"f32\", init=\"normal\"} unit 1\n"
+    "a = linear x w of pair unit 0\n"
+    "b = linear a v of pair unit 1\n"
+    "s = scale b {value=2} of pair unit 2 group 0\n"
+    "r = relu s of act unit 2 group 0\n";
+
+static void shares_out_a_layer(void **state)
+{
+    (void)state;
+    Case t;
+    const LayerTime times[] = {{"pair", 5.5, 0}};
+    run_cost_of(&t, spread, times, 1);
+    const PlanUnit *u = t.plan.units;
+    assert_int_equal(t.plan.n_units, 3);
+    assert_true(fabs(u[0].forward_s / u[1].forward_s - 4) < 1e-9);
+    assert_true(u[2].forward_s > 0 && u[2].forward_s < u[1].forward_s);
+    assert_true(fabs(u[0].forward_s + u[1].forward_s + u[2].forward_s - 5.5) < 1e-12);
+    release(&t);
+}
+
 // Against a count from scratch, over every cut of random models.
 static void cut_bytes_by_definition(void **state)
 {
@@ -118,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(estimates_follow_flops_and_bytes),
                                        cmocka_unit_test(measured_times_win),
+                                       cmocka_unit_test(shares_out_a_layer),
                                        cmocka_unit_test(cut_bytes_by_definition)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
