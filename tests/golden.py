@@ -6,14 +6,15 @@
     # RUN: check %s --emit=ir        a command line for EXE; several RUN lines run in this order
     # WHY: one line
     # EXIT: 1                        exit status of every command (default 0)
+    # SHOW: out/stage0.c             a file that the commands wrote, shown behind their output
     # FILE: model.c                  what the next lines are called (default: TESTNAME.ir); %s is
     ...                              the first one; more FILE lines begin further files
     # EXPECT
     # output of all commands, stdout and stderr as they came, each line after "# "
 
 Commands run in a temporary directory that holds the files, so names are relative and line numbers
-count from the line behind FILE. C bodies may write `//` for `#`. --bless rewrites what stands behind
-EXPECT; review the diff. Exit status: 0 all as expected, 1 some not, 2 a test file is wrong.
+count from the line behind FILE; the folder of EXE is shown as BUILD. C bodies may write `//` for `#`.
+--bless rewrites what stands behind EXPECT; review the diff. Exit status: 0 all as expected, 1 some not, 2 a test file is wrong.
 """
 import argparse
 import difflib
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 
-MARK = re.compile(r"(#|//) (?:(RUN|WHY|EXIT|FILE): *(.*)|(EXPECT))")
+MARK = re.compile(r"(#|//) (?:(RUN|WHY|EXIT|SHOW|FILE): *(.*)|(EXPECT))")
 TIMEOUT_S = 100
 
 
@@ -37,7 +38,7 @@ class Golden:
 
     def __init__(self, path):
         self.path = path
-        self.runs, self.why, self.exit = [], None, 0
+        self.runs, self.why, self.exit, self.shows = [], None, 0, []
         self.files = []  # [name, lines]
         self.expect = None  # lines; None: no EXPECT yet
         self.head = []  # the file's lines up to EXPECT, for --bless
@@ -71,6 +72,8 @@ class Golden:
             if not mark[3].isdigit():
                 raise WrongTest(f"{self.path}:{number}: EXIT wants a number")
             self.exit = int(mark[3])
+        elif mark and mark[2] == "SHOW":
+            self.shows.append(mark[3])
         elif mark:  # FILE
             if not mark[3] or os.path.isabs(mark[3]) or ".." in mark[3].split("/"):
                 raise WrongTest(f"{self.path}:{number}: FILE wants a relative name")
@@ -98,7 +101,7 @@ class Golden:
         """Output of all commands as lines, and what is wrong with exit statuses."""
         output, complaints = b"", []
         env = {k: v for k, v in os.environ.items() if not k.startswith("STAGECC_")}
-        env.update(LC_ALL="C.UTF-8", NO_COLOR="1")
+        env.update(LC_ALL="C.UTF-8", NO_COLOR="1", CC="cc")
         with tempfile.TemporaryDirectory(prefix="golden-") as directory:
             self.write_files(directory)
             for command in self.runs:
@@ -112,6 +115,14 @@ class Golden:
                 output += done.stdout
                 if done.returncode != self.exit:
                     complaints.append(f"'{command}' exited with {done.returncode}, not {self.exit}")
+            for name in self.shows:
+                path = os.path.join(directory, name)
+                if not os.path.exists(path):
+                    complaints.append(f"there is no {name}")
+                    continue
+                with open(path, "rb") as f:
+                    output += b"--- " + name.encode() + b"\n" + f.read()
+            output = output.replace(os.path.dirname(os.path.realpath(exe)).encode(), b"BUILD")
             for spelling in {directory, os.path.realpath(directory)}:
                 output = output.replace(spelling.encode() + b"/", b"").replace(spelling.encode(), b".")
         lines = output.decode("utf-8", "backslashreplace").split("\n")
