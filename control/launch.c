@@ -40,13 +40,18 @@ typedef struct Job {
     const char *message;
 } Job;
 
+// The others hear of it at once, and have GRACE to end.
+static void end_all(Job *j, int stage, int status)
+{
+    job_abort(&j->memory, stage, status);
+    if (!j->kill_at_ns)
+        j->kill_at_ns = progress_now_ns() + GRACE_NS;
+}
+
 static void take_error(Job *j, enum Rank rank, int status, int stage, const char *message)
 {
-    if (status != EXIT_INTERRUPTED) {
-        job_abort(&j->memory, stage, status);
-        if (!j->kill_at_ns)
-            j->kill_at_ns = progress_now_ns() + GRACE_NS;
-    }
+    if (status != EXIT_INTERRUPTED) // then all end by themselves
+        end_all(j, stage, status);
     if (rank <= j->rank)
         return;
     j->rank = rank;
@@ -122,9 +127,10 @@ static void on_end(Job *j, Child *c)
         child_read(c, on_line, j);
     child_collect(c);
     j->running--;
-    if (WIFSIGNALED(c->wait_status) && j->signals && WTERMSIG(c->wait_status) != SIGKILL)
-        take_error(j, STOPPED, EXIT_INTERRUPTED, c->stage, "stopped by a second signal");
-    else if (WIFSIGNALED(c->wait_status) && !c->killed)
+    if (WIFSIGNALED(c->wait_status) && j->signals && WTERMSIG(c->wait_status) != SIGKILL) {
+        end_all(j, c->stage, EXIT_INTERRUPTED); // it was too early or too late to end in order
+        take_error(j, STOPPED, EXIT_INTERRUPTED, c->stage, "stopped by a signal");
+    } else if (WIFSIGNALED(c->wait_status) && !c->killed)
         on_signalled(j, c);
     else if (WIFEXITED(c->wait_status))
         on_status(j, c);
@@ -146,7 +152,7 @@ static void on_signal(Job *j)
         return;
     }
     take_error(j, STOPPED, EXIT_INTERRUPTED, j->launch->plan->n_stages,
-               "stopped by a second signal");
+               "stopped by two signals");
     kill_all(j);
 }
 

@@ -115,16 +115,19 @@ static void print_result(const Log *log)
     }
     if (!json_is_true(json_object_get(o, "done")))
         return;
-    long long steps = json_integer_value(json_object_get(o, "steps"));
-    printf("%lld steps, %.1f s", steps, json_number_value(json_object_get(o, "seconds")));
     double rate = json_number_value(json_object_get(o, "samples_per_s"));
-    if (rate > 0)
-        printf(", %.1f samples/s", rate);
+    const char *comma = "";
+    if (rate > 0) { // else it was an evaluation alone
+        printf("%lld steps, %.1f s, %.1f samples/s",
+               (long long)json_integer_value(json_object_get(o, "steps")),
+               json_number_value(json_object_get(o, "seconds")), rate);
+        comma = ", ";
+    }
     const json_t *accuracy = json_object_get(o, "test_accuracy");
     if (accuracy)
-        printf(", test accuracy %.2f %%", 100 * json_number_value(accuracy));
+        printf("%stest accuracy %.2f %%", comma, 100 * json_number_value(accuracy));
     else if (json_object_get(o, "test_loss"))
-        printf(", test loss %.4f", json_number_value(json_object_get(o, "test_loss")));
+        printf("%stest loss %.4f", comma, json_number_value(json_object_get(o, "test_loss")));
     putchar('\n');
 }
 

@@ -260,6 +260,16 @@ static void test_second_signal_kills(void **state)
     assert_true(seconds < 2);
 }
 
+// The signal comes before a program can handle it: the other one is not left waiting.
+static void test_early_signal(void **state)
+{
+    (void)state;
+    double seconds;
+    const char *body = "case $0 in *stage0) sleep 0.3; kill -INT $$;; esac; exec sleep 100";
+    assert_int_equal(signalled_run(body, 1, &seconds), 130);
+    assert_true(seconds < 3);
+}
+
 // A launcher that is killed takes its programs along.
 static void test_no_orphans(void **state)
 {
@@ -335,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_traces),
         cmocka_unit_test(test_signal_stops_in_order),
         cmocka_unit_test(test_second_signal_kills),
+        cmocka_unit_test(test_early_signal),
         cmocka_unit_test(test_no_orphans),
         cmocka_unit_test(test_too_large),
     };
