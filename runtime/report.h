@@ -6,7 +6,7 @@
 
 #include "runtime/rt.h"
 
-void rt__report_open(rt_stage *s); // finds STAGECC_REPORT_FD
+void rt__report_open(rt_stage *s);  // finds STAGECC_REPORT_FD
 void rt__report_start(rt_stage *s); // data and length of the run
 void rt__report_step(rt_stage *s);
 void rt__report_eval(rt_stage *s);
