@@ -1,0 +1,46 @@
+// From libclang's cursors to the tree of tree.h.
+#ifndef STAGECC_FRONTEND_CLANG_CONVERT_H
+#define STAGECC_FRONTEND_CLANG_CONVERT_H
+
+#include "frontend/clang/source.h"
+
+typedef VEC(Ast *) AstList;
+
+typedef struct Converter {
+    Source *source;
+    Arena *arena;
+    struct CTypeSlot *types; // by clang's type pointer
+    int n_types, types_size;
+    struct DeclSlot *decls; // by cursor
+    int n_decls, decls_size;
+    Function *current; // whose body is being converted; NULL at file level
+} Converter;
+
+void converter_init(Converter *c, Source *source);
+
+// convert_type.c
+const CType *convert_type(Converter *c, CXType type);
+const CType *convert_basic(Converter *c,
+                           const char *name); // "int", "unsigned int", "long", ...
+
+// convert_decl.c
+Variable *convert_variable(Converter *c, CXCursor declaration);
+Function *convert_function(Converter *c, CXCursor declaration);
+void convert_body(Converter *c, Function *f); // once; a function with a definition
+uint64_t *converter_decl(Converter *c, CXCursor declaration); // where its object is kept
+
+// convert_expr.c, convert_stmt.c
+Ast *convert_expression(Converter *c, CXCursor cursor);
+Ast *convert_statement(Converter *c, CXCursor cursor);
+Ast *ast_new(Converter *c, AstKind kind, CXCursor at);
+Ast *ast_unsupported(Converter *c, CXCursor at, const char *what);
+void ast_adopt(Converter *c, Ast *parent, Ast *child);
+
+typedef struct Cursors {
+    Arena *arena;
+    CXCursor *items;
+    int n, cap;
+} Cursors;
+Cursors cursor_children(Converter *c, CXCursor cursor);
+
+#endif
