@@ -102,11 +102,12 @@ static bool enough_units(Search *s)
         error_at(model_loc(s->c),
                  "the model computes nothing: there is nothing to cut into stages");
     else if (s->stages > most)
-        error_at(
-            model_loc(s->c),
-            "%d stages are too many: this model has %d places to cut, so at most %d stages "
-            "(users of one parameter stay together, and so do predictions and loss)",
-            s->stages, most - 1, most);
+        error_at(model_loc(s->c),
+                 "%d stages are too many: the model has %d units and %d place%s to cut, so at "
+                 "most %d stage%s (users of one parameter stay together, and so do predictions "
+                 "and loss)",
+                 s->stages, s->ranges.n, most - 1, most == 2 ? "" : "s", most,
+                 most == 1 ? "" : "s");
     return s->ranges.n && s->stages <= most;
 }
 

@@ -164,7 +164,8 @@ static void says_why_not(void **state)
     prepare(m, 7);
     FILE *f = listen();
     pass_partition(&m->c);
-    heard(f, "7 stages are too many: this model has 5 places to cut, so at most 6 stages");
+    heard(f, "7 stages are too many: the model has 6 units and 5 places to cut, so at most "
+             "6 stages");
     assert_true(m->c.no_plan);
 
     prepare(m, 2);
