@@ -80,6 +80,12 @@ static bool by_hand(const rt_stage *s)
     return !s->quiet && s->report_fd < 0;
 }
 
+// A program that is being measured keeps its progress to itself.
+static bool shows_progress(const rt_stage *s)
+{
+    return by_hand(s) && !s->options.profile;
+}
+
 void rt__report_open(rt_stage *s)
 {
     const char *fd = getenv("STAGECC_REPORT_FD");
@@ -148,7 +154,7 @@ static void show_progress(rt_stage *s)
 static void report_data(rt_stage *s)
 {
     const char *summary = rt__data_summary(s->data);
-    if (by_hand(s))
+    if (shows_progress(s))
         fprintf(stderr, "%s\n", summary);
     if (!to_launcher(s))
         return;
@@ -176,7 +182,7 @@ void rt__report_step(rt_stage *s)
 {
     if (!rt__has_loss(s->program))
         return;
-    if (by_hand(s))
+    if (shows_progress(s))
         show_progress(s);
     if (!to_launcher(s))
         return;
@@ -210,7 +216,7 @@ void rt__report_eval(rt_stage *s)
     if (!rt__has_loss(s->program))
         return;
     const rt__score *r = s->score;
-    if (by_hand(s))
+    if (shows_progress(s))
         fprintf(stderr, "step %" PRId64 ": test loss %.4f, accuracy %.2f %%, top 5 %.2f %%\n",
                 s->step, r->loss, 100 * r->top1, 100 * r->top5);
     if (!to_launcher(s))
@@ -264,7 +270,7 @@ void rt__report_done(rt_stage *s)
     if (!rt__has_loss(s->program))
         return;
     double seconds = (double)(rt__now_ns() - s->started_ns) * 1e-9;
-    if (by_hand(s))
+    if (shows_progress(s))
         printf("done: %" PRId64 " steps in %.1f s, %.1f samples/s\n", s->step, seconds,
                samples_per_s(s));
     if (!to_launcher(s))
