@@ -1,6 +1,6 @@
 // What a routine calls its tensors: as the model does where it is called once; else after what is
-// the same in all its pieces, `conv2d_1_weight` for weights of conv2d_7, conv2d_12 and so on. Tensors
-// of layers outside are `in...`.
+// the same in all its pieces, `conv1_weight` for weights of block3.conv1, block4.conv1 and so on.
+// Tensors of layers outside are `in...`.
 #include "codegen/program.h"
 
 #include <string.h>
@@ -24,15 +24,32 @@ static const Layer *layer_at(const Piece *p, int item)
     return p->items.items[item].layer;
 }
 
-// The stem of a layer's name where all pieces agree on it, else its kind.
-static const char *common_stem(Arena *a, const Routine *r, int item)
+static const char *tail(Arena *a, const char *name)
 {
-    const Layer *first = layer_at(r->like, item);
-    const char *stem = name_stem(a, first->name);
+    (void)a;
+    const char *dot = strrchr(name, '.');
+    return dot && dot[1] ? dot + 1 : name;
+}
+
+typedef const char *Part(Arena *a, const char *name);
+
+static bool agree(Arena *a, const Routine *r, int item, Part *part)
+{
+    const char *first = part(a, layer_at(r->like, item)->name);
     for (int i = 1; i < r->pieces.n; i++)
-        if (strcmp(name_stem(a, layer_at(r->pieces.items[i], item)->name), stem))
-            return first->kind;
-    return stem;
+        if (strcmp(part(a, layer_at(r->pieces.items[i], item)->name), first))
+            return false;
+    return true;
+}
+
+// What the names of a layer in all pieces have in common: "conv1" of block3.conv1 and block4.conv1,
+// "conv" of conv1 and conv4, else its kind.
+static const char *common_name(Arena *a, const Routine *r, int item)
+{
+    const Layer *layer = layer_at(r->like, item);
+    if (agree(a, r, item, tail))
+        return tail(a, layer->name);
+    return agree(a, r, item, name_stem) ? name_stem(a, layer->name) : layer->kind;
 }
 
 static bool has(const BaseList *bases, const Layer *layer)
@@ -70,7 +87,7 @@ static BaseList bases_inside(Arena *a, const Routine *r)
         const Layer *layer = layer_at(r->like, i);
         if (!layer || has(&stems, layer))
             continue;
-        Base b = {layer, common_stem(a, r, i)};
+        Base b = {layer, common_name(a, r, i)};
         vec_push(a, &stems, b);
     }
     sort_by_layer(&stems);

@@ -31,32 +31,38 @@ static const char *item_ops(Emit *e, const Item *item)
     return ops;
 }
 
-// Length of the code's next piece that must stay together: up to and with a comma outside of
-// strings, or to the end.
-static size_t piece_length(const char *code, size_t n)
+// Length of the code's next part that stays together: up to and with a comma, but one in a string or
+// in braces within braces, or to the end.
+static size_t part_length(const char *code, size_t n)
 {
     bool quoted = false;
+    int braces = 0;
     for (size_t i = 0; i < n; i++) {
         quoted ^= code[i] == '"' && (i == 0 || code[i - 1] != '\\');
-        if (!quoted && code[i] == ',' && i + 1 < n && code[i + 1] == ' ')
+        braces += (code[i] == '{') - (code[i] == '}');
+        bool opens = i > 0 && code[i] == '{' && code[i - 1] == ')'; // a compound literal
+        braces -= opens;
+        if (!quoted && braces <= 0 && code[i] == ',' && i + 1 < n && code[i + 1] == ' ')
             return i + 1;
     }
     return n;
 }
 
-// One line of code, broken behind commas where it is too long: arguments line up.
+// One line of code, broken behind commas where it is too long: arguments line up, and a literal of
+// several members begins a line.
 static void write_wrapped(Text *out, const char *line, size_t n)
 {
     const char *open = memchr(line, '(', n);
     size_t column = 0,
            hang = open && open - line < COLUMNS / 2 ? (size_t)(open - line) + 1 : 12;
     while (n) {
-        size_t length = piece_length(line, n);
-        bool fits = !column || *line == '#' || column + length <= COLUMNS;
-        if (!fits) {
-            length -= *line == ' ';
-            line += *line == ' ';
-            n -= n > length;
+        size_t length = part_length(line, n);
+        bool literal = n > 2 && !strncmp(line, " &(", 3);
+        bool fits = column + (literal ? n : length) <= COLUMNS;
+        if (column && *line == ' ' && !fits) {
+            line++;
+            n--;
+            length--;
             text_printf(out, "\n%*s", (int)hang, "");
             column = hang;
         }
@@ -78,7 +84,11 @@ static void add_with_place(Emit *e, const Item *item, const char *code)
         text_printf(e->out, "%*s// %s%s%s\n", e->indent, "", item_ops(e, item),
                     *place ? "  " : "", place);
     for (; end; code = end + 1, end = strchr(code, '\n')) {
-        write_wrapped(e->out, code, (size_t)(end - code));
+        size_t n = (size_t)(end - code);
+        if (*code == '#')
+            text_append(e->out, code, n);
+        else
+            write_wrapped(e->out, code, n);
         text_printf(e->out, one && *place ? " // %s\n" : "\n", place);
     }
 }
@@ -317,10 +327,13 @@ static bool has_word(const char *text, const char *word)
 
 static void write_signature(Emit *e, const Routine *r)
 {
-    text_printf(e->out, "static void %s(rt_stage *s%s", r->name, r->uses_mb ? ", int mb" : "");
-    if (r->pieces.n > 1)
-        text_printf(e->out, ", const struct %s_call *call", r->name);
-    text_puts(e->out, ")\n{\n");
+    const char *call = r->pieces.n > 1
+                           ? arena_printf(e->scratch, ", const struct %s_call *call", r->name)
+                           : "";
+    const char *line = arena_printf(e->scratch, "static void %s(rt_stage *s%s%s)", r->name,
+                                    r->uses_mb ? ", int mb" : "", call);
+    write_wrapped(e->out, line, strlen(line));
+    text_puts(e->out, "\n{\n");
 }
 
 // "bottleneck: conv2d_2 .. relu_5, and 2 more alike  resnet.c:12", "fc1: linear  mlp.c:5"
