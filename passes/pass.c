@@ -43,6 +43,8 @@ static uint32_t parse_list(const char *option, const char *list, uint32_t missin
     uint32_t bits = 0;
     if (!list)
         return missing;
+    if (!*list) // "--passes=": none
+        return 0;
     for (const char *name = list;;) {
         size_t length = strcspn(name, ",");
         int pass = find_pass(name, length);

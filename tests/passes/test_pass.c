@@ -82,6 +82,10 @@ static void runs_the_named(void **state)
     assert_true(good);
     assert_string_equal(text, "");
     free(text);
+    text = output_of(1, (PassOptions){.only = "", .dump_after = "all"}, &good);
+    assert_true(good);
+    assert_string_equal(text, "");
+    free(text);
 }
 
 static void times_on_stderr(void **state)
