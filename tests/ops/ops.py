@@ -16,8 +16,10 @@ gradient of z tells y itself: dz = 2 (y + z - t) / n.
 """
 import argparse
 import array
+import concurrent.futures
 import json
 import math
+import os
 import pathlib
 import random
 import re
@@ -166,6 +168,11 @@ def run(command):
     if done.returncode:
         raise Failure(f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def in_parallel(function, values):
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, values))
 
 
 class Program:
@@ -335,11 +342,15 @@ def simulate(o, p, t, steps, lr=0.01):
 def check_optimizers(stagecc, backend, dtype, work, limit):
     rng, worst = random.Random(3), {}
     p, t = ([single(rng.gauss(0, 1)) for _ in range(37)] for _ in range(2))
-    for name, o in OPTIMIZERS.items():
-        options = [w for k, v in o.items() for w in (f"--{k.replace('_', '-')}", v)] + ["--micro-batches", 1, "--lr", 0.01]
-        program = Program(stagecc, optimizer_model(dtype.lower()), backend, dtype, work, f"{name}-{backend}-{dtype}", options)
+
+    def build(name):
+        options = [w for k, v in OPTIMIZERS[name].items() for w in (f"--{k.replace('_', '-')}", v)]
+        text, folder = optimizer_model(dtype.lower()), f"{name}-{backend}-{dtype}"
+        return Program(stagecc, text, backend, dtype, work, folder, options + ["--micro-batches", 1, "--lr", 0.01])
+
+    for name, program in zip(OPTIMIZERS, in_parallel(build, OPTIMIZERS)):
         after = program.step({"p": ([37], p), "t": ([37], t)}, 3)
-        for q, want in zip(("p", "t"), simulate(o, p, t, 3)):
+        for q, want in zip(("p", "t"), simulate(OPTIMIZERS[name], p, t, 3)):
             worst[f"{name}.{q}"] = distance(after[q], want)
     return report(f"{backend} {dtype}: optimizers", worst, limit)
 
@@ -390,28 +401,27 @@ def test(args, work):
         if n not in before:
             shape = json.loads(re.search(rf"^{re.escape(n)} = buffer {{shape=(\[.*?\])", text, re.M)[1])
             before[n] = (shape, [0.25] * elements(shape))
-    ref = Program(args.stagecc, text, "ref", "F64", work, "ref64", ["--micro-batches", 1])
-    want = gradients(before, ref.step(before))
-    worst = check_differences(shapes, ref, before, want, 3)
-    good = report("ref F64: gradients against finite differences", worst, FD_TOLERANCE)
-    good &= check_optimizers(args.stagecc, "ref", "F64", work, 1e-12)
-    graphs = [run([args.stagecc, "check", work / "ref64.ir", "--emit=ir", *o])
-              for o in ([], ["--optimizer", "adam"])]
+    wanted = [("ref", "F64", text, 1)]
     if args.backend != "ref":
         single_text, _ = model(args.stagecc, cases, "f32", work)
-        for mb in (1, 2):
-            ref = Program(args.stagecc, text, "ref", "F64", work, f"ref64-{mb}", ["--micro-batches", mb])
-            want = ref.step(before)
-            other = Program(args.stagecc, single_text, args.backend, "F32", work, f"{args.backend}-{mb}", ["--micro-batches", mb])
-            got = other.step(before)
-            worst = compare(shapes, before, gradients(before, got), before, gradients(before, want))
-            for n in (n for n in before if ".running_" in n):
-                worst[n] = distance(got[n], want[n])
-            good &= report(f"{args.backend} F32 against ref F64, {mb} micro-batches", worst, FLOAT_TOLERANCE)
+        wanted += [(args.backend, "F32", single_text, 1), ("ref", "F64", text, 2), (args.backend, "F32", single_text, 2)]
+    programs = in_parallel(lambda w: Program(args.stagecc, w[2], w[0], w[1], work, f"{w[0]}-{w[3]}", ["--micro-batches", w[3]]), wanted)
+    want = gradients(before, programs[0].step(before))
+    worst = check_differences(shapes, programs[0], before, want, 3)
+    good = report("ref F64: gradients against finite differences", worst, FD_TOLERANCE)
+    good &= check_optimizers(args.stagecc, "ref", "F64", work, 1e-12)
+    graphs = [run([args.stagecc, "check", work / "ref-1.ir", "--emit=ir", *o]) for o in ([], ["--optimizer", "adam"])]
+    for ref, other in (programs[:2], programs[2:]) if args.backend != "ref" else ():
+        want, got = ref.step(before), other.step(before)
+        worst = compare(shapes, before, gradients(before, got), before, gradients(before, want))
+        for n in (n for n in before if ".running_" in n):
+            worst[n] = distance(got[n], want[n])
+        good &= report(f"{other.dir.name} F32 against {ref.dir.name} F64", worst, FLOAT_TOLERANCE)
+    if args.backend != "ref":
         good &= check_optimizers(args.stagecc, args.backend, "F32", work, FLOAT_TOLERANCE)
-        graphs.append(run([args.stagecc, "check", work / f"{args.backend}-1.ir", "--emit=ir"]))
+        graphs.append(run([args.stagecc, "check", work / f"{args.backend}-1.ir", "--backend", args.backend, "--emit=ir"]))
     else:
-        graphs.append("x = reorder y")
+        graphs.append("x = reorder y")  # nothing lays out blocks
     if not args.only:
         good &= check_coverage(args.stagecc, work, graphs)
     return good
