@@ -138,7 +138,7 @@ int job_load(Job *j, Arena *a, Args *args)
     int status = read_model(j, kept);
     if (status || str_starts(kept, "graph "))
         return status ? status : settle_batch(&args->options, j->graph);
-    if (!strcmp(args->options.dtype, "f64") && strcmp(j->backend->name, "ref")) {
+    if (!strcmp(args->options.dtype, "f64") && strcmp(j->backend->name, "ref") != 0) {
         error_at(NO_LOC, "--dtype f64 needs --backend ref");
         return EXIT_INPUT;
     }

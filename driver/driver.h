@@ -81,9 +81,9 @@ const char *job_dir(const Job *j, const char *fallback); // args->out, made if a
 int measure_kernels(Job *j, const char *dir); // kernels.json, for backends with library kernels
 int measure_layers(Job *j, const char *dir);  // times of every layer, forward and backward
 
-// driver/profile_graph.c: a model's layers as graph.txt. times NULL: none; plan NULL: no stages.
-Profile *profile_of_graph(Arena *a, const Graph *g, const LayerTime *times, int n_times,
-                          const Plan *plan);
+// driver/profile_graph.c: a model's layers as graph.txt, with the times that were measured and, in a
+// plan of several stages, the stage of each.
+Profile *profile_of_graph(Arena *a, const Graph *g, const Compile *c);
 
 // driver/graph_file.c: check and plan of a profiled graph (graph.txt) without its model.
 bool graph_file_given(Arena *a, const Args *args); // told by the operand's content
@@ -94,7 +94,7 @@ int graph_file_plan(Arena *a, const Args *args, int stages);
 void report_plan_table(Text *out, const Plan *plan);
 int report_write_plan(const Job *j,
                       const char *dir); // plan.json gpus=N.txt gpus=N.dot gpus=N.svg
-int report_write_profile(const Job *j, const char *dir, const LayerTime *times, int n);
+int report_write_profile(const Job *j, const char *dir); // graph.txt graph.dot graph.svg
 
 // driver/run.c: start the programs of dir (made for this plan) with the RUN options.
 int run_programs(const Plan *plan, const char *dir, const Args *args);

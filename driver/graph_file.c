@@ -48,7 +48,7 @@ int graph_file_check(Arena *a, const Args *args)
     const Profile *p = profile_read(a, args->operand, read_operand(a, args));
     if (!p || !profile_order(a, p))
         return EXIT_INPUT;
-    if (args->emit && strcmp(args->emit, "graph")) {
+    if (args->emit && strcmp(args->emit, "graph") != 0) {
         error_at(NO_LOC, "--emit of a profiled graph takes graph, not `%s`", args->emit);
         return EXIT_INPUT;
     }

@@ -79,7 +79,7 @@ int command_profile(Arena *a, Args *args)
     if (!status)
         status = job_compile(&j, 1);
     if (!status)
-        status = report_write_profile(&j, dir, j.compile.times, j.compile.n_times);
+        status = report_write_profile(&j, dir);
     if (!status)
         printf("%s/graph.txt, graph.dot%s: %d layers measured\n", dir,
                args->no_svg ? "" : ", graph.svg", j.compile.n_times);

@@ -15,12 +15,12 @@ static int64_t at(const Node *n, AttrKey key, int i)
 static const char *describe_conv(Arena *a, const Node *n)
 {
     const Shape w = n->inputs[1]->shape;
-    int64_t groups = node_int(n, A_GROUPS);
+    int64_t groups = node_int(n, A_GROUPS), channels = w.dim[1] * groups;
     const char *s = arena_printf(
         a,
         "Conv2d(%lld, %lld, kernel_size=(%lld, %lld), stride=(%lld, %lld), padding=(%lld, %lld)",
-        (long long)(w.dim[1] * groups), (long long)w.dim[0], (long long)w.dim[2],
-        (long long)w.dim[3], (long long)at(n, A_STRIDE, 0), (long long)at(n, A_STRIDE, 1),
+        (long long)channels, (long long)w.dim[0], (long long)w.dim[2], (long long)w.dim[3],
+        (long long)at(n, A_STRIDE, 0), (long long)at(n, A_STRIDE, 1),
         (long long)at(n, A_PADDING, 0), (long long)at(n, A_PADDING, 1));
     if (at(n, A_DILATION, 0) > 1 || at(n, A_DILATION, 1) > 1)
         s = arena_printf(a, "%s, dilation=(%lld, %lld)", s, (long long)at(n, A_DILATION, 0),
@@ -161,20 +161,17 @@ static double parameter_bytes(const Node *n)
     return bytes;
 }
 
-// A layer of several ops (there is one node each) has its time on the first of them.
-Profile *profile_of_graph(Arena *a, const Graph *g, const LayerTime *times, int n_times,
-                          const Plan *plan)
+// A layer of several ops (there is one node each) has its time on the first of them. index: by
+// Node.id, where it stands in the profile, plus one.
+static void add_nodes(Arena *a, Profile *p, const Graph *g, const Compile *c, int *index)
 {
-    Profile *p = arena_new(a, Profile);
-    int *index = arena_array(a, int, g->next_id + 1);
     bool *timed = arena_array(a, bool, g->layers.n + 1);
-    p->final_newline = false;
     for (int i = 0; i < g->nodes.n; i++) {
         const Node *n = g->nodes.items[i];
         if (!is_profile_node(n))
             continue;
         const LayerTime *t =
-            n->layer && !timed[n->layer->id] ? time_of(times, n_times, n->layer) : NULL;
+            n->layer && !timed[n->layer->id] ? time_of(c->times, c->n_times, n->layer) : NULL;
         if (t)
             timed[n->layer->id] = true;
         ProfileNode node = {
@@ -182,20 +179,31 @@ Profile *profile_of_graph(Arena *a, const Graph *g, const LayerTime *times, int 
             .description = describe(a, n),
             .fields = profile_fields(a, t ? 1e3 * t->forward_s : 0, t ? 1e3 * t->backward_s : 0,
                                      (double)node_logical_bytes(n), parameter_bytes(n)),
-            .stage = plan && plan->n_stages ? plan_stage_of_unit(plan, n->unit) : -1,
+            .stage = c->plan->n_stages > 1 ? plan_stage_of_unit(c->plan, n->unit) : -1,
         };
         vec_push(a, &p->nodes, node);
         index[n->id] = p->nodes.n;
     }
-    for (int i = 0; i < g->nodes.n; i++) {
-        const Node *n = g->nodes.items[i];
-        for (int k = 0; is_profile_node(n) && k < n->n_inputs; k++) {
-            const Node *from = producer(n->inputs[k]);
-            if (is_profile_node(from)) {
-                ProfileEdge e = {index[from->id] - 1, index[n->id] - 1, NO_LOC, "\t"};
-                vec_push(a, &p->edges, e);
-            }
-        }
+}
+
+static void add_edges_to(Arena *a, Profile *p, const Node *n, const int *index)
+{
+    for (int k = 0; k < n->n_inputs; k++) {
+        const Node *from = producer(n->inputs[k]);
+        ProfileEdge e = {index[from->id] - 1, index[n->id] - 1, NO_LOC, "\t"};
+        if (is_profile_node(from))
+            vec_push(a, &p->edges, e);
     }
+}
+
+Profile *profile_of_graph(Arena *a, const Graph *g, const Compile *c)
+{
+    Profile *p = arena_new(a, Profile);
+    int *index = arena_array(a, int, g->next_id + 1);
+    p->final_newline = false;
+    add_nodes(a, p, g, c, index);
+    for (int i = 0; i < g->nodes.n; i++)
+        if (is_profile_node(g->nodes.items[i]))
+            add_edges_to(a, p, g->nodes.items[i], index);
     return p;
 }

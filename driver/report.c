@@ -41,11 +41,10 @@ static int write_text(const char *path, Text *t)
     return failed ? EXIT_ENVIRONMENT : EXIT_DONE;
 }
 
-static int write_profile_graph(const Job *j, const char *path, const LayerTime *times, int n,
-                               const Plan *plan)
+static int write_profile_graph(const Job *j, const char *path)
 {
     Text t = {0};
-    profile_print(&t, profile_of_graph(j->arena, j->graph, times, n, plan));
+    profile_print(&t, profile_of_graph(j->arena, j->graph, &j->compile));
     return write_text(path, &t);
 }
 
@@ -93,14 +92,12 @@ int report_write_plan(const Job *j, const char *dir)
     int status = write_text(arena_printf(j->arena, "%s/plan.json", dir), &t);
     const char *base = arena_printf(j->arena, "%s/gpus=%d", dir, p->n_stages);
     if (!status)
-        status = write_profile_graph(j, arena_printf(j->arena, "%s.txt", base),
-                                     j->compile.times, j->compile.n_times, p);
+        status = write_profile_graph(j, arena_printf(j->arena, "%s.txt", base));
     return status ? status : write_picture(j, base, stage_of_unit);
 }
 
-int report_write_profile(const Job *j, const char *dir, const LayerTime *times, int n)
+int report_write_profile(const Job *j, const char *dir)
 {
-    int status =
-        write_profile_graph(j, arena_printf(j->arena, "%s/graph.txt", dir), times, n, NULL);
+    int status = write_profile_graph(j, arena_printf(j->arena, "%s/graph.txt", dir));
     return status ? status : write_picture(j, arena_printf(j->arena, "%s/graph", dir), NULL);
 }
