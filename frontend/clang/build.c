@@ -98,6 +98,12 @@ Value build_result(Build *b, Node *n, bool sample)
     return (Value){.type = b->at->type, .bits = POINTER_TENSOR | i};
 }
 
+const char *build_type(Build *b, const TensorRecord *t)
+{
+    return arena_printf(b->m->arena, "%s%s", dtype_name(t->node->dtype),
+                        shape_text(b->m->arena, t->node->shape));
+}
+
 Value build_wrong(Build *b, const TensorRecord *t, const char *format, ...)
 {
     if (b->at->complained || b->m->stop)
@@ -107,14 +113,9 @@ Value build_wrong(Build *b, const TensorRecord *t, const char *format, ...)
     const char *message = arena_vprintf(b->m->arena, format, ap);
     va_end(ap);
     b->at->complained = true;
-    const char *type = NULL;
+    error_at(b->at->spot.loc, "%s: %s", b->call->builtin->kind, message);
     if (t)
-        type = arena_printf(b->m->arena, "%s%s", dtype_name(t->node->dtype),
-                            shape_text(b->m->arena, t->node->shape));
-    error_at(b->at->spot.loc, "%s: %s%s%s", b->call->builtin->kind, message,
-             t ? ", but it is " : "", t ? type : "");
-    if (t)
-        note_at(t->node->loc, "this tensor was made here, %s", type);
+        note_at(t->node->loc, "this tensor was made here, %s", build_type(b, t));
     explain(b->m, b->at);
     b->m->stop |= diag_errors() >= MAX_ERRORS;
     return POISON;

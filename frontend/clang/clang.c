@@ -26,7 +26,7 @@
 
 enum {
     MAX_CPU_S = 20,
-    MAX_WALL_S = 60,
+    MAX_WALL_S = 30,
     MAX_REPLY = 1 << 28, // bytes
 };
 #define MAX_ADDRESS_SPACE (INT64_C(4) << 30)
@@ -207,7 +207,10 @@ static void explain_death(const char *path, int status, bool in_time, int error_
     Loc loc = {path, 0, 0};
     int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     if (!in_time || signal == SIGXCPU || signal == SIGKILL)
-        error_at(loc, "reading this model takes more than %d s of processor time", MAX_CPU_S);
+        error_at(
+            loc,
+            "reading this model takes too long (more than %d s of processor time, or %d s in all)",
+            MAX_CPU_S, MAX_WALL_S);
     else
         error_at(loc,
                  "the C parser failed on this model: it needs more than %lld MiB of memory, or "

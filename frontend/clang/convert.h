@@ -23,6 +23,9 @@ const CType *convert_type(Converter *c, CXType type);
 const CType *convert_basic(Converter *c,
                            const char *name); // "int", "unsigned int", "long", ...
 
+// A member by name, those of anonymous members included; its offset in the record. NULL: none.
+const Field *field_find(const CType *record, const char *name, int64_t *offset);
+
 // convert_decl.c
 Variable *convert_variable(Converter *c, CXCursor declaration);
 Function *convert_function(Converter *c, CXCursor declaration);
@@ -34,6 +37,7 @@ Ast *convert_expression(Converter *c, CXCursor cursor);
 Ast *convert_statement(Converter *c, CXCursor cursor);
 Ast *ast_new(Converter *c, AstKind kind, CXCursor at);
 Ast *ast_unsupported(Converter *c, CXCursor at, const char *what);
+bool ast_is_call(Ast *a); // or a choice of calls: its result may name a layer
 void ast_adopt(Converter *c, Ast *parent, Ast *child);
 
 typedef struct Cursors {

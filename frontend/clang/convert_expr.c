@@ -121,6 +121,15 @@ static Ast *string(Converter *c, CXCursor at)
     return a;
 }
 
+// What clang can compute itself: offsetof and the like.
+static Ast *constant(Converter *c, CXCursor at)
+{
+    Ast *a = number(c, at);
+    if (a->kind == AST_UNSUPPORTED)
+        a->text = "this expression";
+    return a;
+}
+
 // ---- names
 
 static Ast *reference(Converter *c, CXCursor at)
@@ -152,19 +161,21 @@ static Ast *member(Converter *c, CXCursor at, const Cursors *list)
     bool arrow = base->type && base->type->kind == C_POINTER;
     const CType *record = arrow ? base->type->of : base->type;
     const char *name = source_string(c->source, clang_getCursorSpelling(at));
-    int64_t offset = clang_Cursor_getOffsetOfField(clang_getCursorReferenced(at)) / 8;
-    const CType *type = convert_type(c, clang_getCursorType(at));
-    Ast *a = ast_new(c, arrow ? AST_ARROW : AST_MEMBER, at);
-    ast_adopt(c, a, base);
-    for (int i = 0; record && i < record->n_fields; i++) {
-        const Field *f = &record->fields[i];
-        bool same = *f->name ? !strcmp(f->name, name) : f->type == type && f->offset == offset;
-        if (same && f->bits)
-            return ast_unsupported(c, at, "a bit-field");
-        if (same) {
-            a->field = f;
-            return a;
+    int64_t offset = 0;
+    const Field *found =
+        record && record->kind == C_RECORD ? field_find(record, name, &offset) : NULL;
+    if (found && found->bits)
+        return ast_unsupported(c, at, "a bit-field");
+    if (found) {
+        Ast *a = ast_new(c, arrow ? AST_ARROW : AST_MEMBER, at);
+        ast_adopt(c, a, base);
+        a->field = found;
+        if (offset != found->offset) { // inside an anonymous struct or union
+            Field *deep = arena_copy(c->arena, found, sizeof *found);
+            deep->offset = offset;
+            a->field = deep;
         }
+        return a;
     }
     return ast_unsupported(c, at, "this member access");
 }
@@ -251,9 +262,17 @@ static Ast *unary(Converter *c, CXCursor at, const Cursors *list)
     return a;
 }
 
+bool ast_is_call(Ast *a)
+{
+    a = strip(a);
+    if (a->kind == AST_CONDITIONAL)
+        return ast_is_call(a->child[a->n - 2]) || ast_is_call(a->child[a->n - 1]);
+    return a->kind == AST_CALL;
+}
+
 static void count_call(Ast *left, Ast *right)
 {
-    if (left->kind == AST_VARIABLE && strip(right)->kind == AST_CALL)
+    if (left->kind == AST_VARIABLE && ast_is_call(right))
         left->variable->calls++;
 }
 
@@ -348,7 +367,7 @@ static Ast *cast(Converter *c, AstKind kind, CXCursor at, const Cursors *list)
 
 static Ast *unexposed(Converter *c, CXCursor at, const Cursors *list)
 {
-    if (list->n == 1)
+    if (list->n == 1 && clang_isExpression(clang_getCursorKind(list->items[0])))
         return cast(c, AST_CONVERT, at, list);
     if (list->n == 4) { // x ?: y, with x three times
         Ast *a = ast_new(c, AST_CONDITIONAL, at);
@@ -356,7 +375,7 @@ static Ast *unexposed(Converter *c, CXCursor at, const Cursors *list)
         ast_adopt(c, a, convert_expression(c, list->items[3]));
         return a;
     }
-    return ast_unsupported(c, at, "this expression");
+    return constant(c, at);
 }
 
 static Ast *statements(Converter *c, CXCursor at, const Cursors *list)

@@ -20,10 +20,7 @@ static Ast *declare(Converter *c, CXCursor at, const Cursors *list)
             continue; // types and prototypes have no effect
         Ast *d = ast_new(c, AST_DECLARE, list->items[i]);
         d->variable = convert_variable(c, list->items[i]);
-        Ast *init = d->variable->init;
-        while (init && init->kind == AST_CONVERT && init->n)
-            init = init->child[0];
-        if (init && init->kind == AST_CALL)
+        if (d->variable->init && ast_is_call(d->variable->init))
             d->variable->calls++;
         if (clang_getCursorType(list->items[i]).kind == CXType_VariableArray)
             d = ast_unsupported(c, list->items[i], "an array whose size is not constant");

@@ -66,6 +66,24 @@ static enum CXVisitorResult add_field(CXCursor cursor, CXClientData data)
     return CXVisit_Continue;
 }
 
+const Field *field_find(const CType *record, const char *name, int64_t *offset)
+{
+    for (int i = 0; i < record->n_fields; i++) {
+        const Field *f = &record->fields[i];
+        if (!strcmp(f->name, name)) {
+            *offset = f->offset;
+            return f;
+        }
+        const Field *inner =
+            !*f->name && f->type->kind == C_RECORD ? field_find(f->type, name, offset) : NULL;
+        if (inner) {
+            *offset += f->offset;
+            return inner;
+        }
+    }
+    return NULL;
+}
+
 static void convert_record(Converter *c, CXType type, CType *t)
 {
     CXCursor declaration = clang_getTypeDeclaration(type);
@@ -111,7 +129,11 @@ static void convert_kind(Converter *c, CXType type, CType *t)
 
 const CType *convert_type(Converter *c, CXType type)
 {
-    type = clang_getUnqualifiedType(clang_getCanonicalType(type));
+    static CType invalid = {.kind = C_UNSUPPORTED, .name = "this type"};
+    type = clang_getCanonicalType(type);
+    if (type.kind == CXType_Invalid) // libclang would crash on it
+        return &invalid;
+    type = clang_getUnqualifiedType(type);
     if (type.kind == CXType_Enum)
         type = clang_getCanonicalType(
             clang_getEnumDeclIntegerType(clang_getTypeDeclaration(type)));
@@ -121,9 +143,11 @@ const CType *convert_type(Converter *c, CXType type)
     CType *t = slot->type = arena_new(c->arena, CType);
     *t = (CType){.kind = C_UNSUPPORTED};
     t->name = source_string(c->source, clang_getTypeSpelling(type));
-    long long size = clang_Type_getSizeOf(type);
-    t->size = size > 0 ? size : 0;
     convert_kind(c, type, t);
+    // Only of types that have a size: libclang crashes on the type of a compiler's builtin.
+    bool sized = t->kind != C_UNSUPPORTED && t->kind != C_VOID && t->kind != C_FUNCTION;
+    long long size = sized ? clang_Type_getSizeOf(type) : 0;
+    t->size = size > 0 ? size : 0;
     return t;
 }
 

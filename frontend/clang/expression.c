@@ -270,9 +270,11 @@ static Value eval_logical(Machine *m, Ast *e)
 static Value eval_conditional(Machine *m, Ast *e)
 {
     bool yes;
+    const char *hint = m->hint;
     Value v = eval(m, e->child[0]);
     if (!truth(m, e, v, &yes))
         return POISON;
+    m->hint = hint;
     if (e->n == 2)
         return yes ? convert(m, e, v, e->type) : eval(m, e->child[1]);
     return e->n == 3 ? eval(m, e->child[yes ? 1 : 2]) : POISON;
@@ -348,7 +350,7 @@ Value eval(Machine *m, Ast *e)
 {
     if (!step(m, e))
         return POISON;
-    if (e->kind != AST_CALL && e->kind != AST_CONVERT)
+    if (e->kind != AST_CALL && e->kind != AST_CONVERT && e->kind != AST_CONDITIONAL)
         m->hint = NULL;
     m->nesting++;
     Value v = dispatch(m, e);

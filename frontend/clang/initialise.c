@@ -12,24 +12,6 @@ typedef struct Items {
 
 static void fill(Items *it, uint64_t base, const CType *type, bool braced);
 
-const Field *field_find(const CType *record, const char *name, int64_t *offset)
-{
-    for (int i = 0; i < record->n_fields; i++) {
-        const Field *f = &record->fields[i];
-        if (!strcmp(f->name, name)) {
-            *offset = f->offset;
-            return f;
-        }
-        const Field *inner =
-            !*f->name && f->type->kind == C_RECORD ? field_find(f->type, name, offset) : NULL;
-        if (inner) {
-            *offset += f->offset;
-            return inner;
-        }
-    }
-    return NULL;
-}
-
 static int64_t part_count(const CType *type)
 {
     if (type->kind == C_ARRAY)

@@ -29,7 +29,9 @@ bool build_tensor(Build *b, int i, TensorRecord *t); // argument i
 bool tensor_of(const BuiltinCall *c, Value v, TensorRecord *t);
 Node *build_node(Build *b, Op op, const char *suffix, Node *const *inputs, int n,
                  const Attr *attrs, int n_attrs);
-Value build_result(Build *b, Node *n, bool sample); // n NULL: POISON
+Value build_result(Build *b, Node *n, bool sample);      // n NULL: POISON
+const char *build_type(Build *b, const TensorRecord *t); // "f32[4,64]"
+// An error that begins with the layer's kind, and where t was made (t may be NULL).
 Value build_wrong(Build *b, const TensorRecord *t, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 Node *build_parameter(Build *b, const char *suffix, Shape shape, Init init);

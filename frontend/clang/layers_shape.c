@@ -72,7 +72,8 @@ static bool axis_of(Build *b, const TensorRecord *t, int64_t *axis)
     if (given < 0)
         *axis += t->node->shape.rank;
     if (*axis < 0 || *axis >= t->node->shape.rank) {
-        build_wrong(b, t, "axis %lld must be a dimension of the tensor", (long long)given);
+        build_wrong(b, t, "axis %lld is no dimension of %s", (long long)given,
+                    build_type(b, t));
         return false;
     }
     if (*axis > 0 || !t->sample)
@@ -193,7 +194,8 @@ Value layer_transpose(const BuiltinCall *c)
     if (x.sample && n > 0 && perm[0] != 0)
         return build_wrong(&b, NULL, "dimension 0 is the batch and stays in front");
     if (n != x.node->shape.rank)
-        return build_wrong(&b, &x, "%d dimensions are named; all of the tensor's must be", n);
+        return build_wrong(&b, &x, "%d dimensions are named, but %s has %d", n,
+                           build_type(&b, &x), x.node->shape.rank);
     Attr attr = attr_ints(A_PERM, n, perm);
     return build_result(&b, build_node(&b, OP_TRANSPOSE, NULL, &x.node, 1, &attr, 1), x.sample);
 }
@@ -212,7 +214,8 @@ Value layer_loss(const BuiltinCall *c)
     if (!tensor_of(c, c->args[0], &x))
         return POISON;
     if (x.node->shape.rank)
-        return build_wrong(&b, &x, "the loss must be one number");
+        return build_wrong(&b, &x, "the loss must be one number, but it is %s",
+                           build_type(&b, &x));
     if (c->m->loss_made.file) {
         build_wrong(&b, NULL, "the model has a loss already; add() joins several");
         note_at(c->m->loss_made, "it was given here");
@@ -249,9 +252,11 @@ static Value dimension(const BuiltinCall *c, int64_t i, int least_rank)
         return POISON;
     int64_t rank = x.node->shape.rank, at = i < 0 ? i + rank : i;
     if (rank < least_rank)
-        return build_wrong(&b, &x, "the tensor must have %d dimensions", least_rank);
+        return build_wrong(&b, &x, "%d dimensions are needed, but it is %s", least_rank,
+                           build_type(&b, &x));
     if (at < 0 || at >= rank)
-        return build_wrong(&b, &x, "dimension %lld must be one of the tensor", (long long)i);
+        return build_wrong(&b, &x, "%s has no dimension %lld", build_type(&b, &x),
+                           (long long)i);
     if (at == 0 && x.sample)
         return build_wrong(&b, NULL,
                            "dimension 0 is the batch, which is chosen when compiling");

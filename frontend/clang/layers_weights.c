@@ -24,8 +24,8 @@ static Node *weight_of(Build *b, Shape shape, Init fallback)
         return NULL;
     if (own.node->op == OP_PARAM && shape_equal(own.node->shape, shape))
         return own.node;
-    build_wrong(b, &own, ".weight must be a parameter of shape %s",
-                shape_text(b->m->arena, shape));
+    build_wrong(b, &own, ".weight must be a parameter of shape %s, but it is %s",
+                shape_text(b->m->arena, shape), build_type(b, &own));
     return NULL;
 }
 
@@ -61,7 +61,8 @@ Value layer_conv2d(const BuiltinCall *c)
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x))
         return POISON;
     if (x.node->shape.rank != 4)
-        return build_wrong(&b, &x, "the input must be [N,C,H,W]");
+        return build_wrong(&b, &x, "the input must be [N,C,H,W], but it is %s",
+                           build_type(&b, &x));
     if (!positive(&b, "channels", k) || !option_pair(&b, "kernel", NULL, 1, kernel) ||
         !option_pair(&b, "stride", one, 1, stride) ||
         !option_pair(&b, "padding", zero, 0, padding) ||
@@ -71,10 +72,10 @@ Value layer_conv2d(const BuiltinCall *c)
     if (!positive(&b, "groups", groups))
         return POISON;
     if (in % groups || k % groups)
-        return build_wrong(&b, &x,
-                           "groups = %lld must divide the %lld channels of the input "
-                           "and the %lld of the result",
-                           (long long)groups, (long long)in, (long long)k);
+        return build_wrong(
+            &b, &x,
+            "groups = %lld must divide the channels of the input (%lld) and of the result (%lld)",
+            (long long)groups, (long long)in, (long long)k);
     Shape shape = {4, {k, in / groups, kernel[0], kernel[1]}};
     Node *inputs[3] = {x.node, weight_of(&b, shape, usual_weight())};
     int n = 2;
@@ -93,7 +94,8 @@ Value layer_linear(const BuiltinCall *c)
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x) || !positive(&b, "features", out))
         return POISON;
     if (x.node->shape.rank < 1)
-        return build_wrong(&b, &x, "the input must be [...,features]");
+        return build_wrong(&b, &x, "the input must be [...,features], but it is %s",
+                           build_type(&b, &x));
     int64_t in = x.node->shape.dim[x.node->shape.rank - 1];
     Node *inputs[3] = {x.node, weight_of(&b, (Shape){2, {out, in}}, usual_weight())};
     int n = 2;
@@ -147,7 +149,8 @@ Value layer_batch_norm(const BuiltinCall *c)
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x))
         return POISON;
     if (x.node->shape.rank < 2)
-        return build_wrong(&b, &x, "the input must be [N,C,...]");
+        return build_wrong(&b, &x, "the input must be [N,C,...], but it is %s",
+                           build_type(&b, &x));
     Node *inputs[3] = {x.node};
     int64_t channels = x.node->shape.dim[1];
     Attr eps = attr_real(A_EPS, option_real(&b, "eps", 1e-5));
@@ -166,7 +169,8 @@ Value layer_layer_norm(const BuiltinCall *c)
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x))
         return POISON;
     if (x.node->shape.rank < 1)
-        return build_wrong(&b, &x, "the input must be [...,features]");
+        return build_wrong(&b, &x, "the input must be [...,features], but it is %s",
+                           build_type(&b, &x));
     Node *inputs[3] = {x.node};
     Attr eps = attr_real(A_EPS, option_real(&b, "eps", 1e-5));
     if (!affine(&b, x.node->shape.dim[x.node->shape.rank - 1], inputs))

@@ -146,7 +146,6 @@ uint64_t variable_object(Machine *m, Ast *at, Variable *v);
 
 // initialise.c
 void initialise(Machine *m, uint64_t pointer, const CType *type, Ast *init);
-const Field *field_find(const CType *record, const char *name, int64_t *offset);
 
 // statement.c
 typedef enum Flow { FLOW_NEXT, FLOW_BREAK, FLOW_CONTINUE, FLOW_RETURN, FLOW_STOP } Flow;

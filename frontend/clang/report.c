@@ -15,17 +15,21 @@ void explain(Machine *m, const Ast *at)
 {
     note_macro(m, &at->spot);
     int shown = 0, left = 0;
+    Loc last = {0};
     for (Frame *f = m->frame; f && f->caller; f = f->caller) {
-        if (shown == CALLS_SHOWN) {
+        Loc loc = f->called.loc;
+        bool again = loc.line == last.line && loc.col == last.col; // recursion
+        if (again || shown == CALLS_SHOWN) {
             left++;
             continue;
         }
-        note_at(f->called.loc, "`%s` was called from here", f->function->name);
+        note_at(loc, "`%s` was called from here", f->function->name);
         note_macro(m, &f->called);
+        last = loc;
         shown++;
     }
     if (left)
-        note_at(NO_LOC, "and %d more calls", left);
+        note_at(NO_LOC, "and %d more call%s", left, left == 1 ? "" : "s");
 }
 
 static void say(Machine *m, Ast *at, const char *format, va_list ap)

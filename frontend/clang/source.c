@@ -411,7 +411,8 @@ static void show_notes(Source *s, CXDiagnostic d)
         bool expansion = str_starts(message, "expanded from macro");
         if (spot.macro.line && expansion)
             spot.loc = spot.macro;
-        if (!source_is_ours(s, spot.loc.file) && !(expansion && strstr(message, "stagecc")))
+        bool noise = str_starts(message, "in file included from");
+        if (!noise && !source_is_ours(s, spot.loc.file))
             note_at(spot.loc, "%s", message);
         clang_disposeDiagnostic(note);
     }
@@ -459,6 +460,9 @@ static Names arguments(Source *s)
         "-nostdinc",
         "-Wall",
         "-Wno-unused-function",
+        "-Wno-uninitialized",
+        "-Wno-missing-braces",
+        "-Wno-division-by-zero",
         "-Wno-comment",
         "-Werror=incompatible-pointer-types",
         "-Werror=int-conversion",
