@@ -1,0 +1,395 @@
+// The oneDNN binding: makes all kernels of a program at its start, runs them, converts weights.
+//
+// Backward-data wants weights in another layout than forward. They change once a step only, so with
+// several micro-batches every such weight has a copy of its own, made by the step's first one; with
+// a single micro-batch the copy lives in the common scratch.
+#include "runtime/kernels/private/dnnl_state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { LINE = 64, HUGE_PAGE = 2 << 20 };
+
+static Dnnl *state(rt_stage *s)
+{
+    return s->backend_state;
+}
+
+static const rt_kernel *kernels(const rt_stage *s)
+{
+    return s->program->kernels;
+}
+
+static size_t lines(size_t bytes)
+{
+    return (bytes + LINE - 1) / LINE * LINE;
+}
+
+// The contract
+// ----------------------------------------------------------------------------------------
+
+static const struct Isa {
+    const char *name;
+    dnnl_cpu_isa_t isa;
+} isas[] = {{"avx2", dnnl_cpu_isa_avx2}, {"avx512", dnnl_cpu_isa_avx512_core}};
+
+static int check_isa(rt_stage *s)
+{
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+        if (!s->program->isa || strcmp(isas[i].name, s->program->isa))
+            continue;
+        dnnl_set_max_cpu_isa(isas[i].isa); // refused once a kernel was made: the check tells
+        if (dnnl_get_effective_cpu_isa() == isas[i].isa)
+            return 0;
+        return rt_fail(s, RT_E_KERNEL,
+                       "the program wants oneDNN's %s kernels, and it is set to others: unset "
+                       "DNNL_MAX_CPU_ISA, or build again with another --isa",
+                       isas[i].name);
+    }
+    return rt_fail(s, RT_E_BUG, "the program is of no known instruction set");
+}
+
+static int check_threads(rt_stage *s)
+{
+    omp_set_dynamic(0);
+    omp_set_num_threads(s->program->threads);
+    if (omp_get_max_threads() == s->program->threads &&
+        omp_get_thread_limit() >= s->program->threads)
+        return 0;
+    return rt_fail(s, RT_E_KERNEL,
+                   "the program wants %d threads and OpenMP gives %d: look at OMP_THREAD_LIMIT",
+                   s->program->threads, omp_get_thread_limit());
+}
+
+// Memory
+// ----------------------------------------------------------------------------------------------
+
+static uint8_t *map(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED)
+        return NULL;
+    if (bytes >= 2 * HUGE_PAGE)
+        madvise(at, bytes, MADV_HUGEPAGE);
+    memset(at, 0, bytes);
+    return at;
+}
+
+static size_t scratch_of(const Made *m)
+{
+    size_t bytes = lines(m->scratchpad_bytes);
+    for (int i = 0; i < m->n_args; i++)
+        bytes += lines(m->args[i].inside_bytes);
+    return bytes;
+}
+
+// The weight among the arguments of backward-data where it has to be copied; else NULL.
+static const Arg *copied_weight(const Made *m)
+{
+    for (int i = 0; m->kernel->op == RT_CONV2D_GRAD_INPUT && i < m->n_args; i++)
+        if (m->args[i].name == DNNL_ARG_WEIGHTS && m->args[i].inside_bytes)
+            return &m->args[i];
+    return NULL;
+}
+
+static bool same_conv(const rt_kernel *a, const rt_kernel *b)
+{
+    rt_conv x = a->conv, y = b->conv;
+    x.bias = y.bias = 0;
+    return !memcmp(&x, &y, sizeof x);
+}
+
+// The backward-data kernel of the convolution that this parameter belongs to; NULL: none, or it
+// takes the weight as it is.
+static const Made *gradient_of(const Dnnl *d, const rt_kernel *table, const rt_tensor *t)
+{
+    for (int i = 0; i < d->n_made && t->role == RT_PARAM && t->kernel >= 0; i++)
+        if (copied_weight(&d->made[i]) && same_conv(d->made[i].kernel, &table[t->kernel]))
+            return &d->made[i];
+    return NULL;
+}
+
+static int by_weight(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t)((const Copy *)a)->weight,
+              y = (uintptr_t)((const Copy *)b)->weight;
+    return (x > y) - (x < y);
+}
+
+static int plan_copies(rt_stage *s, Dnnl *d)
+{
+    const rt_program *p = s->program;
+    if (p->micro_batches < 2)
+        return 0;
+    d->copies = calloc((size_t)p->n_tensors + 1, sizeof *d->copies);
+    if (!d->copies)
+        return rt_fail(s, RT_E_MEMORY, "no memory for %d weights", p->n_tensors);
+    for (int i = 0; i < p->n_tensors; i++) {
+        const Made *m = gradient_of(d, p->kernels, &p->tensors[i]);
+        if (!m)
+            continue;
+        d->copies[d->n_copies++] = (Copy){.weight = rt_persistent(s, p->tensors[i].offset),
+                                          .kernel = (int)(m - d->made),
+                                          .step = -1};
+        d->copied_bytes += lines(copied_weight(m)->inside_bytes);
+    }
+    qsort(d->copies, (size_t)d->n_copies, sizeof *d->copies, by_weight);
+    return 0;
+}
+
+static int map_memory(rt_stage *s, Dnnl *d)
+{
+    for (int i = 0; i < d->n_made; i++) {
+        size_t bytes = scratch_of(&d->made[i]);
+        d->scratch_bytes = bytes > d->scratch_bytes ? bytes : d->scratch_bytes;
+    }
+    if (d->scratch_bytes)
+        d->scratch = map(d->scratch_bytes);
+    if (d->copied_bytes)
+        d->copied = map(d->copied_bytes);
+    if ((d->scratch_bytes && !d->scratch) || (d->copied_bytes && !d->copied))
+        return rt_fail(s, RT_E_MEMORY, "no memory for oneDNN: %zu bytes: %s",
+                       d->scratch_bytes + d->copied_bytes, strerror(errno));
+    size_t at = 0;
+    for (int i = 0; i < d->n_copies; i++) {
+        d->copies[i].at = d->copied + at;
+        at += lines(copied_weight(&d->made[d->copies[i].kernel])->inside_bytes);
+    }
+    return 0;
+}
+
+// What is inside the scratch stays at its place for good.
+static void place_scratch(Dnnl *d)
+{
+    for (int i = 0; i < d->n_made; i++) {
+        Made *m = &d->made[i];
+        uint8_t *at = d->scratch;
+        dnnl_memory_set_data_handle(m->scratchpad, at);
+        at += lines(m->scratchpad_bytes);
+        for (int k = 0; k < m->n_args; k++) {
+            if (m->args[k].inside_bytes)
+                dnnl_memory_set_data_handle(m->args[k].inside, at);
+            at += lines(m->args[k].inside_bytes);
+        }
+    }
+}
+
+// Open and close
+// --------------------------------------------------------------------------------------
+
+static void dnnl_release(rt_stage *s)
+{
+    Dnnl *d = state(s);
+    if (!d)
+        return;
+    for (int i = 0; d->made && i < d->n_made; i++)
+        rt__dnnl_unmake(&d->made[i]);
+    if (d->stream)
+        dnnl_stream_destroy(d->stream);
+    if (d->engine)
+        dnnl_engine_destroy(d->engine);
+    if (d->scratch)
+        munmap(d->scratch, d->scratch_bytes);
+    if (d->copied)
+        munmap(d->copied, d->copied_bytes);
+    free(d->copies);
+    free(d->made);
+    free(d);
+    s->backend_state = NULL;
+}
+
+static int make_all(rt_stage *s, Dnnl *d)
+{
+    int n = s->program->n_kernels;
+    d->made = calloc((size_t)n + 1, sizeof *d->made);
+    if (!d->made)
+        return rt_fail(s, RT_E_MEMORY, "no memory for %d kernels", n);
+    if (dnnl_engine_create(&d->engine, dnnl_cpu, 0) ||
+        dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags))
+        return rt_fail(s, RT_E_KERNEL, "oneDNN has no engine for this processor");
+    for (int i = 0; i < n; i++) {
+        d->n_made = i + 1;
+        int error = rt__dnnl_make(s, d, &kernels(s)[i], &d->made[i]);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+static int dnnl_init(rt_stage *s)
+{
+    Dnnl *d = s->backend_state = calloc(1, sizeof *d);
+    if (!d)
+        return rt_fail(s, RT_E_MEMORY, "no memory for the kernels");
+    int error = check_threads(s);
+    if (!error && s->program->n_kernels)
+        error = check_isa(s);
+    if (!error)
+        error = make_all(s, d);
+    if (!error)
+        error = plan_copies(s, d);
+    if (!error)
+        error = map_memory(s, d);
+    if (error)
+        return error;
+    place_scratch(d);
+    return 0;
+}
+
+// Calls
+// ----------------------------------------------------------------------------------------------
+
+static dnnl_status_t copy(const Dnnl *d, const Arg *a)
+{
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, a->result ? a->inside : a->outside},
+                              {DNNL_ARG_TO, a->result ? a->outside : a->inside}};
+    return dnnl_primitive_execute(a->reorder, d->stream, 2, args);
+}
+
+static Copy *find_copy(const Dnnl *d, const void *weight, int kernel)
+{
+    Copy key = {.weight = weight};
+    Copy *c = d->n_copies ? bsearch(&key, d->copies, (size_t)d->n_copies, sizeof key, by_weight)
+                          : NULL;
+    return c && c->kernel == kernel ? c : NULL;
+}
+
+static dnnl_status_t take_in(rt_stage *s, const Made *m, const Arg *a, const void *tensor)
+{
+    Dnnl *d = state(s);
+    Copy *kept = a == copied_weight(m) ? find_copy(d, tensor, (int)(m - d->made)) : NULL;
+    if (!kept)
+        return copy(d, a);
+    dnnl_memory_set_data_handle(a->inside, kept->at);
+    if (kept->step == s->step && s->mb > 0)
+        return dnnl_success;
+    kept->step = s->step;
+    return copy(d, a);
+}
+
+// tensors: in the order of Made.args.
+static void call(rt_stage *s, int kernel, const void *const *tensors)
+{
+    Dnnl *d = state(s);
+    const Made *m = &d->made[kernel];
+    dnnl_exec_arg_t args[MAX_ARGS + 1];
+    dnnl_status_t bad = dnnl_success;
+    for (int i = 0; i < m->n_args && !bad; i++) {
+        const Arg *a = &m->args[i];
+        // The library's handle is writable; it writes results only.
+        bad = dnnl_memory_set_data_handle(a->outside, (void *)(uintptr_t)tensors[i]);
+        if (!bad && a->inside_bytes && !a->result)
+            bad = take_in(s, m, a, tensors[i]);
+        args[i] = (dnnl_exec_arg_t){a->name, a->inside};
+    }
+    args[m->n_args] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, m->scratchpad};
+    if (!bad)
+        bad = dnnl_primitive_execute(m->primitive, d->stream, m->n_args + 1, args);
+    for (int i = 0; i < m->n_args && !bad; i++)
+        if (m->args[i].inside_bytes && m->args[i].result)
+            bad = copy(d, &m->args[i]);
+    if (!bad)
+        bad = dnnl_stream_wait(d->stream);
+    if (bad)
+        rt_fail(s, RT_E_KERNEL, "oneDNN's `%s` failed with status %d", m->kernel->key,
+                (int)bad);
+}
+
+void rt_conv2d(rt_stage *s, int kernel, const float *x, const float *w, const float *b,
+               float *y)
+{
+    const void *with_bias[] = {x, w, b, y}, *without[] = {x, w, y};
+    call(s, kernel, b ? with_bias : without);
+}
+
+void rt_conv2d_grad_input(rt_stage *s, int kernel, const float *dy, const float *w, float *dx)
+{
+    call(s, kernel, (const void *[]){dy, w, dx});
+}
+
+void rt_conv2d_grad_weight(rt_stage *s, int kernel, const float *x, const float *dy, float *dw)
+{
+    call(s, kernel, (const void *[]){x, dy, dw});
+}
+
+void rt_matmul(rt_stage *s, int kernel, const float *a, const float *b, const float *bias,
+               float *c)
+{
+    const void *with_bias[] = {a, b, bias, c}, *without[] = {a, b, c};
+    call(s, kernel, bias ? with_bias : without);
+}
+
+// Weights on their way to and from disk
+// -----------------------------------------------------------------------
+
+static dnnl_status_t convert(Dnnl *d, const rt_conv *c, bool packing, const void *from,
+                             void *to)
+{
+    dnnl_memory_desc_t plain, packed;
+    dnnl_memory_t source = NULL, target = NULL;
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_primitive_t reorder = NULL;
+    dnnl_status_t bad = rt__dnnl_weight(c, true, &plain);
+    if (!bad)
+        bad = rt__dnnl_weight(c, false, &packed);
+    if (!bad)
+        bad = dnnl_memory_create(&source, packing ? &plain : &packed, d->engine,
+                                 (void *)(uintptr_t)from);
+    if (!bad)
+        bad = dnnl_memory_create(&target, packing ? &packed : &plain, d->engine, to);
+    if (!bad)
+        bad = dnnl_reorder_primitive_desc_create(&desc, packing ? &plain : &packed, d->engine,
+                                                 packing ? &packed : &plain, d->engine, NULL);
+    if (!bad)
+        bad = dnnl_primitive_create(&reorder, desc);
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}};
+    if (!bad)
+        bad = dnnl_primitive_execute(reorder, d->stream, 2, args);
+    if (!bad)
+        bad = dnnl_stream_wait(d->stream);
+    if (reorder)
+        dnnl_primitive_destroy(reorder);
+    if (desc)
+        dnnl_primitive_desc_destroy(desc);
+    if (source)
+        dnnl_memory_destroy(source);
+    if (target)
+        dnnl_memory_destroy(target);
+    return bad;
+}
+
+static int convert_tensor(rt_stage *s, const rt_tensor *t, bool packing, const void *from,
+                          void *to)
+{
+    const rt_kernel *k = &kernels(s)[t->kernel];
+    int64_t bytes = (int64_t)sizeof(float);
+    for (int i = 0; i < t->rank; i++)
+        bytes *= t->dim[i];
+    if (t->kernel >= s->program->n_kernels || k->op == RT_MATMUL || bytes != t->bytes)
+        return rt_fail(s, RT_E_BUG, "the layout of %s is not one of kernel %d", t->name,
+                       t->kernel);
+    if (convert(state(s), &k->conv, packing, from, to))
+        return rt_fail(s, RT_E_KERNEL, "oneDNN could not convert %s", t->name);
+    return 0;
+}
+
+static int dnnl_pack(rt_stage *s, const rt_tensor *t, const void *plain, void *packed)
+{
+    return convert_tensor(s, t, true, plain, packed);
+}
+
+static int dnnl_unpack(rt_stage *s, const rt_tensor *t, const void *packed, void *plain)
+{
+    return convert_tensor(s, t, false, packed, plain);
+}
+
+const rt_backend rt_dnnl = {.name = "c",
+                            .init = dnnl_init,
+                            .release = dnnl_release,
+                            .pack = dnnl_pack,
+                            .unpack = dnnl_unpack,
+                            .probe = rt__dnnl_probe};

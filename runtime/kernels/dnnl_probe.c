@@ -1,0 +1,148 @@
+// Measures every kernel of a program by itself and writes kernels.json:
+//
+//   {"library": "oneDNN 2.6.3", "isa": "avx512", "threads": 2, "kernels": [
+//    {"key": "...", "implementation": "jit:avx512_core", "weight_bytes": 147456,
+//     "workspace_bytes": 0, "scratch_bytes": 0, "copy_bytes": 147456, "seconds": 0.00123}]}
+//
+// scratch_bytes is what one call needs beside its tensors. copy_bytes: how much of it is kept from
+// call to call for every weight of this kernel where a step has several micro-batches.
+#include "runtime/kernels/private/dnnl_state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RUNS = 5 };
+
+typedef struct Sizes { // floats of each tensor of a kernel, results last
+    size_t n[MAX_ARGS];
+    int count;
+    size_t weight; // bytes
+} Sizes;
+
+static size_t volume(int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    return (size_t)(a * b * c * d);
+}
+
+static size_t reach(const rt_product *p, const int64_t *stride, int64_t rows, int64_t columns)
+{
+    int64_t dims[] = {p->batch[0], p->batch[1], rows, columns};
+    int64_t last = 0;
+    for (int i = 0; i < 4; i++)
+        last += (dims[i] - 1) * stride[i];
+    return (size_t)last + 1;
+}
+
+static Sizes sizes_of(const rt_kernel *k)
+{
+    const rt_conv *c = &k->conv;
+    const rt_product *p = &k->product;
+    Sizes s = {.count = 0};
+    if (k->op == RT_MATMUL) {
+        s.n[s.count++] = reach(p, p->a, p->m, p->k);
+        s.n[s.count++] = reach(p, p->b, p->k, p->n);
+        if (p->bias)
+            s.n[s.count++] = (size_t)p->n;
+        s.n[s.count++] = reach(p, p->c, p->m, p->n);
+        return s;
+    }
+    size_t x = volume(c->n, c->c, c->h, c->w), y = volume(c->n, c->k, c->p, c->q);
+    size_t w = volume(c->k, c->c / c->groups, c->r, c->s);
+    bool forward = k->op == RT_CONV2D, weight = k->op == RT_CONV2D_GRAD_WEIGHT;
+    s.n[s.count++] = forward || weight ? x : y;
+    s.n[s.count++] = weight ? y : w;
+    if (forward && c->bias)
+        s.n[s.count++] = (size_t)c->k;
+    s.n[s.count++] = forward ? y : weight ? w : x;
+    s.weight = w * sizeof(float);
+    return s;
+}
+
+static void run(rt_stage *s, int kernel, float **t)
+{
+    const rt_kernel *k = (const rt_kernel *)s->program->kernels + kernel;
+    bool bias = k->op == RT_MATMUL ? k->product.bias : k->op == RT_CONV2D && k->conv.bias;
+    const float *b = bias ? t[2] : NULL;
+    switch (k->op) {
+    case RT_CONV2D: rt_conv2d(s, kernel, t[0], t[1], b, t[2 + bias]); break;
+    case RT_CONV2D_GRAD_INPUT: rt_conv2d_grad_input(s, kernel, t[0], t[1], t[2]); break;
+    case RT_CONV2D_GRAD_WEIGHT: rt_conv2d_grad_weight(s, kernel, t[0], t[1], t[2]); break;
+    case RT_MATMUL: rt_matmul(s, kernel, t[0], t[1], b, t[2 + bias]); break;
+    }
+}
+
+// Values of both signs and no denormals: what a kernel costs must not depend on them.
+static float *tensor(size_t floats)
+{
+    float *t = aligned_alloc(64, (floats * sizeof *t + 63) / 64 * 64);
+    for (size_t i = 0; t && i < floats; i++)
+        t[i] = (float)(i * 2654435761u % 1024) / 512.f - 1;
+    return t;
+}
+
+// The fastest of some calls; negative: no memory, or the call failed.
+static double measure(rt_stage *s, int kernel, const Sizes *sizes)
+{
+    float *t[MAX_ARGS] = {NULL};
+    bool good = true;
+    double best = -1;
+    for (int i = 0; i < sizes->count; i++)
+        good &= (t[i] = tensor(sizes->n[i])) != NULL;
+    for (int i = 0; good && i <= RUNS && !s->error; i++) {
+        int64_t begin = rt__now_ns();
+        run(s, kernel, t);
+        double seconds = (double)(rt__now_ns() - begin) * 1e-9;
+        if (i && (best < 0 || seconds < best)) // the first call warms up
+            best = seconds;
+    }
+    for (int i = 0; i < sizes->count; i++)
+        free(t[i]);
+    return s->error ? -1 : best;
+}
+
+static void write_kernel(FILE *f, rt_stage *s, int kernel, double seconds, const Sizes *sizes)
+{
+    const Dnnl *d = s->backend_state;
+    const Made *m = &d->made[kernel];
+    size_t scratch = m->scratchpad_bytes, copy = 0;
+    for (int i = 0; i < m->n_args; i++) {
+        const Arg *a = &m->args[i];
+        scratch += a->inside_bytes;
+        if (m->kernel->op == RT_CONV2D_GRAD_INPUT && a->name == DNNL_ARG_WEIGHTS)
+            copy = a->inside_bytes;
+    }
+    fprintf(f,
+            "%s\n{\"key\": \"%s\", \"implementation\": \"%s\", \"weight_bytes\": %zu, "
+            "\"workspace_bytes\": 0, \"scratch_bytes\": %zu, \"copy_bytes\": %zu, "
+            "\"seconds\": %.9g}",
+            kernel ? "," : "", m->kernel->key, m->implementation, sizes->weight, scratch, copy,
+            seconds);
+}
+
+int rt__dnnl_probe(rt_stage *s, const char *path)
+{
+    const rt_program *p = s->program;
+    const dnnl_version_t *v = dnnl_version();
+    FILE *f = fopen(path, "w");
+    if (!f)
+        return rt_fail(s, RT_E_ENVIRONMENT, "cannot write %s: %s", path, strerror(errno));
+    fprintf(f,
+            "{\"library\": \"oneDNN %d.%d.%d\", \"isa\": \"%s\", \"threads\": %d, "
+            "\"kernels\": [",
+            v->major, v->minor, v->patch, p->isa, p->threads);
+    for (int i = 0; i < p->n_kernels && !s->error; i++) {
+        Sizes sizes = sizes_of((const rt_kernel *)p->kernels + i);
+        double seconds = measure(s, i, &sizes);
+        if (seconds < 0)
+            rt_fail(s, RT_E_MEMORY, "no memory to measure `%s`",
+                    ((const rt_kernel *)p->kernels)[i].key);
+        write_kernel(f, s, i, seconds, &sizes);
+    }
+    fputs("\n]}\n", f);
+    if (ferror(f) | fclose(f))
+        return rt_fail(s, RT_E_ENVIRONMENT, "cannot write %s: %s", path, strerror(errno));
+    return (int)s->error;
+}
