@@ -24,12 +24,14 @@ bool gradient_wanted(const Gradient *d, int i)
     return d->active[d->node->inputs[i]->id];
 }
 
-Node *gradient_node(Gradient *d, Op op, int of, Node *const *inputs, int n_inputs,
-                    const Attr *attrs, int n_attrs)
+Node *gradient_node(Gradient *d, const GradientNode *what)
 {
-    const char *name = arena_printf(d->g->arena, "d_%s", d->node->inputs[of]->name);
-    return graph_derive(d->g, op, PHASE_BACKWARD, d->node, name, inputs, n_inputs, attrs,
-                        n_attrs);
+    const char *name = arena_printf(d->g->arena, "d_%s", d->node->inputs[what->of]->name);
+    int n = 0;
+    while (n < (int)(sizeof what->inputs / sizeof *what->inputs) && what->inputs[n])
+        n++;
+    return graph_derive(d->g, what->op, PHASE_BACKWARD, d->node, name, what->inputs, n,
+                        what->attrs, what->n_attrs);
 }
 
 Node *gradient_output(Gradient *d, int i)

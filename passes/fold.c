@@ -5,7 +5,9 @@
 // The node that n equals, or NULL.
 static Node *same_value(const Node *n)
 {
-    Node *x = n->n_inputs ? n->inputs[0] : NULL;
+    if (!n->n_inputs)
+        return NULL;
+    Node *x = n->inputs[0];
     switch ((int)n->op) {
     case OP_SCALE: return node_real(n, A_VALUE) == 1 ? x : NULL;
     case OP_DROPOUT: return node_real(n, A_RATE) == 0 ? x : NULL;

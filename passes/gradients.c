@@ -3,8 +3,6 @@
 // image is made.
 #include "passes/gradients.h"
 
-#include <string.h>
-
 enum { MAX_ATTRS = 8 };
 
 // Attributes of the forward node that its gradient op bears too, and the shape of the result.
@@ -19,30 +17,31 @@ static int attrs_like(const Gradient *d, Op op, Shape shape, Attr *out)
     return count;
 }
 
-// One backward node as the contribution to input i, without attributes.
-static void give(Gradient *d, int i, Op op, Node *a, Node *b)
+// One backward node as a contribution.
+static void give_with(Gradient *d, const GradientNode *what)
 {
-    Node *inputs[] = {a, b};
-    if (gradient_wanted(d, i))
-        gradient_give(d, i, gradient_node(d, op, i, inputs, b ? 2 : 1, NULL, 0));
+    if (gradient_wanted(d, what->of))
+        gradient_give(d, what->of, gradient_node(d, what));
 }
 
-// The same with the shape of input i and the forward node's attributes.
+static void give(Gradient *d, int i, Op op, Node *a, Node *b)
+{
+    give_with(d, &(GradientNode){op, i, {a, b}, NULL, 0});
+}
+
+// With the shape of input i and the forward node's attributes.
 static void give_shaped(Gradient *d, int i, Op op, Node *a, Node *b)
 {
-    Node *inputs[] = {a, b};
     Attr attrs[MAX_ATTRS];
-    if (!gradient_wanted(d, i))
-        return;
-    int n_attrs = attrs_like(d, op, d->node->inputs[i]->shape, attrs);
-    gradient_give(d, i, gradient_node(d, op, i, inputs, b ? 2 : 1, attrs, n_attrs));
+    int n = attrs_like(d, op, d->node->inputs[i]->shape, attrs);
+    give_with(d, &(GradientNode){op, i, {a, b}, attrs, n});
 }
 
 static void give_bias(Gradient *d, int axis)
 {
     Attr attr = attr_int(A_AXIS, axis);
-    if (d->node->n_inputs > 2 && gradient_wanted(d, 2))
-        gradient_give(d, 2, gradient_node(d, OP_BIAS_GRAD, 2, &d->dy, 1, &attr, 1));
+    if (d->node->n_inputs > 2)
+        give_with(d, &(GradientNode){OP_BIAS_GRAD, 2, {d->dy}, &attr, 1});
 }
 
 void gradient_NONE(Gradient *d)
@@ -65,13 +64,15 @@ void gradient_LINEAR(Gradient *d)
     give(d, 0, OP_LINEAR_GRAD_INPUT, d->dy, d->node->inputs[1]);
 }
 
-static void give_product(Gradient *d, int i, Node *a, bool transpose_a, Node *b,
-                         bool transpose_b)
+typedef struct Factor {
+    Node *node;
+    bool transpose;
+} Factor;
+
+static void give_product(Gradient *d, int i, Factor a, Factor b)
 {
-    Node *inputs[] = {a, b};
-    Attr attrs[] = {attr_int(A_TRANSPOSE_A, transpose_a), attr_int(A_TRANSPOSE_B, transpose_b)};
-    if (gradient_wanted(d, i))
-        gradient_give(d, i, gradient_node(d, OP_MATMUL, i, inputs, 2, attrs, 2));
+    Attr attrs[] = {attr_int(A_TRANSPOSE_A, a.transpose), attr_int(A_TRANSPOSE_B, b.transpose)};
+    give_with(d, &(GradientNode){OP_MATMUL, i, {a.node, b.node}, attrs, 2});
 }
 
 // y = a' b', where a' is a or its transpose: da' = dy b'^T and db' = a'^T dy.
@@ -80,13 +81,13 @@ void gradient_MATMUL(Gradient *d)
     Node *a = d->node->inputs[0], *b = d->node->inputs[1];
     bool ta = node_int(d->node, A_TRANSPOSE_A), tb = node_int(d->node, A_TRANSPOSE_B);
     if (tb)
-        give_product(d, 1, d->dy, true, a, ta);
+        give_product(d, 1, (Factor){d->dy, true}, (Factor){a, ta});
     else
-        give_product(d, 1, a, !ta, d->dy, false);
+        give_product(d, 1, (Factor){a, !ta}, (Factor){d->dy, false});
     if (ta)
-        give_product(d, 0, b, tb, d->dy, true);
+        give_product(d, 0, (Factor){b, tb}, (Factor){d->dy, true});
     else
-        give_product(d, 0, d->dy, false, b, !tb);
+        give_product(d, 0, (Factor){d->dy, false}, (Factor){b, !tb});
 }
 
 void gradient_EMBEDDING(Gradient *d)
@@ -97,16 +98,16 @@ void gradient_EMBEDDING(Gradient *d)
 // x, gamma, beta and the two statistics of the forward node give all three gradients at once.
 static void give_norm(Gradient *d, Op op)
 {
-    Node *n = d->node;
-    Node *inputs[] = {n->inputs[0], d->dy, n->inputs[1], gradient_output(d, 1),
-                      gradient_output(d, 2)};
-    if (!gradient_wanted(d, 0) && !gradient_wanted(d, 1) && !gradient_wanted(d, 2))
-        return;
-    Node *dx = gradient_node(d, op, 0, inputs, 5, n->attrs, n->n_attrs);
+    const Node *n = d->node;
+    Node *mean = gradient_output(d, 1), *spread = gradient_output(d, 2);
+    Node *dx = gradient_node(
+        d, &(GradientNode){
+               op, 0, {n->inputs[0], d->dy, n->inputs[1], mean, spread}, n->attrs, n->n_attrs});
     for (int i = 1; i <= 2; i++) {
         Attr index = attr_int(A_INDEX, i);
         if (gradient_wanted(d, i))
-            gradient_give(d, i, gradient_node(d, OP_RESULT, i, &dx, 1, &index, 1));
+            gradient_give(d, i,
+                          gradient_node(d, &(GradientNode){OP_RESULT, i, {dx}, &index, 1}));
     }
     if (gradient_wanted(d, 0))
         gradient_give(d, 0, dx);
@@ -174,7 +175,8 @@ static void give_summed(Gradient *d, int i, Node *full)
     Shape shape = d->node->inputs[i]->shape;
     Attr attr = attr_shape(shape);
     bool same = shape_equal(shape, full->shape);
-    gradient_give(d, i, same ? full : gradient_node(d, OP_SUM_TO, i, &full, 1, &attr, 1));
+    GradientNode sum = {OP_SUM_TO, i, {full}, &attr, 1};
+    gradient_give(d, i, same ? full : gradient_node(d, &sum));
 }
 
 void gradient_ADD(Gradient *d)
@@ -187,9 +189,9 @@ void gradient_ADD(Gradient *d)
 void gradient_MUL(Gradient *d)
 {
     for (int i = 0; i < 2; i++) {
-        Node *other = d->node->inputs[1 - i], *inputs[] = {d->dy, other};
+        GradientNode product = {OP_MUL, i, {d->dy, d->node->inputs[1 - i]}, NULL, 0};
         if (gradient_wanted(d, i))
-            give_summed(d, i, gradient_node(d, OP_MUL, i, inputs, 2, NULL, 0));
+            give_summed(d, i, gradient_node(d, &product));
     }
 }
 
@@ -197,8 +199,7 @@ void gradient_MUL(Gradient *d)
 static void give_itself(Gradient *d)
 {
     const Node *n = d->node;
-    if (gradient_wanted(d, 0))
-        gradient_give(d, 0, gradient_node(d, n->op, 0, &d->dy, 1, n->attrs, n->n_attrs));
+    give_with(d, &(GradientNode){n->op, 0, {d->dy}, n->attrs, n->n_attrs});
 }
 
 void gradient_SCALE(Gradient *d)
@@ -218,8 +219,7 @@ void gradient_CONCAT(Gradient *d)
         int64_t length = d->node->inputs[i]->shape.dim[axis];
         Attr attrs[] = {attr_int(A_AXIS, axis), attr_int(A_BEGIN, begin),
                         attr_int(A_LENGTH, length)};
-        if (gradient_wanted(d, i))
-            gradient_give(d, i, gradient_node(d, OP_SLICE, i, &d->dy, 1, attrs, 3));
+        give_with(d, &(GradientNode){OP_SLICE, i, {d->dy}, attrs, 3});
         begin += length;
     }
 }
@@ -229,7 +229,7 @@ void gradient_SLICE(Gradient *d)
     int64_t axis = node_int(d->node, A_AXIS);
     Attr attrs[] = {attr_int(A_AXIS, axis), attr_int(A_BEGIN, node_int(d->node, A_BEGIN)),
                     attr_int(A_LENGTH, d->node->inputs[0]->shape.dim[axis])};
-    gradient_give(d, 0, gradient_node(d, OP_PAD, 0, &d->dy, 1, attrs, 3));
+    give_with(d, &(GradientNode){OP_PAD, 0, {d->dy}, attrs, 3});
 }
 
 void gradient_RESHAPE(Gradient *d)
@@ -244,21 +244,22 @@ void gradient_TRANSPOSE(Gradient *d)
     for (int i = 0; i < d->node->shape.rank; i++)
         inverse[perm[i]] = i;
     Attr attr = attr_ints(A_PERM, d->node->shape.rank, inverse);
-    gradient_give(d, 0, gradient_node(d, OP_TRANSPOSE, 0, &d->dy, 1, &attr, 1));
+    give_with(d, &(GradientNode){OP_TRANSPOSE, 0, {d->dy}, &attr, 1});
 }
 
 void gradient_CROSS_ENTROPY(Gradient *d)
 {
-    Node *inputs[] = {d->node->inputs[0], d->node->inputs[1], gradient_output(d, 1), d->dy};
-    gradient_give(d, 0, gradient_node(d, OP_CROSS_ENTROPY_GRAD, 0, inputs, 4, NULL, 0));
+    Node *logits = d->node->inputs[0], *labels = d->node->inputs[1];
+    Node *lse = gradient_output(d, 1);
+    give_with(d,
+              &(GradientNode){OP_CROSS_ENTROPY_GRAD, 0, {logits, labels, lse, d->dy}, NULL, 0});
 }
 
 // The mean square error is symmetric.
 void gradient_MSE(Gradient *d)
 {
     for (int i = 0; i < 2; i++) {
-        Node *inputs[] = {d->node->inputs[i], d->node->inputs[1 - i], d->dy};
-        if (gradient_wanted(d, i))
-            gradient_give(d, i, gradient_node(d, OP_MSE_GRAD, i, inputs, 3, NULL, 0));
+        Node *x = d->node->inputs[i], *t = d->node->inputs[1 - i];
+        give_with(d, &(GradientNode){OP_MSE_GRAD, i, {x, t, d->dy}, NULL, 0});
     }
 }

@@ -23,9 +23,16 @@ typedef void GradientRule(Gradient *d);
 bool gradient_wanted(const Gradient *d, int i);
 // Adds a contribution to the gradient of input i.
 void gradient_give(Gradient *d, int i, Node *contribution);
-// A backward node from the forward node, called after the input `of` whose gradient it is.
-Node *gradient_node(Gradient *d, Op op, int of, Node *const *inputs, int n_inputs,
-                    const Attr *attrs, int n_attrs);
+
+typedef struct GradientNode {
+    Op op;
+    int of; // the input whose gradient it is (or helps to make), which gives it its name
+    Node *inputs[5]; // up to the first NULL
+    const Attr *attrs;
+    int n_attrs;
+} GradientNode;
+// A backward node that derives from the forward node.
+Node *gradient_node(Gradient *d, const GradientNode *what);
 // Output i > 0 of the forward node.
 Node *gradient_output(Gradient *d, int i);
 

@@ -39,47 +39,60 @@ static Uses find_uses(Arena *a, const Graph *g)
     return uses;
 }
 
-static Node *update_node(Graph *g, Op op, Node *param, const char *suffix, Node *const *inputs,
-                         int n_inputs, const Attr *attrs, int n_attrs)
+typedef struct UpdateNode {
+    Op op;
+    const char *suffix; // of its name, behind the parameter's
+    Node *inputs[4];
+    int n_inputs;
+    Attr attrs[5];
+    int n_attrs;
+} UpdateNode;
+
+static Node *update_node(Graph *g, Node *param, const UpdateNode *u)
 {
-    const char *name = arena_printf(g->arena, "%s.%s", param->name, suffix);
-    return graph_derive(g, op, PHASE_UPDATE, param, name, inputs, n_inputs, attrs, n_attrs);
+    const char *name = arena_printf(g->arena, "%s.%s", param->name, u->suffix);
+    return graph_derive(g, u->op, PHASE_UPDATE, param, name, u->inputs, u->n_inputs, u->attrs,
+                        u->n_attrs);
 }
 
 static Node *state(Graph *g, Node *param, const char *kind)
 {
-    Attr attrs[] = {attr_shape(param->shape), attr_string(A_DTYPE, dtype_name(param->dtype)),
-                    attr_string(A_KIND, kind)};
-    return update_node(g, OP_STATE, param, kind, NULL, 0, attrs, 3);
+    UpdateNode u = {.op = OP_STATE, .suffix = kind, .n_attrs = 3};
+    u.attrs[0] = attr_shape(param->shape);
+    u.attrs[1] = attr_string(A_DTYPE, dtype_name(param->dtype));
+    u.attrs[2] = attr_string(A_KIND, kind);
+    return update_node(g, param, &u);
 }
 
 static void sgd(Graph *g, const Options *o, Node *param, Node *gradient)
 {
-    bool momentum = o->momentum > 0;
-    Node *inputs[] = {param, gradient, momentum ? state(g, param, "momentum") : NULL};
-    Attr attrs[3];
-    int n = 0;
-    if (momentum)
-        attrs[n++] = attr_real(A_MOMENTUM, o->momentum);
-    if (momentum && o->nesterov)
-        attrs[n++] = attr_int(A_NESTEROV, 1);
+    UpdateNode u = {OP_SGD, "sgd", {param, gradient}, 2, .n_attrs = 0};
+    if (o->momentum > 0) {
+        u.inputs[u.n_inputs++] = state(g, param, "momentum");
+        u.attrs[u.n_attrs++] = attr_real(A_MOMENTUM, o->momentum);
+        if (o->nesterov)
+            u.attrs[u.n_attrs++] = attr_int(A_NESTEROV, 1);
+    }
     if (o->weight_decay > 0)
-        attrs[n++] = attr_real(A_WEIGHT_DECAY, o->weight_decay);
-    update_node(g, OP_SGD, param, "sgd", inputs, momentum ? 3 : 2, attrs, n);
+        u.attrs[u.n_attrs++] = attr_real(A_WEIGHT_DECAY, o->weight_decay);
+    update_node(g, param, &u);
 }
 
 static void adam(Graph *g, const Options *o, Node *param, Node *gradient)
 {
-    Node *inputs[] = {param, gradient, state(g, param, "exp_avg"),
-                      state(g, param, "exp_avg_sq")};
-    Attr attrs[5] = {attr_real(A_BETA1, o->beta1), attr_real(A_BETA2, o->beta2),
-                     attr_real(A_EPS, o->eps)};
-    int n = 3;
+    UpdateNode u = {.op = OP_ADAM, .suffix = "adam", .n_inputs = 4};
+    u.inputs[0] = param;
+    u.inputs[1] = gradient;
+    u.inputs[2] = state(g, param, "exp_avg");
+    u.inputs[3] = state(g, param, "exp_avg_sq");
+    u.attrs[u.n_attrs++] = attr_real(A_BETA1, o->beta1);
+    u.attrs[u.n_attrs++] = attr_real(A_BETA2, o->beta2);
+    u.attrs[u.n_attrs++] = attr_real(A_EPS, o->eps);
     if (o->weight_decay > 0)
-        attrs[n++] = attr_real(A_WEIGHT_DECAY, o->weight_decay);
+        u.attrs[u.n_attrs++] = attr_real(A_WEIGHT_DECAY, o->weight_decay);
     if (!strcmp(o->optimizer, "adamw"))
-        attrs[n++] = attr_int(A_DECOUPLED, 1);
-    update_node(g, OP_ADAM, param, "adam", inputs, 4, attrs, n);
+        u.attrs[u.n_attrs++] = attr_int(A_DECOUPLED, 1);
+    update_node(g, param, &u);
 }
 
 static bool has_update(const Graph *g)
@@ -100,8 +113,9 @@ void pass_optimizer(Compile *c)
     for (int i = 0; i < uses.n;) {
         Node *param = uses.items[i].param, *sum = uses.items[i].accumulator;
         for (i++; i < uses.n && uses.items[i].param == param; i++) {
-            Node *inputs[] = {sum, uses.items[i].accumulator};
-            sum = update_node(g, OP_ADD, param, "grad.sum", inputs, 2, NULL, 0);
+            UpdateNode add = {
+                OP_ADD, "grad.sum", {sum, uses.items[i].accumulator}, 2, .n_attrs = 0};
+            sum = update_node(g, param, &add);
         }
         if (!strcmp(c->options->optimizer, "sgd"))
             sgd(g, c->options, param, sum);
