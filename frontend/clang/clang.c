@@ -29,7 +29,7 @@ enum {
     MAX_WALL_S = 30,
     MAX_REPLY = 1 << 28, // bytes
 };
-#define MAX_ADDRESS_SPACE (INT64_C(4) << 30)
+#define MAX_ADDRESS_SPACE (INT64_C(3) << 29)
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1 // its shadow memory is larger than any limit
@@ -212,10 +212,11 @@ static void explain_death(const char *path, int status, bool in_time, int error_
             "reading this model takes too long (more than %d s of processor time, or %d s in all)",
             MAX_CPU_S, MAX_WALL_S);
     else
-        error_at(loc,
-                 "the C parser failed on this model: it needs more than %lld MiB of memory, or "
-                 "is nested too deeply (signal %d)",
-                 (long long)(MAX_ADDRESS_SPACE >> 20), signal);
+        error_at(
+            loc,
+            "the C parser failed on this model: it takes too much memory, or is nested too "
+            "deeply (signal %d)",
+            signal);
 }
 
 static Graph *finish(Arena *a, Reply *r, const char *path)

@@ -502,7 +502,11 @@ bool source_parse(Source *s, Arena *arena, const char *path, const char *text,
     enum CXErrorCode code = clang_parseTranslationUnit2(
         s->index, name, args.items, args.n, &main_file, 1, CXTranslationUnit_None, &s->unit);
     if (code || !s->unit) {
-        error_at((Loc){path, 0, 0}, "libclang cannot parse this file (error %d)", code);
+        error_at(
+            (Loc){path, 0, 0},
+            "the C parser failed on this model: it takes too much memory, or is nested too "
+            "deeply (error %d)",
+            code);
         return false;
     }
     if (!inclusions_fit(s))
