@@ -24,32 +24,59 @@ static const Layer *layer_at(const Piece *p, int item)
     return p->items.items[item].layer;
 }
 
-static const char *tail(Arena *a, const char *name)
+// The last `parts` parts of a name between dots, or all of it.
+static const char *suffix(const char *name, int parts)
 {
-    (void)a;
-    const char *dot = strrchr(name, '.');
-    return dot && dot[1] ? dot + 1 : name;
+    const char *at = name + strlen(name);
+    while (at > name && (at[-1] != '.' || --parts > 0))
+        at--;
+    return at;
 }
 
-typedef const char *Part(Arena *a, const char *name);
-
-static bool agree(Arena *a, const Routine *r, int item, Part *part)
+// Every piece ends its layer's name like this.
+static bool common_suffix(const Routine *r, int item, int parts)
 {
-    const char *first = part(a, layer_at(r->like, item)->name);
+    const char *first = suffix(layer_at(r->like, item)->name, parts);
     for (int i = 1; i < r->pieces.n; i++)
-        if (strcmp(part(a, layer_at(r->pieces.items[i], item)->name), first))
+        if (strcmp(suffix(layer_at(r->pieces.items[i], item)->name, parts), first))
+            return false;
+    return true;
+}
+
+// No other layer of the piece does.
+static bool unique_suffix(const Routine *r, int item, int parts)
+{
+    const Layer *layer = layer_at(r->like, item);
+    for (int i = 0; i < r->like->items.n; i++) {
+        const Layer *other = layer_at(r->like, i);
+        if (other && other != layer &&
+            !strcmp(suffix(other->name, parts), suffix(layer->name, parts)))
+            return false;
+    }
+    return true;
+}
+
+static bool common_stem(Arena *a, const Routine *r, int item)
+{
+    const char *first = name_stem(a, layer_at(r->like, item)->name);
+    for (int i = 1; i < r->pieces.n; i++)
+        if (strcmp(name_stem(a, layer_at(r->pieces.items[i], item)->name), first))
             return false;
     return true;
 }
 
 // What the names of a layer in all pieces have in common: "conv1" of block3.conv1 and block4.conv1,
-// "conv" of conv1 and conv4, else its kind.
+// more parts where another layer of the piece ends so too; "conv" of conv1 and conv4; else its kind.
 static const char *common_name(Arena *a, const Routine *r, int item)
 {
     const Layer *layer = layer_at(r->like, item);
-    if (agree(a, r, item, tail))
-        return tail(a, layer->name);
-    return agree(a, r, item, name_stem) ? name_stem(a, layer->name) : layer->kind;
+    int parts = 0;
+    while (parts < 8 && common_suffix(r, item, parts + 1) &&
+           (!parts || !unique_suffix(r, item, parts)))
+        parts++;
+    if (parts)
+        return suffix(layer->name, parts);
+    return common_stem(a, r, item) ? name_stem(a, layer->name) : layer->kind;
 }
 
 static bool has(const BaseList *bases, const Layer *layer)

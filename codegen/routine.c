@@ -218,7 +218,7 @@ static void write_declarations(Emit *e, const Routine *r)
     for (int i = 0; i < r->order.n; i++) {
         text[i] = declaration(e, r, r->order.items[i]);
         int n = (int)strlen(text[i]);
-        width = n > width ? n : width;
+        width = n > width && n <= COLUMNS - 16 ? n : width;
     }
     for (int i = 0; i < r->order.n; i++)
         text_printf(e->out, "%-*s // %s\n", width, text[i],
