@@ -140,8 +140,6 @@ int rt__evaluate_mb(rt_stage *s, int mb)
     const rt_program *p = s->program;
     uint64_t first = s->eval_first + (uint64_t)mb * (uint64_t)p->micro_batch;
     int64_t valid = rt__data_valid(s->test, first, p->micro_batch);
-    if (valid == 0)
-        return 0; // nothing but padding
     double loss = rt__real_at(rt_scratch(s, p->eval_loss_offset), p->real);
     uint64_t rows = s->score->rows;
     int error =

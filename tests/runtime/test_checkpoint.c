@@ -245,7 +245,8 @@ static void test_newest_complete(void **state)
     assert_int_equal(save(10, 1), 0);
     mkdir(files_path("ckpt/step-000011"), 0777); // copied in part: no manifest
     mkdir(files_path("ckpt/.step-000012.tmp"), 0777);
-    mkdir(files_path("ckpt/step-13x"), 0777);
+    mkdir(files_path("ckpt/step-13x"), 0777); // not ours
+    files_write("ckpt/step-13x/manifest.json", "{}", 2);
     loads(home(), 10, 1);
     loads(files_path("ckpt/step-000009"), 9, 1);
     refused(files_path("ckpt/step-000011"),

@@ -500,6 +500,10 @@ static void test_text(void **state)
         }
     }
     closes();
+    files_write("t.txt", text, 12); // the last token of a sequence is needed too
+    opens("text:DIR/t.txt", in, 2);
+    assert_int_equal(rt__data_samples(data), 2);
+    closes();
     in[0].limit = 120;
     int32_t x[T];
     files_write("t.txt", "abcz!", 5);
@@ -612,6 +616,8 @@ static void test_synthetic_specs(void **state)
             "synthetic: input x takes integers, but how many classes or tokens are there? Say "
             "synthetic:SAMPLES,CLASSES");
     refused("synthetic:8,11", &label, 1, "synthetic:8,11: input y takes integers below 10");
+    rt_input byte = samples(RT_U8, 2, 1, 4, 0, 0);
+    refused("synthetic:8,257", &byte, 1, "synthetic:8,257: input x takes bytes");
     ids.limit = 3;
     int32_t x[4];
     opens("synthetic:8", &ids, 1);
@@ -689,6 +695,10 @@ static void test_cursor(void **state)
         assert_int_equal(at.epoch, epochs[i]);
         assert_int_equal(at.index, indexes[i]);
     }
+    at = rt__cursor_next(data, (rt__cursor){0, 5}, 1); // the last sample fits
+    assert_true(at.epoch == 0 && at.index == 6);
+    at = rt__cursor_next(data, at, 1);
+    assert_true(at.epoch == 1 && at.index == 0);
     at = rt__cursor_mb((rt__cursor){2, 1}, 2, 2);
     assert_int_equal(at.epoch, 2);
     assert_int_equal(at.index, 5);
@@ -696,6 +706,10 @@ static void test_cursor(void **state)
     assert_int_equal(rt__data_train(data, 0, at, y, &why), 0); // label = sample
     assert_int_equal(y[0], rt__data_order(1, 2, 7, 5));
     assert_int_equal(y[1], rt__data_order(1, 2, 7, 6));
+    for (at = (rt__cursor){0, 6}; at.epoch < 5; at.epoch++) { // positions wrap
+        assert_int_equal(rt__data_train(data, 0, at, y, &why), 0);
+        assert_int_equal(y[1], rt__data_order(1, at.epoch, 7, 0));
+    }
     closes();
 }
 

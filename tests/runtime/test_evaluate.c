@@ -19,7 +19,7 @@ static const int32_t labels[4] = {1, 0, 5, 0};
 
 static void near(double a, double b)
 {
-    if (fabs(a - b) > 1e-12)
+    if (!(fabs(a - b) <= 1e-12))
         fail_msg("%.17g is not %.17g", a, b);
 }
 

@@ -219,6 +219,10 @@ static void test_what_does_not_fit(void **state)
     write_file("m.safetensors", shape, 3);
     refused("m.safetensors", RT_F32,
             "DIR/m.safetensors: tensor mean is [3,2], the model wants [6]");
+    const Entry rank[] = {W("F32", f32), F32("b"), {"mean", "F32", "[6,1]", f32, sizeof f32}};
+    write_file("m.safetensors", rank, 3);
+    refused("m.safetensors", RT_F32,
+            "DIR/m.safetensors: tensor mean is [6,1], the model wants [6]");
     const Entry type[] = {W("F32", f32), F32("b"), {"mean", "U8", "[6]", f32, 6}};
     write_file("m.safetensors", type, 3);
     refused("m.safetensors", RT_F32,

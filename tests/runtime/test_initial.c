@@ -174,10 +174,12 @@ static void test_independent_of_cut_and_layout(void **state)
     rt__memory m = {.tensors = both, .n_tensors = 2, .base = (uint8_t *)together};
     assert_int_equal(rt__initialise(&m, 3, &why), 0);
     rt_tensor second = both[1];
+    alone[COUNT] = 77;
     second.offset = 0;
     m = (rt__memory){.tensors = &second, .n_tensors = 1, .base = (uint8_t *)alone};
     assert_int_equal(rt__initialise(&m, 3, &why), 0);
     assert_memory_equal(alone, together + 16, 4 * COUNT);
+    assert_true(alone[COUNT] == 77);
     second.kernel = 0;
     second.bytes = 8 * COUNT;
     m = (rt__memory){

@@ -160,6 +160,9 @@ static void test_bad_lengths(void **state)
     assert_string_equal(files_neutral(why.text), "DIR/none: No such file or directory");
     assert_int_equal(rt__st_open(&f, files_dir, &why), RT__INPUT);
     assert_string_equal(files_neutral(why.text), "DIR: not a regular file");
+    assert_int_equal(mkfifo(files_path("pipe"), 0666), 0); // refused, not waited for
+    assert_int_equal(rt__st_open(&f, files_path("pipe"), &why), RT__INPUT);
+    assert_string_equal(files_neutral(why.text), "DIR/pipe: not a regular file");
 }
 
 // Writing
@@ -258,7 +261,8 @@ static void test_altered_tensor(void **state)
 static void test_foreign_checksums(void **state)
 {
     (void)state;
-    static const char *const lists[] = {"", "12345678 12345678", "123456789", "1234567x"};
+    static const char *const lists[] = {"", "12345678 12345678", "123456789", "1234567x",
+                                        "12345678x"};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         char header[256];
         snprintf(header, sizeof header, "{\"__metadata__\":{\"crc32c\":\"%s\"},%s}", lists[i],
