@@ -28,7 +28,7 @@ Node *gradient_node(Gradient *d, const GradientNode *what)
 {
     const char *name = arena_printf(d->g->arena, "d_%s", d->node->inputs[what->of]->name);
     int n = 0;
-    while (n < (int)(sizeof what->inputs / sizeof *what->inputs) && what->inputs[n])
+    while (n < GRADIENT_INPUTS && what->inputs[n])
         n++;
     return graph_derive(d->g, what->op, PHASE_BACKWARD, d->node, name, what->inputs, n,
                         what->attrs, what->n_attrs);
@@ -114,7 +114,7 @@ static void walk(Gradient *d, int n_forward)
 static void settle_results(Graph *g, Arena *scratch, int n_old)
 {
     int n = g->nodes.n, at = 0;
-    Node **old = arena_copy(scratch, g->nodes.items, sizeof *old * (size_t)n);
+    Node **old = arena_copy(scratch, g->nodes.items, sizeof(Node *) * (size_t)n);
     int *next = arena_array(scratch, int, n), *first = arena_array(scratch, int, n);
     graph_renumber(g);
     for (int i = n; i-- > n_old;) { // chains, by node

@@ -212,7 +212,7 @@ static void make_contiguous(Compile *c, int groups)
 {
     Graph *g = c->graph;
     int n = g->nodes.n, *last = arena_array(c->scratch, int, groups);
-    Node **old = arena_copy(c->scratch, g->nodes.items, sizeof *old * (size_t)n);
+    Node **old = arena_copy(c->scratch, g->nodes.items, sizeof(Node *) * (size_t)n);
     for (int i = 0; i < n; i++)
         if (old[i]->group >= 0)
             last[old[i]->group] = i;

@@ -24,10 +24,12 @@ bool gradient_wanted(const Gradient *d, int i);
 // Adds a contribution to the gradient of input i.
 void gradient_give(Gradient *d, int i, Node *contribution);
 
+enum { GRADIENT_INPUTS = 5 };
+
 typedef struct GradientNode {
     Op op;
     int of; // the input whose gradient it is (or helps to make), which gives it its name
-    Node *inputs[5]; // up to the first NULL
+    Node *inputs[GRADIENT_INPUTS]; // up to the first NULL
     const Attr *attrs;
     int n_attrs;
 } GradientNode;

@@ -240,7 +240,7 @@ static int place_run(Layouter *l, Node **nodes, int i)
 static void write_reorders(Layouter *l)
 {
     Graph *g = l->g;
-    Node **old = arena_copy(l->c->scratch, g->nodes.items, sizeof *old * (size_t)g->nodes.n);
+    Node **old = arena_copy(l->c->scratch, g->nodes.items, sizeof(Node *) * (size_t)g->nodes.n);
     int groups = 0;
     l->n_old = g->nodes.n;
     for (int i = 0; i < l->n_old; i++)
@@ -260,7 +260,7 @@ static bool same_kernel(const Node *a, const Node *b)
     static const AttrKey keys[] = {A_STRIDE, A_PADDING, A_DILATION};
     for (int k = 0; k < 3; k++)
         if (memcmp(node_ints(a, keys[k]), node_ints(b, keys[k]),
-                   sizeof(int64_t) * (size_t)node_attr(a, keys[k])->n))
+                   sizeof(int64_t) * (size_t)node_attr(a, keys[k])->n) != 0)
             return false;
     return shape_equal(a->shape, b->shape) &&
            shape_equal(a->inputs[0]->shape, b->inputs[0]->shape) &&

@@ -41,14 +41,15 @@ static void want_slot(Slots *s, const WalkStep *step, int f)
 static void visit(void *user, const WalkStep *step)
 {
     Slots *s = user;
-    int n = s->plan->n_stages, mb = (int)step->instr->mb, *clock = s->now[step->stage];
-    clock[step->stage] = step->at; // so many of its own instructions are done
+    int n = s->plan->n_stages, *clock = s->now[step->stage];
+    size_t at = (size_t)n * step->instr->mb; // the message's clock in its edge
+    clock[step->stage] = step->at;           // so many of its own instructions are done
     if (step->instr->opcode == RT_RECV)
-        join(clock, s->sent[step->instr->edge] + mb * n, n);
+        join(clock, s->sent[step->instr->edge] + at, n);
     if (step->instr->opcode == RT_ACQUIRE)
-        want_slot(s, step, mb);
+        want_slot(s, step, (int)step->instr->mb);
     if (step->instr->opcode == RT_SEND)
-        join(s->sent[step->instr->edge] + mb * n, clock, n);
+        join(s->sent[step->instr->edge] + at, clock, n);
 }
 
 // Where a stage is done with each message: at its RELEASE, or, for the producer, at its own last use.
