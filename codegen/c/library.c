@@ -1,39 +1,180 @@
-// Heavy ops: convolution, matrix products, pooling, by the plain kernels of <stagecc/ref.h>.
+// Heavy ops. Convolutions and matrix products are the library's (<stagecc/dnnl.h>), by the kernels of
+// the program's table; pooling is by hand (<stagecc/c_pool.h>): the library's keeps its argmax in a
+// form of its own, and the work is reading memory anyway.
 #include "codegen/c/c.h"
-#include "codegen/ref/ref.h"
+#include "codegen/c/kernels.h"
 
-#define PLAIN(name)                                                                            \
-    void c_emit_##name(Emit *e, const Node *n)                                                 \
-    {                                                                                          \
-        ref_emit_##name(e, n);                                                                 \
-    }
-PLAIN(conv2d)
-PLAIN(conv2d_grad_input)
-PLAIN(conv2d_grad_weight)
-PLAIN(linear)
-PLAIN(linear_grad_input)
-PLAIN(linear_grad_weight)
-PLAIN(matmul)
-PLAIN(max_pool2d)
-PLAIN(max_pool2d_grad)
-PLAIN(avg_pool2d)
-PLAIN(avg_pool2d_grad)
-PLAIN(global_avg_pool)
-PLAIN(global_avg_pool_grad)
+static void convolution(Emit *e, const Node *n, const char *call)
+{
+    emit(e, call, "kernel", EMIT_TEXT, kernels_name(e, n), "a", EMIT_VALUE, n->inputs[0], "b",
+         EMIT_VALUE, n->inputs[1], "bias", EMIT_VALUE, n->n_inputs > 2 ? n->inputs[2] : NULL,
+         "y", EMIT_VALUE, n, NULL);
+}
+
+void c_emit_conv2d(Emit *e, const Node *n)
+{
+    convolution(e, n, "rt_conv2d(s, $kernel, $a, $b, $bias, $y);\n");
+}
+
+void c_emit_conv2d_grad_input(Emit *e, const Node *n)
+{
+    convolution(e, n, "rt_conv2d_grad_input(s, $kernel, $a, $b, $y);\n");
+}
+
+void c_emit_conv2d_grad_weight(Emit *e, const Node *n)
+{
+    convolution(e, n, "rt_conv2d_grad_weight(s, $kernel, $a, $b, $y);\n");
+}
+
+static void product(Emit *e, const Node *n, const Node *a, const Node *b, const Node *bias)
+{
+    emit(e, "rt_matmul(s, $kernel, $a, $b, $bias, $c);\n", "kernel", EMIT_TEXT,
+         kernels_name(e, n), "a", EMIT_VALUE, a, "b", EMIT_VALUE, b, "bias", EMIT_VALUE, bias,
+         "c", EMIT_VALUE, n, NULL);
+}
+
+void c_emit_linear(Emit *e, const Node *n)
+{
+    product(e, n, n->inputs[0], n->inputs[1], n->n_inputs > 2 ? n->inputs[2] : NULL);
+}
+
+void c_emit_linear_grad_input(Emit *e, const Node *n)
+{
+    product(e, n, n->inputs[0], n->inputs[1], NULL);
+}
+
+void c_emit_linear_grad_weight(Emit *e, const Node *n)
+{
+    product(e, n, n->inputs[1], n->inputs[0], NULL);
+}
+
+void c_emit_matmul(Emit *e, const Node *n)
+{
+    product(e, n, n->inputs[0], n->inputs[1], NULL);
+}
+
+// Pooling
+// ----------------------------------------------------------------------------------------------
+
+// "_blocked", and how many planes of vectors the images are. One of one pixel counts as plain, whatever
+// the other is.
+typedef struct Planes {
+    const char *suffix;
+    int64_t n;
+} Planes;
+
+static Planes planes_of(const Emit *e, const Node *x, const Node *y)
+{
+    int64_t planes = x->shape.dim[0] * x->shape.dim[1];
+    if (x->layout == LAYOUT_BLOCKED || y->layout == LAYOUT_BLOCKED)
+        return (Planes){"_blocked", planes / e->graph->block};
+    return (Planes){"_plain", planes};
+}
+
+static const char *pair(Emit *e, const int64_t *v)
+{
+    return arena_printf(e->scratch, "{%lld, %lld}", (long long)v[0], (long long)v[1]);
+}
+
+// x and y: shapes of image and result.
+static const char *window(Emit *e, const Node *n, int64_t planes, Shape x, Shape y)
+{
+    static const int64_t dense[] = {1, 1};
+    const int64_t *pad = node_ints(n, A_PADDING), *kernel = node_ints(n, A_KERNEL);
+    bool average = n->op == OP_AVG_POOL2D || n->op == OP_AVG_POOL2D_GRAD;
+    return arena_printf(
+        e->scratch,
+        "&(const c_window){.planes = %lld, .h = %lld, .w = %lld, .p = %lld, .q = %lld, "
+        ".r = %lld, .s = %lld, .stride = %s, .dilation = %s, .top = %lld, .left = %lld, "
+        ".bottom = %lld, .right = %lld%s}",
+        (long long)planes, (long long)x.dim[2], (long long)x.dim[3], (long long)y.dim[2],
+        (long long)y.dim[3], (long long)kernel[0], (long long)kernel[1],
+        pair(e, node_ints(n, A_STRIDE)), pair(e, average ? dense : node_ints(n, A_DILATION)),
+        (long long)pad[0], (long long)pad[1], (long long)pad[2], (long long)pad[3],
+        average && node_int(n, A_COUNT_INCLUDE_PAD) ? ", .count_include_pad = 1" : "");
+}
+
+void c_emit_max_pool2d(Emit *e, const Node *n)
+{
+    const Node *x = n->inputs[0];
+    Planes planes = planes_of(e, x, n);
+    emit(e, "c_max_pool2d$suffix($y, $argmax, $x, $window);\n", "suffix", EMIT_TEXT,
+         planes.suffix, "y", EMIT_VALUE, n, "argmax", EMIT_VALUE, emit_output(e, n, 1), "x",
+         EMIT_VALUE, x, "window", EMIT_TEXT, window(e, n, planes.n, x->shape, n->shape), NULL);
+}
+
+void c_emit_max_pool2d_grad(Emit *e, const Node *n)
+{
+    const Node *dy = n->inputs[0];
+    Planes planes = planes_of(e, n, dy);
+    emit(e, "c_max_pool2d_grad$suffix($dx, $dy, $argmax, $window);\n", "suffix", EMIT_TEXT,
+         planes.suffix, "dx", EMIT_VALUE, n, "dy", EMIT_VALUE, dy, "argmax", EMIT_VALUE,
+         n->inputs[1], "window", EMIT_TEXT, window(e, n, planes.n, n->shape, dy->shape), NULL);
+}
+
+void c_emit_avg_pool2d(Emit *e, const Node *n)
+{
+    const Node *x = n->inputs[0];
+    Planes planes = planes_of(e, x, n);
+    emit(e, "c_avg_pool2d$suffix($y, $x, $window);\n", "suffix", EMIT_TEXT, planes.suffix, "y",
+         EMIT_VALUE, n, "x", EMIT_VALUE, x, "window", EMIT_TEXT,
+         window(e, n, planes.n, x->shape, n->shape), NULL);
+}
+
+void c_emit_avg_pool2d_grad(Emit *e, const Node *n)
+{
+    const Node *dy = n->inputs[0];
+    Planes planes = planes_of(e, n, dy);
+    emit(e, "c_avg_pool2d_grad$suffix($dx, $dy, $window);\n", "suffix", EMIT_TEXT,
+         planes.suffix, "dx", EMIT_VALUE, n, "dy", EMIT_VALUE, dy, "window", EMIT_TEXT,
+         window(e, n, planes.n, n->shape, dy->shape), NULL);
+}
+
+static void global_pool(Emit *e, const Node *n, const char *function, const Node *image)
+{
+    Planes planes = planes_of(e, image, n);
+    emit(e, "$function$suffix($y, $x, $planes, $pixels);\n", "function", EMIT_TEXT, function,
+         "suffix", EMIT_TEXT, planes.suffix, "y", EMIT_VALUE, n, "x", EMIT_VALUE, n->inputs[0],
+         "planes", EMIT_INT, planes.n, "pixels", EMIT_INT,
+         image->shape.dim[2] * image->shape.dim[3], NULL);
+}
+
+void c_emit_global_avg_pool(Emit *e, const Node *n)
+{
+    global_pool(e, n, "c_global_avg_pool", n->inputs[0]);
+}
+
+void c_emit_global_avg_pool_grad(Emit *e, const Node *n)
+{
+    global_pool(e, n, "c_global_avg_pool_grad", n);
+}
+
+// The program
+// ------------------------------------------------------------------------------------------
 
 void c_library_prologue(Emit *e)
 {
-    emit(e, "#define REAL float\n#include <stagecc/ref.h>\n", NULL);
+    emit(e,
+         "#define C_BLOCK $block // channels of a blocked image's block\n"
+         "#include <stagecc/c_pool.h>\n#include <stagecc/dnnl.h>\n",
+         "block", EMIT_INT, (int64_t)e->graph->block, NULL);
+    kernels_write(e);
 }
 
 void c_library_fields(Emit *e)
 {
-    (void)e;
+    text_puts(e->out, "    .backend = &rt_dnnl,\n");
+    if (kernels_count(e))
+        text_printf(e->out, "    .kernels = kernels,\n    .n_kernels = %d,\n",
+                    kernels_count(e));
 }
 
 int c_library_weight(Emit *e, const Node *param)
 {
-    (void)e;
-    (void)param;
-    return -1;
+    for (int i = 0; i < e->graph->nodes.n; i++) {
+        const Node *n = e->graph->nodes.items[i];
+        if (n->op == OP_CONV2D && n->inputs[1] == param && emit_here(e, n))
+            return kernels_find(e, n);
+    }
+    BUG("codegen", "no convolution computes with %s", param->name);
 }

@@ -96,6 +96,8 @@ static const Arg *copied_weight(const Made *m)
     return NULL;
 }
 
+_Static_assert(sizeof(rt_conv) == 128, "no padding: rows are compared byte by byte");
+
 static bool same_conv(const rt_kernel *a, const rt_kernel *b)
 {
     rt_conv x = a->conv, y = b->conv;

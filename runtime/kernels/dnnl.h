@@ -20,10 +20,13 @@ typedef enum rt_kernel_op {
 // y[n,k,p,q] from x[n,c,h,w], w[k,c/groups,r,s] and a bias b[k] where there is one. The three
 // kernels of a convolution have the same row but for the op and the bias.
 typedef struct rt_conv {
-    int64_t n, c, h, w, k, p, q, r, s, groups;
+    int64_t n, c, h, w, k, p, q, r, s;
+    int groups;
     int stride[2], padding[4], dilation[2]; // [height, width], [top, left, bottom, right]
     int block;                              // channels of a block: 16 or 8
-    int x_blocked, y_blocked, bias;         // [N, C/block, H, W, block], else [N, C, H, W]
+    int x_blocked, y_blocked;               // [N, C/block, H, W, block], else [N, C, H, W]
+    int w_plain;                            // the weight is [K, C/groups, R, S] all the same
+    int bias;
 } rt_conv;
 
 // c[m,n] = a[m,k] b[k,n] + bias[n], for each of batch[0] x batch[1] matrices; every matrix is given

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum Form { AS_THE_ROW, ANY, PLAIN, CHANNELS_LAST, N_FORMS } Form;
+typedef enum Form { AS_THE_ROW, ANY, PLAIN, CHANNELS_LAST, NAIVE, N_FORMS } Form;
 
 typedef union Desc {
     dnnl_convolution_desc_t conv;
@@ -68,7 +68,7 @@ static dnnl_format_tag_t image_tag(const rt_conv *c, bool blocked, Form form)
 {
     if (form == ANY || form == CHANNELS_LAST)
         return form == ANY ? dnnl_format_tag_any : dnnl_nhwc;
-    if (form == PLAIN || !blocked)
+    if (form == PLAIN || form == NAIVE || !blocked)
         return dnnl_nchw;
     return c->block == 16 ? dnnl_nChw16c : dnnl_nChw8c;
 }
@@ -88,7 +88,8 @@ static dnnl_status_t describe_tensors(const rt_kernel *k, Form form, Tensors *t)
         bad = dnnl_memory_desc_init_by_tag(&t->b, 1, b, dnnl_f32, dnnl_a);
     if (!bad)
         bad = describe_weight(
-            c, own_weight ? dnnl_format_tag_any : weight_tag(c, form == PLAIN), &t->w);
+            c, own_weight ? dnnl_format_tag_any : weight_tag(c, form == PLAIN || form == NAIVE),
+            &t->w);
     return bad;
 }
 
@@ -129,6 +130,12 @@ static bool naive(const_dnnl_primitive_desc_t desc)
     return !strncmp(implementation(desc), "ref", 3);
 }
 
+// A few odd shapes of tiny images have nothing but the naive kernel, and that takes milliseconds.
+static bool small(const rt_conv *c)
+{
+    return c->n * c->k * c->p * c->q * (c->c / c->groups) * c->r * c->s <= 1 << 20;
+}
+
 static void drop(dnnl_primitive_desc_t *desc)
 {
     if (*desc)
@@ -151,7 +158,7 @@ static bool choose_conv(Maker *m, Form form)
     bool made =
         !describe_conv(m->kernel, op, &t, &desc.conv) &&
         !dnnl_primitive_desc_create(&m->chosen, &desc, m->attr, m->d->engine, m->forward) &&
-        !naive(m->chosen);
+        (form == NAIVE ? small(&m->kernel->conv) : !naive(m->chosen));
     drop(&m->forward);
     if (!made)
         drop(&m->chosen);
@@ -199,7 +206,7 @@ static dnnl_status_t add_conv_args(Maker *m)
     Tensors t;
     dnnl_status_t bad = describe_tensors(m->kernel, AS_THE_ROW, &t);
     if (!bad)
-        bad = rt__dnnl_weight(&m->kernel->conv, false, &t.w);
+        bad = rt__dnnl_weight(&m->kernel->conv, m->kernel->conv.w_plain != 0, &t.w);
     if (bad)
         return bad;
     switch (m->kernel->op) {
