@@ -38,7 +38,7 @@ static bool common_suffix(const Routine *r, int item, int parts)
 {
     const char *first = suffix(layer_at(r->like, item)->name, parts);
     for (int i = 1; i < r->pieces.n; i++)
-        if (strcmp(suffix(layer_at(r->pieces.items[i], item)->name, parts), first))
+        if (strcmp(suffix(layer_at(r->pieces.items[i], item)->name, parts), first) != 0)
             return false;
     return true;
 }
@@ -60,7 +60,7 @@ static bool common_stem(Arena *a, const Routine *r, int item)
 {
     const char *first = name_stem(a, layer_at(r->like, item)->name);
     for (int i = 1; i < r->pieces.n; i++)
-        if (strcmp(name_stem(a, layer_at(r->pieces.items[i], item)->name), first))
+        if (strcmp(name_stem(a, layer_at(r->pieces.items[i], item)->name), first) != 0)
             return false;
     return true;
 }

@@ -32,10 +32,12 @@ static bool is_reserved(const char *s)
     for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
         if (!strcmp(s, reserved[i]))
             return true;
+    size_t digits = *s == 'v' ? strspn(s + 1, "0123456789") : 0; // variables of fused loops
+    bool variable = digits && !s[1 + digits];
     bool one = strlen(s) == 1 && !strchr("xyz", *s);
-    bool ours = !strncmp(s, "rt_", 3) || !strncmp(s, "ref_", 4) || !strncmp(s, "dnnl", 4) ||
-                !strncmp(s, "omp_", 4);
-    return one || ours;
+    bool ours = !strncmp(s, "rt_", 3) || !strncmp(s, "ref_", 4) || !strncmp(s, "c_", 2) ||
+                !strncmp(s, "dnnl", 4) || !strncmp(s, "omp_", 4);
+    return one || variable || ours;
 }
 
 static bool has_lower(const char *s)
@@ -114,7 +116,9 @@ const char *name_comment(Arena *a, const char *s)
         bool good = *s >= ' ' && (unsigned char)*s < 127;
         if (good && *s == '*' && at > out && at[-1] == '/')
             *at++ = ' ';
-        *at++ = good ? *s : '?';
+        *at++ = '?';
+        if (good)
+            at[-1] = *s;
     }
     if (at > out && (at[-1] == '\\' || at[-1] == '/'))
         *at++ = '.';

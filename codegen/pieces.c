@@ -110,25 +110,30 @@ static void note_node(Emit *e, Piece *p, const Node *n)
         vec_push(e->scratch, &p->streams, n);
 }
 
+static Piece *begin_piece(Emit *e, PieceList *pieces, Phase phase, const Call *call)
+{
+    Piece *p = arena_new(e->scratch, Piece);
+    *p = (Piece){.phase = phase, .function = call ? call->function : NULL};
+    vec_push(e->scratch, pieces, p);
+    return p;
+}
+
 static PieceList cut(Emit *e, Phase phase, const ItemList *items)
 {
     PieceList pieces = {0};
     CallCounts counts = count_calls(e->scratch, items);
     const void *last = NULL;
+    Piece *p = NULL;
     for (int i = 0; i < items->n; i++) {
-        const Layer *layer = items->items[i].layer;
-        const Call *call = piece_call(e->scratch, &counts, layer);
-        const void *key = call ? (const void *)call : layer;
-        if (!pieces.n || key != last) {
-            Piece *p = arena_new(e->scratch, Piece);
-            *p = (Piece){.phase = phase, .function = call ? call->function : NULL};
-            vec_push(e->scratch, &pieces, p);
-        }
+        const Item *item = &items->items[i];
+        const Call *call = piece_call(e->scratch, &counts, item->layer);
+        const void *key = call ? (const void *)call : item->layer;
+        if (!p || key != last)
+            p = begin_piece(e, &pieces, phase, call);
         last = key;
-        Piece *p = pieces.items[pieces.n - 1];
-        vec_push(e->scratch, &p->items, items->items[i]);
-        for (int k = 0; k < items->items[i].n; k++)
-            note_node(e, p, items->items[i].nodes[k]);
+        vec_push(e->scratch, &p->items, *item);
+        for (int k = 0; k < item->n; k++)
+            note_node(e, p, item->nodes[k]);
     }
     return pieces;
 }
@@ -206,12 +211,23 @@ static char *sign(Emit *e, const Piece *p)
     return text;
 }
 
-static Routine *routine_new(Emit *e, Piece *p)
+typedef struct Signed { // the routines of a phase so far
+    VEC(const char *) signs;
+    RoutineList routines;
+} Signed;
+
+static Routine *find_routine(Emit *e, Piece *p, Signed *known)
 {
+    const char *text = sign(e, p);
+    for (int i = 0; i < known->signs.n; i++)
+        if (!strcmp(known->signs.items[i], text))
+            return known->routines.items[i];
     Routine *r = arena_new(e->scratch, Routine);
     *r = (Routine){.like = p, .arena = e->scratch};
     r->local = arena_array(e->scratch, const char *, p->values.n);
     r->used = arena_array(e->scratch, bool, p->values.n);
+    vec_push(e->scratch, &known->signs, text);
+    vec_push(e->scratch, &known->routines, r);
     return r;
 }
 
@@ -219,23 +235,14 @@ PieceList pieces_of(Emit *e, Phase phase, RoutineList *routines)
 {
     ItemList items = items_of(e, phase);
     PieceList pieces = cut(e, phase, &items);
-    VEC(const char *) signs = {0};
-    VEC(Routine *) known = {0};
+    Signed known = {0};
     for (int i = 0; i < pieces.n; i++) {
         Piece *p = pieces.items[i];
-        const char *text = sign(e, p);
-        for (int k = 0; k < known.n && !p->routine; k++)
-            if (!strcmp(signs.items[k], text))
-                p->routine = known.items[k];
-        if (!p->routine) {
-            p->routine = routine_new(e, p);
-            vec_push(e->scratch, &signs, text);
-            vec_push(e->scratch, &known, p->routine);
-            vec_push(e->scratch, routines, p->routine);
-        }
+        p->routine = find_routine(e, p, &known);
         p->row = p->routine->pieces.n;
         vec_push(e->scratch, &p->routine->pieces, p);
     }
+    *routines = known.routines;
     return pieces;
 }
 

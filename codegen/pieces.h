@@ -40,8 +40,7 @@ struct Routine {
 };
 typedef VEC(Routine *) RoutineList;
 
-// The pieces of a phase of e->stage in order, each with its routine, which are appended to
-// routines (named and equal ones found within this list).
+// The pieces of a phase of e->stage in order, each with its routine; the routines have no names yet.
 PieceList pieces_of(Emit *e, Phase phase, RoutineList *routines);
 // The same as loops: from position i on, `length` calls repeat `times` times (both 1: no loop).
 void pieces_repeat(const PieceList *pieces, int i, int *length, int *times);

@@ -127,12 +127,8 @@ static bool fits(const Graph *g, const Backend *b)
     return true;
 }
 
-static bool write_stage(const Graph *g, const Plan *p, int stage, const Backend *b,
-                        const char *command, const CodegenPaths *paths, const char *dir)
+static bool write_source(const char *path, char *source)
 {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/stage%d%s", dir, stage, b->extension);
-    char *source = codegen_source(g, p, stage, b, command, paths);
     bool good = !file_write(path, source, strlen(source));
     if (!good)
         error_at((Loc){path, 0, 0}, "cannot write the source: %s", strerror(errno));
@@ -145,8 +141,9 @@ bool codegen_write(const Graph *g, const Plan *p, const Backend *b, const char *
 {
     Arena a = {0};
     bool good = fits(g, b);
-    for (int stage = 0; stage < p->n_stages && good; stage++)
-        good = write_stage(g, p, stage, b, command, paths, dir);
+    for (int i = 0; i < p->n_stages && good; i++)
+        good = write_source(arena_printf(&a, "%s/stage%d%s", dir, i, b->extension),
+                            codegen_source(g, p, i, b, command, paths));
     good = good && build_file_write(&a, p, b, paths, dir);
     arena_release(&a);
     return good;
