@@ -108,7 +108,8 @@ static void show_source_line(Loc loc)
             state.colour ? "\033[0m" : "");
 }
 
-static void say(Loc loc, const char *kind, const char *ansi, const char *format, va_list ap)
+__attribute__((format(printf, 4, 0))) static void
+say(Loc loc, const char *kind, const char *ansi, const char *format, va_list ap)
 {
     FILE *out = output();
     const char *bold = state.colour ? "\033[1m" : "", *off = state.colour ? "\033[0m" : "";
@@ -127,7 +128,8 @@ static void say(Loc loc, const char *kind, const char *ansi, const char *format,
         show_source_line(loc);
 }
 
-static void report(DiagKind kind, Loc loc, const char *format, va_list ap)
+__attribute__((format(printf, 3, 0))) static void report(DiagKind kind, Loc loc,
+                                                         const char *format, va_list ap)
 {
     static const struct {
         const char *name, *ansi;

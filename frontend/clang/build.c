@@ -1,7 +1,8 @@
 // What all layers share: the layer itself, its nodes and parameters.
 #include "frontend/clang/layers.h"
 
-#include <math.h>
+#include "base/text.h"
+
 #include <string.h>
 
 bool tensor_of(const BuiltinCall *c, Value v, TensorRecord *t)
@@ -147,15 +148,16 @@ Node *build_parameter(Build *b, const char *suffix, Shape shape, Init init)
     fans(shape, &in, &out);
     if (init.fan_out)
         in = out;
+    bool scaled = str_starts(init.rule, "kaiming") || str_starts(init.rule, "xavier");
     Attr attrs[] = {
         attr_shape(shape),
         attr_string(A_DTYPE, dtype_name(b->m->options->real)),
         attr_string(A_INIT, init.rule),
         attr_real(A_GAIN, init.gain),
-        attr_int(A_FAN_IN, in),
+        attr_int(A_FAN_IN, in), // these two only where the rule asks for them
         attr_int(A_FAN_OUT, out),
     };
-    return build_node(b, OP_PARAM, suffix, NULL, 0, attrs, sizeof attrs / sizeof *attrs);
+    return build_node(b, OP_PARAM, suffix, NULL, 0, attrs, scaled ? 6 : 4);
 }
 
 Node *build_buffer(Build *b, const char *suffix, int64_t n, double value)

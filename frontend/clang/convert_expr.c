@@ -221,10 +221,14 @@ static Ast *call(Converter *c, CXCursor at, const Cursors *list)
         return a;
     a->child[0] = callee;
     const char *name = callee->function->name;
+    if (!str_starts(name, "stagecc_"))
+        return a;
+    name += strlen("stagecc_");
     Spot spot;
-    if (a->n > 1 && str_starts(name, "stagecc_") &&
-        written_before(c, list->items[1], a->child[1], name + strlen("stagecc_"), &spot))
+    if (a->n > 1 && written_before(c, list->items[1], a->child[1], name, &spot))
         a->spot = spot;
+    else
+        source_find_macro(c->source, name, &a->spot);
     return a;
 }
 

@@ -32,7 +32,8 @@ void explain(Machine *m, const Ast *at)
         note_at(NO_LOC, "and %d more call%s", left, left == 1 ? "" : "s");
 }
 
-static void say(Machine *m, Ast *at, const char *format, va_list ap)
+__attribute__((format(printf, 3, 0))) static void say(Machine *m, Ast *at, const char *format,
+                                                      va_list ap)
 {
     if (at->complained || m->stop)
         return;

@@ -28,6 +28,8 @@ Spot source_spot(Source *s, CXSourceLocation at);
 bool source_call_before(Source *s, CXSourceLocation at, const char *name, Spot *spot);
 bool source_call_before_offset(Source *s, const char *file, unsigned offset, const char *name,
                                Spot *spot);
+// A layer's macro was used by another macro: where that one, whose use is at spot, is defined.
+void source_find_macro(Source *s, const char *name, Spot *spot);
 // "BLOCK" for a place inside the body of `#define BLOCK(x) ...`. NULL: it is in none.
 const char *source_macro_name(Source *s, Loc loc);
 bool source_is_ours(const Source *s, const char *file); // a header of stagecc's own

@@ -48,7 +48,7 @@ static Flow declare(Machine *m, Ast *s)
         return FLOW_NEXT;
     if (v->type->kind == C_UNSUPPORTED) {
         complain(m, s, "%s is not supported in models", v->type->name);
-        return FLOW_STOP;
+        return FLOW_NEXT;
     }
     uint64_t object = variable_object(m, s, v);
     if (!object)

@@ -15,10 +15,12 @@
 
 #ifdef __clang__
 #pragma clang system_header
+#pragma clang diagnostic ignored "-Wmissing-field-initializers" // {3, 8, 8} of six dimensions
 #endif
 
 #include <math.h> // before our tanh, so that a model may include it as well
 #include <stdbool.h>
+#include <stddef.h>
 
 typedef struct stagecc_tensor *Tensor; // NULL: no tensor
 
