@@ -22,6 +22,7 @@ const char *backend_march(const char *isa)
 // No contraction and no fast-math: the same bits with every compiler that is asked this way.
 const char *codegen_flags(Arena *a, const Plan *p, const Backend *b)
 {
-    return arena_printf(a, "-std=gnu17 -O3 -ffp-contract=off -Wall -Wextra %s%s",
-                        backend_march(p->options.isa), b->libraries_openmp ? " -fopenmp" : "");
+    return arena_printf(a, "-std=gnu17 -O3 -ffp-contract=off -Wall -Wextra %s%s%s%s",
+                        backend_march(p->options.isa), b->libraries_openmp ? " -fopenmp" : "",
+                        b->flags ? " " : "", b->flags ? b->flags : "");
 }

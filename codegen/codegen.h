@@ -37,6 +37,7 @@ typedef struct Backend {
     bool doubles;          // emits graphs of f64
     const char *libraries; // after the sources: "-lstagecc-rt -ljansson -lpthread -lm"
     bool libraries_openmp; // compile and link with -fopenmp
+    const char *flags;     // more words for the compiler; NULL: none
     EmitNode *const *emit; // [N_OPS]; NULL for leaves and views
     // A whole fusion group (several nodes) at once; NULL: nodes one by one.
     void (*emit_group)(Emit *e, Node *const *nodes, int n);

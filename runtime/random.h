@@ -18,7 +18,7 @@ static inline uint64_t rt_mix(uint64_t x)
 // micro-batch (sample * elements of a sample + element).
 static inline float rt_uniform(uint64_t key, uint64_t element)
 {
-    return (float)(rt_mix(key + rt_mix(element)) >> 40) * 0x1p-24f;
+    return (float)(int32_t)(rt_mix(key + rt_mix(element)) >> 40) * 0x1p-24f;
 }
 
 #endif

@@ -9,6 +9,8 @@ static EmitNode *const emitters[N_OPS] = {
 
 static void prologue(Emit *e)
 {
+    emit(e, "#define C_THREADS $threads\n#include <stagecc/c.h>\n", "threads", EMIT_INT,
+         e->plan->options.threads, NULL);
     c_library_prologue(e);
 }
 
@@ -17,13 +19,24 @@ const Backend backend_c = {
     .extension = ".c",
     .libraries = "-lstagecc-rt-dnnl -lstagecc-rt -ldnnl -ljansson -lpthread -lm",
     .libraries_openmp = true,
+    .blocked = true,
+    .fuse = true,
+    .flags = "-fno-math-errno -fno-trapping-math -mprefer-vector-width=512",
     .emit = emitters,
+    .emit_group = c_emit_group,
     .prologue = prologue,
+    .program_fields = c_library_fields,
+    .weight_kernel = c_library_weight,
 };
 
 int64_t c_elements(const Node *n)
 {
     return shape_count(n->shape);
+}
+
+int64_t c_stored(const Node *n)
+{
+    return n->layout == LAYOUT_KERNEL ? n->bytes / dtype_bytes(n->dtype) : c_elements(n);
 }
 
 int64_t c_last(const Node *n)

@@ -17,6 +17,7 @@ void c_library_fields(Emit *e);
 int c_library_weight(Emit *e, const Node *param);
 
 int64_t c_elements(const Node *n);
-int64_t c_last(const Node *n);                  // size of the last dimension
+int64_t c_stored(const Node *n); // floats in memory: with the padding of a kernel's layout
+int64_t c_last(const Node *n);   // size of the last dimension
 int64_t c_product(Shape s, int begin, int end); // of dimensions begin .. end-1
 #endif

@@ -1,72 +1,294 @@
-#include "codegen/c/c.h"
-#include "codegen/ref/ref.h"
+// Element-wise ops and fusion groups as generated loops: one loop nest for each, in which what lives
+// inside the group is a local variable and only what has memory is stored. The body is written in
+// scalars; `omp simd` states that elements are independent, and compilers make vectors of it.
+//
+// Inputs that repeat along some dimensions have strides of 0 there. Neighbouring dimensions that all
+// inputs walk alike are merged, which mostly leaves one loop, or two.
+#include "codegen/c/loop.h"
 
-void c_emit_relu(Emit *e, const Node *n)
+#include <string.h>
+
+// The C expression of each op: $a and $b are its inputs' elements, $value an attribute.
+static const struct {
+    const char *text;
+    AttrKey value; // of $value
+} expression[N_OPS] = {
+    [OP_RELU] = {"c_relu($a)", 0},
+    [OP_GELU] = {"c_gelu($a)", 0},
+    [OP_GELU_TANH] = {"c_gelu_tanh($a)", 0},
+    [OP_SIGMOID] = {"c_sigmoid($a)", 0},
+    [OP_TANH] = {"rt_tanh($a)", 0},
+    [OP_ADD] = {"$a + $b", 0},
+    [OP_MUL] = {"$a * $b", 0},
+    [OP_SCALE] = {"$a * $value", A_VALUE},
+    [OP_DROPOUT] = {"c_dropout($a, $value, q[$key], i)", A_RATE},
+    [OP_RELU_GRAD] = {"c_relu_grad($a, $b)", 0},
+    [OP_GELU_GRAD] = {"c_gelu_grad($a, $b)", 0},
+    [OP_GELU_TANH_GRAD] = {"c_gelu_tanh_grad($a, $b)", 0},
+    [OP_SIGMOID_GRAD] = {"c_sigmoid_grad($a, $b)", 0},
+    [OP_TANH_GRAD] = {"c_tanh_grad($a, $b)", 0},
+    [OP_BATCH_NORM] = {"($a - k.mean[$l]) * k.scale[$l] + k.shift[$l]", 0},
+    [OP_BATCH_NORM_INFER] = {"($a - k.mean[$l]) * k.scale[$l] + k.shift[$l]", 0},
+    [OP_BATCH_NORM_GRAD] = {"(($b - k.offset[$l]) - ($a - k.mean[$l]) * k.slope[$l]) * "
+                            "k.scale[$l]",
+                            0},
+};
+
+int loop_member(const Loop *l, const Node *n)
 {
-    ref_emit_relu(e, n);
+    for (int i = 0; i < l->n; i++)
+        if (l->nodes[i] == n)
+            return i;
+    return -1;
 }
 
-void c_emit_gelu(Emit *e, const Node *n)
+const char *loop_value(Loop *l, const Node *n)
 {
-    ref_emit_gelu(e, n);
+    double number;
+    int member = loop_member(l, n);
+    if (emit_number(n, &number))
+        return emit_real(l->e, number);
+    if (member >= 0 && l->in_variable[member])
+        return arena_printf(l->e->scratch, "v%d", member + 1);
+    if (shape_count(n->shape) == 1)
+        return arena_printf(l->e->scratch, "%s[0]", emit_value(l->e, n));
+    if (!shape_equal(n->shape, l->nodes[0]->shape))
+        return l->outside(l, n);
+    return arena_printf(l->e->scratch, "%s[i]", emit_value(l->e, n));
 }
 
-void c_emit_gelu_tanh(Emit *e, const Node *n)
+// Which of the group's keys is this dropout's?
+static int key_index(const Loop *l, int member)
 {
-    ref_emit_gelu_tanh(e, n);
+    int index = 0;
+    for (int i = 0; i < member; i++)
+        index += l->nodes[i]->op == OP_DROPOUT;
+    return index;
 }
 
-void c_emit_sigmoid(Emit *e, const Node *n)
+static bool read_later(const Loop *l, int member)
 {
-    ref_emit_sigmoid(e, n);
+    for (int i = member + 1; i < l->n; i++)
+        for (int k = 0; k < l->nodes[i]->n_inputs; k++)
+            if (l->nodes[i]->inputs[k] == l->nodes[member])
+                return true;
+    return false;
 }
 
-void c_emit_tanh(Emit *e, const Node *n)
+static void compute(Loop *l, int member)
 {
-    ref_emit_tanh(e, n);
+    Emit *e = l->e;
+    const Node *n = l->nodes[member];
+    bool variable = read_later(l, member), stored = emit_stored(e, n);
+    const char *name = arena_printf(e->scratch, "v%d", member + 1);
+    const char *place = stored ? arena_printf(e->scratch, "%s[i]", emit_value(e, n)) : NULL;
+    const char *target =
+        variable || !place ? arena_printf(e->scratch, "float %s", name) : place;
+    AttrKey key = expression[n->op].value;
+    emit(e, arena_printf(e->scratch, "$target = %s;\n", expression[n->op].text), "target",
+         EMIT_TEXT, target, "a", EMIT_TEXT, loop_value(l, n->inputs[0]), "b", EMIT_TEXT,
+         n->n_inputs > 1 ? loop_value(l, n->inputs[1]) : "", "value", EMIT_REAL,
+         key ? node_real(n, key) : 0.0, "key", EMIT_INT, (int64_t)key_index(l, member), "l",
+         EMIT_TEXT, l->channel, NULL);
+    if (variable && place)
+        emit(e, "$place = $name;\n", "place", EMIT_TEXT, place, "name", EMIT_TEXT, name, NULL);
+    l->in_variable[member] = variable;
 }
 
-void c_emit_add(Emit *e, const Node *n)
+void loop_body(Loop *l, int begin, int end)
 {
-    ref_emit_add(e, n);
+    for (int i = begin; i < end; i++)
+        compute(l, i);
 }
 
-void c_emit_mul(Emit *e, const Node *n)
+void loop_keys(Loop *l)
 {
-    ref_emit_mul(e, n);
+    const char *keys = "";
+    for (int i = 0; i < l->n; i++)
+        if (l->nodes[i]->op == OP_DROPOUT)
+            keys = arena_printf(l->e->scratch, "%s%srt_random_key(s, %s, mb)", keys,
+                                *keys ? ", " : "", emit_stream(l->e, l->nodes[i]));
+    if (*keys)
+        emit(l->e, "const uint64_t q[] = {$keys};\n", "keys", EMIT_TEXT, keys, NULL);
 }
 
-void c_emit_scale(Emit *e, const Node *n)
+bool loop_parallel(const Emit *e, int64_t elements)
 {
-    ref_emit_scale(e, n);
+    return e->plan->options.threads > 1 && elements >= 16384;
 }
 
-void c_emit_dropout(Emit *e, const Node *n)
+void loop_pragma(Emit *e, bool parallel, bool simd)
 {
-    ref_emit_dropout(e, n);
+    if (parallel)
+        emit(e, "#pragma omp parallel for$simd num_threads($threads) schedule(static)\n",
+             "simd", EMIT_TEXT, simd ? " simd" : "", "threads", EMIT_INT,
+             (int64_t)e->plan->options.threads, NULL);
+    else if (simd)
+        emit(e, "#pragma omp simd\n", NULL);
 }
 
-void c_emit_relu_grad(Emit *e, const Node *n)
+void loop_for(Emit *e, const char *i, int64_t end, int64_t step, const char *follows)
 {
-    ref_emit_relu_grad(e, n);
+    const char *next = step == 1 ? arena_printf(e->scratch, "%s++", i)
+                                 : arena_printf(e->scratch, "%s += %lld", i, (long long)step);
+    emit(e, "for (int64_t $i = 0; $i < $end; $next)$follows\n", "i", EMIT_TEXT, i, "end",
+         EMIT_INT, end, "next", EMIT_TEXT, next, "follows", EMIT_TEXT, follows, NULL);
 }
 
-void c_emit_gelu_grad(Emit *e, const Node *n)
+// Nests
+// ----------------------------------------------------------------------------------------------
+
+typedef struct Nest { // merged dimensions of the members' shape, outermost first
+    int n;
+    int64_t dim[MAX_RANK];
+    int source[MAX_RANK]; // the last of the dimensions that it was merged from
+} Nest;
+
+// Letters of loops; the names of a model's tensors have more than one.
+static const char *const letters[MAX_RANK] = {"a", "b", "c", "d", "r", "j"};
+
+static const char *letter(const Nest *nest, int d)
 {
-    ref_emit_gelu_grad(e, n);
+    return nest->n == 1 ? "i" : letters[MAX_RANK - nest->n + d];
 }
 
-void c_emit_gelu_tanh_grad(Emit *e, const Node *n)
+// Elements from one to the next along dimension d of s, at which x, aligned at its end, is read.
+static int64_t stride(Shape s, Shape x, int d)
 {
-    ref_emit_gelu_tanh_grad(e, n);
+    int own = d - (s.rank - x.rank);
+    if (own < 0 || x.dim[own] == 1)
+        return 0;
+    return c_product(x, own + 1, x.rank);
 }
 
-void c_emit_sigmoid_grad(Emit *e, const Node *n)
+static bool merges(const Loop *l, int d, int inner)
 {
-    ref_emit_sigmoid_grad(e, n);
+    Shape s = l->nodes[0]->shape;
+    for (int i = 0; i < l->n; i++)
+        for (int k = 0; k < l->nodes[i]->n_inputs; k++) {
+            Shape x = l->nodes[i]->inputs[k]->shape;
+            if (shape_count(x) > 1 && stride(s, x, d) != stride(s, x, inner) * s.dim[inner])
+                return false;
+        }
+    return true;
 }
 
-void c_emit_tanh_grad(Emit *e, const Node *n)
+static Nest nest_of(const Loop *l)
 {
-    ref_emit_tanh_grad(e, n);
+    Shape s = l->nodes[0]->shape;
+    Nest nest = {0};
+    int64_t dim[MAX_RANK];
+    int last[MAX_RANK], inner = -1;
+    for (int d = s.rank - 1; d >= 0; d--) { // innermost first
+        if (s.dim[d] == 1)
+            continue;
+        if (inner >= 0 && merges(l, d, inner)) {
+            dim[nest.n - 1] *= s.dim[d];
+        } else {
+            last[nest.n] = d;
+            dim[nest.n++] = s.dim[d];
+        }
+        inner = d;
+    }
+    if (!nest.n)
+        dim[nest.n++] = 1;
+    for (int i = 0; i < nest.n; i++) {
+        nest.dim[i] = dim[nest.n - 1 - i];
+        nest.source[i] = s.rank ? last[nest.n - 1 - i] : 0;
+    }
+    return nest;
 }
+
+// "r * 5 + j": where x is read.
+static const char *nest_index(Emit *e, const Nest *nest, Shape s, Shape x)
+{
+    const char *text = "";
+    for (int d = 0; d < nest->n; d++) {
+        int64_t step = shape_count(x) > 1 ? stride(s, x, nest->source[d]) : 0;
+        if (!step)
+            continue;
+        text = arena_printf(e->scratch, "%s%s%s", text, *text ? " + " : "", letter(nest, d));
+        if (step > 1)
+            text = arena_printf(e->scratch, "%s * %lld", text, (long long)step);
+    }
+    return *text ? text : "0";
+}
+
+static const char *outside(Loop *l, const Node *n)
+{
+    const char *at = nest_index(l->e, l->user, l->nodes[0]->shape, n->shape);
+    return arena_printf(l->e->scratch, "%s[%s]", emit_value(l->e, n), at);
+}
+
+static void open_nest(Emit *e, const Nest *nest, Shape s, int64_t elements)
+{
+    bool parallel = loop_parallel(e, elements);
+    for (int d = 0; d < nest->n; d++) {
+        bool innermost = d == nest->n - 1;
+        loop_pragma(e, parallel && d == 0, innermost);
+        loop_for(e, letter(nest, d), nest->dim[d], 1, innermost ? " {" : "");
+        e->indent += 4;
+    }
+    if (nest->n > 1)
+        emit(e, "const int64_t i = $at;\n", "at", EMIT_TEXT, nest_index(e, nest, s, s), NULL);
+}
+
+static void elementwise(Loop *l)
+{
+    Emit *e = l->e;
+    const Node *first = l->nodes[0];
+    Nest nest = nest_of(l);
+    if (first->layout == LAYOUT_KERNEL)
+        nest = (Nest){1, {c_stored(first)}, {0}};
+    l->user = &nest;
+    l->outside = outside;
+    loop_keys(l);
+    open_nest(e, &nest, first->shape, c_stored(first));
+    loop_body(l, 0, l->n);
+    e->indent -= 4;
+    emit(e, "}\n", NULL);
+    e->indent -= 4 * (nest.n - 1);
+}
+
+static void emit_loop(Emit *e, const Node *const *nodes, int n)
+{
+    Loop l = {.e = e, .nodes = nodes, .n = n, .channel = ""};
+    CHECK(n <= LOOP_MAX, "codegen", "a group of %d nodes", n);
+    for (int i = 0; i < n; i++) {
+        Op op = nodes[i]->op;
+        CHECK(expression[op].text, "codegen", "%s is not element-wise", op_info[op].name);
+        if (op == OP_BATCH_NORM || op == OP_BATCH_NORM_INFER || op == OP_BATCH_NORM_GRAD) {
+            loop_norm(&l, i);
+            return;
+        }
+    }
+    elementwise(&l);
+}
+
+void c_emit_group(Emit *e, Node *const *nodes, int n)
+{
+    emit_loop(e, (const Node *const *)nodes, n);
+}
+
+#define LOOP(name)                                                                             \
+    void c_emit_##name(Emit *e, const Node *n)                                                 \
+    {                                                                                          \
+        emit_loop(e, &n, 1);                                                                   \
+    }
+LOOP(relu)
+LOOP(gelu)
+LOOP(gelu_tanh)
+LOOP(sigmoid)
+LOOP(tanh)
+LOOP(add)
+LOOP(mul)
+LOOP(scale)
+LOOP(dropout)
+LOOP(relu_grad)
+LOOP(gelu_grad)
+LOOP(gelu_tanh_grad)
+LOOP(sigmoid_grad)
+LOOP(tanh_grad)
+LOOP(batch_norm)
+LOOP(batch_norm_infer)
+LOOP(batch_norm_grad)

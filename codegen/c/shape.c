@@ -1,47 +1,288 @@
+// What moves elements or sums them up. Copies, turned matrices and plain sums are calls of
+// <stagecc/c_shape.h>; other orders of dimensions are loops around them.
 #include "codegen/c/c.h"
-#include "codegen/ref/ref.h"
 
-void c_emit_embedding(Emit *e, const Node *n)
+// Letters of generated loops; the names of a model's tensors have more than one.
+static const char letters[] = "abcdfg";
+
+// Dimensions of a walk, and how far apart their elements are in two tensors.
+typedef struct Walk {
+    int rank;
+    int64_t dim[MAX_RANK], y[MAX_RANK], x[MAX_RANK];
+} Walk;
+
+// Adds a dimension inside those before, or merges it with the last, if both tensors allow.
+static void walk_add(Walk *w, int64_t dim, int64_t y, int64_t x)
 {
-    ref_emit_embedding(e, n);
+    int last = w->rank - 1;
+    if (dim == 1)
+        return;
+    if (last >= 0 && w->y[last] == dim * y && w->x[last] == dim * x) {
+        w->dim[last] *= dim;
+        w->y[last] = y;
+        w->x[last] = x;
+        return;
+    }
+    w->dim[w->rank] = dim;
+    w->y[w->rank] = y;
+    w->x[w->rank++] = x;
 }
 
-void c_emit_concat(Emit *e, const Node *n)
+static Walk walk_without(const Walk *w, int a, int b)
 {
-    ref_emit_concat(e, n);
+    Walk rest = {0};
+    for (int d = 0; d < w->rank; d++)
+        if (d != a && d != b) {
+            rest.dim[rest.rank] = w->dim[d];
+            rest.y[rest.rank] = w->y[d];
+            rest.x[rest.rank++] = w->x[d];
+        }
+    return rest;
 }
 
-void c_emit_slice(Emit *e, const Node *n)
+// "y + a * 64 + b * 8" from `first` letter on.
+static const char *walk_at(Emit *e, const char *text, const Walk *w, const int64_t *step,
+                           int first)
 {
-    ref_emit_slice(e, n);
+    for (int d = 0; d < w->rank; d++)
+        if (step[d])
+            text = arena_printf(e->scratch, "%s + %c * %lld", text, letters[first + d],
+                                (long long)step[d]);
+    return text;
 }
 
-void c_emit_pad(Emit *e, const Node *n)
+static void walk_open(Emit *e, const Walk *w, int first)
 {
-    ref_emit_pad(e, n);
+    for (int d = 0; d < w->rank; d++) {
+        const char i[2] = {letters[first + d], 0};
+        emit(e, "for (int64_t $i = 0; $i < $end; $i++)\n", "i", EMIT_TEXT, i, "end", EMIT_INT,
+             w->dim[d], NULL);
+        e->indent += 4;
+    }
+}
+
+static void walk_close(Emit *e, const Walk *w)
+{
+    e->indent -= 4 * w->rank;
+}
+
+// Order of dimensions
+// ----------------------------------------------------------------------------------------------
+
+static int inner_of(const int64_t *step, int rank)
+{
+    for (int d = 0; d < rank; d++)
+        if (step[d] == 1)
+            return d;
+    return -1;
+}
+
+static void copy_runs(Emit *e, const Node *n, const Walk *w)
+{
+    Walk outer = walk_without(w, w->rank - 1, -1);
+    bool rows = outer.rank > 0;
+    Walk loops = rows ? walk_without(&outer, outer.rank - 1, -1) : outer;
+    int last = outer.rank - 1;
+    walk_open(e, &loops, 0);
+    emit(e, "c_copy_rows($y, $y_row, $x, $x_row, $rows, $length);\n", "y", EMIT_TEXT,
+         walk_at(e, emit_value(e, n), &loops, loops.y, 0), "y_row", EMIT_INT,
+         rows ? outer.y[last] : 0, "x", EMIT_TEXT,
+         walk_at(e, emit_value(e, n->inputs[0]), &loops, loops.x, 0), "x_row", EMIT_INT,
+         rows ? outer.x[last] : 0, "rows", EMIT_INT, rows ? outer.dim[last] : 1, "length",
+         EMIT_INT, w->dim[w->rank - 1], NULL);
+    walk_close(e, &loops);
 }
 
 void c_emit_transpose(Emit *e, const Node *n)
 {
-    ref_emit_transpose(e, n);
+    const int64_t *perm = node_ints(n, A_PERM);
+    Shape from = n->inputs[0]->shape, to = n->shape;
+    Walk w = {0};
+    for (int d = 0; d < to.rank; d++)
+        walk_add(&w, to.dim[d], c_product(to, d + 1, to.rank),
+                 c_product(from, (int)perm[d] + 1, from.rank));
+    if (!w.rank)
+        w = (Walk){1, {1}, {1}, {1}};
+    int last = w.rank - 1, inner = inner_of(w.x, w.rank);
+    if (inner == last) {
+        copy_runs(e, n, &w);
+        return;
+    }
+    Walk loops = walk_without(&w, inner, last);
+    walk_open(e, &loops, 0);
+    emit(e, "c_turn_rows($y, $y_row, $x, $x_row, $rows, $columns);\n", "y", EMIT_TEXT,
+         walk_at(e, emit_value(e, n), &loops, loops.y, 0), "y_row", EMIT_INT, w.y[inner], "x",
+         EMIT_TEXT, walk_at(e, emit_value(e, n->inputs[0]), &loops, loops.x, 0), "x_row",
+         EMIT_INT, w.x[last], "rows", EMIT_INT, w.dim[last], "columns", EMIT_INT, w.dim[inner],
+         NULL);
+    walk_close(e, &loops);
 }
 
 void c_emit_reorder(Emit *e, const Node *n)
 {
-    ref_emit_reorder(e, n);
+    Shape s = n->shape;
+    int64_t block = e->graph->block;
+    emit(e, "$f($y, $x, $planes, $pixels, $block);\n", "f", EMIT_TEXT,
+         n->layout == LAYOUT_BLOCKED ? "c_block" : "c_unblock", "y", EMIT_VALUE, n, "x",
+         EMIT_VALUE, n->inputs[0], "planes", EMIT_INT, s.dim[0] * s.dim[1] / block, "pixels",
+         EMIT_INT, c_product(s, 2, s.rank), "block", EMIT_INT, block, NULL);
 }
 
-void c_emit_bias_grad(Emit *e, const Node *n)
+// Copies
+// ----------------------------------------------------------------------------------------------
+
+typedef struct Rows { // of a tensor cut at `axis`: what one row before the axis holds
+    int64_t count, length, inner;
+} Rows;
+
+static Rows rows_of(const Node *n, int axis)
 {
-    ref_emit_bias_grad(e, n);
+    int64_t inner = c_product(n->shape, axis + 1, n->shape.rank);
+    return (Rows){c_product(n->shape, 0, axis), n->shape.dim[axis] * inner, inner};
 }
 
-void c_emit_sum_to(Emit *e, const Node *n)
+static const char *offset(Emit *e, const Node *n, int64_t at)
 {
-    ref_emit_sum_to(e, n);
+    return at ? arena_printf(e->scratch, "%s + %lld", emit_value(e, n), (long long)at)
+              : emit_value(e, n);
+}
+
+// Images in blocks of channels are concatenated like plain ones: whole blocks go together.
+static void copy_rows(Emit *e, const Node *y, int64_t y_at, const Node *x, int64_t x_at,
+                      int64_t length)
+{
+    int axis = (int)node_int(y, A_AXIS);
+    Rows to = rows_of(y, axis), from = rows_of(x, axis);
+    emit(e, "c_copy_rows($y, $y_row, $x, $x_row, $rows, $length);\n", "y", EMIT_TEXT,
+         offset(e, y, y_at * to.inner), "y_row", EMIT_INT, to.length, "x", EMIT_TEXT,
+         offset(e, x, x_at * to.inner), "x_row", EMIT_INT, from.length, "rows", EMIT_INT,
+         to.count, "length", EMIT_INT, length * to.inner, NULL);
+}
+
+void c_emit_concat(Emit *e, const Node *n)
+{
+    int64_t at = 0;
+    for (int i = 0; i < n->n_inputs; i++) {
+        int64_t length = n->inputs[i]->shape.dim[node_int(n, A_AXIS)];
+        copy_rows(e, n, at, n->inputs[i], 0, length);
+        at += length;
+    }
+}
+
+void c_emit_slice(Emit *e, const Node *n)
+{
+    copy_rows(e, n, 0, n->inputs[0], node_int(n, A_BEGIN), node_int(n, A_LENGTH));
+}
+
+void c_emit_pad(Emit *e, const Node *n)
+{
+    emit(e, "c_zero($y, $n);\n", "y", EMIT_VALUE, n, "n", EMIT_INT, c_elements(n), NULL);
+    copy_rows(e, n, node_int(n, A_BEGIN), n->inputs[0], 0,
+              n->inputs[0]->shape.dim[node_int(n, A_AXIS)]);
+}
+
+void c_emit_embedding(Emit *e, const Node *n)
+{
+    const Node *table = n->inputs[1];
+    emit(e, "c_embedding($y, $ids, $table, $n, $rows, $width);\n", "y", EMIT_VALUE, n, "ids",
+         EMIT_VALUE, n->inputs[0], "table", EMIT_VALUE, table, "n", EMIT_INT,
+         c_elements(n->inputs[0]), "rows", EMIT_INT, table->shape.dim[0], "width", EMIT_INT,
+         table->shape.dim[1], NULL);
 }
 
 void c_emit_embedding_grad(Emit *e, const Node *n)
 {
-    ref_emit_embedding_grad(e, n);
+    emit(e, "c_embedding_grad($dtable, $ids, $dy, $n, $rows, $width);\n", "dtable", EMIT_VALUE,
+         n, "ids", EMIT_VALUE, n->inputs[0], "dy", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
+         c_elements(n->inputs[0]), "rows", EMIT_INT, n->shape.dim[0], "width", EMIT_INT,
+         n->shape.dim[1], NULL);
+}
+
+// Sums
+// ----------------------------------------------------------------------------------------------
+
+static void sum_channels(Emit *e, const Node *n, int64_t before, int64_t channels,
+                         int64_t after)
+{
+    const char *sizes =
+        after == 1
+            ? arena_printf(e->scratch, "%lld, %lld", (long long)before, (long long)channels)
+            : arena_printf(e->scratch, "%lld, %lld, %lld", (long long)before,
+                           (long long)channels, (long long)after);
+    emit(e, "$f($y, $x, $sizes);\n", "f", EMIT_TEXT,
+         after == 1 ? "c_sum_columns" : "c_sum_channels", "y", EMIT_VALUE, n, "x", EMIT_VALUE,
+         n->inputs[0], "sizes", EMIT_TEXT, sizes, NULL);
+}
+
+void c_emit_bias_grad(Emit *e, const Node *n)
+{
+    Shape s = n->inputs[0]->shape;
+    int axis = (int)node_int(n, A_AXIS);
+    if (n->inputs[0]->layout != LAYOUT_BLOCKED) {
+        sum_channels(e, n, c_product(s, 0, axis), s.dim[axis], c_product(s, axis + 1, s.rank));
+        return;
+    }
+    CHECK(axis == 1, "codegen", "%s keeps dimension %d of a blocked image", n->name, axis);
+    emit(e, "c_sum_blocks($y, $x, $before, $channels, $pixels, $block);\n", "y", EMIT_VALUE, n,
+         "x", EMIT_VALUE, n->inputs[0], "before", EMIT_INT, s.dim[0], "channels", EMIT_INT,
+         s.dim[1], "pixels", EMIT_INT, c_product(s, 2, s.rank), "block", EMIT_INT,
+         (int64_t)e->graph->block, NULL);
+}
+
+// y's dimension of x's dimension d; false: x is summed up along it.
+static bool kept(const Node *n, Shape x, int d)
+{
+    int own = d - (x.rank - n->shape.rank);
+    return own >= 0 && n->shape.dim[own] == x.dim[d];
+}
+
+// The dimensions of x as [summed, kept, summed], if they fall into such parts.
+static bool one_kept_part(const Node *n, Shape x, int64_t part[3])
+{
+    int at = 0;
+    part[0] = part[1] = part[2] = 1;
+    for (int d = 0; d < x.rank; d++) {
+        bool keep = kept(n, x, d);
+        if (x.dim[d] == 1)
+            continue;
+        if (keep != (at == 1))
+            at++;
+        if (at > 2)
+            return false;
+        part[at] *= x.dim[d];
+    }
+    return true;
+}
+
+void c_emit_sum_to(Emit *e, const Node *n)
+{
+    Shape x = n->inputs[0]->shape;
+    int64_t part[3];
+    if (one_kept_part(n, x, part)) {
+        sum_channels(e, n, part[0], part[1], part[2]);
+        return;
+    }
+    Walk outer = {0}, inner = {0};
+    for (int d = 0; d < x.rank; d++) {
+        int64_t step = c_product(x, d + 1, x.rank);
+        int own = d - (x.rank - n->shape.rank);
+        if (kept(n, x, d))
+            walk_add(&outer, x.dim[d], c_product(n->shape, own + 1, n->shape.rank), step);
+        else
+            walk_add(&inner, x.dim[d], 0, step);
+    }
+    const char *from = walk_at(e, emit_value(e, n->inputs[0]), &outer, outer.x, 0);
+    from = walk_at(e, from, &inner, inner.x, outer.rank);
+    walk_open(e, &outer, 0);
+    emit(e, "{\n", NULL);
+    e->indent += 4;
+    emit(e, "double t = 0;\n", NULL);
+    walk_open(e, &inner, outer.rank);
+    emit(e, "t += (double)*($x);\n", "x", EMIT_TEXT, from, NULL);
+    walk_close(e, &inner);
+    emit(e, "*($y) = (float)t;\n", "y", EMIT_TEXT,
+         walk_at(e, emit_value(e, n), &outer, outer.y, 0), NULL);
+    e->indent -= 4;
+    emit(e, "}\n", NULL);
+    walk_close(e, &outer);
 }

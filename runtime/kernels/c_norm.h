@@ -1,0 +1,196 @@
+// Part of <stagecc/c.h>: batch norm and layer norm.
+//
+// Batch norm runs over its channels in runs of up to C_CHANNELS, whose rows lie next to each other, so
+// that the second look at a run, which applies what the first has summed up, finds it in the cache.
+// The loops stand in the generated code, with whatever is fused into them; what they need per channel is
+// in a c_norm. In double, mean and variance come from sums of x and x^2 without loss.
+#ifndef STAGECC_C_NORM_H
+#define STAGECC_C_NORM_H
+
+enum { C_CHANNELS = 64 };
+
+// y = (x - mean) scale + shift
+typedef struct c_norm {
+    double sum[C_CHANNELS], squares[C_CHANNELS];
+    float mean[C_CHANNELS], scale[C_CHANNELS], shift[C_CHANNELS];
+} c_norm;
+
+// Rows of `width` channels side by side, `row` elements apart.
+C_INLINE void c_norm_add(c_norm *k, const float *x, int64_t row, int64_t rows, int64_t width)
+{
+    c_column_products(k->sum, k->squares, x, row, x, row, rows, width);
+}
+
+// A row of one channel.
+C_INLINE void c_norm_add_row(c_norm *k, const float *x, int64_t n)
+{
+    c_row_products(k->sum, k->squares, x, x, n);
+}
+
+// mean and var (biased) of `count` elements a channel are written where they are not NULL.
+C_KERNEL void c_norm_ready(c_norm *k, float *mean, float *var, const float *gamma,
+                           const float *beta, double count, double eps, int64_t width)
+{
+    for (int64_t l = 0; l < width; l++) {
+        double middle = k->sum[l] / count;
+        double variance = k->squares[l] / count - middle * middle;
+        variance = variance < 0 ? 0 : variance; // NaN stays
+        k->mean[l] = (float)middle;
+        k->scale[l] = (float)((double)gamma[l] / sqrt(variance + eps));
+        k->shift[l] = beta[l];
+        if (mean)
+            mean[l] = (float)middle;
+        if (var)
+            var[l] = (float)variance;
+    }
+}
+
+// With statistics that are given.
+C_KERNEL void c_norm_fixed(c_norm *k, const float *mean, const float *var, const float *gamma,
+                           const float *beta, double eps, int64_t width)
+{
+    for (int64_t l = 0; l < width; l++) {
+        k->mean[l] = mean[l];
+        k->scale[l] = (float)((double)gamma[l] / sqrt((double)var[l] + eps));
+        k->shift[l] = beta[l];
+    }
+}
+
+// dx = ((dy - offset) - (x - mean) slope) scale, where with xh = (x - mean) / sqrt(var + eps)
+// dbeta = sum dy, dgamma = sum dy xh, offset = dbeta / count, slope = dgamma / (count sqrt(var + eps)).
+typedef struct c_norm_grad {
+    double sum[C_CHANNELS], product[C_CHANNELS]; // of dy, of dy x
+    float mean[C_CHANNELS], offset[C_CHANNELS], slope[C_CHANNELS], scale[C_CHANNELS];
+} c_norm_grad;
+
+C_INLINE void c_norm_grad_add(c_norm_grad *k, const float *dy, int64_t dy_row, const float *x,
+                              int64_t x_row, int64_t rows, int64_t width)
+{
+    c_column_products(k->sum, k->product, dy, dy_row, x, x_row, rows, width);
+}
+
+C_INLINE void c_norm_grad_add_row(c_norm_grad *k, const float *dy, const float *x, int64_t n)
+{
+    c_row_products(k->sum, k->product, dy, x, n);
+}
+
+C_KERNEL void c_norm_grad_ready(c_norm_grad *k, float *dgamma, float *dbeta, const float *gamma,
+                                const float *mean, const float *var, double count, double eps,
+                                int64_t width)
+{
+    for (int64_t l = 0; l < width; l++) {
+        double rstd = 1 / sqrt((double)var[l] + eps);
+        double sum_xh = (k->product[l] - (double)mean[l] * k->sum[l]) * rstd;
+        k->mean[l] = mean[l];
+        k->offset[l] = (float)(k->sum[l] / count);
+        k->slope[l] = (float)(sum_xh / count * rstd);
+        k->scale[l] = (float)((double)gamma[l] * rstd);
+        if (dgamma)
+            dgamma[l] = (float)sum_xh;
+        if (dbeta)
+            dbeta[l] = (float)k->sum[l];
+    }
+}
+
+// running = (1 - momentum) running + momentum new; the variance becomes unbiased on the way.
+C_KERNEL void c_running_update(float *running_mean, float *running_var, const float *mean,
+                               const float *var, int64_t c, double momentum, int64_t count)
+{
+    double unbiased = count > 1 ? (double)count / (double)(count - 1) : 1;
+    for (int64_t k = 0; k < c; k++) {
+        running_mean[k] =
+            (float)((1 - momentum) * (double)running_mean[k] + momentum * (double)mean[k]);
+        running_var[k] = (float)((1 - momentum) * (double)running_var[k] +
+                                 momentum * ((double)var[k] * unbiased));
+    }
+}
+
+// Layer norm
+// ----------------------------------------------------------------------------------------------
+
+// x[rows,c] -> y, mean[rows], rstd[rows] = 1 / sqrt(variance + eps).
+C_KERNEL void c_layer_norm(float *y, float *mean, float *rstd, const float *x,
+                           const float *gamma, const float *beta, int64_t rows, int64_t c,
+                           double eps)
+{
+    C_PARALLEL
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = x + r * c;
+        float *out = y + r * c;
+        double sum = 0, squares = 0;
+        c_row_products(&sum, &squares, row, row, c);
+        double middle = sum / (double)c, variance = squares / (double)c - middle * middle;
+        float m = (float)middle;
+        float scale = (float)(1 / sqrt((variance < 0 ? 0 : variance) + eps));
+        C_SIMD
+        for (int64_t k = 0; k < c; k++)
+            out[k] = (row[k] - m) * scale * gamma[k] + beta[k];
+        if (mean)
+            mean[r] = m;
+        if (rstd)
+            rstd[r] = scale;
+    }
+}
+
+enum { C_ROW_CHUNK = 512 };
+
+// With g = dy gamma: sums of g and of g x over a row.
+C_INLINE void c_layer_norm_sums(double *sum, double *product, const float *dy, const float *x,
+                                const float *gamma, int64_t c)
+{
+    for (int64_t at = 0; at < c; at += C_ROW_CHUNK) {
+        float g[C_ROW_CHUNK];
+        int64_t n = c - at < C_ROW_CHUNK ? c - at : C_ROW_CHUNK;
+        C_SIMD
+        for (int64_t k = 0; k < n; k++)
+            g[k] = dy[at + k] * gamma[at + k];
+        c_row_products(sum, product, g, x + at, n);
+    }
+}
+
+// With xh = (x - mean) rstd: dx = rstd (g - mean of g - xh mean of (g xh)).
+C_KERNEL void c_layer_norm_grad(float *dx, const float *dy, const float *x, const float *gamma,
+                                const float *mean, const float *rstd, int64_t rows, int64_t c)
+{
+    C_PARALLEL
+    for (int64_t r = 0; r < rows; r++) {
+        const float *grad = dy + r * c, *row = x + r * c;
+        float *out = dx + r * c, m = mean[r], scale = rstd[r];
+        double sum = 0, product = 0;
+        c_layer_norm_sums(&sum, &product, grad, row, gamma, c);
+        double sum_xh = (product - (double)m * sum) * (double)scale;
+        float offset = (float)(sum / (double)c);
+        float slope = (float)(sum_xh / (double)c * (double)scale);
+        C_SIMD
+        for (int64_t k = 0; k < c; k++)
+            out[k] = ((grad[k] * gamma[k] - offset) - (row[k] - m) * slope) * scale;
+    }
+}
+
+// dgamma = sum of dy xh, dbeta = sum of dy, over the rows; either may be NULL.
+C_KERNEL void c_layer_norm_grad_params(float *dgamma, float *dbeta, const float *dy,
+                                       const float *x, const float *mean, const float *rstd,
+                                       int64_t rows, int64_t c)
+{
+    C_PARALLEL
+    for (int64_t at = 0; at < c; at += C_CHANNELS) {
+        double sum[C_CHANNELS] = {0}, product[C_CHANNELS] = {0};
+        int64_t n = c - at < C_CHANNELS ? c - at : C_CHANNELS;
+        for (int64_t r = 0; r < rows; r++) {
+            const float *row = x + r * c + at;
+            float xh[C_CHANNELS];
+            C_SIMD
+            for (int64_t k = 0; k < n; k++)
+                xh[k] = (row[k] - mean[r]) * rstd[r];
+            c_column_products(sum, product, dy + r * c + at, c, xh, C_CHANNELS, 1, n);
+        }
+        for (int64_t k = 0; k < n; k++) {
+            if (dgamma)
+                dgamma[at + k] = (float)product[k];
+            if (dbeta)
+                dbeta[at + k] = (float)sum[k];
+        }
+    }
+}
+
+#endif

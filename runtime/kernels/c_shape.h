@@ -1,0 +1,124 @@
+// Part of <stagecc/c.h>: what moves elements or sums them up.
+#ifndef STAGECC_C_SHAPE_H
+#define STAGECC_C_SHAPE_H
+
+enum { C_TILE = 16, C_COLUMNS = 64 };
+
+// Copies `rows` runs of `length` elements between tensors whose rows are so many elements apart:
+// concat, slice and pad.
+C_KERNEL void c_copy_rows(float *y, int64_t y_row, const float *x, int64_t x_row, int64_t rows,
+                          int64_t length)
+{
+    C_PARALLEL
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(y + r * y_row, x + r * x_row, (size_t)length * sizeof *y);
+}
+
+C_KERNEL void c_zero(float *y, int64_t n)
+{
+    memset(y, 0, (size_t)n * sizeof *y);
+}
+
+// y[columns][rows] = x[rows][columns] transposed; rows of either are so many elements apart.
+C_INLINE void c_turn(float *y, int64_t y_row, const float *x, int64_t x_row, int64_t rows,
+                     int64_t columns)
+{
+    for (int64_t r0 = 0; r0 < rows; r0 += C_TILE)
+        for (int64_t k0 = 0; k0 < columns; k0 += C_TILE) {
+            int64_t r1 = rows - r0 < C_TILE ? rows : r0 + C_TILE;
+            int64_t k1 = columns - k0 < C_TILE ? columns : k0 + C_TILE;
+            for (int64_t k = k0; k < k1; k++)
+                for (int64_t r = r0; r < r1; r++)
+                    y[k * y_row + r] = x[r * x_row + k];
+        }
+}
+
+C_KERNEL void c_turn_rows(float *y, int64_t y_row, const float *x, int64_t x_row, int64_t rows,
+                          int64_t columns)
+{
+    c_turn(y, y_row, x, x_row, rows, columns);
+}
+
+// From [n,c,pixels] to blocks of channels [n,c/block,pixels,block], and back. planes: n c / block.
+C_KERNEL void c_block(float *y, const float *x, int64_t planes, int64_t pixels, int64_t block)
+{
+    C_PARALLEL
+    for (int64_t i = 0; i < planes; i++)
+        c_turn(y + i * pixels * block, block, x + i * pixels * block, pixels, block, pixels);
+}
+
+C_KERNEL void c_unblock(float *y, const float *x, int64_t planes, int64_t pixels, int64_t block)
+{
+    C_PARALLEL
+    for (int64_t i = 0; i < planes; i++)
+        c_turn(y + i * pixels * block, pixels, x + i * pixels * block, block, pixels, block);
+}
+
+// y[k] = sum of x[before,channels,after] over all but the channel.
+C_KERNEL void c_sum_channels(float *y, const float *x, int64_t before, int64_t channels,
+                             int64_t after)
+{
+    C_PARALLEL
+    for (int64_t k = 0; k < channels; k++) {
+        double sum = 0;
+        for (int64_t i = 0; i < before; i++)
+            sum += c_row_sum(x + (i * channels + k) * after, after);
+        y[k] = (float)sum;
+    }
+}
+
+// The same where channels lie next to each other: sums of the columns of x[rows,columns].
+C_KERNEL void c_sum_columns(float *y, const float *x, int64_t rows, int64_t columns)
+{
+    C_PARALLEL
+    for (int64_t at = 0; at < columns; at += C_COLUMNS) {
+        int64_t n = columns - at < C_COLUMNS ? columns - at : C_COLUMNS;
+        c_column_sum(y + at, x + at, columns, rows, n);
+    }
+}
+
+// The same in blocks of channels, x[before,channels/block,pixels,block].
+C_KERNEL void c_sum_blocks(float *y, const float *x, int64_t before, int64_t channels,
+                           int64_t pixels, int64_t block)
+{
+    C_PARALLEL
+    for (int64_t k = 0; k < channels; k += block) {
+        double sum[C_COLUMNS] = {0}, squares[C_COLUMNS] = {0};
+        for (int64_t i = 0; i < before; i++) {
+            const float *rows = x + (i * channels + k) * pixels;
+            c_column_products(sum, squares, rows, block, rows, block, pixels, block);
+        }
+        for (int64_t l = 0; l < block; l++)
+            y[k + l] = (float)sum[l];
+    }
+}
+
+// y[n,width] = table[ids[n]]. An id that is none makes its row NaN, which stops the run.
+C_KERNEL void c_embedding(float *y, const int32_t *ids, const float *table, int64_t n,
+                          int64_t rows, int64_t width)
+{
+    for (int64_t i = 0; i < n; i++) {
+        bool known = ids[i] >= 0 && ids[i] < rows;
+        for (int64_t j = 0; j < width && !known; j++)
+            y[i * width + j] = __builtin_nanf("");
+        if (known)
+            memcpy(y + i * width, table + ids[i] * width, (size_t)width * sizeof *y);
+    }
+}
+
+// dtable[rows,width] = 0, then row ids[i] += dy[i], in ascending order of i.
+C_KERNEL void c_embedding_grad(float *dtable, const int32_t *ids, const float *dy, int64_t n,
+                               int64_t rows, int64_t width)
+{
+    c_zero(dtable, rows * width);
+    for (int64_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || ids[i] >= rows)
+            continue;
+        float *row = dtable + ids[i] * width;
+        C_SIMD
+        for (int64_t j = 0; j < width; j++)
+            row[j] += dy[i * width + j];
+    }
+}
+
+#endif
