@@ -19,8 +19,7 @@ static bool computes(const Emit *e, const Node *n, Phase phase)
 static Item item_of(Emit *e, int first)
 {
     Node *const *all = e->graph->nodes.items;
-    Item item = {arena_array(e->scratch, Node *, 1), 1, all[first]->layer};
-    item.nodes[0] = all[first];
+    Item item = {arena_copy(e->scratch, &all[first], sizeof all[first]), 1, all[first]->layer};
     if (!e->backend->emit_group || all[first]->group < 0)
         return item;
     VEC(Node *) mates = {0};

@@ -305,11 +305,11 @@ static void write_norm_edges(Emit *e)
         const PlanEdge *p = &e->plan->edges[i];
         if (p->node >= 0)
             continue;
-        bool down = p->producer > p->consumers[0];
+        size_t way = p->producer > p->consumers[0] ? 2 : 0; // up, down
         if (p->consumers[0] == e->stage->id)
-            edge[2 * down] = i;
+            edge[way] = i;
         if (p->producer == e->stage->id)
-            edge[2 * down + 1] = i;
+            edge[way + 1] = i;
     }
     for (int i = 0; i < 4; i++)
         field(e, name[i], edge_text(e, edge[i]));
