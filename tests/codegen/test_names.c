@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static Arena arena;
 
@@ -119,11 +120,23 @@ static void stems_are_what_is_common(void **state)
         assert_string_equal(name_stem(&arena, rows[i][0]), rows[i][1]);
 }
 
+static int remove_folder(const char *folder)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
 int main(void)
 {
+    char folder[] =
+        "/tmp/stagecc-codegen-XXXXXX"; // for sources and what compilers make of them
+    if (!mkdtemp(folder) || chdir(folder))
+        return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(identifiers_look_like_names), cmocka_unit_test(identifiers_are_new),
         cmocka_unit_test(strings_mean_themselves), cmocka_unit_test(comments_stay_comments),
         cmocka_unit_test(stems_are_what_is_common)};
-    return cmocka_run_group_tests(tests, NULL, release);
+    int failed = cmocka_run_group_tests(tests, NULL, release);
+    return remove_folder(folder) ? 1 : failed;
 }

@@ -9,6 +9,8 @@
 #include "codegen/codegen.h"
 #include "tests/passes/from_text.h"
 
+#include <unistd.h>
+
 static const CodegenPaths paths = {"cc", BINARY_DIR "/include", BINARY_DIR};
 
 // n calls of a function of three layers, then three layers that the model calls itself.
@@ -238,8 +240,19 @@ static void literals_read_back(void **state)
     case_free(t);
 }
 
+static int remove_folder(const char *folder)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
 int main(void)
 {
+    char folder[] =
+        "/tmp/stagecc-codegen-XXXXXX"; // for sources and what compilers make of them
+    if (!mkdtemp(folder) || chdir(folder))
+        return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_calls_are_a_loop),
         cmocka_unit_test(other_attributes_are_another_function),
@@ -250,5 +263,6 @@ int main(void)
         cmocka_unit_test(what_it_cannot_emit_is_refused),
         cmocka_unit_test(literals_read_back),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return remove_folder(folder) ? 1 : failed;
 }
