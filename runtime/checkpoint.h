@@ -6,8 +6,9 @@
 //   every stage   rt__checkpoint_write   its two files into DIR/.step-000120.tmp/, fsynced
 //   barrier       stage 0 gets everyone's rt__shard (plain bytes, no pointers)
 //   stage 0       rt__checkpoint_commit  manifest, index, fsync, rename: the checkpoint exists
-// or, where a stage failed, rt__checkpoint_discard. An older checkpoint is never touched before
-// the new one is complete.
+// or, where a stage failed, rt__checkpoint_discard, once the job knows of the failure: from then on
+// other stages may miss the directory. An older checkpoint is never touched before the new one is
+// complete.
 #ifndef STAGECC_RUNTIME_CHECKPOINT_H
 #define STAGECC_RUNTIME_CHECKPOINT_H
 
@@ -26,11 +27,11 @@ typedef struct rt__progress {
     int64_t seed;      // of data order, dropout and initial values
 } rt__progress;
 
-// Write this stage's files. Makes DIR and the temporary directory as needed. 0, RT__ENVIRONMENT
-// (disk full, …; the temporary directory is gone then) or the backend's error.
+// Write this stage's files. Makes DIR and the temporary directory as needed. 0, or RT__ENVIRONMENT
+// (disk full, …).
 int rt__checkpoint_write(const char *dir, int64_t step, int stage, const rt__memory *m,
                          rt__shard *shard, rt__why *why);
-// shards: one per stage of the program. The committed directory is DIR/step-%06d.
+// The same results. shards: one per stage of the program. The committed directory is DIR/step-%06d.
 int rt__checkpoint_commit(const char *dir, const rt_program *program,
                           const rt__progress *progress, const rt__shard *shards, rt__why *why);
 void rt__checkpoint_discard(const char *dir, int64_t step);

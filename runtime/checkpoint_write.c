@@ -38,11 +38,10 @@ void rt__checkpoint_discard(const char *dir, int64_t step)
     rt__dir_remove(path);
 }
 
-// After a failure: no trace stays, and the message says what that means.
-static int give_up(const char *dir, int64_t step, int status, rt__why *why)
+// The message says what a failure means.
+static int give_up(int64_t step, int status, rt__why *why)
 {
     rt__why cause = *why;
-    rt__checkpoint_discard(dir, step);
     return rt__because(why, status,
                        "%.900s; the checkpoint of step %" PRId64
                        " was given up, older ones are "
@@ -163,7 +162,7 @@ int rt__checkpoint_write(const char *dir, int64_t step, int stage, const rt__mem
     if (status == 0)
         status = write_shards(&s, tmp, stage, shard, why);
     shard_release(&s);
-    return status ? give_up(dir, step, status, why) : 0;
+    return status ? give_up(step, status, why) : 0;
 }
 
 // The commit
@@ -296,6 +295,6 @@ int rt__checkpoint_commit(const char *dir, const rt_program *program,
     if (status == 0)
         status = rt__dir_replace(tmp, path, why);
     if (status)
-        return give_up(dir, progress->step, status, why);
+        return give_up(progress->step, status, why);
     return rt__dir_sync(dir, why);
 }

@@ -41,8 +41,10 @@ static int write_own_part(rt_stage *s)
     rt__why why;
     int status = rt__checkpoint_write(s->options.checkpoint, s->step, s->program->stage, &m,
                                       &shard, &why);
-    if (status)
-        return rt__fail_why(s, status, &why);
+    if (status) { // maybe because another stage has failed and deleted the directory
+        int aborted = rt__check_abort(s);
+        return aborted ? aborted : rt__fail_why(s, status, &why);
+    }
     memcpy(s->status->shard_bytes, shard.bytes, sizeof shard.bytes);
     memcpy(s->status->shard_crc, shard.crc, sizeof shard.crc);
     return 0;

@@ -128,8 +128,7 @@ static const char *home(void)
     return files_path("ckpt");
 }
 
-// A step of the generation's number, under so many stages. 0 or the first failure.
-static int save(int generation, int n_stages)
+static int save_all(int generation, int n_stages)
 {
     rt__shard shards[LAYERS];
     rt_program program = program_of(n_stages);
@@ -143,6 +142,15 @@ static int save(int generation, int n_stages)
             return status;
     }
     return rt__checkpoint_commit(home(), &program, &progress, shards, &why);
+}
+
+// A step of the generation's number, under so many stages. 0 or the first failure.
+static int save(int generation, int n_stages)
+{
+    int status = save_all(generation, n_stages);
+    if (status)
+        rt__checkpoint_discard(home(), generation);
+    return status;
 }
 
 static int load_stage(const char *path, int stage, int n_stages, Part *p)
