@@ -15,7 +15,8 @@
 //     forward   `batch_norm` first, then element-wise members that follow from its output:
 //               batch_norm [add] relu is the common one. Its `result`s lie outside the group and
 //               have memory, as running_update and backward read them.
-//     eval      `batch_norm_infer` first, likewise (no statistics: one loop).
+//     eval      `batch_norm_infer` first, likewise (no statistics: one loop); `batch_norm` where a
+//               model keeps no running statistics.
 //     backward  `batch_norm_grad`, whose dy (input 1) may be a member while its other inputs are
 //               outside, among element-wise members: those before it make dy, those behind it are
 //               free to read dx. [add] relu_grad batch_norm_grad is the common one. dgamma and dbeta
