@@ -5,7 +5,7 @@
 
     # RUN: check %s --emit=ir        a command line for EXE; several RUN lines run in this order
     # WHY: one line
-    # EXIT: 1                        exit status of every command (default 0)
+    # EXIT: 1                        exit status of every command (default 0), or one for each
     # SHOW: out/stage0.c             a file that the commands wrote, shown behind their output
     # FILE: model.c                  what the next lines are called (default: TESTNAME.ir); %s is
     ...                              the first one; more FILE lines begin further files
@@ -38,7 +38,7 @@ class Golden:
 
     def __init__(self, path):
         self.path = path
-        self.runs, self.why, self.exit, self.shows = [], None, 0, []
+        self.runs, self.why, self.exits, self.shows = [], None, [0], []
         self.files = []  # [name, lines]
         self.expect = None  # lines; None: no EXPECT yet
         self.head = []  # the file's lines up to EXPECT, for --bless
@@ -55,6 +55,8 @@ class Golden:
                 self.head_line(line, number, name + ".ir")
         if not self.runs or not self.why:
             raise WrongTest(f"{path}: RUN and WHY lines are needed")
+        if len(self.exits) not in (1, len(self.runs)):
+            raise WrongTest(f"{path}: EXIT wants one number, or one for each RUN")
 
     def head_line(self, line, number, default_name):
         mark = MARK.fullmatch(line.rstrip())
@@ -69,9 +71,9 @@ class Golden:
         elif mark and mark[2] == "WHY":
             self.why = mark[3]
         elif mark and mark[2] == "EXIT":
-            if not mark[3].isdigit():
+            if not mark[3].replace(" ", "").isdigit():
                 raise WrongTest(f"{self.path}:{number}: EXIT wants a number")
-            self.exit = int(mark[3])
+            self.exits = [int(word) for word in mark[3].split()]
         elif mark and mark[2] == "SHOW":
             self.shows.append(mark[3])
         elif mark:  # FILE
@@ -104,7 +106,8 @@ class Golden:
         env.update(LC_ALL="C.UTF-8", NO_COLOR="1", CC="cc")
         with tempfile.TemporaryDirectory(prefix="golden-") as directory:
             self.write_files(directory)
-            for command in self.runs:
+            exits = self.exits * len(self.runs) if len(self.exits) == 1 else self.exits
+            for command, wanted in zip(self.runs, exits):
                 if "%s" in command and not self.files:
                     raise WrongTest(f"{self.path}: %s, but there is no body")
                 if self.files:
@@ -113,8 +116,8 @@ class Golden:
                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                       stderr=subprocess.STDOUT, timeout=TIMEOUT_S, check=False)
                 output += done.stdout
-                if done.returncode != self.exit:
-                    complaints.append(f"'{command}' exited with {done.returncode}, not {self.exit}")
+                if done.returncode != wanted:
+                    complaints.append(f"'{command}' exited with {done.returncode}, not {wanted}")
             for name in self.shows:
                 path = os.path.join(directory, name)
                 if not os.path.exists(path):
