@@ -86,6 +86,9 @@ static void limit(int resource, int64_t most)
 static void restrict_child(void)
 {
     clearenv();
+    signal(SIGSEGV, SIG_DFL); // a crash of the parser is explained by the parent, not here
+    signal(SIGBUS, SIG_DFL);
+    signal(SIGABRT, SIG_DFL);
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_CPU, MAX_CPU_S);
     if (!SANITIZED)
@@ -199,10 +202,9 @@ static void show_file(int fd)
 // The child ended without saying that it was done.
 static void explain_death(const char *path, int status, bool in_time, int error_fd)
 {
-    if (WIFEXITED(status) &&
-        (WEXITSTATUS(status) == EXIT_BUG || WEXITSTATUS(status) == EXIT_ENVIRONMENT)) {
+    if (WIFEXITED(status)) {
         show_file(error_fd); // it has explained itself
-        exit(WEXITSTATUS(status));
+        exit(WEXITSTATUS(status) == EXIT_ENVIRONMENT ? EXIT_ENVIRONMENT : EXIT_BUG);
     }
     Loc loc = {path, 0, 0};
     int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;

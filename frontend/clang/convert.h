@@ -4,7 +4,11 @@
 
 #include "frontend/clang/source.h"
 
-typedef VEC(Ast *) AstList;
+typedef struct Cursors {
+    Arena *arena;
+    CXCursor *items;
+    int n, cap;
+} Cursors;
 
 typedef struct Converter {
     Source *source;
@@ -40,11 +44,13 @@ Ast *ast_unsupported(Converter *c, CXCursor at, const char *what);
 bool ast_is_call(Ast *a); // or a choice of calls: its result may name a layer
 void ast_adopt(Converter *c, Ast *parent, Ast *child);
 
-typedef struct Cursors {
-    Arena *arena;
-    CXCursor *items;
-    int n, cap;
-} Cursors;
 Cursors cursor_children(Converter *c, CXCursor cursor);
+
+// convert_literal.c
+Ast *convert_number(Converter *c, CXCursor at);
+Ast *convert_string(Converter *c, CXCursor at);
+Ast *convert_constant(Converter *c,
+                      CXCursor at); // what clang can compute: offsetof and the like
+Ast *convert_list(Converter *c, CXCursor at, const Cursors *list);
 
 #endif

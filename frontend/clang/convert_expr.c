@@ -58,78 +58,6 @@ static Ast *with_children(Converter *c, AstKind kind, CXCursor at, const Cursors
     return a;
 }
 
-// ---- literals
-
-static Ast *number(Converter *c, CXCursor at)
-{
-    CXEvalResult r = clang_Cursor_Evaluate(at);
-    CXEvalResultKind kind = r ? clang_EvalResult_getKind(r) : CXEval_UnExposed;
-    Ast *a = ast_new(c, AST_INTEGER, at);
-    if (kind == CXEval_Int && clang_EvalResult_isUnsignedInt(r)) {
-        a->integer = clang_EvalResult_getAsUnsigned(r);
-    } else if (kind == CXEval_Int) {
-        a->integer = (uint64_t)clang_EvalResult_getAsLongLong(r);
-    } else if (kind == CXEval_Float) {
-        a->kind = AST_REAL;
-        a->real = clang_EvalResult_getAsDouble(r);
-    } else {
-        a->kind = AST_UNSUPPORTED;
-        a->text = clang_getCursorKind(at) == CXCursor_UnaryExpr
-                      ? "sizeof of something whose size is not constant"
-                      : "this literal";
-    }
-    if (r)
-        clang_EvalResult_dispose(r);
-    return a;
-}
-
-static int octal(const char **p)
-{
-    int v = 0;
-    for (int i = 0; i < 3 && **p >= '0' && **p <= '7'; i++)
-        v = v * 8 + *(*p)++ - '0';
-    return v;
-}
-
-// The literal as clang prints it: quoted, pieces joined, escapes of C.
-static Ast *string(Converter *c, CXCursor at)
-{
-    static const char escapes[] = "n\nt\tr\ra\ab\bf\fv\v";
-    const char *p = source_string(c->source, clang_getCursorSpelling(at));
-    Ast *a = ast_new(c, AST_STRING, at);
-    if (*p != '"' || !a->type->of || a->type->of->size != 1)
-        return ast_unsupported(c, at, "a wide string");
-    char *out = arena_alloc(c->arena, strlen(p) + 1), *end = out;
-    for (p++; *p && *p != '"';) {
-        if (*p != '\\') {
-            *end++ = *p++;
-            continue;
-        }
-        p++;
-        const char *e = *p ? strchr(escapes, *p) : NULL;
-        if (*p >= '0' && *p <= '7')
-            *end++ = (char)octal(&p);
-        else if (*p == 'x')
-            *end++ = (char)strtol(p + 1, (char **)(uintptr_t)&p, 16);
-        else if (e && (e - escapes) % 2 == 0)
-            *end++ = e[1], p++;
-        else if (*p)
-            *end++ = *p++;
-    }
-    a->text = out;
-    a->length = end - out + 1;
-    return a;
-}
-
-// What clang can compute itself: offsetof and the like.
-static Ast *constant(Converter *c, CXCursor at)
-{
-    Ast *a = number(c, at);
-    if (a->kind == AST_UNSUPPORTED)
-        a->text = "this expression";
-    return a;
-}
-
 // ---- names
 
 static Ast *reference(Converter *c, CXCursor at)
@@ -319,40 +247,7 @@ static Ast *subscript(Converter *c, CXCursor at, const Cursors *list)
     return a;
 }
 
-// ---- initialisers
-
-static Ast *designated(Converter *c, CXCursor at, const Cursors *list)
-{
-    Ast *a = ast_new(c, AST_DESIGNATED, at);
-    for (int i = 0; i < list->n; i++) {
-        CXCursor child = list->items[i];
-        if (clang_getCursorKind(child) != CXCursor_MemberRef) {
-            ast_adopt(c, a, convert_expression(c, child));
-            continue;
-        }
-        Ast *f = ast_new(c, AST_FIELD, child);
-        f->text = source_string(c->source, clang_getCursorSpelling(child));
-        ast_adopt(c, a, f);
-    }
-    return a;
-}
-
-static Ast *initialiser_list(Converter *c, CXCursor at, const Cursors *list)
-{
-    Ast *a = ast_new(c, AST_LIST, at);
-    a->child = arena_array(c->arena, Ast *, list->n + 1);
-    for (int i = 0; i < list->n; i++) {
-        CXCursor item = list->items[i];
-        Cursors inner = {.n = 0};
-        bool is_designated = clang_getCursorKind(item) == CXCursor_UnexposedExpr &&
-                             clang_getCursorType(item).kind == CXType_Void;
-        if (is_designated)
-            inner = cursor_children(c, item);
-        a->child[a->n++] =
-            is_designated ? designated(c, item, &inner) : convert_expression(c, item);
-    }
-    return a;
-}
+// ---- conversions and compounds
 
 // The last child is the operand; type names may stand before it.
 static Ast *cast(Converter *c, AstKind kind, CXCursor at, const Cursors *list)
@@ -379,7 +274,7 @@ static Ast *unexposed(Converter *c, CXCursor at, const Cursors *list)
         ast_adopt(c, a, convert_expression(c, list->items[3]));
         return a;
     }
-    return constant(c, at);
+    return convert_constant(c, at);
 }
 
 static Ast *statements(Converter *c, CXCursor at, const Cursors *list)
@@ -396,9 +291,9 @@ Ast *convert_expression(Converter *c, CXCursor at)
     enum CXCursorKind kind = clang_getCursorKind(at);
     if (kind == CXCursor_IntegerLiteral || kind == CXCursor_FloatingLiteral ||
         kind == CXCursor_CharacterLiteral || kind == CXCursor_UnaryExpr)
-        return number(c, at);
+        return convert_number(c, at);
     if (kind == CXCursor_StringLiteral)
-        return string(c, at);
+        return convert_string(c, at);
     if (kind == CXCursor_DeclRefExpr)
         return reference(c, at);
     Cursors list = cursor_children(c, at);
@@ -425,7 +320,7 @@ Ast *convert_expression(Converter *c, CXCursor at)
     if (kind == CXCursor_CompoundLiteralExpr)
         return cast(c, AST_LITERAL, at, &list);
     if (kind == CXCursor_InitListExpr)
-        return initialiser_list(c, at, &list);
+        return convert_list(c, at, &list);
     if (kind == CXCursor_StmtExpr)
         return statements(c, at, &list);
     if (kind == CXCursor_GenericSelectionExpr)
