@@ -1,8 +1,8 @@
 // Decides how tensors lie in memory, before the cut, so that a cut changes no bit.
 //
 // Library kernels for images want channels in blocks, [N, C/b, H, W, b]. Convolution, pooling and
-// batch norm take their images blocked wherever the shape allows it; element-wise ops and concat
-// follow their inputs; everything else is plain. A fusion group has one layout. Then one walk over
+// batch norm take their images blocked wherever the shape allows it; element-wise ops, concat and
+// slices of channels follow their inputs; everything else is plain. A fusion group has one layout. Then one walk over
 // the graph writes a `reorder` wherever a reader wants what its input is not; two readers of one
 // phase share it. An image of 1 x 1 pixels is the same bytes either way and counts as plain.
 //
@@ -83,16 +83,25 @@ static Wish wish_conv(const Graph *g, Node *n)
     return (Wish){{image(g, a->shape, y && !plain_x), image(g, b->shape, y)}, LAYOUT_KERNEL};
 }
 
+// Puts together or takes apart whole blocks.
+static bool moves_blocks(const Graph *g, const Node *n)
+{
+    if (n->op == OP_CONCAT)
+        return node_int(n, A_AXIS) == 1;
+    return (n->op == OP_SLICE || n->op == OP_PAD) && node_int(n, A_AXIS) == 1 &&
+           node_int(n, A_BEGIN) % g->block == 0;
+}
+
 // Element-wise on images of one shape, or with single numbers; its random numbers bind dropout to the
 // order of the plain layout.
 static bool may_follow(const Graph *g, const Node *n)
 {
-    bool concat = n->op == OP_CONCAT && node_int(n, A_AXIS) == 1;
-    if ((!node_is(n, 'E') && !concat) || n->op == OP_DROPOUT || !blockable(g, n->shape))
+    bool moves = moves_blocks(g, n);
+    if ((!node_is(n, 'E') && !moves) || n->op == OP_DROPOUT || !blockable(g, n->shape))
         return false;
     for (int i = 0; i < n->n_inputs; i++) {
         Shape s = n->inputs[i]->shape;
-        bool part = concat ? blockable(g, s) : shape_equal(s, n->shape) || shape_count(s) == 1;
+        bool part = moves ? blockable(g, s) : shape_equal(s, n->shape) || shape_count(s) == 1;
         if (!part)
             return false;
     }
@@ -160,6 +169,8 @@ static Layout wanted(const Layouter *l, Node *n, int i)
 {
     if (i >= image_inputs(n))
         return LAYOUT_PLAIN;
+    if (n->op == OP_BIAS_GRAD && node_int(n, A_AXIS) == 1) // takes either
+        return n->inputs[i]->layout;
     Wish w = wish(l, n);
     return i < 2 ? w.input[i] : image(l->g, n->inputs[i]->shape, w.output == LAYOUT_BLOCKED);
 }
@@ -191,7 +202,8 @@ static void reorder_inputs(Layouter *l, Node *n)
         Node *source = n->inputs[i];
         bool mate = n->group >= 0 && source->group == n->group;
         Layout have = source->layout, want = wanted(l, n, i);
-        if (mate || node_is(n, 'X') || n->op == OP_RESULT || have == LAYOUT_KERNEL ||
+        bool effect = node_is(n, 'X') && n->op != OP_ACCUMULATE;
+        if (mate || effect || n->op == OP_RESULT || have == LAYOUT_KERNEL ||
             want == LAYOUT_KERNEL || have == want || !blockable(l->g, source->shape))
             continue;
         n->inputs[i] = reorder_of(l, n, source, want);

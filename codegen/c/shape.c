@@ -204,6 +204,10 @@ void c_emit_embedding_grad(Emit *e, const Node *n)
 static void sum_channels(Emit *e, const Node *n, int64_t before, int64_t channels,
                          int64_t after)
 {
+    if (channels == 1) { // one row
+        after *= before;
+        before = 1;
+    }
     const char *sizes =
         after == 1
             ? arena_printf(e->scratch, "%lld, %lld", (long long)before, (long long)channels)

@@ -304,13 +304,42 @@ static void groups_have_one_layout(void **state)
                                  "d = dropout r {rate=0.5, stream=1} group 0\n"
                                  "a = relu c group 1\n"
                                  "b = add a c group 1\n"
-                                 "g = bias_grad c {axis=1} backward from c\n",
+                                 "g = sum_to c {shape=[16,1,1]} backward from c\n",
             true);
     expect(&t, LAYOUT_PLAIN, "r d");
     expect(&t, LAYOUT_BLOCKED, "a b");
     assert_int_equal(reorders(&t), 2);
     assert_int_equal(find(&t, "r")->inputs[0]->phase, PHASE_FORWARD);
     assert_int_equal(find(&t, "g")->inputs[0]->phase, PHASE_BACKWARD);
+    release(&t);
+}
+
+// Whole blocks of channels are put together, taken apart and summed up without a reorder; sums of
+// gradients are plain.
+static void channels_move_in_blocks(void **state)
+{
+    (void)state;
+    Case t;
+    lay_out(&t,
+            "graph net micro_batch 4 block 16\n" PARAM("p", "4,16,8,8") PARAM("w", "16,16,1,1")
+                PARAM("v", "32,16,1,1") "c = conv2d p w {" CONV0 "}\n"
+                                        "d = conv2d p v {" CONV0 "}\n"
+                                        "cd = concat c d {axis=1}\n"
+                                        "s = slice cd {axis=1, begin=16, length=32}\n"
+                                        "u = slice cd {axis=1, begin=8, length=32}\n"
+                                        "z = pad s {axis=1, begin=16, length=48}\n"
+                                        "h = slice cd {axis=2, begin=0, length=4}\n"
+                                        "b = bias_grad cd {axis=1} backward from cd\n"
+                                        "acc = accumulator {shape=[4,16,8,8], dtype=\"f32\"} "
+                                        "backward from c\n"
+                                        "sum = accumulate acc c backward from c\n",
+            true);
+    expect(&t, LAYOUT_BLOCKED, "c d cd s z");
+    expect(&t, LAYOUT_PLAIN, "p u h b acc");
+    assert_ptr_equal(find(&t, "b")->inputs[0], find(&t, "cd"));
+    assert_int_equal(find(&t, "u")->inputs[0]->op, OP_REORDER);
+    assert_int_equal(find(&t, "sum")->inputs[1]->op, OP_REORDER);
+    assert_int_equal(reorders(&t), 3); // p, cd for u and h, c for its sum
     release(&t);
 }
 
@@ -354,6 +383,7 @@ int main(void)
                                        cmocka_unit_test(one_reorder_before_a_view),
                                        cmocka_unit_test(shapes_decide),
                                        cmocka_unit_test(others_stay_plain),
-                                       cmocka_unit_test(groups_have_one_layout)};
+                                       cmocka_unit_test(groups_have_one_layout),
+                                       cmocka_unit_test(channels_move_in_blocks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
