@@ -122,13 +122,10 @@ static void write_kernel(FILE *f, rt_stage *s, int kernel, double seconds, const
             seconds);
 }
 
-int rt__dnnl_probe(rt_stage *s, const char *path)
+static int write_kernels(rt_stage *s, FILE *f)
 {
     const rt_program *p = s->program;
     const dnnl_version_t *v = dnnl_version();
-    FILE *f = fopen(path, "w");
-    if (!f)
-        return rt_fail(s, RT_E_ENVIRONMENT, "cannot write %s: %s", path, strerror(errno));
     fprintf(f,
             "{\"library\": \"oneDNN %d.%d.%d\", \"isa\": \"%s\", \"threads\": %d, "
             "\"kernels\": [",
@@ -142,7 +139,22 @@ int rt__dnnl_probe(rt_stage *s, const char *path)
         write_kernel(f, s, i, seconds, &sizes);
     }
     fputs("\n]}\n", f);
-    if (ferror(f) | fclose(f))
-        return rt_fail(s, RT_E_ENVIRONMENT, "cannot write %s: %s", path, strerror(errno));
     return (int)s->error;
+}
+
+// A program that only measures has nothing open yet.
+int rt__dnnl_probe(rt_stage *s, const char *path)
+{
+    bool own = !s->backend_state;
+    int error = own ? rt_dnnl.init(s) : 0;
+    FILE *f = error ? NULL : fopen(path, "w");
+    if (f)
+        error = write_kernels(s, f);
+    if (!error && (!f || ferror(f) | fclose(f)))
+        error = rt_fail(s, RT_E_ENVIRONMENT, "cannot write %s: %s", path, strerror(errno));
+    else if (f && error)
+        fclose(f);
+    if (own)
+        rt_dnnl.release(s);
+    return error;
 }
