@@ -72,14 +72,14 @@ bool build_tensor(Build *b, int i, TensorRecord *t)
     return tensor_of(b->call, b->call->args[i], t);
 }
 
-Node *build_node(Build *b, Op op, const char *suffix, Node *const *inputs, int n,
-                 const Attr *attrs, int n_attrs)
+Node *build_node(Build *b, Op op, Node *const *inputs, int n, const Attr *attrs, int n_attrs)
 {
     if (b->at->complained) // an earlier turn of the same loop has said it
         return NULL;
     const char *name = b->layer->name;
-    if (suffix)
-        name = arena_printf(b->g->arena, "%s.%s", name, suffix);
+    if (b->suffix)
+        name = arena_printf(b->g->arena, "%s.%s", name, b->suffix);
+    b->suffix = NULL;
     Node *node =
         graph_add(b->g, op, b->layer, b->at->spot.loc, name, inputs, n, attrs, n_attrs);
     if (node->dtype != DTYPE_ERROR)
@@ -157,7 +157,8 @@ Node *build_parameter(Build *b, const char *suffix, Shape shape, Init init)
         attr_int(A_FAN_IN, in), // these two only where the rule asks for them
         attr_int(A_FAN_OUT, out),
     };
-    return build_node(b, OP_PARAM, suffix, NULL, 0, attrs, scaled ? 6 : 4);
+    b->suffix = suffix;
+    return build_node(b, OP_PARAM, NULL, 0, attrs, scaled ? 6 : 4);
 }
 
 Node *build_buffer(Build *b, const char *suffix, int64_t n, double value)
@@ -168,5 +169,6 @@ Node *build_buffer(Build *b, const char *suffix, int64_t n, double value)
         attr_string(A_INIT, "constant"),
         attr_real(A_GAIN, value),
     };
-    return build_node(b, OP_BUFFER, suffix, NULL, 0, attrs, sizeof attrs / sizeof *attrs);
+    b->suffix = suffix;
+    return build_node(b, OP_BUFFER, NULL, 0, attrs, 4);
 }

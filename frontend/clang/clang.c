@@ -126,7 +126,7 @@ static int64_t now_ms(void)
 // Everything the child writes until it closes the pipe. false: it took too long or said too much.
 static bool receive(int fd, Text *reply)
 {
-    int64_t end = now_ms() + 1000 * MAX_WALL_S;
+    int64_t end = now_ms() + INT64_C(1000) * MAX_WALL_S;
     static char buffer[1 << 16];
     for (;;) {
         int64_t left = end - now_ms();

@@ -17,7 +17,7 @@ static Value one_node(const BuiltinCall *c, Op op, int n_inputs, const Attr *att
         inputs[i] = t[i].node;
         sample |= t[i].sample;
     }
-    return build_result(&b, build_node(&b, op, NULL, inputs, n_inputs, attrs, n_attrs), sample);
+    return build_result(&b, build_node(&b, op, inputs, n_inputs, attrs, n_attrs), sample);
 }
 
 static Value layer_unary(const BuiltinCall *c)

@@ -13,6 +13,7 @@ typedef struct Build {
     const BuiltinCall *call;
     const Value *options; // the struct of options, the last argument; NULL: none
     Layer *layer;
+    const char *suffix; // of the next node's name; NULL: none
 } Build;
 
 // An initial value; a gain that was not given is NAN.
@@ -27,8 +28,8 @@ bool build_begin(Build *b, const BuiltinCall *call); // finds the options, makes
 bool build_begin_named(Build *b, const BuiltinCall *call, const char *name);
 bool build_tensor(Build *b, int i, TensorRecord *t); // argument i
 bool tensor_of(const BuiltinCall *c, Value v, TensorRecord *t);
-Node *build_node(Build *b, Op op, const char *suffix, Node *const *inputs, int n,
-                 const Attr *attrs, int n_attrs);
+// A node of the layer, called like it; like NAME.suffix where `suffix` was set for it.
+Node *build_node(Build *b, Op op, Node *const *inputs, int n, const Attr *attrs, int n_attrs);
 Value build_result(Build *b, Node *n, bool sample);      // n NULL: POISON
 const char *build_type(Build *b, const TensorRecord *t); // "f32[4,64]"
 // An error that begins with the layer's kind, and where t was made (t may be NULL).

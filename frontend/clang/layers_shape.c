@@ -37,7 +37,7 @@ static Value leaf(const BuiltinCall *c, const char *role)
         attr_shape(shape),
         attr_string(A_DTYPE, type == TYPE_I32 ? "i32" : dtype_name(c->m->options->real)),
         attr_string(A_ROLE, role)};
-    return build_result(&b, build_node(&b, OP_INPUT, NULL, NULL, 0, attrs, 3), true);
+    return build_result(&b, build_node(&b, OP_INPUT, NULL, 0, attrs, 3), true);
 }
 
 Value layer_input(const BuiltinCall *c)
@@ -94,7 +94,7 @@ static Value join(Build *b, const TensorRecord *t, int n)
     if (!axis_of(b, &t[0], &axis))
         return POISON;
     Attr attr = attr_int(A_AXIS, axis);
-    return build_result(b, build_node(b, OP_CONCAT, NULL, inputs, n, &attr, 1), sample);
+    return build_result(b, build_node(b, OP_CONCAT, inputs, n, &attr, 1), sample);
 }
 
 Value layer_concat(const BuiltinCall *c)
@@ -147,7 +147,7 @@ Value layer_slice(const BuiltinCall *c)
         return POISON;
     Attr attrs[] = {attr_int(A_AXIS, axis), attr_int(A_BEGIN, (int64_t)c->args[1].bits),
                     attr_int(A_LENGTH, (int64_t)c->args[2].bits)};
-    return build_result(&b, build_node(&b, OP_SLICE, NULL, &x.node, 1, attrs, 3), x.sample);
+    return build_result(&b, build_node(&b, OP_SLICE, &x.node, 1, attrs, 3), x.sample);
 }
 
 static Value reshape_to(Build *b, const TensorRecord *x, const int64_t *dims, int n)
@@ -161,7 +161,7 @@ static Value reshape_to(Build *b, const TensorRecord *x, const int64_t *dims, in
     for (int i = 0; i < n; i++)
         shape.dim[shape.rank++] = dims[i];
     Attr attr = attr_shape(shape);
-    return build_result(b, build_node(b, OP_RESHAPE, NULL, &x->node, 1, &attr, 1), x->sample);
+    return build_result(b, build_node(b, OP_RESHAPE, &x->node, 1, &attr, 1), x->sample);
 }
 
 Value layer_reshape(const BuiltinCall *c)
@@ -197,7 +197,7 @@ Value layer_transpose(const BuiltinCall *c)
         return build_wrong(&b, &x, "%d dimensions are named, but %s has %d", n,
                            build_type(&b, &x), x.node->shape.rank);
     Attr attr = attr_ints(A_PERM, n, perm);
-    return build_result(&b, build_node(&b, OP_TRANSPOSE, NULL, &x.node, 1, &attr, 1), x.sample);
+    return build_result(&b, build_node(&b, OP_TRANSPOSE, &x.node, 1, &attr, 1), x.sample);
 }
 
 // ---- what the model is for

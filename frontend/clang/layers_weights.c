@@ -83,7 +83,7 @@ Value layer_conv2d(const BuiltinCall *c)
         return POISON;
     Attr attrs[] = {attr_ints(A_STRIDE, 2, stride), padding_attr(padding),
                     attr_ints(A_DILATION, 2, dilation), attr_int(A_GROUPS, groups)};
-    return build_result(&b, build_node(&b, OP_CONV2D, NULL, inputs, n, attrs, 4), x.sample);
+    return build_result(&b, build_node(&b, OP_CONV2D, inputs, n, attrs, 4), x.sample);
 }
 
 Value layer_linear(const BuiltinCall *c)
@@ -101,7 +101,7 @@ Value layer_linear(const BuiltinCall *c)
     int n = 2;
     if (!inputs[1] || !bias_of(&b, out, in, inputs, &n))
         return POISON;
-    return build_result(&b, build_node(&b, OP_LINEAR, NULL, inputs, n, NULL, 0), x.sample);
+    return build_result(&b, build_node(&b, OP_LINEAR, inputs, n, NULL, 0), x.sample);
 }
 
 Value layer_embedding(const BuiltinCall *c)
@@ -116,7 +116,7 @@ Value layer_embedding(const BuiltinCall *c)
     if (!table)
         return POISON;
     Node *inputs[] = {ids.node, table};
-    return build_result(&b, build_node(&b, OP_EMBEDDING, NULL, inputs, 2, NULL, 0), ids.sample);
+    return build_result(&b, build_node(&b, OP_EMBEDDING, inputs, 2, NULL, 0), ids.sample);
 }
 
 // Scale and shift of a normalisation, n each: inputs[1] and inputs[2].
@@ -139,7 +139,8 @@ static bool running_statistics(Build *b, Node *norm, int64_t channels)
     Node *inputs[] = {mean, var, graph_result(b->g, norm, 1), graph_result(b->g, norm, 2)};
     Attr attrs[] = {attr_real(A_MOMENTUM, option_real(b, "momentum", 0.1)),
                     attr_int(A_COUNT, shape_count(norm->shape) / channels)};
-    return build_node(b, OP_RUNNING_UPDATE, "running_update", inputs, 4, attrs, 2) != NULL;
+    b->suffix = "running_update";
+    return build_node(b, OP_RUNNING_UPDATE, inputs, 4, attrs, 2) != NULL;
 }
 
 Value layer_batch_norm(const BuiltinCall *c)
@@ -156,7 +157,7 @@ Value layer_batch_norm(const BuiltinCall *c)
     Attr eps = attr_real(A_EPS, option_real(&b, "eps", 1e-5));
     if (!affine(&b, channels, inputs))
         return POISON;
-    Node *norm = build_node(&b, OP_BATCH_NORM, NULL, inputs, 3, &eps, 1);
+    Node *norm = build_node(&b, OP_BATCH_NORM, inputs, 3, &eps, 1);
     if (!norm || !running_statistics(&b, norm, channels))
         return POISON;
     return build_result(&b, norm, x.sample);
@@ -175,7 +176,7 @@ Value layer_layer_norm(const BuiltinCall *c)
     Attr eps = attr_real(A_EPS, option_real(&b, "eps", 1e-5));
     if (!affine(&b, x.node->shape.dim[x.node->shape.rank - 1], inputs))
         return POISON;
-    return build_result(&b, build_node(&b, OP_LAYER_NORM, NULL, inputs, 3, &eps, 1), x.sample);
+    return build_result(&b, build_node(&b, OP_LAYER_NORM, inputs, 3, &eps, 1), x.sample);
 }
 
 static const int64_t *pool_windows(Build *b, int64_t kernel[2], int64_t stride[2],
@@ -201,8 +202,7 @@ Value layer_max_pool2d(const BuiltinCall *c)
     Attr attrs[] = {attr_ints(A_KERNEL, 2, kernel), attr_ints(A_STRIDE, 2, stride),
                     padding_attr(padding), attr_ints(A_DILATION, 2, dilation),
                     attr_int(A_CEIL_MODE, option_int(&b, "ceil_mode", 0))};
-    return build_result(&b, build_node(&b, OP_MAX_POOL2D, NULL, &x.node, 1, attrs, 5),
-                        x.sample);
+    return build_result(&b, build_node(&b, OP_MAX_POOL2D, &x.node, 1, attrs, 5), x.sample);
 }
 
 Value layer_avg_pool2d(const BuiltinCall *c)
@@ -217,6 +217,5 @@ Value layer_avg_pool2d(const BuiltinCall *c)
                     padding_attr(padding),
                     attr_int(A_CEIL_MODE, option_int(&b, "ceil_mode", 0)),
                     attr_int(A_COUNT_INCLUDE_PAD, option_int(&b, "count_include_pad", 1))};
-    return build_result(&b, build_node(&b, OP_AVG_POOL2D, NULL, &x.node, 1, attrs, 5),
-                        x.sample);
+    return build_result(&b, build_node(&b, OP_AVG_POOL2D, &x.node, 1, attrs, 5), x.sample);
 }

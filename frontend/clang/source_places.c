@@ -111,7 +111,7 @@ static bool call_before(Source *s, const SourceFile *f, unsigned offset, const c
         return false;
     while (p > f->text && isspace((unsigned char)p[-1]))
         p--;
-    if ((size_t)(p - f->text) < n || strncmp(p - n, name, n))
+    if ((size_t)(p - f->text) < n || strncmp(p - n, name, n) != 0)
         return false;
     p -= n;
     if (p > f->text && (isalnum((unsigned char)p[-1]) || p[-1] == '_'))
