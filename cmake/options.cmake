@@ -18,6 +18,8 @@ endif()
 if(STAGECC_SANITIZE)
   add_compile_options(-fsanitize=${STAGECC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${STAGECC_SANITIZE})
+  # Stage programs link the sanitized runtime, so they are compiled so too.
+  add_compile_definitions(STAGECC_SANITIZER_FLAGS=" -fsanitize=${STAGECC_SANITIZE} -fno-sanitize-recover=all")
 endif()
 add_compile_definitions(_GNU_SOURCE STAGECC_VERSION="${PROJECT_VERSION}")
 include_directories(${CMAKE_SOURCE_DIR})

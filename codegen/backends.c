@@ -19,10 +19,14 @@ const char *backend_march(const char *isa)
     return strcmp(isa, "avx512") ? "-march=x86-64-v3" : "-march=x86-64-v4";
 }
 
+#ifndef STAGECC_SANITIZER_FLAGS
+#define STAGECC_SANITIZER_FLAGS ""
+#endif
+
 // No contraction and no fast-math: the same bits with every compiler that is asked this way.
 const char *codegen_flags(Arena *a, const Plan *p, const Backend *b)
 {
-    return arena_printf(a, "-std=gnu17 -O3 -ffp-contract=off -Wall -Wextra %s%s%s%s",
+    return arena_printf(a, "-std=gnu17 -O3 -ffp-contract=off -Wall -Wextra %s%s%s%s%s",
                         backend_march(p->options.isa), b->libraries_openmp ? " -fopenmp" : "",
-                        b->flags ? " " : "", b->flags ? b->flags : "");
+                        b->flags ? " " : "", b->flags ? b->flags : "", STAGECC_SANITIZER_FLAGS);
 }

@@ -126,6 +126,7 @@ class Golden:
                 with open(path, "rb") as f:
                     output += b"--- " + name.encode() + b"\n" + f.read()
             output = output.replace(os.path.dirname(os.path.realpath(exe)).encode(), b"BUILD")
+            output = re.sub(rb" -fsanitize=\S+ -fno-sanitize-recover=all", b"", output)
             for spelling in {directory, os.path.realpath(directory)}:
                 output = output.replace(spelling.encode() + b"/", b"").replace(spelling.encode(), b".")
         lines = output.decode("utf-8", "backslashreplace").split("\n")
