@@ -46,6 +46,9 @@ typedef struct Backend {
     // Which library kernel has the weight layout of this parameter (LAYOUT_KERNEL): its index in
     // the program's table. NULL: none ever.
     int (*weight_kernel)(Emit *e, const Node *param);
+    // The library kernel that a node calls, by all that decides it: its key in kernels.json, NULL:
+    // it calls none. The function is NULL where no node ever does.
+    const char *(*kernel_key)(Arena *a, const Graph *g, const Node *n);
 } Backend;
 
 extern const Backend backend_ref, backend_c;

@@ -89,7 +89,7 @@ int command_build(Arena *a, Args *args)
     if (!status)
         status = stages_wanted(&j, 1, &stages);
     if (!status)
-        status = job_plan(&j, stages);
+        status = job_compile(&j, stages);
     const char *dir = status ? NULL : job_dir(&j, "out");
     if (!status)
         status = report_write_plan(&j, dir);

@@ -143,7 +143,7 @@ int job_load(Job *j, Arena *a, Args *args)
         return EXIT_INPUT;
     }
     j->graph->block = !strcmp(args->options.isa, "avx2") ? 8 : 16;
-    return EXIT_DONE;
+    return args->profile ? measured_load(j, args->profile) : EXIT_DONE;
 }
 
 int job_compile(Job *j, int stages)
@@ -167,6 +167,9 @@ int job_compile(Job *j, int stages)
     c->stages = stages;
     c->blocked = j->backend->blocked;
     c->fuse = j->backend->fuse;
+    c->kernel_key = j->backend->kernel_key;
+    if (j->kernels && !plan_read_kernels(j->arena, &j->plan, j->kernels))
+        return EXIT_INPUT;
     PassOptions o = {args->passes, args->stop_after, args->dump_after, args->time_passes};
     good = passes_run(c, &o);
     return good ? EXIT_DONE : c->no_plan ? EXIT_NO_PLAN : EXIT_INPUT;

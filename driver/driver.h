@@ -65,21 +65,18 @@ typedef struct Job {
     Graph *graph;
     Plan plan;
     Compile compile;
-    struct KernelTable *kernels; // facts of library kernels; NULL: bounds are used
+    const char *kernels; // kernels.json of this machine; NULL: bounds are used
 } Job;
 // Read args->operand, apply TRAIN settings. 0 or exit status (reported).
 int job_load(Job *j, Arena *a, Args *args);
 // Run the passes for this many stages (0: no plan). 0 or exit status.
 int job_compile(Job *j, int stages);
-// As job_compile, with kernel facts measured (or found) first for backends with library kernels.
-int job_plan(Job *j, int stages);
 void job_release(Job *j);
 const char *job_dir(const Job *j, const char *fallback); // args->out, made if absent
 
-// driver/measure.c: what generated programs of this model take on this machine; results go into the
-// job's Compile. dir gets a folder `measure`. Exit status.
-int measure_kernels(Job *j, const char *dir); // kernels.json, for backends with library kernels
-int measure_layers(Job *j, const char *dir);  // times of every layer, forward and backward
+// driver/measure.c: what the generated code of this model takes on this machine. Exit status.
+int measure(Job *j, const char *dir); // into dir/kernels.json and dir/times.json, and loaded
+int measured_load(Job *j, const char *dir); // what `measure` left there
 
 // driver/profile_graph.c: a model's layers as graph.txt, with the times that were measured and, in a
 // plan of several stages, the stage of each.

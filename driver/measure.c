@@ -8,18 +8,21 @@
 #include <string.h>
 
 // A second job for the same command line, since passes change the graph they work on.
-static int build_whole(Job *whole, const Job *j, const char *dir)
+static int build_whole(const Job *j, const char *dir)
 {
-    int status = job_load(whole, j->arena, j->args);
-    whole->kernels = j->kernels;
+    Job whole;
+    int status = job_load(&whole, j->arena, j->args);
     if (!status)
-        status = job_compile(whole, 1);
+        status = job_compile(&whole, 1);
     if (!status && dir_make(dir))
         fatal("cannot make the directory %s: %s", dir, strerror(errno));
-    return status ? status : build_programs(whole, dir);
+    if (!status)
+        status = build_programs(&whole, dir);
+    job_release(&whole);
+    return status;
 }
 
-static bool read_times(Job *j, const char *file)
+static int read_times(Job *j, const char *file)
 {
     json_error_t error;
     json_t *root = json_load_file(file, 0, &error), *layers = json_object_get(root, "layers");
@@ -35,36 +38,43 @@ static bool read_times(Job *j, const char *file)
     json_decref(root);
     j->compile.times = times;
     j->compile.n_times = (int)n;
-    return n > 0;
+    if (!n)
+        error_at((Loc){file, 0, 0},
+                 "there are no measured times; make them with `stagecc profile`");
+    return n ? EXIT_DONE : EXIT_INPUT;
 }
 
-int measure_layers(Job *j, const char *dir)
+int measured_load(Job *j, const char *dir)
 {
-    const char *work = arena_printf(j->arena, "%s/measure", dir);
-    Job whole;
-    int status = build_whole(&whole, j, work);
-    job_release(&whole);
+    const char *kernels = arena_printf(j->arena, "%s/kernels.json", dir);
+    if (j->backend->kernel_key)
+        j->kernels = kernels;
+    return read_times(j, arena_printf(j->arena, "%s/times.json", dir));
+}
+
+static int run_program(const char *const *argv)
+{
+    int status = process_run(argv, "/dev/null");
     if (status)
-        return status;
-    const char *times = arena_printf(j->arena, "%s/times.json", work);
-    const char *const argv[] = {arena_printf(j->arena, "%s/stage0", work),
-                                "--data",
-                                "synthetic",
-                                "--steps",
-                                "5",
-                                "--profile",
-                                times,
-                                NULL};
-    status = process_run(argv, "/dev/null");
-    if (status) {
         error_at(NO_LOC, "the measuring program %s ended with status %d", argv[0], status);
-        return status;
-    }
-    if (!read_times(j, times)) {
-        error_at((Loc){times, 0, 0}, "the measuring program left no times");
-        return EXIT_BUG;
-    }
-    return EXIT_DONE;
+    return status;
+}
+
+int measure(Job *j, const char *dir)
+{
+    Arena *a = j->arena;
+    const char *work = arena_printf(a, "%s/measure", dir),
+               *program = arena_printf(a, "%s/stage0", work);
+    const char *times = arena_printf(a, "%s/times.json", dir);
+    const char *kernels = arena_printf(a, "%s/kernels.json", dir);
+    fprintf(stderr, "measuring %s on this machine\n", j->graph->name);
+    int status = build_whole(j, work);
+    if (!status && j->backend->kernel_key)
+        status = run_program((const char *const[]){program, "--probe", kernels, NULL});
+    if (!status)
+        status = run_program((const char *const[]){program, "--data", "synthetic", "--steps",
+                                                   "5", "--profile", times, NULL});
+    return status ? status : measured_load(j, dir);
 }
 
 int command_profile(Arena *a, Args *args)
@@ -73,16 +83,15 @@ int command_profile(Arena *a, Args *args)
     int status = job_load(&j, a, args);
     const char *dir = status ? NULL : job_dir(&j, "profile");
     if (!status)
-        status = measure_kernels(&j, dir);
-    if (!status)
-        status = measure_layers(&j, dir);
+        status = measure(&j, dir);
     if (!status)
         status = job_compile(&j, 1);
     if (!status)
         status = report_write_profile(&j, dir);
     if (!status)
-        printf("%s/graph.txt, graph.dot%s: %d layers measured\n", dir,
-               args->no_svg ? "" : ", graph.svg", j.compile.n_times);
+        printf("%s/graph.txt, graph.dot%s%s: %d layers measured\n", dir,
+               args->no_svg ? "" : ", graph.svg", j.kernels ? ", kernels.json" : "",
+               j.compile.n_times);
     job_release(&j);
     return status;
 }

@@ -19,7 +19,7 @@ int command_plan(Arena *a, Args *args)
     if (!status && profiled)
         return graph_file_plan(a, args, stages);
     if (!status)
-        status = job_plan(&j, stages);
+        status = job_compile(&j, stages);
     if (!status)
         status = report_write_plan(&j, job_dir(&j, "plan"));
     if (!status && args->json) {

@@ -10,11 +10,10 @@ static int prepare(Job *j, const char **dir)
     if (status)
         return status;
     *dir = job_dir(j, "out");
-    fprintf(stderr, "measuring the layers of %s\n", j->graph->name);
-    if (stages > 1 && !j->compile.fixed_cuts)
-        status = measure_layers(j, *dir);
+    if (stages > 1 && !j->compile.fixed_cuts && !j->args->profile)
+        status = measure(j, *dir);
     if (!status)
-        status = job_plan(j, stages);
+        status = job_compile(j, stages);
     if (!status)
         status = report_write_plan(j, *dir);
     return status;

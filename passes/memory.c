@@ -131,15 +131,35 @@ static int64_t line_up(Placer *p, Region *r)
     return at;
 }
 
+// What a library kernel takes beside its tensors where nobody has measured it: for every thread as
+// much as its largest tensor, and a copy of the weight in another layout for the backward kernel.
+static PlanKernel bound(const Compile *c, const Node *n)
+{
+    PlanKernel k = {.scratch_bytes = n->bytes};
+    for (int i = 0; i < n->n_inputs; i++)
+        if (n->inputs[i]->bytes > k.scratch_bytes)
+            k.scratch_bytes = n->inputs[i]->bytes;
+    k.scratch_bytes *= c->options->threads;
+    k.kept_bytes = n->op == OP_CONV2D_GRAD_INPUT ? n->inputs[1]->bytes : 0;
+    return k;
+}
+
+// Calls share one scratch memory; what is kept adds up (once a step, so one micro-batch keeps nothing).
 static void count_library(Placer *p)
 {
     const Compile *c = p->c;
-    for (int i = 0; c->kernel_scratch && i < c->graph->nodes.n; i++) {
+    int64_t scratch = 0, kept = 0;
+    for (int i = 0; c->kernel_key && i < c->graph->nodes.n; i++) {
         const Node *n = c->graph->nodes.items[i];
-        int64_t bytes = node_is(n, 'L') || !mine(p, n) ? 0 : c->kernel_scratch(c->user, n);
-        p->stage->library_bytes =
-            bytes > p->stage->library_bytes ? bytes : p->stage->library_bytes;
+        if (node_is(n, 'L') || !mine(p, n))
+            continue;
+        const char *key = c->kernel_key(c->scratch, c->graph, n);
+        const PlanKernel *found = key ? plan_kernel(c->plan, key) : NULL;
+        PlanKernel k = found ? *found : key ? bound(c, n) : (PlanKernel){0};
+        scratch = k.scratch_bytes > scratch ? k.scratch_bytes : scratch;
+        kept += c->options->micro_batches > 1 ? aligned(k.kept_bytes) : 0;
     }
+    p->stage->library_bytes = aligned(scratch) + kept;
 }
 
 static void place_stage(Placer *p)

@@ -6,14 +6,6 @@
 #include "ir/graph.h"
 #include "plan/plan.h"
 
-// What library kernels need, measured by a probe on the target: per kernel key (codegen's
-// kernel_key) the bytes of weights and workspace, the time of one call, the implementation's name.
-typedef struct KernelFact {
-    const char *key, *implementation;
-    int64_t weight_bytes, workspace_bytes, scratch_bytes;
-    double seconds;
-} KernelFact;
-
 typedef struct LayerTime { // measured by `profile`, per micro-batch
     const char *layer;
     double forward_s, backward_s;
@@ -34,7 +26,8 @@ typedef struct Compile {
     int n_times;
     // Bytes of an output in LAYOUT_KERNEL: asked of the backend by the driver. NULL: as logical.
     int64_t (*kernel_bytes)(void *user, const Node *n);
-    int64_t (*kernel_scratch)(void *user, const Node *n);
+    // Of the backend: the library kernel that a node calls, by all that decides it; NULL: none.
+    const char *(*kernel_key)(Arena *a, const Graph *g, const Node *n);
     void *user;
     bool no_plan; // out: errors were reported because nothing fits (exit 3)
 } Compile;

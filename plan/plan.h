@@ -74,11 +74,22 @@ typedef struct PlanUnit {
     int node;      // id of its last forward node
 } PlanUnit;
 
+// A library kernel as a probe on the target measured it (kernels.json).
+typedef struct PlanKernel {
+    const char *key;            // says all that decides it
+    const char *implementation; // the library's name of what it chose
+    int64_t scratch_bytes;      // beside the tensors, within one call
+    int64_t kept_bytes;         // from call to call, for every weight
+    double seconds;             // of one call
+} PlanKernel;
+
 typedef struct Plan {
     const char *model, *source; // name; path as given
     const char *cost_source;    // "estimate", "profile" or "measured"
     const char *backend;        // "ref", "c"; NULL: not said
     Options options;
+    PlanKernel *kernels; // sorted by key; none: not measured, bounds are used
+    int n_kernels;
     int n_nodes;
     PlanUnit *units;
     int n_units;
@@ -90,6 +101,10 @@ typedef struct Plan {
     double step_s, lower_bound_s, single_s;
     double planning_s;
 } Plan;
+
+// plan/kernels.c: false: reported.
+bool plan_read_kernels(Arena *a, Plan *p, const char *file);
+const PlanKernel *plan_kernel(const Plan *p, const char *key); // NULL: not measured
 
 int plan_stage_of_unit(const Plan *p, int unit);
 int64_t plan_stage_bytes(const PlanStage *s); // arena, library scratch, the edges it produces

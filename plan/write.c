@@ -35,13 +35,17 @@ static json_t *options_json(const Options *options)
 }
 
 // What decides bits and is not in the model (docs/internals.md, Numbers).
-static json_t *contract_json(const Options *options)
+static json_t *contract_json(const Plan *p)
 {
-    json_t *o = json_object();
+    const Options *options = &p->options;
+    json_t *o = json_object(), *kernels = json_object();
     put_text(o, "bits", options->bits);
     put_text(o, "isa", options->isa);
     put_int(o, "threads", options->threads);
     put_text(o, "dtype", options->dtype);
+    for (int i = 0; i < p->n_kernels; i++)
+        put_text(kernels, p->kernels[i].key, p->kernels[i].implementation);
+    json_object_set_new(o, "kernels", kernels);
     return o;
 }
 
@@ -175,7 +179,7 @@ json_t *plan_json(const Plan *p, bool everything)
     put_int(o, "micro_batches", p->options.micro_batches);
     put_text(o, "schedule", p->options.schedule);
     json_object_set_new(o, "options", options_json(&p->options));
-    json_object_set_new(o, "contract", contract_json(&p->options));
+    json_object_set_new(o, "contract", contract_json(p));
     if (everything)
         put_summary(o, p);
     put_int(o, "machines_used", p->n_stages);

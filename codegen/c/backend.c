@@ -1,6 +1,7 @@
 // The fast backend for CPUs: oneDNN for convolutions, matrix products and pooling, generated loops
 // for the rest, in float.
 #include "codegen/c/c.h"
+#include "codegen/c/kernels.h"
 
 static EmitNode *const emitters[N_OPS] = {
 #define EMITTER(ID, name) [OP_##ID] = c_emit_##name,
@@ -27,6 +28,7 @@ const Backend backend_c = {
     .prologue = prologue,
     .program_fields = c_library_fields,
     .weight_kernel = c_library_weight,
+    .kernel_key = kernel_key,
 };
 
 int64_t c_elements(const Node *n)

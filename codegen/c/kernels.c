@@ -202,6 +202,12 @@ bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
     return false;
 }
 
+const char *kernel_key(Arena *a, const Graph *g, const Node *n)
+{
+    KernelRow row;
+    return kernel_row(a, g, n, &row) ? row.key : NULL;
+}
+
 // The table
 // --------------------------------------------------------------------------------------------
 
@@ -253,9 +259,15 @@ void kernels_write(Emit *e)
     for (int i = 0; i < t->rows.n; i++)
         text_printf(e->out, "    %s,\n", t->rows.items[i].name);
     text_puts(e->out, "};\nstatic const rt_kernel kernels[] = {\n");
-    for (int i = 0; i < t->rows.n; i++)
-        text_printf(e->out, "    {.key = \"%s\",\n     %s},\n", t->rows.items[i].key,
-                    t->rows.items[i].row);
+    for (int i = 0; i < t->rows.n; i++) {
+        const KernelRow *row = &t->rows.items[i];
+        const PlanKernel *measured = plan_kernel(e->plan, row->key);
+        text_printf(e->out, "    {.key = \"%s\",\n", row->key);
+        if (measured)
+            text_printf(e->out, "     .implementation = %s,\n",
+                        emit_string(e, measured->implementation));
+        text_printf(e->out, "     %s},\n", row->row);
+    }
     text_puts(e->out, "};\n");
 }
 

@@ -14,6 +14,7 @@ typedef struct KernelRow {
 
 // false: the node calls no library kernel.
 bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row);
+const char *kernel_key(Arena *a, const Graph *g, const Node *n); // NULL likewise
 
 void kernels_write(Emit *e); // all of the stage's, once each; sets e->user
 int kernels_count(const Emit *e);
