@@ -162,7 +162,7 @@ int args_parse(Arena *a, const CommandInfo *command, int argc, char **argv, Args
         }
         good &= take(a, command, got, args, argv);
     }
-    if (args->list_passes || args->list_ops)
+    if (args->list_passes || args->list_ops || args->list_schedules)
         return good ? EXIT_DONE : EXIT_INPUT;
     if (argc - optind != 1) {
         error_at(NO_LOC,

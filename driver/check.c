@@ -3,20 +3,21 @@
 
 #include "ir/dot.h"
 #include "ir/text.h"
+#include "passes/schedule.h"
 
 #include <jansson.h>
 #include <string.h>
 
-static void list_ops(void)
+// The tables that were asked for. false: none was.
+static bool list_tables(const Args *args)
 {
-    for (int i = 0; i < N_OPS; i++)
+    for (int i = 0; args->list_ops && i < N_OPS; i++)
         printf("%-22s %s\n", op_info[i].name, op_info[i].meaning);
-}
-
-static void list_passes(void)
-{
-    for (int i = 0; i < n_passes; i++)
+    for (int i = 0; args->list_passes && i < n_passes; i++)
         printf("%-10s %s\n", pass_info[i].name, pass_info[i].meaning);
+    for (int i = 0; args->list_schedules && i < n_schedules; i++)
+        printf("%-10s %s\n", schedule_info[i].name, schedule_info[i].meaning);
+    return args->list_ops || args->list_passes || args->list_schedules;
 }
 
 typedef struct Summary {
@@ -53,10 +54,8 @@ static void print_summary(const Graph *g, const Args *args)
 
 int command_check(Arena *a, Args *args)
 {
-    if (args->list_ops || args->list_passes) {
-        (args->list_ops ? list_ops : list_passes)();
+    if (list_tables(args))
         return EXIT_DONE;
-    }
     if (graph_file_given(a, args))
         return graph_file_check(a, args);
     bool no_passes = args->passes && !*args->passes;

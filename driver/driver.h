@@ -18,7 +18,7 @@ typedef struct Args {
     Options options;
     VEC(const char *) defines, includes;
     const char *passes, *stop_after, *dump_after, *emit;
-    bool time_passes, list_passes, list_ops;
+    bool time_passes, list_passes, list_ops, list_schedules;
     const char *backend;
     int64_t stages;
     const char *ranks, *plan, *profile, *memory, *out;
