@@ -1,5 +1,5 @@
 """What a user sees when files are wrong: the exact text, exit status 1 or 2, nothing half-loaded, and the old
-checkpoints as they were. And what resuming must keep: every bit, under any number of stages.
+checkpoints as they were. And what resuming must keep: every bit, under any number of stages, after any crash.
 
   state.py STAGECC SOURCE_DIR FULL_DISK_LIBRARY
 """
@@ -8,9 +8,11 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 STAGECC, SOURCE, FULL_DISK = sys.argv[1:4]
 DIGITS = pathlib.Path(SOURCE) / "examples/digits"
@@ -186,6 +188,46 @@ def resumed(work, program):
     assert scores[0] == scores[1], f"--resume and --init differ: {scores}"
 
 
+def killed(work, program):
+    """Killed with SIGKILL while checkpoints are written: the newest one resumes to the bits of a run that never stopped."""
+    want = bits(trained(program, "--data", DATA, "--steps", 400))
+    folder, step = work / "killed", 0
+    for delay in (0.003, 0.011, 0.029, 0.047):
+        before = step
+        command = [STAGECC, "run", program, "--data", DATA, "--steps", 1000000, "--checkpoint", folder, "--checkpoint-every", 1]
+        command += ["--resume", folder] if step else []
+        job = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        while step < before + 5:
+            assert job.poll() is None, "the job ended by itself"
+            time.sleep(0.002)
+            step = max([int(p.name[5:]) for p in folder.glob("step-*")], default=0)
+        time.sleep(delay)
+        os.killpg(job.pid, signal.SIGKILL)
+        job.wait()
+        wait_until_gone(program)
+        step = max(int(p.name[5:]) for p in folder.glob("step-*"))
+        if step >= 399:
+            break
+        got = bits(trained(program, "--data", DATA, "--resume", folder, "--steps", step + 1))
+        assert got == {step + 1: want[step + 1]}, f"after a kill at step {step}: {got}, not {want[step + 1]}"
+
+
+def wait_until_gone(program):
+    for _ in range(500):
+        running = [e for e in map(exe_of, pathlib.Path("/proc").glob("[0-9]*")) if e.startswith(f"{program}/stage")]
+        if not running:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"processes are left: {running}")
+
+
+def exe_of(process):
+    try:
+        return os.readlink(process / "exe")
+    except OSError:
+        return ""
+
+
 def tensors(checkpoint):
     found = {}
     for shard in sorted(checkpoint.glob("*.safetensors")):
@@ -203,6 +245,6 @@ PLAN = ("--clip-norm", "1", "--lr-schedule", "cosine", "--lr-steps", "60", "--wa
 with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
     program = build(work / "stages2", 2, *PLAN)
-    for test in (wrong_data, damaged_checkpoints, full_disk, resumed):
+    for test in (wrong_data, damaged_checkpoints, full_disk, resumed, killed):
         test(work, program)
         print(f"{test.__name__}: as it should be")
