@@ -28,6 +28,8 @@ typedef struct Emit {
     void *user;       // the backend's own, set by its prologue
 } Emit;
 
+// Declarations at the outer level of a node's code begin with `const`: the code gets a block then.
+// Names of one letter but x, y and z are the emitters'.
 typedef void EmitNode(Emit *e, const Node *n);
 
 typedef struct Backend {

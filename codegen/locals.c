@@ -11,17 +11,29 @@ typedef struct Base { // how the routine calls a layer
 } Base;
 typedef VEC(Base) BaseList;
 
-static bool inside(const Piece *p, const Layer *layer)
+// The layer of a piece's k-th node.
+static const Layer *layer_at(const Piece *p, int k)
 {
-    for (int i = 0; i < p->items.n; i++)
-        if (p->items.items[i].layer == layer)
-            return true;
-    return false;
+    for (int i = 0; i < p->items.n; k -= p->items.items[i++].n)
+        if (k < p->items.items[i].n)
+            return p->items.items[i].nodes[k]->layer;
+    return NULL;
 }
 
-static const Layer *layer_at(const Piece *p, int item)
+static int count_nodes(const Piece *p)
 {
-    return p->items.items[item].layer;
+    int n = 0;
+    for (int i = 0; i < p->items.n; i++)
+        n += p->items.items[i].n;
+    return n;
+}
+
+static bool inside(const Piece *p, const Layer *layer)
+{
+    for (int i = count_nodes(p); i-- > 0;)
+        if (layer_at(p, i) == layer)
+            return true;
+    return false;
 }
 
 // The last `parts` parts of a name between dots, or all of it.
@@ -34,20 +46,20 @@ static const char *suffix(const char *name, int parts)
 }
 
 // Every piece ends its layer's name like this.
-static bool common_suffix(const Routine *r, int item, int parts)
+static bool common_suffix(const Routine *r, int node, int parts)
 {
-    const char *first = suffix(layer_at(r->like, item)->name, parts);
+    const char *first = suffix(layer_at(r->like, node)->name, parts);
     for (int i = 1; i < r->pieces.n; i++)
-        if (strcmp(suffix(layer_at(r->pieces.items[i], item)->name, parts), first) != 0)
+        if (strcmp(suffix(layer_at(r->pieces.items[i], node)->name, parts), first) != 0)
             return false;
     return true;
 }
 
 // No other layer of the piece does.
-static bool unique_suffix(const Routine *r, int item, int parts)
+static bool unique_suffix(const Routine *r, int node, int parts)
 {
-    const Layer *layer = layer_at(r->like, item);
-    for (int i = 0; i < r->like->items.n; i++) {
+    const Layer *layer = layer_at(r->like, node);
+    for (int i = count_nodes(r->like); i-- > 0;) {
         const Layer *other = layer_at(r->like, i);
         if (other && other != layer &&
             !strcmp(suffix(other->name, parts), suffix(layer->name, parts)))
@@ -56,27 +68,27 @@ static bool unique_suffix(const Routine *r, int item, int parts)
     return true;
 }
 
-static bool common_stem(Arena *a, const Routine *r, int item)
+static bool common_stem(Arena *a, const Routine *r, int node)
 {
-    const char *first = name_stem(a, layer_at(r->like, item)->name);
+    const char *first = name_stem(a, layer_at(r->like, node)->name);
     for (int i = 1; i < r->pieces.n; i++)
-        if (strcmp(name_stem(a, layer_at(r->pieces.items[i], item)->name), first) != 0)
+        if (strcmp(name_stem(a, layer_at(r->pieces.items[i], node)->name), first) != 0)
             return false;
     return true;
 }
 
 // What the names of a layer in all pieces have in common: "conv1" of block3.conv1 and block4.conv1,
 // more parts where another layer of the piece ends so too; "conv" of conv1 and conv4; else its kind.
-static const char *common_name(Arena *a, const Routine *r, int item)
+static const char *common_name(Arena *a, const Routine *r, int node)
 {
-    const Layer *layer = layer_at(r->like, item);
+    const Layer *layer = layer_at(r->like, node);
     int parts = 0;
-    while (parts < 8 && common_suffix(r, item, parts + 1) &&
-           (!parts || !unique_suffix(r, item, parts)))
+    while (parts < 8 && common_suffix(r, node, parts + 1) &&
+           (!parts || !unique_suffix(r, node, parts)))
         parts++;
     if (parts)
         return suffix(layer->name, parts);
-    return common_stem(a, r, item) ? name_stem(a, layer->name) : layer->kind;
+    return common_stem(a, r, node) ? name_stem(a, layer->name) : layer->kind;
 }
 
 static bool has(const BaseList *bases, const Layer *layer)
@@ -110,7 +122,7 @@ static void sort_by_layer(BaseList *bases)
 static BaseList bases_inside(Arena *a, const Routine *r)
 {
     BaseList stems = {0}, bases = {0};
-    for (int i = 0; i < r->like->items.n; i++) {
+    for (int i = 0; i < count_nodes(r->like); i++) {
         const Layer *layer = layer_at(r->like, i);
         if (!layer || has(&stems, layer))
             continue;

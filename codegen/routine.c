@@ -73,24 +73,47 @@ static void write_wrapped(Text *out, const char *line, size_t n)
     }
 }
 
-// Code of a line gets its place behind it, longer code gets what and where on top.
+// Does the code declare something outside of its own loops? Such a line begins with `const`.
+static bool declares(const Emit *e, const char *code)
+{
+    for (const char *line = code; line && *line; line = strchr(line, '\n') + 1)
+        if (strspn(line, " ") == (size_t)e->indent && !strncmp(line + e->indent, "const ", 6))
+            return true;
+    return false;
+}
+
+static void write_lines(Emit *e, const char *code, int deeper, const char *behind)
+{
+    for (const char *end = strchr(code, '\n'); end; code = end + 1, end = strchr(code, '\n')) {
+        const char *line =
+            *code == '#' || end == code
+                ? arena_strndup(e->scratch, code, (size_t)(end - code))
+                : arena_printf(e->scratch, "%*s%.*s", deeper, "", (int)(end - code), code);
+        if (*line == '#')
+            text_puts(e->out, line);
+        else
+            write_wrapped(e->out, line, strlen(line));
+        text_printf(e->out, "%s\n", behind);
+    }
+}
+
+// Code of a line gets its place behind it, longer code gets what and where on top, and a block of its
+// own where it declares something.
 static void add_with_place(Emit *e, const Item *item, const char *code)
 {
     const char *place = emit_place(e, item->nodes[0]), *end = strchr(code, '\n');
     if (!end) // nothing to do at run time
         return;
-    bool one = !end[1];
-    if (!one)
-        text_printf(e->out, "%*s// %s%s%s\n", e->indent, "", item_ops(e, item),
-                    *place ? "  " : "", place);
-    for (; end; code = end + 1, end = strchr(code, '\n')) {
-        size_t n = (size_t)(end - code);
-        if (*code == '#')
-            text_append(e->out, code, n);
-        else
-            write_wrapped(e->out, code, n);
-        text_printf(e->out, one && *place ? " // %s\n" : "\n", place);
+    if (!end[1]) {
+        write_lines(e, code, 0, *place ? arena_printf(e->scratch, " // %s", place) : "");
+        return;
     }
+    bool block = declares(e, code);
+    text_printf(e->out, "%*s// %s%s%s\n", e->indent, "", item_ops(e, item), *place ? "  " : "",
+                place);
+    text_printf(e->out, block ? "%*s{\n" : "", e->indent, "");
+    write_lines(e, code, block ? 4 : 0, "");
+    text_printf(e->out, block ? "%*s}\n" : "", e->indent, "");
 }
 
 static void write_item(Emit *e, const Item *item)
