@@ -6,9 +6,12 @@
 #include "frontend/clang/convert.h"
 #include "ir/graph.h"
 
+#ifndef MAX_STEPS // nodes of the tree that are visited; a fuzzer has less patience
+#define MAX_STEPS 10000000
+#endif
+
 enum {
-    MAX_STEPS = 10 * 1000 * 1000, // nodes of the tree that are visited
-    MAX_CALLS = 200,              // calls inside calls
+    MAX_CALLS = 200,    // calls inside calls
     MAX_NESTING = 6000, // expressions and statements inside each other, calls included
     MAX_LAYERS = 100 * 1000,
     MAX_OBJECT = 1 << 24, // bytes of one variable

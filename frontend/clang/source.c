@@ -4,6 +4,7 @@
 #include "frontend/clang/headers.h"
 
 #include <string.h>
+#include <unistd.h>
 
 const char *source_string(Source *s, CXString string)
 {
@@ -80,4 +81,6 @@ void source_release(Source *s)
     if (s->unit)
         clang_disposeTranslationUnit(s->unit);
     clang_disposeIndex(s->index);
+    for (int i = 0; i < s->memory_files.n; i++)
+        close(s->memory_files.items[i]);
 }

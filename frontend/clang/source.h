@@ -13,6 +13,7 @@ typedef struct Source {
     CXIndex index;
     CXTranslationUnit unit;
     VEC(struct SourceFile *) files; // every file that a location was asked of
+    VEC(int) memory_files;          // descriptors of files in memory
 } Source;
 
 // Parse. false: errors were reported, in clang's words. source_release even then.

@@ -75,15 +75,16 @@ static Names allowed_dirs(Source *s)
     return dirs;
 }
 
-static int memory_file(const char *name, const Text *text)
+static int memory_file(Source *s, const char *name, const Text *text)
 {
     int fd = memfd_create(name, 0);
     if (fd < 0 || write(fd, text->data, text->length) != (ssize_t)text->length)
         fatal("cannot make a file in memory");
+    vec_push(s->arena, &s->memory_files, fd);
     return fd;
 }
 
-static void put_headers(Text *out)
+static void put_headers(Source *s, Text *out)
 {
     text_puts(out, "{\"type\":\"directory\",\"name\":\"" LIBC_DIR "\",\"contents\":[");
     for (int i = 0; i < headers_count(); i++) {
@@ -92,13 +93,13 @@ static void put_headers(Text *out)
         text_printf(out,
                     "%s{\"type\":\"file\",\"name\":\"%s\",\"use-external-name\":false,"
                     "\"external-contents\":\"/proc/self/fd/%d\"}",
-                    i ? "," : "", headers_name(i), memory_file(headers_name(i), &header));
+                    i ? "," : "", headers_name(i), memory_file(s, headers_name(i), &header));
         text_release(&header);
     }
     text_puts(out, "]}");
 }
 
-// The overlay as a file in memory. The descriptors live as long as the process, which parses once.
+// The overlay as a file in memory.
 const char *source_overlay(Source *s)
 {
     Text out = {0};
@@ -114,9 +115,9 @@ const char *source_overlay(Source *s)
         put_quoted(&out, dir);
         text_puts(&out, "},");
     }
-    put_headers(&out);
+    put_headers(s, &out);
     text_puts(&out, "]}");
-    int fd = memory_file("overlay", &out);
+    int fd = memory_file(s, "overlay", &out);
     text_release(&out);
     return arena_printf(s->arena, "/proc/self/fd/%d", fd);
 }
