@@ -223,8 +223,7 @@ bool rt__checkpoint_same_contract(const rt__checkpoint *c, const rt_program *pro
     rt__why what;
     if (rt__contract_equal(&own, &c->manifest.contract, &what))
         return true;
-    rt__because(why, 0, "%s: the run goes on, but not with the same bits: %.800s", c->path,
-                what.text);
+    rt__say(why, "%s: the run goes on, but not with the same bits: %.800s", c->path, what.text);
     return false;
 }
 

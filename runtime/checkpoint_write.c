@@ -76,7 +76,7 @@ static bool shard_init(Shard *s, const rt__memory *m)
 {
     size_t n = (size_t)m->n_tensors + 1;
     *s = (Shard){.memory = m,
-                 .entries = calloc(n, sizeof *s->entries),
+                 .entries = calloc(n, sizeof(void *)),
                  .crc = calloc(n, sizeof *s->crc),
                  .room = malloc((size_t)rt__conversion_bytes(m) + 1)};
     return s->entries && s->crc && s->room;
@@ -247,7 +247,7 @@ static int save_index(Commit *c, rt__why *why)
     int status = 0;
     rt__path_join(path, c->tmp, index_name);
     for (int stage = 0; stage < c->program->n_stages && status == 0; stage++)
-        status = index_shard(c, &c->manifest.files[2 * stage], map, &total, why);
+        status = index_shard(c, &c->manifest.files[2 * (size_t)stage], map, &total, why);
     json_t *index =
         json_pack("{s:{s:I}, s:o}", "metadata", "total_size", total, "weight_map", map);
     char *text = json_dumps(index, JSON_INDENT(2) | JSON_SORT_KEYS);

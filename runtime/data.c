@@ -11,7 +11,7 @@
 static const rt__data_kind *const kinds[] = {&rt__data_idx,    &rt__data_cifar10,
                                              &rt__data_npy,    &rt__data_text,
                                              &rt__data_tokens, &rt__data_synthetic};
-enum { N_KINDS = sizeof kinds / sizeof *kinds };
+enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
 static int unknown_kind(const char *spec, rt__why *why)
 {

@@ -31,7 +31,7 @@ static int check_idx(const rt__file *f, int rank, uint32_t *dim, rt__why *why)
                            "expected 0x%08x",
                            f->path, rank, magic, wanted);
     for (int i = 0; i < rank; i++) {
-        dim[i] = big_endian(f->bytes + 4 + 4 * i);
+        dim[i] = big_endian(f->bytes + 4 + 4 * (size_t)i);
         if (dim[i] == 0 || dim[i] > (i ? 1u << 15 : UINT32_MAX))
             return rt__because(why, RT__INPUT, "%s: offset %d: dimension %d is %" PRIu32,
                                f->path, 4 + 4 * i, i, dim[i]);

@@ -80,7 +80,9 @@ static bool take_word(Scan *s, const char *word)
 static int scan_string(Scan *s, char text[32])
 {
     skip_space(s);
-    char quote = s->at < s->end ? *s->at : 0;
+    char quote = 0;
+    if (s->at < s->end)
+        quote = *s->at;
     if (quote != '\'' && quote != '"')
         return complain(s, "expected a string (structured dtypes are not supported)");
     const char *close = memchr(s->at + 1, quote, (size_t)(s->end - s->at) - 1);

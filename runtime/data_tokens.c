@@ -16,7 +16,7 @@ enum { MAGIC = 20240520, VERSION = 1, HEADER = 1024 };
 static uint32_t word(const rt__file *f, int i)
 {
     uint32_t w;
-    memcpy(&w, f->bytes + 4 * i, 4);
+    memcpy(&w, f->bytes + 4 * (size_t)i, 4);
     return w;
 }
 

@@ -229,8 +229,8 @@ static void list_extra(const Source *s, const rt__memory *m, rt__why *extra)
                 names_add(&left, name);
         }
     if (left.n > 0)
-        rt__because(extra, 0, "%s: tensors that the model does not have: %s%s", s->path,
-                    left.text, names_end(&left, end));
+        rt__say(extra, "%s: tensors that the model does not have: %s%s", s->path, left.text,
+                names_end(&left, end));
 }
 
 int rt__init_load(const char *path, const rt__memory *m, bool whole_model, rt__why *extra,

@@ -18,7 +18,8 @@ static double constant(const rt__lr_schedule *s, int64_t t, int64_t T)
 static double steps(const rt__lr_schedule *s, int64_t t, int64_t T)
 {
     (void)T;
-    return s->steps > 0 ? s->lr * pow(s->gamma, (double)(t / s->steps)) : s->lr;
+    int64_t drops = s->steps > 0 ? t / s->steps : 0;
+    return s->lr * pow(s->gamma, (double)drops);
 }
 
 static double fallen(int64_t t, int64_t T) // from 0 to 1

@@ -136,7 +136,7 @@ typedef struct Reader {
 static void complain(Reader *r, const char *member, const char *what)
 {
     if (!r->failed)
-        rt__because(r->why, RT__INPUT, "%s: %s %s", r->path, member, what);
+        rt__say(r->why, "%s: %s %s", r->path, member, what);
     r->failed = true;
 }
 
@@ -221,9 +221,8 @@ static int check_sum(Reader *r, json_t *o)
     if (!checksum(o, &crc))
         return rt__because(r->why, RT__ENVIRONMENT, "%s: out of memory", r->path);
     if (!r->failed && crc != promised) {
-        rt__because(r->why, RT__INPUT,
-                    "%s: was altered (CRC32C %08" PRIx32 " instead of %08" PRIx32 ")", r->path,
-                    crc, promised);
+        rt__say(r->why, "%s: was altered (CRC32C %08" PRIx32 " instead of %08" PRIx32 ")",
+                r->path, crc, promised);
         r->failed = true;
     }
     return 0;

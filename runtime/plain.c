@@ -18,13 +18,12 @@ static const struct {
     [RT_I32] = {"I32", 4}, [RT_U8] = {"U8", 1},
 };
 
-int rt__because(rt__why *why, int status, const char *format, ...)
+void rt__say(rt__why *why, const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
     vsnprintf(why->text, sizeof why->text, format, ap);
     va_end(ap);
-    return status;
 }
 
 int64_t rt__dtype_bytes(rt_dtype dtype)
@@ -103,8 +102,7 @@ const void *rt__plain_get(const rt__memory *m, const rt_tensor *t, void *room, r
         return at;
     if (m->backend->unpack(m->stage, t, at, room) == 0)
         return room;
-    rt__because(why, RT__ENVIRONMENT, "%s: backend %s cannot unpack it", t->name,
-                m->backend->name);
+    rt__say(why, "%s: backend %s cannot unpack it", t->name, m->backend->name);
     return NULL;
 }
 

@@ -17,9 +17,10 @@ typedef struct rt__why {
     char text[1024];
 } rt__why;
 
-// Writes the text and returns `status`, so that callers can `return rt__because(...)`.
-int rt__because(rt__why *why, int status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void rt__say(rt__why *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// Writes the text and is `status`, so that callers can `return rt__because(...)`. A macro, so that
+// compilers and analyzers see which one.
+#define rt__because(why, status, ...) (rt__say(why, __VA_ARGS__), (status))
 
 // The tensors of one stage and where they are. Owns nothing.
 typedef struct rt__memory {

@@ -28,7 +28,7 @@ static json_t *metadata_of(const uint32_t *crc, int n)
     if (!list)
         return metadata;
     for (int i = 0; i < n; i++)
-        snprintf(list + 9 * i, 10, "%08" PRIx32 " ", crc[i]);
+        snprintf(list + 9 * (size_t)i, 10, "%08" PRIx32 " ", crc[i]);
     list[9 * n - 1] = 0; // the last space
     json_object_set_new(metadata, "crc32c", json_string(list));
     free(list);
