@@ -171,12 +171,17 @@ static bool next_record(Reply *r, Record *record, Loc *loc, const char **text)
     return true;
 }
 
-static void replay(Reply *r)
+// quiet: this model was read before, with another micro-batch, and its warnings were shown.
+static void replay(Reply *r, bool quiet)
 {
     Record record;
     Loc loc;
     const char *text;
+    bool skip = false;
     while (!r->complete && next_record(r, &record, &loc, &text)) {
+        skip = record.kind == 'W' ? quiet : record.kind == 'N' && skip;
+        if (skip)
+            continue;
         if (record.kind == 'E')
             error_at(loc, "%s", text);
         else if (record.kind == 'W')
@@ -221,6 +226,14 @@ static void explain_death(const char *path, int status, bool in_time, int error_
             signal);
 }
 
+static bool read_before(const char *path)
+{
+    static char last[4096];
+    bool again = !strcmp(last, path) && diag_warnings() > 0;
+    snprintf(last, sizeof last, "%s", path);
+    return again;
+}
+
 static Graph *finish(Arena *a, Reply *r, const char *path)
 {
     if (!r->graph || diag_errors())
@@ -253,7 +266,7 @@ static Graph *parse(Arena *a, const char *path, const char *text, const ModelOpt
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     Reply reply = {bytes.data, bytes.data + bytes.length, a, NULL, false};
-    replay(&reply);
+    replay(&reply, read_before(path));
     text_release(&bytes);
     if (!reply.complete)
         explain_death(path, status, in_time, error_fd);

@@ -71,7 +71,7 @@ static Names allowed_dirs(Source *s)
     for (int i = 0; i < o->n_include_dirs; i++)
         vec_push(s->arena, &dirs, o->include_dirs[i]);
     if (o->header_dir)
-        vec_push(s->arena, &dirs, o->header_dir);
+        vec_push(s->arena, &dirs, arena_printf(s->arena, "%s/stagecc", o->header_dir));
     return dirs;
 }
 

@@ -27,7 +27,9 @@ bool source_is_ours(const Source *s, const char *file)
     if (!file)
         return true;
     const char *dir = s->options->header_dir;
-    return str_starts(file, LIBC_DIR "/") || (dir && *dir && str_starts(file, dir));
+    size_t n = dir ? strlen(dir) : 0;
+    return str_starts(file, LIBC_DIR "/") ||
+           (n && str_starts(file, dir) && str_starts(file + n, "/stagecc/"));
 }
 
 static size_t identifier_length(const char *p)

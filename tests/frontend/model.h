@@ -29,7 +29,7 @@ static void model_collect(void *user, DiagKind kind, Loc loc, const char *messag
 static Graph *model_parse(const char *path, const char *text, const ModelOptions *options)
 {
     ModelOptions o = *options;
-    o.header_dir = BINARY_DIR "/include";
+    o.header_dir = o.header_dir ? o.header_dir : BINARY_DIR "/include";
     o.micro_batch = o.micro_batch ? o.micro_batch : 4;
     o.real = o.real ? o.real : F32;
     text_release(&model_messages);

@@ -78,6 +78,45 @@ static void test_torch_states(void **state)
     assert_state("transformer");
 }
 
+// As many parameters as torchvision's models have (the first four kinds), and no warning.
+static void test_examples(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *define;
+        int64_t parameters;
+    } rows[] = {
+        {"resnet/resnet.c", "DEPTH=18", 11689512},
+        {"resnet/resnet.c", "DEPTH=34", 21797672},
+        {"resnet/resnet.c", "DEPTH=50", 25557032},
+        {"resnet/resnet.c", "DEPTH=101", 44549160},
+        {"resnet/resnet.c", "DEPTH=152", 60192808},
+        {"vgg/vgg.c", "DEPTH=16", 138357544},
+        {"vgg/vgg.c", "DEPTH=19", 143667240},
+        {"alexnet/alexnet.c", "IMAGE=224", 61100840},
+        {"resnet/resnet.c", "IMAGE=8", 25549352},
+        {"mlp/mlp.c", "HIDDEN=64", 8970},
+        {"gpt/gpt.c", "LAYERS=2", 470528},
+        {"dense/dense.c", "GROWTH=16", 81770},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *path =
+            arena_printf(&model_arena, "%s/examples/%s", SOURCE_DIR, rows[i].file);
+        char *text = file_read(path, NULL);
+        assert_non_null(text);
+        Graph *g = model_parse(path, text,
+                               &(ModelOptions){.defines = &rows[i].define, .n_defines = 1});
+        free(text);
+        if (!g || diag_warnings())
+            fail_msg("%s %s: %s", rows[i].file, rows[i].define, model_messages.data);
+        int64_t parameters = 0;
+        for (int k = 0; k < g->nodes.n; k++)
+            if (g->nodes.items[k]->op == OP_PARAM)
+                parameters += shape_count(g->nodes.items[k]->shape);
+        assert_int_equal(parameters, rows[i].parameters);
+    }
+}
+
 static void test_default_initialisers(void **state)
 {
     (void)state;
@@ -377,6 +416,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_torch_states),
+        cmocka_unit_test(test_examples),
         cmocka_unit_test(test_default_initialisers),
         cmocka_unit_test(test_given_initialisers),
         cmocka_unit_test(test_window_options),

@@ -103,6 +103,25 @@ static void test_other_files(void **state)
     refused("#include \"own.h\"\n#import \"link.h\"", "is a link");
 }
 
+// Installed below /usr, our headers lie beside the system's, which stay out of reach.
+static void test_headers_of_a_prefix(void **state)
+{
+    (void)state;
+    char *header = file_read(BINARY_DIR "/include/stagecc/model.h", NULL);
+    const char *dir = arena_printf(&model_arena, "%s/stagecc", outside);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    const char *path = arena_printf(&model_arena, "%s/model.h", dir);
+    put(path, header);
+    free(header);
+    const char *text = "#include <stagecc/model.h>\n#include <secret.h>\n";
+    ModelOptions options = {.header_dir = outside};
+    assert_null(model_parse("m.c", text, &options));
+    assert_true(model_said("'secret.h' file not found"));
+    assert_false(model_said("the_secret"));
+    unlink(path);
+    rmdir(dir);
+}
+
 static void test_no_process_is_hurt(void **state)
 {
     (void)state;
@@ -137,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_own_headers),
         cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_headers_of_a_prefix),
         cmocka_unit_test(test_no_process_is_hurt),
         cmocka_unit_test(test_options_are_no_options),
     };
