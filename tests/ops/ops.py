@@ -1,6 +1,6 @@
 """Every op: gradients against finite differences, the c backend against ref in double.
 
-  ops.py STAGECC [--backend c] [--only NAME]
+  ops.py STAGECC [--backend c] [--only NAME] [--isa avx2]
 
 All cases (cases.py) become one model. The inputs of an op are parameters; y = op(...) gets a parameter z
 added, and the loss is the sum of mse(y + z, t) with a parameter t as target. One step of plain SGD with
@@ -32,6 +32,7 @@ from cases import CASES
 LR = 2.0**19
 STEP = 1e-5  # of finite differences
 FD_TOLERANCE, FLOAT_TOLERANCE = 1e-7, 1e-5
+INFER = {"x": [2, 16, 3, 3], "g": [16], "b": [16], "m": [16], "v": [16]}  # of batch_norm_infer
 
 
 class Failure(Exception):
@@ -116,8 +117,8 @@ def running_statistics(norm, x, shape, dtype, layer, line):
     return lines
 
 
-def head(dtype, cases, mb=1):
-    lines = [f"graph ops micro_batch {mb} block 16", "layer data input"]
+def head(cases, block):
+    lines = [f"graph ops micro_batch 1 block {block}", "layer data input"]
     lines += [f"layer {name} op @cases.py:{i + 1}:1" for i, (name, _, _) in enumerate(cases)]
     lines += ["layer total add"]
     lines.append('ids = input {shape=[1,12], dtype="i32", role="sample"} of data')
@@ -128,19 +129,18 @@ def head(dtype, cases, mb=1):
 def infer_case(dtype):
     """batch_norm_infer has no gradient: everything but z and t is a buffer."""
     name = "batch_norm_infer"
-    shapes = {"x": [2, 16, 3, 3], "g": [16], "b": [16], "m": [16], "v": [16]}
-    lines = [f'{name}.{p} = buffer {{shape={s}, dtype="{dtype}", init="constant", gain=1}} of {name}' for p, s in shapes.items()]
-    lines.append(f"{name}.y = batch_norm_infer {' '.join(f'{name}.{p}' for p in shapes)} {{eps=1e-5}} of {name}")
+    lines = [f'{name}.{p} = buffer {{shape={s}, dtype="{dtype}", init="constant", gain=1}} of {name}' for p, s in INFER.items()]
+    lines.append(f"{name}.y = batch_norm_infer {' '.join(f'{name}.{p}' for p in INFER)} {{eps=1e-5}} of {name}")
     return lines, f"{name}.y"
 
 
-def model(stagecc, cases, dtype, work):
+def model(stagecc, cases, dtype, work, title, isa):
     """The whole graph as text, and per case its parameters' shapes, z and t included."""
-    text, results = head(dtype, cases), {}
+    text, results = head(cases, 8 if isa == "avx2" else 16), {}
     for name, code, params in cases:
         lines, results[name] = infer_case(dtype) if code is None else nodes_of_case(name, code, params, dtype, name)
         text += lines
-    probe = work / "shapes.ir"
+    probe = work / f"{title}-shapes.ir"
     probe.write_text("\n".join(text) + "\n")
     printed = run([stagecc, "check", probe, "--passes=", "--emit=ir"])
     shapes = {}
@@ -377,6 +377,7 @@ def main():
     parser.add_argument("stagecc")
     parser.add_argument("--backend", default="c", help="what is compared with ref; ref: nothing is")
     parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--isa", default="native")
     parser.add_argument("--keep", help="leave all files in this folder")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -386,42 +387,59 @@ def main():
     sys.exit(0 if good else 1)
 
 
-def test(args, work):
+class CasesProgram(Program):
+    """Cases as a program; before: what every run starts from."""
+
+    def __init__(self, stagecc, work, isa, cases, backend, dtype, micro_batches):
+        text, self.shapes = model(stagecc, cases, dtype.lower(), work, f"{backend}-{micro_batches}", isa)
+        infer = {f"batch_norm_infer.{p}": s for p, s in INFER.items()} if cases[-1][1] is None else {}
+        self.before = start(self.shapes, infer)
+        for name, shape in re.findall(r"^(\S+) = buffer {shape=(\[.*?\])", text, re.M):
+            shape = json.loads(shape)
+            self.before.setdefault(name, (shape, [0.25] * elements(shape)))
+        options = ["--micro-batches", micro_batches, "--isa", isa]
+        super().__init__(stagecc, text, backend, dtype, work, f"{backend}-{micro_batches}", options)
+
+    def run_once(self):
+        self.after = self.step(self.before)
+        return gradients(self.before, self.after)
+
+
+def check_against(ref, other):
+    want, got = ref.run_once(), other.run_once()
+    worst = compare(ref.shapes, ref.before, got, ref.before, want)
+    for name in (n for n in ref.before if ".running_" in n):
+        worst[name] = distance(other.after[name], ref.after[name])
+    return report(f"{other.dir.name} F32 against {ref.dir.name} F64", worst, FLOAT_TOLERANCE)
+
+
+def write_data(work):
     rng = random.Random(4)
     write_npy(work / "ids.npy", [[rng.randrange(7) for _ in range(12)] for _ in range(4)])
     write_npy(work / "labels.npy", [[rng.choice([-1, 0, 1, 2, 3, 4]) for _ in range(12)] for _ in range(4)])
+
+
+def test(args, work):
+    write_data(work)
     cases = [c for c in CASES if args.only in c[0]]
     if args.only in "batch_norm_infer":
         cases.append(("batch_norm_infer", None, {}))
-    text, shapes = model(args.stagecc, cases, "f64", work)
-    buffers = {f"batch_norm_infer.{p}": s for p, s in (("x", [2, 16, 3, 3]), ("g", [16]), ("b", [16]), ("m", [16]), ("v", [16]))}
-    buffers = buffers if cases[-1][1] is None else {}
-    before = start(shapes, buffers)
-    for n in re.findall(r"^(\S+) = buffer", text, re.M):
-        if n not in before:
-            shape = json.loads(re.search(rf"^{re.escape(n)} = buffer {{shape=(\[.*?\])", text, re.M)[1])
-            before[n] = (shape, [0.25] * elements(shape))
-    wanted = [("ref", "F64", text, 1)]
+    jobs = [(cases, "ref", "F64", 1)]
     if args.backend != "ref":
-        single_text, _ = model(args.stagecc, cases, "f32", work)
-        wanted += [(args.backend, "F32", single_text, 1), ("ref", "F64", text, 2), (args.backend, "F32", single_text, 2)]
-    programs = in_parallel(lambda w: Program(args.stagecc, w[2], w[0], w[1], work, f"{w[0]}-{w[3]}", ["--micro-batches", w[3]]), wanted)
-    want = gradients(before, programs[0].step(before))
-    worst = check_differences(shapes, programs[0], before, want, 3)
+        some = cases[::-3][::-1]  # the last one is among them
+        jobs += [(cases, args.backend, "F32", 1), (some, "ref", "F64", 2), (some, args.backend, "F32", 2)]
+    programs = in_parallel(lambda job: CasesProgram(args.stagecc, work, args.isa, *job), jobs)
+    ref = programs[0]
+    worst = check_differences(ref.shapes, ref, ref.before, ref.run_once(), 3)
     good = report("ref F64: gradients against finite differences", worst, FD_TOLERANCE)
     good &= check_optimizers(args.stagecc, "ref", "F64", work, 1e-12)
     graphs = [run([args.stagecc, "check", work / "ref-1.ir", "--emit=ir", *o]) for o in ([], ["--optimizer", "adam"])]
-    for ref, other in (programs[:2], programs[2:]) if args.backend != "ref" else ():
-        want, got = ref.step(before), other.step(before)
-        worst = compare(shapes, before, gradients(before, got), before, gradients(before, want))
-        for n in (n for n in before if ".running_" in n):
-            worst[n] = distance(got[n], want[n])
-        good &= report(f"{other.dir.name} F32 against {ref.dir.name} F64", worst, FLOAT_TOLERANCE)
-    if args.backend != "ref":
-        good &= check_optimizers(args.stagecc, args.backend, "F32", work, FLOAT_TOLERANCE)
-        graphs.append(run([args.stagecc, "check", work / f"{args.backend}-1.ir", "--backend", args.backend, "--emit=ir"]))
-    else:
+    if args.backend == "ref":
         graphs.append("x = reorder y")  # nothing lays out blocks
+    else:
+        good &= check_against(*programs[:2]) & check_against(*programs[2:])
+        good &= check_optimizers(args.stagecc, args.backend, "F32", work, FLOAT_TOLERANCE)
+        graphs.append(run([args.stagecc, "check", work / f"{args.backend}-1.ir", "--backend", args.backend, "--isa", args.isa, "--emit=ir"]))
     if not args.only:
         good &= check_coverage(args.stagecc, work, graphs)
     return good
