@@ -69,7 +69,9 @@ static int find(rt__checkpoint *c, const char *path, rt__why *why)
         return 0;
     DIR *dir = opendir(path);
     if (!dir)
-        return rt__because(why, RT__INPUT, "%s: %s", path, strerror(errno));
+        return rt__because(
+            why, RT__INPUT, "%s: %s%s", path, strerror(errno),
+            errno == ENOTDIR ? " (a checkpoint is a directory; --init takes a file)" : "");
     int64_t newest = newest_step(path, dir);
     closedir(dir);
     if (newest < 0)

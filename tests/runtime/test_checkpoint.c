@@ -261,6 +261,8 @@ static void test_newest_complete(void **state)
             "DIR/ckpt/step-000011: no checkpoint here: neither manifest.json nor a complete "
             "step-*");
     refused(files_path("none"), "DIR/none: No such file or directory");
+    refused(files_write("file", "x", 1),
+            "DIR/file: Not a directory (a checkpoint is a directory; --init takes a file)");
 }
 
 static void test_same_step_again(void **state)
