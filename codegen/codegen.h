@@ -41,6 +41,8 @@ typedef struct Backend {
     bool libraries_openmp; // compile and link with -fopenmp
     const char *flags;     // more words for the compiler; NULL: none
     EmitNode *const *emit; // [N_OPS]; NULL for leaves and views
+    // A parameter that the code of n, or of its group, reads beside its inputs; NULL: none ever.
+    const Node *(*also_reads)(const Node *n);
     // A whole fusion group (several nodes) at once; NULL: nodes one by one.
     void (*emit_group)(Emit *e, Node *const *nodes, int n);
     void (*prologue)(Emit *e);       // includes, kernel tables: before all functions

@@ -96,10 +96,17 @@ static void note_value(Emit *e, Piece *p, const Node *n)
     vec_push(e->scratch, &p->values, n);
 }
 
+static const Node *read_beside(const Emit *e, const Node *n)
+{
+    return e->backend->also_reads ? e->backend->also_reads(n) : NULL;
+}
+
 static void note_node(Emit *e, Piece *p, const Node *n)
 {
     for (int i = 0; i < n->n_inputs; i++)
         note_value(e, p, n->inputs[i]);
+    if (read_beside(e, n))
+        note_value(e, p, read_beside(e, n));
     for (int i = 0; i < op_info[n->op].outputs && !node_is(n, 'X'); i++) {
         const Node *out = i ? emit_output(e, n, i) : n;
         if (out)
@@ -197,6 +204,8 @@ static char *sign(Emit *e, const Piece *p)
             sign_attrs(&t, n);
             for (int j = 0; j < n->n_inputs; j++)
                 sign_value(&t, p, n->inputs[j]);
+            if (read_beside(e, n))
+                sign_value(&t, p, read_beside(e, n));
             for (int j = 0; j < op_info[n->op].outputs && !node_is(n, 'X'); j++) {
                 const Node *out = emit_output(e, n, j);
                 text_puts(&t, " ->");

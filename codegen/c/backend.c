@@ -24,6 +24,7 @@ const Backend backend_c = {
     .fuse = true,
     .flags = "-fno-math-errno -fno-trapping-math -mprefer-vector-width=512",
     .emit = emitters,
+    .also_reads = c_also_reads,
     .emit_group = c_emit_group,
     .prologue = prologue,
     .program_fields = c_library_fields,

@@ -8,7 +8,7 @@
 
 typedef struct KernelTable {
     VEC(KernelRow) rows;
-    int *row_of; // by node id; -1: none
+    int *row_of, *adding; // by node id; -1: none
 } KernelTable;
 
 // Convolutions
@@ -172,20 +172,22 @@ static const char *matrix(Arena *a, const Product *p, int64_t rows, int64_t colu
                         turned ? (ll)rows : 1LL);
 }
 
-static void product_row(Arena *a, const Node *n, KernelRow *row)
+static void product_row(Arena *a, const Node *n, bool add, KernelRow *row)
 {
     Product p = product_of(n);
     const char *form = arena_printf(a, "%c%c", p.a_turned ? 'T' : 'N', p.b_turned ? 'T' : 'N');
-    row->key = arena_printf(a, "matmul %s %lld of %lldx%lld by %lldx%lld%s", form, (ll)p.batch,
-                            (ll)p.m, (ll)p.k, (ll)p.k, (ll)p.n, p.bias ? ", bias" : "");
-    row->name = arena_printf(a, "MATMUL_%s_%lldX%lldX%lld", form, (ll)p.m, (ll)p.k, (ll)p.n);
+    row->key = arena_printf(a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s", form,
+                            (ll)p.batch, (ll)p.m, (ll)p.k, (ll)p.k, (ll)p.n,
+                            p.bias ? ", bias" : "", add ? ", add" : "");
+    row->name = arena_printf(a, "MATMUL_%s_%lldX%lldX%lld%s", form, (ll)p.m, (ll)p.k, (ll)p.n,
+                             add ? "_ADD" : "");
     row->row = arena_printf(
         a,
         ".op = RT_MATMUL,\n     .product = {.batch = {1, %lld}, .m = %lld, .n = %lld, .k = %lld, "
-        ".a = %s,\n                 .b = %s, .c = %s%s}",
+        ".a = %s,\n                 .b = %s, .c = %s%s%s}",
         (ll)p.batch, (ll)p.m, (ll)p.n, (ll)p.k, matrix(a, &p, p.m, p.k, p.a_turned),
         matrix(a, &p, p.k, p.n, p.b_turned), matrix(a, &p, p.m, p.n, false),
-        p.bias ? ", .bias = 1" : "");
+        p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "");
 }
 
 bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
@@ -197,7 +199,7 @@ bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
     case OP_LINEAR:
     case OP_LINEAR_GRAD_INPUT:
     case OP_LINEAR_GRAD_WEIGHT:
-    case OP_MATMUL: product_row(a, n, row); return true;
+    case OP_MATMUL: product_row(a, n, false, row); return true;
     }
     return false;
 }
@@ -231,21 +233,32 @@ static const char *new_name(Arena *a, const KernelTable *t, const char *wish)
     return name;
 }
 
+static int add_row(Emit *e, KernelTable *t, KernelRow row)
+{
+    int at = find_key(t, row.key);
+    if (at >= 0)
+        return at;
+    row.name = new_name(e->scratch, t, row.name);
+    vec_push(e->scratch, &t->rows, row);
+    return t->rows.n - 1;
+}
+
 static void collect(Emit *e, KernelTable *t)
 {
-    t->row_of = arena_array(e->scratch, int, e->graph->nodes.n);
-    for (int i = 0; i < e->graph->nodes.n; i++) {
+    int n_nodes = e->graph->nodes.n;
+    t->row_of = arena_array(e->scratch, int, n_nodes);
+    t->adding = arena_array(e->scratch, int, n_nodes);
+    for (int i = 0; i < n_nodes; i++) {
         const Node *n = e->graph->nodes.items[i];
         KernelRow row;
-        t->row_of[i] = -1;
+        t->row_of[i] = t->adding[i] = -1;
         if (!emit_here(e, n) || !kernel_row(e->scratch, e->graph, n, &row))
             continue;
-        t->row_of[i] = find_key(t, row.key);
-        if (t->row_of[i] >= 0)
+        t->row_of[i] = add_row(e, t, row);
+        if (n->op != OP_LINEAR_GRAD_WEIGHT || e->plan->options.micro_batches == 1)
             continue;
-        row.name = new_name(e->scratch, t, row.name);
-        t->row_of[i] = t->rows.n;
-        vec_push(e->scratch, &t->rows, row);
+        product_row(e->scratch, n, true, &row);
+        t->adding[i] = add_row(e, t, row);
     }
 }
 
@@ -286,4 +299,11 @@ const char *kernels_name(Emit *e, const Node *n)
     const KernelTable *t = e->user;
     CHECK(t->row_of[n->id] >= 0, "codegen", "%s has no library kernel", n->name);
     return t->rows.items[t->row_of[n->id]].name;
+}
+
+const char *kernels_adding(Emit *e, const Node *n)
+{
+    const KernelTable *t = e->user;
+    CHECK(t->adding[n->id] >= 0, "codegen", "%s has no kernel that adds", n->name);
+    return t->rows.items[t->adding[n->id]].name;
 }

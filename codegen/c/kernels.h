@@ -20,4 +20,6 @@ void kernels_write(Emit *e); // all of the stage's, once each; sets e->user
 int kernels_count(const Emit *e);
 int kernels_find(Emit *e, const Node *n);         // its index; -1: none
 const char *kernels_name(Emit *e, const Node *n); // as an expression
+// The same kernel, but that it adds to what is there; linear_grad_weight only.
+const char *kernels_adding(Emit *e, const Node *n);
 #endif

@@ -3,6 +3,7 @@
 // form of its own, and the work is reading memory anyway.
 #include "codegen/c/c.h"
 #include "codegen/c/kernels.h"
+#include "codegen/pieces.h"
 
 static void convolution(Emit *e, const Node *n, const char *call)
 {
@@ -19,11 +20,6 @@ void c_emit_conv2d(Emit *e, const Node *n)
 void c_emit_conv2d_grad_input(Emit *e, const Node *n)
 {
     convolution(e, n, "rt_conv2d_grad_input(s, $kernel, $a, $b, $y);\n");
-}
-
-void c_emit_conv2d_grad_weight(Emit *e, const Node *n)
-{
-    convolution(e, n, "rt_conv2d_grad_weight(s, $kernel, $a, $b, $y);\n");
 }
 
 static void product(Emit *e, const Node *n, const Node *a, const Node *b, const Node *bias)
@@ -43,14 +39,78 @@ void c_emit_linear_grad_input(Emit *e, const Node *n)
     product(e, n, n->inputs[0], n->inputs[1], NULL);
 }
 
-void c_emit_linear_grad_weight(Emit *e, const Node *n)
-{
-    product(e, n, n->inputs[1], n->inputs[0], NULL);
-}
-
 void c_emit_matmul(Emit *e, const Node *n)
 {
     product(e, n, n->inputs[0], n->inputs[1], NULL);
+}
+
+// Gradients of weights
+// --------------------------------------------------------------------------------
+
+// Gradients of weights are as large as the weights. Where nobody but the accumulator wants one, it goes
+// right there: a step's first micro-batch writes it, and products add the others. A convolution cannot
+// add, so the others take the way through memory of their own.
+
+static bool reads(const Node *n, const Node *value)
+{
+    for (int i = 0; i < n->n_inputs; i++)
+        if (n->inputs[i] == value)
+            return true;
+    return false;
+}
+
+static bool in_routine(const Emit *e, const Node *value)
+{
+    const Piece *p = e->routine->like;
+    for (int i = 0; i < p->values.n; i++)
+        if (p->values.items[i] == value)
+            return true;
+    return false;
+}
+
+// The accumulator that this gradient is for and nobody else; NULL: it is read otherwise too.
+static const Node *destination(const Emit *e, const Node *grad)
+{
+    const Node *sum = NULL;
+    for (int i = 0; i < e->graph->nodes.n; i++) {
+        const Node *n = e->graph->nodes.items[i];
+        if (!reads(n, grad))
+            continue;
+        if (sum || n->op != OP_ACCUMULATE || n->inputs[1] != grad)
+            return NULL;
+        sum = n->inputs[0];
+    }
+    return sum && in_routine(e, sum) ? sum : NULL;
+}
+
+CSum c_library_sum(const Emit *e, const Node *grad)
+{
+    bool product = grad->op == OP_LINEAR_GRAD_WEIGHT;
+    if ((!product && grad->op != OP_CONV2D_GRAD_WEIGHT) || !destination(e, grad))
+        return C_SUM_NOTHING;
+    return product || e->plan->options.micro_batches == 1 ? C_SUM_ALL : C_SUM_FIRST;
+}
+
+void c_emit_linear_grad_weight(Emit *e, const Node *n)
+{
+    const Node *sum = destination(e, n);
+    const char *kernel = kernels_name(e, n);
+    if (sum && e->plan->options.micro_batches > 1)
+        kernel = arena_printf(e->scratch, "mb == 0 ? %s : %s", kernel, kernels_adding(e, n));
+    emit(e, "rt_matmul(s, $kernel, $a, $b, NULL, $c);\n", "kernel", EMIT_TEXT, kernel, "a",
+         EMIT_VALUE, n->inputs[1], "b", EMIT_VALUE, n->inputs[0], "c", EMIT_VALUE,
+         sum ? sum : n, NULL);
+}
+
+void c_emit_conv2d_grad_weight(Emit *e, const Node *n)
+{
+    const Node *sum = destination(e, n);
+    const char *to = sum ? emit_value(e, sum) : emit_value(e, n);
+    if (c_library_sum(e, n) == C_SUM_FIRST)
+        to = arena_printf(e->scratch, "mb == 0 ? %s : %s", to, emit_value(e, n));
+    emit(e, "rt_conv2d_grad_weight(s, $kernel, $x, $dy, $dw);\n", "kernel", EMIT_TEXT,
+         kernels_name(e, n), "x", EMIT_VALUE, n->inputs[0], "dy", EMIT_VALUE, n->inputs[1],
+         "dw", EMIT_TEXT, to, NULL);
 }
 
 // Pooling

@@ -12,8 +12,10 @@ typedef struct Loop {
     Emit *e;
     const Node *const *nodes;
     int n;
-    bool in_variable[LOOP_MAX]; // computed in the body that is being written
-    const char *channel;        // what k.mean and so on are indexed by, in loops with a norm
+    bool in_variable[LOOP_MAX];   // computed in the body that is being written
+    int streamed;                 // the member that is written to t[l] instead; -1: none
+    const char *channel;          // what k.mean and so on are indexed by, in loops with a norm
+    const Node *known, *known_by; // a relu whose sign is that of the norm of known_by's x; NULL
     const char *(*outside)(struct Loop *l,
                            const Node *n); // an element of another shape's tensor
     void *user;

@@ -75,21 +75,46 @@ static bool read_later(const Loop *l, int member)
     return false;
 }
 
+// What relu's gradient compares with 0.
+static const char *relu_sign(Loop *l, const Node *relu)
+{
+    if (relu != l->known)
+        return loop_value(l, relu);
+    const char *c = l->channel;
+    return arena_printf(l->e->scratch, "(%s - k.mean[%s]) * k.scale[%s] + k.shift[%s]",
+                        loop_value(l, l->known_by->inputs[0]), c, c, c);
+}
+
+static const char *second_input(Loop *l, const Node *n)
+{
+    if (n->n_inputs < 2)
+        return "";
+    return n->op == OP_RELU_GRAD ? relu_sign(l, n->inputs[1]) : loop_value(l, n->inputs[1]);
+}
+
+static const char *result_place(Loop *l, int member)
+{
+    if (!emit_stored(l->e, l->nodes[member]))
+        return NULL;
+    if (member == l->streamed)
+        return "t[l]";
+    return arena_printf(l->e->scratch, "%s[i]", emit_value(l->e, l->nodes[member]));
+}
+
 static void compute(Loop *l, int member)
 {
     Emit *e = l->e;
     const Node *n = l->nodes[member];
-    bool variable = read_later(l, member), stored = emit_stored(e, n);
+    bool variable = read_later(l, member);
     const char *name = arena_printf(e->scratch, "v%d", member + 1);
-    const char *place = stored ? arena_printf(e->scratch, "%s[i]", emit_value(e, n)) : NULL;
+    const char *place = result_place(l, member);
     const char *target =
         variable || !place ? arena_printf(e->scratch, "float %s", name) : place;
     AttrKey key = expression[n->op].value;
     emit(e, arena_printf(e->scratch, "$target = %s;\n", expression[n->op].text), "target",
          EMIT_TEXT, target, "a", EMIT_TEXT, loop_value(l, n->inputs[0]), "b", EMIT_TEXT,
-         n->n_inputs > 1 ? loop_value(l, n->inputs[1]) : "", "value", EMIT_REAL,
-         key ? node_real(n, key) : 0.0, "key", EMIT_INT, (int64_t)key_index(l, member), "l",
-         EMIT_TEXT, l->channel, NULL);
+         second_input(l, n), "value", EMIT_REAL, key ? node_real(n, key) : 0.0, "key", EMIT_INT,
+         (int64_t)key_index(l, member), "l", EMIT_TEXT, l->channel, NULL);
     if (variable && place)
         emit(e, "$place = $name;\n", "place", EMIT_TEXT, place, "name", EMIT_TEXT, name, NULL);
     l->in_variable[member] = variable;
@@ -252,7 +277,7 @@ static void elementwise(Loop *l)
 
 static void emit_loop(Emit *e, const Node *const *nodes, int n)
 {
-    Loop l = {.e = e, .nodes = nodes, .n = n, .channel = ""};
+    Loop l = {.e = e, .nodes = nodes, .n = n, .channel = "", .streamed = -1};
     CHECK(n <= LOOP_MAX, "codegen", "a group of %d nodes", n);
     for (int i = 0; i < n; i++) {
         Op op = nodes[i]->op;

@@ -1,83 +1,41 @@
 // Batch norm, alone or with what is fused to it. It looks at its input twice, for statistics and to
-// apply them; taken one run of channels after the other, the second look finds the run in the cache.
-// Channels are taken side by side where they lie so (blocked images, and vectors [N,C]), else one by
-// one as rows of pixels.
+// apply them, one run of channels after the other:
 //
-//   for (b: runs of channels)
-//       for (n, p: strips of pixels)  sum up; backward: after the members that make dy
+//   for (a: runs of blocks of channels)
+//       for (n, b, p: strips of pixels)  sum up; backward: after the members that make dy
 //       what applies per channel, from the sums
-//       for (n, p, l)                 the norm and the members behind it
+//       for (n, b, p, l)                 the norm and the members behind it
 //
 // Members before batch_norm_grad are stored by the first look if they have memory, and else computed
-// again by the second.
-#include "codegen/c/loop.h"
+// again by the second. Where batch_norm was followed by relu, relu_grad does not read what relu made,
+// but computes its sign from the norm's input, which is read anyhow. Large results of the second look
+// go past the cache.
+#include "codegen/c/channels.h"
 
-enum { STRIP = 1024, WIDEST = 64 }; // elements of a strip; channels of a run (C_CHANNELS)
+enum {
+    STRIP = 1024,      // elements of a strip
+    STREAMED = 4 << 20 // bytes of a tensor of which the cache will hold little when it is read
+};
 
-typedef struct Channels {
-    int64_t runs, width; // channels = runs x width
-    int64_t n, pixels;
-    int64_t n_step, run_step, pixel_step; // elements from one to the next
-} Channels;
-
-static int64_t largest_divisor(int64_t n, int64_t limit)
+// The relu behind batch_norm whose sign the gradient of both can find out for itself; NULL: none.
+static const Node *known_relu(const Node *norm_grad)
 {
-    int64_t d = limit < n ? limit : n;
-    while (n % d)
-        d--;
-    return d;
+    const Node *relu_grad = norm_grad->inputs[1], *mean = norm_grad->inputs[3];
+    if (norm_grad->op != OP_BATCH_NORM_GRAD || relu_grad->op != OP_RELU_GRAD ||
+        relu_grad->group < 0 || relu_grad->group != norm_grad->group)
+        return NULL;
+    const Node *relu = relu_grad->inputs[1];
+    const Node *norm = relu->op == OP_RELU ? relu->inputs[0] : NULL;
+    bool same = norm && norm->op == OP_BATCH_NORM && norm->inputs[0] == norm_grad->inputs[0] &&
+                norm->inputs[1] == norm_grad->inputs[2] && mean->op == OP_RESULT &&
+                mean->inputs[0] == norm && norm->layout == norm_grad->layout;
+    return same ? relu : NULL;
 }
 
-static Channels channels_of(const Emit *e, const Node *norm)
+const Node *c_also_reads(const Node *n)
 {
-    Shape s = norm->shape;
-    int64_t n = s.dim[0], c = s.dim[1], pixels = c_product(s, 2, s.rank);
-    int64_t block = e->graph->block;
-    if (norm->layout == LAYOUT_BLOCKED)
-        return (Channels){c / block, block, n, pixels, c * pixels, pixels * block, block};
-    if (pixels > 1)
-        return (Channels){c, 1, n, pixels, c * pixels, pixels, 1};
-    int64_t width = largest_divisor(c, WIDEST); // a "pixel" is a sample
-    return (Channels){c / width, width, 1, n, 0, width, c};
-}
-
-static bool side_by_side(const Channels *c)
-{
-    return c->width > 1 || c->pixel_step > 1;
-}
-
-// "n * 401408 + b * 50176 + p * 16": variables whose loop is there.
-static const char *place(Emit *e, const Channels *c, bool pixel)
-{
-    const char *text = "";
-    if (c->n > 1)
-        text = arena_printf(e->scratch, "n * %lld + ", (long long)c->n_step);
-    text = arena_printf(e->scratch, "%sb * %lld", text, (long long)c->run_step);
-    if (pixel && c->pixel_step > 1)
-        text = arena_printf(e->scratch, "%s + p * %lld", text, (long long)c->pixel_step);
-    else if (pixel)
-        text = arena_printf(e->scratch, "%s + p", text);
-    return text;
-}
-
-// A tensor of one number per channel, at the run.
-static const char *of_run(Emit *e, const Channels *c, const Node *n)
-{
-    if (!n)
-        return "NULL";
-    return c->width > 1 ? arena_printf(e->scratch, "%s + b * %lld", emit_value(e, n),
-                                       (long long)c->width)
-                        : arena_printf(e->scratch, "%s + b", emit_value(e, n));
-}
-
-// Loops over runs are open already; those over samples are opened by both looks.
-static int open_samples(Emit *e, const Channels *c)
-{
-    if (c->n == 1)
-        return 0;
-    loop_for(e, "n", c->n, 1, "");
-    e->indent += 4;
-    return 4;
+    const Node *relu = n->op == OP_BATCH_NORM_GRAD ? known_relu(n) : NULL;
+    return relu ? relu->inputs[0]->inputs[2] : NULL;
 }
 
 // Forward
@@ -86,29 +44,35 @@ static int open_samples(Emit *e, const Channels *c)
 static void sum_up(Loop *l, const Channels *c, const Node *norm)
 {
     Emit *e = l->e;
-    int indent = open_samples(e, c);
+    emit(e, "c_norm_clear(&k, $channels);\n", "channels", EMIT_INT, c->per_run * c->width,
+         NULL);
+    int indent = channels_open(e, c);
     emit(e,
-         side_by_side(c) ? "c_norm_add(&k, $x + $at, $row, $rows, $width);\n"
-                         : "c_norm_add_row(&k, $x + $at, $rows);\n",
-         "x", EMIT_VALUE, norm->inputs[0], "at", EMIT_TEXT, place(e, c, false), "row", EMIT_INT,
-         c->pixel_step, "rows", EMIT_INT, c->pixels, "width", EMIT_INT, c->width, NULL);
+         channels_side_by_side(c) ? "c_norm_add(&k, $first, $x + $at, $row, $rows, $width);\n"
+                                  : "c_norm_add_row(&k, $first, $x + $at, $rows);\n",
+         "first", EMIT_TEXT, channels_index(e, c, ""), "x", EMIT_VALUE, norm->inputs[0], "at",
+         EMIT_TEXT, channels_place(e, c, false), "row", EMIT_INT, c->pixel_step, "rows",
+         EMIT_INT, c->pixels, "width", EMIT_INT, c->width, NULL);
     e->indent -= indent;
-    emit(e, "c_norm_ready(&k, $mean, $var, $gamma, $beta, $count, $eps, $width);\n", "mean",
-         EMIT_TEXT, of_run(e, c, emit_output(e, norm, 1)), "var", EMIT_TEXT,
-         of_run(e, c, emit_output(e, norm, 2)), "gamma", EMIT_TEXT,
-         of_run(e, c, norm->inputs[1]), "beta", EMIT_TEXT, of_run(e, c, norm->inputs[2]),
-         "count", EMIT_INT, c->n * c->pixels, "eps", EMIT_TEXT,
-         emit_double(e, node_real(norm, A_EPS)), "width", EMIT_INT, c->width, NULL);
+    emit(e, "c_norm_ready(&k, $mean, $var, $gamma, $beta, $count, $eps, $channels);\n", "mean",
+         EMIT_TEXT, channels_vector(e, c, emit_output(e, norm, 1)), "var", EMIT_TEXT,
+         channels_vector(e, c, emit_output(e, norm, 2)), "gamma", EMIT_TEXT,
+         channels_vector(e, c, norm->inputs[1]), "beta", EMIT_TEXT,
+         channels_vector(e, c, norm->inputs[2]), "count", EMIT_INT, c->n * c->pixels, "eps",
+         EMIT_TEXT, emit_double(e, node_real(norm, A_EPS)), "channels", EMIT_INT,
+         c->per_run * c->width, NULL);
 }
 
 static void take_running(Loop *l, const Channels *c, const Node *norm)
 {
     Emit *e = l->e;
-    emit(e, "c_norm_fixed(&k, $mean, $var, $gamma, $beta, $eps, $width);\n", "mean", EMIT_TEXT,
-         of_run(e, c, norm->inputs[3]), "var", EMIT_TEXT, of_run(e, c, norm->inputs[4]),
-         "gamma", EMIT_TEXT, of_run(e, c, norm->inputs[1]), "beta", EMIT_TEXT,
-         of_run(e, c, norm->inputs[2]), "eps", EMIT_TEXT,
-         emit_double(e, node_real(norm, A_EPS)), "width", EMIT_INT, c->width, NULL);
+    emit(e, "c_norm_fixed(&k, $mean, $var, $gamma, $beta, $eps, $channels);\n", "mean",
+         EMIT_TEXT, channels_vector(e, c, norm->inputs[3]), "var", EMIT_TEXT,
+         channels_vector(e, c, norm->inputs[4]), "gamma", EMIT_TEXT,
+         channels_vector(e, c, norm->inputs[1]), "beta", EMIT_TEXT,
+         channels_vector(e, c, norm->inputs[2]), "eps", EMIT_TEXT,
+         emit_double(e, node_real(norm, A_EPS)), "channels", EMIT_INT, c->per_run * c->width,
+         NULL);
 }
 
 // Bodies
@@ -164,63 +128,83 @@ static int64_t strip_pixels(const Channels *c)
     return 4 * even >= most || even == c->pixels ? even : most;
 }
 
-static void add_gradients(Loop *l, const Channels *c, const Node *norm, const char *dy,
-                          const char *rows)
+// dy: where the gradients of `rows` pixels lie, x alike.
+static void add_gradients(Loop *l, const Channels *c, const char *dy, int64_t dy_row,
+                          const char *x, const char *rows)
 {
-    Emit *e = l->e;
-    const char *format = side_by_side(c) ? "c_norm_grad_add(&k, $dy, $dy_row, $x, $x_row, "
-                                           "$rows, $width);\n"
-                                         : "c_norm_grad_add_row(&k, $dy, $x, $rows);\n";
-    bool strip = loop_member(l, norm->inputs[1]) >= 0;
-    const char *at = strip ? "o" : place(e, c, false);
-    bool in_memory = !strip || emit_stored(e, norm->inputs[1]);
-    emit(e, format, "dy", EMIT_TEXT, dy, "dy_row", EMIT_INT,
-         in_memory ? c->pixel_step : c->width, "x", EMIT_TEXT,
-         arena_printf(e->scratch, "%s + %s", emit_value(e, norm->inputs[0]), at), "x_row",
-         EMIT_INT, c->pixel_step, "rows", EMIT_TEXT, rows, "width", EMIT_INT, c->width, NULL);
+    emit(l->e,
+         channels_side_by_side(c)
+             ? "c_norm_grad_add(&k, $first, $dy, $dy_row, $x, $x_row, $rows, $width);\n"
+             : "c_norm_grad_add_row(&k, $first, $dy, $x, $rows);\n",
+         "first", EMIT_TEXT, channels_index(l->e, c, ""), "dy", EMIT_TEXT, dy, "dy_row",
+         EMIT_INT, dy_row, "x", EMIT_TEXT, x, "x_row", EMIT_INT, c->pixel_step, "rows",
+         EMIT_TEXT, rows, "width", EMIT_INT, c->width, NULL);
 }
 
-// The loop over a strip: members before the norm; dy goes to d if it has no memory.
-static void strip(Loop *l, int norm, const char *elements)
+// The loops over a strip: members before the norm; dy goes to d if it has no memory. Members that
+// need to know their channel get a loop over lanes.
+static void strip(Loop *l, const Channels *c, int norm, const char *rows)
 {
     Emit *e = l->e;
     const Node *dy = l->nodes[norm]->inputs[1];
+    bool lanes = l->known && c->width > 1;
+    int indent = e->indent;
+    const char *width = arena_printf(e->scratch, "%lld", (long long)c->width);
+    const char *all = c->width == 1 ? rows : arena_printf(e->scratch, "%s * %s", rows, width);
+    const char *j = lanes ? arena_printf(e->scratch, "r * %s + l", width) : "j";
+    if (lanes) {
+        emit(e, "for (int64_t r = 0; r < $n; r++)\n", "n", EMIT_TEXT, rows, NULL);
+        e->indent += 4;
+    }
     loop_pragma(e, false, true);
-    emit(e, "for (int64_t j = 0; j < $n; j++) {\n", "n", EMIT_TEXT, elements, NULL);
+    emit(e, "for (int64_t $j = 0; $j < $n; $j++) {\n", "j", EMIT_TEXT, lanes ? "l" : "j", "n",
+         EMIT_TEXT, lanes ? width : all, NULL);
     e->indent += 4;
-    emit(e, "const int64_t i = o + j;\n", NULL);
+    emit(e, "const int64_t i = o + $j;\n", "j", EMIT_TEXT, j, NULL);
     first_look(l, norm);
     if (!emit_stored(e, dy))
-        emit(e, "d[j] = $dy;\n", "dy", EMIT_TEXT, loop_value(l, dy), NULL);
+        emit(e, "d[$j] = $dy;\n", "j", EMIT_TEXT, j, "dy", EMIT_TEXT, loop_value(l, dy), NULL);
     e->indent -= 4;
     emit(e, "}\n", NULL);
+    e->indent = indent;
 }
 
 static void sum_up_strips(Loop *l, const Channels *c, int norm)
 {
     Emit *e = l->e;
-    const Node *dy = l->nodes[norm]->inputs[1];
+    const Node *n = l->nodes[norm], *dy = n->inputs[1];
     int64_t pixels = strip_pixels(c);
-    bool even = c->pixels % pixels == 0, stored = emit_stored(e, dy);
+    bool stored = emit_stored(e, dy);
     const char *count = arena_printf(e->scratch, "%lld", (long long)pixels);
-    const char *elements = arena_printf(e->scratch, "%lld", (long long)(pixels * c->width));
-    int indent = open_samples(e, c);
+    int indent = channels_open(e, c);
     loop_for(e, "p", c->pixels, pixels, " {");
     e->indent += 4;
-    emit(e, "const int64_t o = $at;\n", "at", EMIT_TEXT, place(e, c, true), NULL);
+    emit(e, "const int64_t o = $at;\n", "at", EMIT_TEXT, channels_place(e, c, true), NULL);
     if (!stored)
-        emit(e, "float d[$n];\n", "n", EMIT_TEXT, elements, NULL);
-    if (!even) {
+        emit(e, "float d[$n];\n", "n", EMIT_INT, pixels * c->width, NULL);
+    if (c->pixels % pixels) {
         emit(e, "const int64_t m = $all - p < $n ? $all - p : $n;\n", "all", EMIT_INT,
              c->pixels, "n", EMIT_TEXT, count, NULL);
         count = "m";
-        elements = arena_printf(e->scratch, "m * %lld", (long long)c->width);
     }
-    strip(l, norm, elements);
-    add_gradients(l, c, l->nodes[norm],
-                  stored ? arena_printf(e->scratch, "%s + o", emit_value(e, dy)) : "d", count);
+    strip(l, c, norm, count);
+    add_gradients(l, c, stored ? arena_printf(e->scratch, "%s + o", emit_value(e, dy)) : "d",
+                  stored ? c->pixel_step : c->width,
+                  arena_printf(e->scratch, "%s + o", emit_value(e, n->inputs[0])), count);
     e->indent -= 4;
     emit(e, "}\n", NULL);
+    e->indent -= indent;
+}
+
+static void sum_up_whole(Loop *l, const Channels *c, const Node *n)
+{
+    Emit *e = l->e;
+    int indent = channels_open(e, c);
+    const char *at = channels_place(e, c, false);
+    add_gradients(l, c, arena_printf(e->scratch, "%s + %s", emit_value(e, n->inputs[1]), at),
+                  c->pixel_step,
+                  arena_printf(e->scratch, "%s + %s", emit_value(e, n->inputs[0]), at),
+                  arena_printf(e->scratch, "%lld", (long long)c->pixels));
     e->indent -= indent;
 }
 
@@ -228,23 +212,23 @@ static void sum_up_gradients(Loop *l, const Channels *c, int norm)
 {
     Emit *e = l->e;
     const Node *n = l->nodes[norm];
-    if (loop_member(l, n->inputs[1]) >= 0) {
+    const char *mean = channels_vector(e, c, n->inputs[3]);
+    const char *var = channels_vector(e, c, n->inputs[4]);
+    const char *eps = emit_double(e, node_real(n, A_EPS));
+    emit(e, "c_norm_grad_begin(&k, $mean, $var, $gamma, $beta, $eps, $channels);\n", "mean",
+         EMIT_TEXT, mean, "var", EMIT_TEXT, var, "gamma", EMIT_TEXT,
+         channels_vector(e, c, n->inputs[2]), "beta", EMIT_TEXT,
+         channels_vector(e, c, c_also_reads(n)), "eps", EMIT_TEXT, eps, "channels", EMIT_INT,
+         c->per_run * c->width, NULL);
+    if (loop_member(l, n->inputs[1]) >= 0)
         sum_up_strips(l, c, norm);
-    } else {
-        int indent = open_samples(e, c);
-        add_gradients(l, c, n,
-                      arena_printf(e->scratch, "%s + %s", emit_value(e, n->inputs[1]),
-                                   place(e, c, false)),
-                      arena_printf(e->scratch, "%lld", (long long)c->pixels));
-        e->indent -= indent;
-    }
-    emit(e,
-         "c_norm_grad_ready(&k, $dgamma, $dbeta, $gamma, $mean, $var, $count, $eps, $width);\n",
-         "dgamma", EMIT_TEXT, of_run(e, c, emit_output(e, n, 1)), "dbeta", EMIT_TEXT,
-         of_run(e, c, emit_output(e, n, 2)), "gamma", EMIT_TEXT, of_run(e, c, n->inputs[2]),
-         "mean", EMIT_TEXT, of_run(e, c, n->inputs[3]), "var", EMIT_TEXT,
-         of_run(e, c, n->inputs[4]), "count", EMIT_INT, c->n * c->pixels, "eps", EMIT_TEXT,
-         emit_double(e, node_real(n, A_EPS)), "width", EMIT_INT, c->width, NULL);
+    else
+        sum_up_whole(l, c, n);
+    emit(e, "c_norm_grad_ready(&k, $dgamma, $dbeta, $var, $count, $eps, $channels);\n",
+         "dgamma", EMIT_TEXT, channels_vector(e, c, emit_output(e, n, 1)), "dbeta", EMIT_TEXT,
+         channels_vector(e, c, emit_output(e, n, 2)), "var", EMIT_TEXT, var, "count", EMIT_INT,
+         c->n * c->pixels, "eps", EMIT_TEXT, eps, "channels", EMIT_INT, c->per_run * c->width,
+         NULL);
 }
 
 // Both
@@ -264,25 +248,64 @@ static bool stores(const Loop *l, int norm)
     return false;
 }
 
-static void apply(Loop *l, const Channels *c, int norm)
+// The member whose result goes past the cache, by way of t: the last that is stored, of a large
+// blocked image, whose rows begin where such stores may.
+static int streamed(const Loop *l, int norm)
+{
+    int member = -1;
+    for (int i = norm; i < l->n; i++)
+        if (emit_stored(l->e, l->nodes[i]) && l->nodes[i]->layout == LAYOUT_BLOCKED &&
+            l->nodes[i]->bytes >= STREAMED)
+            member = i;
+    return member;
+}
+
+static void apply_lanes(Loop *l, const Channels *c, int norm)
 {
     Emit *e = l->e;
-    bool lanes = side_by_side(c);
-    int indent = open_samples(e, c);
-    loop_pragma(e, false, !lanes);
-    loop_for(e, "p", c->pixels, 1, lanes ? "" : " {");
-    e->indent += 4;
-    if (lanes) {
-        loop_pragma(e, false, true);
-        loop_for(e, "l", c->width, 1, " {");
-        e->indent += 4;
+    l->streamed = streamed(l, norm);
+    bool stream = l->streamed >= 0;
+    if (stream) {
+        emit(e, "const int64_t o = $at;\nfloat t[$width];\n", "at", EMIT_TEXT,
+             channels_place(e, c, true), "width", EMIT_INT, c->width, NULL);
     }
-    emit(e, "const int64_t i = $at$lane;\n", "at", EMIT_TEXT, place(e, c, true), "lane",
-         EMIT_TEXT, lanes ? " + l" : "", NULL);
+    loop_pragma(e, false, true);
+    loop_for(e, "l", c->width, 1, " {");
+    e->indent += 4;
+    emit(e, "const int64_t i = $at + l;\n", "at", EMIT_TEXT,
+         stream ? "o" : channels_place(e, c, true), NULL);
     second_look(l, norm);
     e->indent -= 4;
     emit(e, "}\n", NULL);
-    e->indent -= indent + (lanes ? 4 : 0);
+    if (stream)
+        emit(e, "c_stream(&$y[o], t, $width);\n", "y", EMIT_VALUE, l->nodes[l->streamed],
+             "width", EMIT_INT, c->width, NULL);
+}
+
+static void apply(Loop *l, const Channels *c, int norm)
+{
+    Emit *e = l->e;
+    int indent = channels_open(e, c);
+    if (channels_side_by_side(c)) {
+        bool stream = streamed(l, norm) >= 0;
+        loop_for(e, "p", c->pixels, 1, stream ? " {" : "");
+        e->indent += 4;
+        apply_lanes(l, c, norm);
+        e->indent -= 4;
+        if (stream)
+            emit(e, "}\n", NULL);
+    } else {
+        loop_pragma(e, false, true);
+        loop_for(e, "p", c->pixels, 1, " {");
+        e->indent += 4;
+        emit(e, "const int64_t i = $at;\n", "at", EMIT_TEXT, channels_place(e, c, true), NULL);
+        second_look(l, norm);
+        e->indent -= 4;
+        emit(e, "}\n", NULL);
+    }
+    e->indent -= indent;
+    if (l->streamed >= 0)
+        emit(e, "c_stream_end();\n", NULL);
 }
 
 void loop_norm(Loop *l, int norm)
@@ -291,13 +314,15 @@ void loop_norm(Loop *l, int norm)
     const Node *n = l->nodes[norm];
     Channels c = channels_of(e, n);
     bool grad = n->op == OP_BATCH_NORM_GRAD;
-    l->channel = side_by_side(&c) ? "l" : "0";
+    l->channel = channels_index(e, &c, channels_side_by_side(&c) ? "l" : "");
     l->outside = outside;
+    l->known = grad ? known_relu(n) : NULL;
+    l->known_by = n;
     loop_keys(l);
     loop_pragma(e, loop_parallel(e, c_elements(n)), false);
-    loop_for(e, "b", c.runs, 1, " {");
+    loop_for(e, "a", c.blocks, c.per_run, " {");
     e->indent += 4;
-    emit(e, "$type k = {0};\n", "type", EMIT_TEXT, grad ? "c_norm_grad" : "c_norm", NULL);
+    emit(e, "$type k;\n", "type", EMIT_TEXT, grad ? "c_norm_grad" : "c_norm", NULL);
     if (grad)
         sum_up_gradients(l, &c, norm);
     else if (n->op == OP_BATCH_NORM_INFER)

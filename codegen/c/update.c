@@ -4,8 +4,14 @@
 
 void c_emit_accumulate(Emit *e, const Node *n)
 {
-    emit(e, "c_accumulate($sum, $grad, $n, mb == 0);\n", "sum", EMIT_VALUE, n->inputs[0],
-         "grad", EMIT_VALUE, n->inputs[1], "n", EMIT_INT, c_stored(n->inputs[0]), NULL);
+    CSum done = c_library_sum(e, n->inputs[1]);
+    if (done == C_SUM_ALL)
+        return;
+    emit(e,
+         done == C_SUM_FIRST ? "if (mb > 0)\n    c_accumulate($sum, $grad, $n, 0);\n"
+                             : "c_accumulate($sum, $grad, $n, mb == 0);\n",
+         "sum", EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
+         c_stored(n->inputs[0]), NULL);
 }
 
 void c_emit_sgd(Emit *e, const Node *n)

@@ -1,13 +1,13 @@
 // Part of <stagecc/c.h>: batch norm and layer norm.
 //
-// Batch norm runs over its channels in runs of up to C_CHANNELS, whose rows lie next to each other, so
-// that the second look at a run, which applies what the first has summed up, finds it in the cache.
-// The loops stand in the generated code, with whatever is fused into them; what they need per channel is
-// in a c_norm. In double, mean and variance come from sums of x and x^2 without loss.
+// Batch norm runs over its channels in runs of up to C_CHANNELS, so that the second look at a run,
+// which applies what the first has summed up, finds it in the cache. The loops stand in the generated
+// code, with whatever is fused into them; what they need per channel is in a c_norm, `first` being the
+// channel within the run. In double, mean and variance come from sums of x and x^2 without loss.
 #ifndef STAGECC_C_NORM_H
 #define STAGECC_C_NORM_H
 
-enum { C_CHANNELS = 64 };
+enum { C_CHANNELS = 512 };
 
 // y = (x - mean) scale + shift
 typedef struct c_norm {
@@ -15,28 +15,41 @@ typedef struct c_norm {
     float mean[C_CHANNELS], scale[C_CHANNELS], shift[C_CHANNELS];
 } c_norm;
 
-// Rows of `width` channels side by side, `row` elements apart.
-C_INLINE void c_norm_add(c_norm *k, const float *x, int64_t row, int64_t rows, int64_t width)
+C_INLINE void c_norm_clear(c_norm *k, int64_t channels)
 {
-    c_column_products(k->sum, k->squares, x, row, x, row, rows, width);
+    memset(k->sum, 0, (size_t)channels * sizeof *k->sum);
+    memset(k->squares, 0, (size_t)channels * sizeof *k->squares);
+}
+
+// Rows of `width` channels side by side, `row` elements apart.
+C_INLINE void c_norm_add(c_norm *k, int64_t first, const float *x, int64_t row, int64_t rows,
+                         int64_t width)
+{
+    c_column_products(k->sum + first, k->squares + first, x, row, x, row, rows, width);
 }
 
 // A row of one channel.
-C_INLINE void c_norm_add_row(c_norm *k, const float *x, int64_t n)
+C_INLINE void c_norm_add_row(c_norm *k, int64_t first, const float *x, int64_t n)
 {
-    c_row_products(k->sum, k->squares, x, x, n);
+    c_row_products(k->sum + first, k->squares + first, x, x, n);
+}
+
+// The factor on x - mean; forward and backward must agree on its bits.
+C_INLINE float c_norm_scale(float gamma, float var, double eps)
+{
+    return (float)((double)gamma / sqrt((double)var + eps));
 }
 
 // mean and var (biased) of `count` elements a channel are written where they are not NULL.
 C_KERNEL void c_norm_ready(c_norm *k, float *mean, float *var, const float *gamma,
-                           const float *beta, double count, double eps, int64_t width)
+                           const float *beta, double count, double eps, int64_t channels)
 {
-    for (int64_t l = 0; l < width; l++) {
+    for (int64_t l = 0; l < channels; l++) {
         double middle = k->sum[l] / count;
         double variance = k->squares[l] / count - middle * middle;
         variance = variance < 0 ? 0 : variance; // NaN stays
         k->mean[l] = (float)middle;
-        k->scale[l] = (float)((double)gamma[l] / sqrt(variance + eps));
+        k->scale[l] = c_norm_scale(gamma[l], (float)variance, eps);
         k->shift[l] = beta[l];
         if (mean)
             mean[l] = (float)middle;
@@ -47,44 +60,57 @@ C_KERNEL void c_norm_ready(c_norm *k, float *mean, float *var, const float *gamm
 
 // With statistics that are given.
 C_KERNEL void c_norm_fixed(c_norm *k, const float *mean, const float *var, const float *gamma,
-                           const float *beta, double eps, int64_t width)
+                           const float *beta, double eps, int64_t channels)
 {
-    for (int64_t l = 0; l < width; l++) {
+    for (int64_t l = 0; l < channels; l++) {
         k->mean[l] = mean[l];
-        k->scale[l] = (float)((double)gamma[l] / sqrt((double)var[l] + eps));
+        k->scale[l] = c_norm_scale(gamma[l], var[l], eps);
         k->shift[l] = beta[l];
     }
 }
 
 // dx = ((dy - offset) - (x - mean) slope) scale, where with xh = (x - mean) / sqrt(var + eps)
 // dbeta = sum dy, dgamma = sum dy xh, offset = dbeta / count, slope = dgamma / (count sqrt(var + eps)).
+// mean, scale and shift are those of forward.
 typedef struct c_norm_grad {
     double sum[C_CHANNELS], product[C_CHANNELS]; // of dy, of dy x
-    float mean[C_CHANNELS], offset[C_CHANNELS], slope[C_CHANNELS], scale[C_CHANNELS];
+    float mean[C_CHANNELS], scale[C_CHANNELS], shift[C_CHANNELS];
+    float offset[C_CHANNELS], slope[C_CHANNELS];
 } c_norm_grad;
 
-C_INLINE void c_norm_grad_add(c_norm_grad *k, const float *dy, int64_t dy_row, const float *x,
-                              int64_t x_row, int64_t rows, int64_t width)
+// beta is needed for the sign of forward's result only, and may be NULL.
+C_KERNEL void c_norm_grad_begin(c_norm_grad *k, const float *mean, const float *var,
+                                const float *gamma, const float *beta, double eps,
+                                int64_t channels)
 {
-    c_column_products(k->sum, k->product, dy, dy_row, x, x_row, rows, width);
-}
-
-C_INLINE void c_norm_grad_add_row(c_norm_grad *k, const float *dy, const float *x, int64_t n)
-{
-    c_row_products(k->sum, k->product, dy, x, n);
-}
-
-C_KERNEL void c_norm_grad_ready(c_norm_grad *k, float *dgamma, float *dbeta, const float *gamma,
-                                const float *mean, const float *var, double count, double eps,
-                                int64_t width)
-{
-    for (int64_t l = 0; l < width; l++) {
-        double rstd = 1 / sqrt((double)var[l] + eps);
-        double sum_xh = (k->product[l] - (double)mean[l] * k->sum[l]) * rstd;
+    for (int64_t l = 0; l < channels; l++) {
+        k->sum[l] = k->product[l] = 0;
         k->mean[l] = mean[l];
+        k->scale[l] = c_norm_scale(gamma[l], var[l], eps);
+        k->shift[l] = beta ? beta[l] : 0;
+    }
+}
+
+C_INLINE void c_norm_grad_add(c_norm_grad *k, int64_t first, const float *dy, int64_t dy_row,
+                              const float *x, int64_t x_row, int64_t rows, int64_t width)
+{
+    c_column_products(k->sum + first, k->product + first, dy, dy_row, x, x_row, rows, width);
+}
+
+C_INLINE void c_norm_grad_add_row(c_norm_grad *k, int64_t first, const float *dy,
+                                  const float *x, int64_t n)
+{
+    c_row_products(k->sum + first, k->product + first, dy, x, n);
+}
+
+C_KERNEL void c_norm_grad_ready(c_norm_grad *k, float *dgamma, float *dbeta, const float *var,
+                                double count, double eps, int64_t channels)
+{
+    for (int64_t l = 0; l < channels; l++) {
+        double rstd = 1 / sqrt((double)var[l] + eps);
+        double sum_xh = (k->product[l] - (double)k->mean[l] * k->sum[l]) * rstd;
         k->offset[l] = (float)(k->sum[l] / count);
         k->slope[l] = (float)(sum_xh / count * rstd);
-        k->scale[l] = (float)((double)gamma[l] * rstd);
         if (dgamma)
             dgamma[l] = (float)sum_xh;
         if (dbeta)
@@ -173,16 +199,16 @@ C_KERNEL void c_layer_norm_grad_params(float *dgamma, float *dbeta, const float 
                                        int64_t rows, int64_t c)
 {
     C_PARALLEL
-    for (int64_t at = 0; at < c; at += C_CHANNELS) {
-        double sum[C_CHANNELS] = {0}, product[C_CHANNELS] = {0};
-        int64_t n = c - at < C_CHANNELS ? c - at : C_CHANNELS;
+    for (int64_t at = 0; at < c; at += C_COLUMNS) {
+        double sum[C_COLUMNS] = {0}, product[C_COLUMNS] = {0};
+        int64_t n = c - at < C_COLUMNS ? c - at : C_COLUMNS;
         for (int64_t r = 0; r < rows; r++) {
             const float *row = x + r * c + at;
-            float xh[C_CHANNELS];
+            float xh[C_COLUMNS];
             C_SIMD
             for (int64_t k = 0; k < n; k++)
                 xh[k] = (row[k] - mean[r]) * rstd[r];
-            c_column_products(sum, product, dy + r * c + at, c, xh, C_CHANNELS, 1, n);
+            c_column_products(sum, product, dy + r * c + at, c, xh, C_COLUMNS, 1, n);
         }
         for (int64_t k = 0; k < n; k++) {
             if (dgamma)

@@ -2,7 +2,7 @@
 #ifndef STAGECC_C_SHAPE_H
 #define STAGECC_C_SHAPE_H
 
-enum { C_TILE = 16, C_COLUMNS = 64 };
+enum { C_TILE = 16 };
 
 // Copies `rows` runs of `length` elements between tensors whose rows are so many elements apart:
 // concat, slice and pad.

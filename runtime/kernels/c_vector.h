@@ -29,8 +29,8 @@ C_INLINE c_wide c_widen(const float *x)
 }
 #endif
 
-// Two vectors at a time hide the latency of an addition.
-enum { C_PAIR = 2 * C_WIDE };
+// Two vectors at a time hide the latency of an addition; C_COLUMNS columns are summed up at a time.
+enum { C_PAIR = 2 * C_WIDE, C_COLUMNS = 64 };
 
 // The sum of all lanes: halves upon each other.
 C_INLINE double c_total(c_wide v)
@@ -113,7 +113,7 @@ C_INLINE void c_column_products(double *sum, double *product, const float *x, in
         c_store(product + l, pa);
         c_store(product + l + C_WIDE, pb);
     }
-    for (; l < width; l++)
+    for (int64_t rest = width - l; rest > 0; rest--, l++)
         for (int64_t r = 0; r < rows; r++) {
             sum[l] += (double)x[r * x_row + l];
             product[l] += (double)x[r * x_row + l] * (double)y[r * y_row + l];
@@ -135,12 +135,36 @@ C_INLINE void c_column_sum(float *y, const float *x, int64_t row, int64_t rows, 
             y[l + C_WIDE + i] = (float)b[i];
         }
     }
-    for (; l < width; l++) {
+    for (int64_t rest = width - l; rest > 0; rest--, l++) {
+        const float *at = x + l;
         double sum = 0;
-        for (int64_t r = 0; r < rows; r++)
-            sum += (double)x[r * row + l];
+        for (int64_t r = 0; r < rows; r++, at += row)
+            sum += (double)*at;
         y[l] = (float)sum;
     }
+}
+
+// Writes n floats to y, which no cache will hold until they are read: half the traffic of a store, which
+// reads the line first. Both lie at multiples of the machine's vectors, and n is one. Other threads
+// see them after c_stream_end.
+C_INLINE void c_stream(float *y, const float *x, int64_t n)
+{
+#if defined __AVX512F__
+    for (int64_t i = 0; i < n; i += 16)
+        _mm512_stream_ps(y + i, _mm512_loadu_ps(x + i));
+#elif defined __AVX__
+    for (int64_t i = 0; i < n; i += 8)
+        _mm256_stream_ps(y + i, _mm256_loadu_ps(x + i));
+#else
+    memcpy(y, x, (size_t)n * sizeof *y);
+#endif
+}
+
+C_INLINE void c_stream_end(void)
+{
+#if defined __AVX__
+    _mm_sfence();
+#endif
 }
 
 #endif
