@@ -8,6 +8,8 @@ if(TARGET stagecc-rt-dnnl)
   list(APPEND STAGECC_RT_LIBS stagecc-rt-dnnl)
 endif()
 install(TARGETS ${STAGECC_RT_LIBS} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+# Relative, so that a prefix may be moved or named at installation.
+file(RELATIVE_PATH PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(cmake/stagecc.pc.in stagecc.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/stagecc.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 configure_package_config_file(cmake/stageccConfig.cmake.in stageccConfig.cmake

@@ -21,6 +21,12 @@ static const char *executable_dir(Arena *a)
     return arena_strdup(a, path);
 }
 
+static const char *parent_of(Arena *a, const char *dir)
+{
+    const char *slash = strrchr(dir, '/');
+    return slash && slash > dir ? arena_strndup(a, dir, (size_t)(slash - dir)) : "/";
+}
+
 Toolchain toolchain_find(Arena *a)
 {
     const char *dir = executable_dir(a);
@@ -30,8 +36,9 @@ Toolchain toolchain_find(Arena *a)
         t.include_dir = arena_printf(a, "%s/include", dir);
         t.lib_dir = dir;
     } else {
-        t.include_dir = arena_printf(a, "%s/../%s", dir, STAGECC_INCLUDEDIR);
-        t.lib_dir = arena_printf(a, "%s/../%s", dir, STAGECC_LIBDIR);
+        const char *prefix = parent_of(a, dir);
+        t.include_dir = arena_printf(a, "%s/%s", prefix, STAGECC_INCLUDEDIR);
+        t.lib_dir = arena_printf(a, "%s/%s", prefix, STAGECC_LIBDIR);
     }
     t.has_c_backend = !access(arena_printf(a, "%s/libstagecc-rt-dnnl.a", t.lib_dir), R_OK);
     return t;

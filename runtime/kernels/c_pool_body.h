@@ -117,7 +117,7 @@ C_KERNEL void C_POOL(c_global_avg_pool)(float *y, const float *x, int64_t planes
             sum[2] += plane[j + 2];
             sum[3] += plane[j + 3];
         }
-        for (; j < pixels; j++)
+        for (int64_t rest = pixels - j; rest > 0; rest--, j++)
             sum[0] += plane[j];
         ((REALS *)y)[i] = ((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float)pixels;
     }

@@ -113,7 +113,7 @@ C_INLINE void c_column_products(double *sum, double *product, const float *x, in
         c_store(product + l, pa);
         c_store(product + l + C_WIDE, pb);
     }
-    for (int64_t rest = width - l; rest > 0; rest--, l++)
+    for (int rest = (int)(width % C_PAIR); rest > 0; rest--, l++)
         for (int64_t r = 0; r < rows; r++) {
             sum[l] += (double)x[r * x_row + l];
             product[l] += (double)x[r * x_row + l] * (double)y[r * y_row + l];
@@ -135,11 +135,10 @@ C_INLINE void c_column_sum(float *y, const float *x, int64_t row, int64_t rows, 
             y[l + C_WIDE + i] = (float)b[i];
         }
     }
-    for (int64_t rest = width - l; rest > 0; rest--, l++) {
-        const float *at = x + l;
+    for (int rest = (int)(width % C_PAIR); rest > 0; rest--, l++) {
         double sum = 0;
-        for (int64_t r = 0; r < rows; r++, at += row)
-            sum += (double)*at;
+        for (int64_t r = 0; r < rows; r++)
+            sum += (double)x[r * row + l];
         y[l] = (float)sum;
     }
 }
