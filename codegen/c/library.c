@@ -3,7 +3,6 @@
 // form of its own, and the work is reading memory anyway.
 #include "codegen/c/c.h"
 #include "codegen/c/kernels.h"
-#include "codegen/pieces.h"
 
 static void convolution(Emit *e, const Node *n, const char *call)
 {
@@ -59,16 +58,8 @@ static bool reads(const Node *n, const Node *value)
     return false;
 }
 
-static bool in_routine(const Emit *e, const Node *value)
-{
-    const Piece *p = e->routine->like;
-    for (int i = 0; i < p->values.n; i++)
-        if (p->values.items[i] == value)
-            return true;
-    return false;
-}
-
-// The accumulator that this gradient is for and nobody else; NULL: it is read otherwise too.
+// The accumulator that this gradient is for and nobody else; NULL: it is read otherwise too. Both are of
+// one layer, so they stand in one routine however the model is cut.
 static const Node *destination(const Emit *e, const Node *grad)
 {
     const Node *sum = NULL;
@@ -76,11 +67,11 @@ static const Node *destination(const Emit *e, const Node *grad)
         const Node *n = e->graph->nodes.items[i];
         if (!reads(n, grad))
             continue;
-        if (sum || n->op != OP_ACCUMULATE || n->inputs[1] != grad)
+        if (sum || n->op != OP_ACCUMULATE || n->layer != grad->layer)
             return NULL;
         sum = n->inputs[0];
     }
-    return sum && in_routine(e, sum) ? sum : NULL;
+    return sum;
 }
 
 CSum c_library_sum(const Emit *e, const Node *grad)
