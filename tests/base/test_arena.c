@@ -61,7 +61,10 @@ static void test_reset_forgets_and_zeroes_again(void **state)
         arena_reset(&a);
         assert_int_equal(a.total, 0);
     }
-    arena_reset(&(Arena){0}); // nothing there: fine
+    char *first = arena_alloc(&a, 100);
+    arena_reset(&a);
+    assert_ptr_equal(arena_alloc(&a, 100), first); // the chunk is used again
+    arena_reset(&(Arena){0});                      // nothing there: fine
     arena_release(&a);
     arena_release(&a);
 }
@@ -96,6 +99,7 @@ static void test_vec(void **state)
     }
     for (int i = 0; i < v.n; i++)
         assert_int_equal(v.items[i], 3 * i);
+    assert_true(a.total < 4 * 10000 * sizeof(int)); // grows by doubling
     arena_release(&a);
 }
 

@@ -67,6 +67,7 @@ static void test_places(void **state)
     error_at(NO_LOC, "nowhere");
     error_at((Loc){"m.c", 0, 0}, "the file");
     error_at((Loc){"m.c", 1, 0}, "the line");
+    error_at((Loc){"m.c", 1, 6}, "at its end");
     error_at((Loc){"m.c", 1, 7}, "behind the line");
     error_at((Loc){"m.c", 9, 1}, "behind the file");
     error_at((Loc){"/no/such/file.c", 1, 1}, "gone");
@@ -74,11 +75,14 @@ static void test_places(void **state)
          "m.c: error: the file\n"
          "m.c:1: error: the line\n"
          "    first\n"
+         "m.c:1:6: error: at its end\n"
+         "    first\n"
+         "         ^\n"
          "m.c:1:7: error: behind the line\n"
          "    first\n"
          "m.c:9:1: error: behind the file\n"
          "/no/such/file.c:1:1: error: gone\n");
-    assert_int_equal(diag_errors(), 6);
+    assert_int_equal(diag_errors(), 7);
     warning_at(NO_LOC, "careful");
     assert_int_equal(diag_warnings(), 1);
     diag_reset();

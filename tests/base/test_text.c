@@ -102,6 +102,9 @@ static void test_files_that_are_none(void **state)
     assert_int_equal(file_write(path, "x", 1), -1);
     assert_int_equal(errno, EISDIR);
     rmdir(path);
+    char temporary[64];
+    snprintf(temporary, sizeof temporary, "d.%d.tmp", (int)getpid());
+    assert_int_not_equal(access(in_dir(temporary), F_OK), 0);
 }
 
 static void test_directories(void **state)
