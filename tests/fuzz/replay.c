@@ -1,6 +1,6 @@
 // Runs a fuzz target without libFuzzer: on every file of a folder, on each beginning of it, and with each
 // byte altered in three ways. What a fuzzer once found becomes a seed and is tried by every test run.
-//   replay_NAME tests/fuzz/seeds_NAME
+//   replay_NAME tests/fuzz/seeds_NAME [POSITIONS]     of a long seed only so many bytes are altered
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,8 +9,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MAX_SEED = 1 << 16, POSITIONS = 1500 }; // of a long seed some bytes only
+enum { MAX_SEED = 1 << 16 };
 static uint8_t seed[MAX_SEED];
+static size_t positions = 1500;
 static long runs;
 
 // A copy of exactly this size, so that sanitizers see every byte too far.
@@ -26,7 +27,7 @@ static void run(size_t size)
 static void run_altered(size_t size)
 {
     static const uint8_t masks[] = {0x01, 0x10, 0xff};
-    for (size_t i = 0; i < size; i += 1 + size / POSITIONS)
+    for (size_t i = 0; i < size; i += 1 + size / positions)
         for (size_t m = 0; m < sizeof masks; m++) {
             seed[i] ^= masks[m];
             run(size);
@@ -41,7 +42,7 @@ static int run_file(const char *path)
         return 0;
     size_t size = fread(seed, 1, sizeof seed, f);
     fclose(f);
-    for (size_t n = 0; n < size; n += 1 + size / POSITIONS)
+    for (size_t n = 0; n < size; n += 1 + size / positions)
         run(n);
     run(size);
     run_altered(size);
@@ -51,6 +52,8 @@ static int run_file(const char *path)
 int main(int argc, char **argv)
 {
     int files = 0;
+    if (argc > 2)
+        positions = strtoul(argv[2], NULL, 10);
     DIR *dir = opendir(argc > 1 ? argv[1] : ".");
     for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
         char path[4096];
