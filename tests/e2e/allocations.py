@@ -1,6 +1,6 @@
 """Our code allocates nothing in a training step, memory stays flat, and the arena is as planned.
 
-  allocations.py STAGECC SOURCE_DIR WATCH_LIBRARY [STEPS]
+  allocations.py STAGECC SOURCE_DIR WATCH_LIBRARY STEPS
 A one-stage program runs SHORT steps and then STEPS more of the same, both under a library that counts
 allocations by the object file that asked for them. What the longer run asks for beyond the
 shorter one is what steps ask for.
@@ -66,7 +66,7 @@ def watched(program, steps, data, library, work):
 
 def main():
     stagecc, source, library = sys.argv[1:4]
-    more = int(sys.argv[4]) if len(sys.argv) > 4 else 300
+    more = int(sys.argv[4])
     source = pathlib.Path(source)
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)

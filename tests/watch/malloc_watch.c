@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_OWNERS = 64, EARLY_BYTES = 1 << 16 };
+enum { MAX_OWNERS = 64, EARLY_BYTES = 1 << 20 };
 
 static struct Owner {
     _Atomic(void *) base; // where the object file is loaded
