@@ -19,6 +19,8 @@ int c_library_weight(Emit *e, const Node *param);
 // How much of a gradient's accumulation its own call does: nothing, the step's first micro-batch, all.
 typedef enum CSum { C_SUM_NOTHING, C_SUM_FIRST, C_SUM_ALL } CSum;
 CSum c_library_sum(const Emit *e, const Node *grad);
+// The accumulator that a gradient is for and nobody else; NULL: it is read otherwise too.
+const Node *c_destination(const Emit *e, const Node *grad);
 
 int64_t c_elements(const Node *n);
 int64_t c_stored(const Node *n); // floats in memory: with the padding of a kernel's layout

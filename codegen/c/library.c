@@ -60,7 +60,7 @@ static bool reads(const Node *n, const Node *value)
 
 // The accumulator that this gradient is for and nobody else; NULL: it is read otherwise too. Both are of
 // one layer, so they stand in one routine however the model is cut.
-static const Node *destination(const Emit *e, const Node *grad)
+const Node *c_destination(const Emit *e, const Node *grad)
 {
     const Node *sum = NULL;
     for (int i = 0; i < e->graph->nodes.n; i++) {
@@ -76,15 +76,15 @@ static const Node *destination(const Emit *e, const Node *grad)
 
 CSum c_library_sum(const Emit *e, const Node *grad)
 {
-    bool product = grad->op == OP_LINEAR_GRAD_WEIGHT;
-    if ((!product && grad->op != OP_CONV2D_GRAD_WEIGHT) || !destination(e, grad))
+    bool adds = grad->op == OP_LINEAR_GRAD_WEIGHT || grad->op == OP_EMBEDDING_GRAD;
+    if ((!adds && grad->op != OP_CONV2D_GRAD_WEIGHT) || !c_destination(e, grad))
         return C_SUM_NOTHING;
-    return product || e->plan->options.micro_batches == 1 ? C_SUM_ALL : C_SUM_FIRST;
+    return adds || e->plan->options.micro_batches == 1 ? C_SUM_ALL : C_SUM_FIRST;
 }
 
 void c_emit_linear_grad_weight(Emit *e, const Node *n)
 {
-    const Node *sum = destination(e, n);
+    const Node *sum = c_destination(e, n);
     const char *kernel = kernels_name(e, n);
     if (sum && e->plan->options.micro_batches > 1)
         kernel = arena_printf(e->scratch, "mb == 0 ? %s : %s", kernel, kernels_adding(e, n));
@@ -95,7 +95,7 @@ void c_emit_linear_grad_weight(Emit *e, const Node *n)
 
 void c_emit_conv2d_grad_weight(Emit *e, const Node *n)
 {
-    const Node *sum = destination(e, n);
+    const Node *sum = c_destination(e, n);
     const char *to = sum ? emit_value(e, sum) : emit_value(e, n);
     if (c_library_sum(e, n) == C_SUM_FIRST)
         to = arena_printf(e->scratch, "mb == 0 ? %s : %s", to, emit_value(e, n));

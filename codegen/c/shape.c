@@ -192,8 +192,10 @@ void c_emit_embedding(Emit *e, const Node *n)
 
 void c_emit_embedding_grad(Emit *e, const Node *n)
 {
-    emit(e, "c_embedding_grad($dtable, $ids, $dy, $n, $rows, $width);\n", "dtable", EMIT_VALUE,
-         n, "ids", EMIT_VALUE, n->inputs[0], "dy", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
+    const Node *sum = c_destination(e, n);
+    emit(e, "c_embedding_grad($dtable, $ids, $dy, $n, $rows, $width, $first);\n", "dtable",
+         EMIT_VALUE, sum ? sum : n, "first", EMIT_TEXT, sum ? "mb == 0" : "1", "ids",
+         EMIT_VALUE, n->inputs[0], "dy", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
          c_elements(n->inputs[0]), "rows", EMIT_INT, n->shape.dim[0], "width", EMIT_INT,
          n->shape.dim[1], NULL);
 }

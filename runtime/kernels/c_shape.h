@@ -106,11 +106,12 @@ C_KERNEL void c_embedding(float *y, const int32_t *ids, const float *table, int6
     }
 }
 
-// dtable[rows,width] = 0, then row ids[i] += dy[i], in ascending order of i.
+// dtable[rows,width] row ids[i] += dy[i], in ascending order of i; `first` makes dtable 0 before.
 C_KERNEL void c_embedding_grad(float *dtable, const int32_t *ids, const float *dy, int64_t n,
-                               int64_t rows, int64_t width)
+                               int64_t rows, int64_t width, int first)
 {
-    c_zero(dtable, rows * width);
+    if (first)
+        c_zero(dtable, rows * width);
     for (int64_t i = 0; i < n; i++) {
         if (ids[i] < 0 || ids[i] >= rows)
             continue;

@@ -59,13 +59,13 @@ C_INLINE void c_store(double *x, c_wide v)
 C_INLINE double c_row_sum(const float *x, int64_t n)
 {
     c_wide a = {0}, b = {0};
-    int64_t i = 0;
-    for (; i + C_PAIR <= n; i += C_PAIR) {
+    int64_t whole = n - n % C_PAIR;
+    for (int64_t i = 0; i < whole; i += C_PAIR) {
         a += c_widen(x + i);
         b += c_widen(x + i + C_WIDE);
     }
     double sum = c_total(a + b);
-    for (; i < n; i++)
+    for (int64_t i = whole; i < n; i++)
         sum += (double)x[i];
     return sum;
 }
@@ -75,8 +75,8 @@ C_INLINE void c_row_products(double *sum, double *product, const float *x, const
                              int64_t n)
 {
     c_wide sa = {0}, sb = {0}, pa = {0}, pb = {0};
-    int64_t i = 0;
-    for (; i + C_PAIR <= n; i += C_PAIR) {
+    int64_t whole = n - n % C_PAIR;
+    for (int64_t i = 0; i < whole; i += C_PAIR) {
         c_wide xa = c_widen(x + i), xb = c_widen(x + i + C_WIDE);
         sa += xa;
         sb += xb;
@@ -84,7 +84,7 @@ C_INLINE void c_row_products(double *sum, double *product, const float *x, const
         pb += xb * c_widen(y + i + C_WIDE);
     }
     double s = c_total(sa + sb), p = c_total(pa + pb);
-    for (; i < n; i++) {
+    for (int64_t i = whole; i < n; i++) {
         s += (double)x[i];
         p += (double)x[i] * (double)y[i];
     }
@@ -96,8 +96,8 @@ C_INLINE void c_row_products(double *sum, double *product, const float *x, const
 C_INLINE void c_column_products(double *sum, double *product, const float *x, int64_t x_row,
                                 const float *y, int64_t y_row, int64_t rows, int64_t width)
 {
-    int64_t l = 0;
-    for (; l + C_PAIR <= width; l += C_PAIR) {
+    int64_t whole = width - width % C_PAIR;
+    for (int64_t l = 0; l < whole; l += C_PAIR) {
         c_wide sa = c_load(sum + l), sb = c_load(sum + l + C_WIDE);
         c_wide pa = c_load(product + l), pb = c_load(product + l + C_WIDE);
         for (int64_t r = 0; r < rows; r++) {
@@ -113,7 +113,7 @@ C_INLINE void c_column_products(double *sum, double *product, const float *x, in
         c_store(product + l, pa);
         c_store(product + l + C_WIDE, pb);
     }
-    for (int rest = (int)(width % C_PAIR); rest > 0; rest--, l++)
+    for (int64_t l = whole; l < width; l++)
         for (int64_t r = 0; r < rows; r++) {
             sum[l] += (double)x[r * x_row + l];
             product[l] += (double)x[r * x_row + l] * (double)y[r * y_row + l];
@@ -123,8 +123,8 @@ C_INLINE void c_column_products(double *sum, double *product, const float *x, in
 // y[width] = the sums of the columns of x.
 C_INLINE void c_column_sum(float *y, const float *x, int64_t row, int64_t rows, int64_t width)
 {
-    int64_t l = 0;
-    for (; l + C_PAIR <= width; l += C_PAIR) {
+    int64_t whole = width - width % C_PAIR;
+    for (int64_t l = 0; l < whole; l += C_PAIR) {
         c_wide a = {0}, b = {0};
         for (int64_t r = 0; r < rows; r++) {
             a += c_widen(x + r * row + l);
@@ -135,7 +135,7 @@ C_INLINE void c_column_sum(float *y, const float *x, int64_t row, int64_t rows, 
             y[l + C_WIDE + i] = (float)b[i];
         }
     }
-    for (int rest = (int)(width % C_PAIR); rest > 0; rest--, l++) {
+    for (int64_t l = whole; l < width; l++) {
         double sum = 0;
         for (int64_t r = 0; r < rows; r++)
             sum += (double)x[r * row + l];
