@@ -1,0 +1,349 @@
+// The kernels of <stagecc/c.h> against those of <stagecc/ref.h> in double, over sizes with and without
+// remainders of vectors.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+// cmocka wants the three above
+#include <cmocka.h>
+
+#define REAL double
+#include <stagecc/ref.h>
+#define C_THREADS 2
+#include <stagecc/c.h>
+
+#include <stdlib.h>
+
+// A tensor in both types.
+typedef struct Both {
+    float *f;
+    double *d;
+    int64_t n;
+} Both;
+
+static uint64_t drawn;
+
+static Both empty(int64_t n)
+{
+    Both b = {NULL, calloc((size_t)n, sizeof *b.d), n};
+    b.f = aligned_alloc(64, ((size_t)n * sizeof *b.f + 63) / 64 * 64);
+    assert_non_null(b.f);
+    assert_non_null(b.d);
+    for (int64_t i = 0; i < n; i++)
+        b.f[i] = 7;
+    return b;
+}
+
+// Uniform in [middle - 1, middle + 1).
+static Both draw(int64_t n, float middle)
+{
+    Both b = empty(n);
+    for (int64_t i = 0; i < n; i++) {
+        b.f[i] = middle + 2 * rt_uniform(9, drawn++) - 1;
+        b.d[i] = (double)b.f[i];
+    }
+    return b;
+}
+
+static void release(Both *b)
+{
+    free(b->f);
+    free(b->d);
+}
+
+static void release_all(Both **all)
+{
+    for (; *all; all++)
+        release(*all);
+}
+#define RELEASE(...) release_all((Both *[]){__VA_ARGS__, NULL})
+
+static void close_to(const char *what, const Both *b, double limit)
+{
+    double scale = 1e-30, worst = 0;
+    for (int64_t i = 0; i < b->n; i++) {
+        scale = fmax(scale, fabs(b->d[i]));
+        worst = fmax(worst, fabs((double)b->f[i] - b->d[i]));
+        if (isnan(b->f[i]) != isnan(b->d[i]))
+            worst = INFINITY;
+    }
+    if (!(worst <= limit * scale))
+        fail_msg("%s of %lld: off by %g of %g", what, (long long)b->n, worst, scale);
+}
+
+// Sums
+// ----------------------------------------------------------------------------------------------
+
+static const int64_t lengths[] = {1, 2, 15, 16, 17, 33, 64, 100, 513};
+enum { N_LENGTHS = sizeof lengths / sizeof *lengths };
+
+static void test_sums(void **state)
+{
+    (void)state;
+    for (int k = 0; k < N_LENGTHS; k++) {
+        int64_t n = lengths[k], before = 3, after = 5;
+        Both x = draw(before * n * after, 1), sums = empty(n), columns = empty(n);
+        ref_bias_grad(sums.d, x.d, before, n, after);
+        c_sum_channels(sums.f, x.f, before, n, after);
+        close_to("channels", &sums, 1e-6);
+        ref_bias_grad(columns.d, x.d, before * after, n, 1);
+        c_sum_columns(columns.f, x.f, before * after, n);
+        close_to("columns", &columns, 1e-6);
+        RELEASE(&x, &sums, &columns);
+    }
+}
+
+static void test_blocks(void **state)
+{
+    (void)state;
+    for (int64_t block = 8; block <= 16; block += 8)
+        for (int64_t pixels = 1; pixels < 40; pixels += 6) {
+            int64_t n = 2, c = 3 * block;
+            Both x = draw(n * c * pixels, 0), y = empty(x.n), back = empty(x.n), sum = empty(c);
+            ref_reorder(y.d, x.d, n, c, pixels, block, 1);
+            c_block(y.f, x.f, n * c / block, pixels, block);
+            close_to("block", &y, 0);
+            ref_reorder(back.d, y.d, n, c, pixels, block, 0);
+            c_unblock(back.f, y.f, n * c / block, pixels, block);
+            close_to("unblock", &back, 0);
+            ref_bias_grad(sum.d, x.d, n, c, pixels);
+            c_sum_blocks(sum.f, y.f, n, c, pixels, block);
+            close_to("sums of blocks", &sum, 1e-6);
+            RELEASE(&x, &y, &back, &sum);
+        }
+}
+
+// Norms
+// ----------------------------------------------------------------------------------------------
+
+static void test_layer_norm(void **state)
+{
+    (void)state;
+    for (int k = 0; k < N_LENGTHS; k++) {
+        int64_t rows = 5, c = lengths[k];
+        Both x = draw(rows * c, 3), dy = draw(rows * c, 0), g = draw(c, 1), b = draw(c, 0);
+        Both y = empty(x.n), mean = empty(rows), rstd = empty(rows);
+        Both dx = empty(x.n), dg = empty(c), db = empty(c);
+        ref_layer_norm(y.d, mean.d, rstd.d, x.d, g.d, b.d, rows, c, 1e-3);
+        c_layer_norm(y.f, mean.f, rstd.f, x.f, g.f, b.f, rows, c, 1e-3);
+        close_to("layer norm", &y, 2e-6);
+        close_to("its mean", &mean, 1e-6);
+        close_to("its rstd", &rstd, 1e-5);
+        ref_layer_norm_grad(dx.d, dg.d, db.d, x.d, dy.d, g.d, mean.d, rstd.d, rows, c);
+        c_layer_norm_grad(dx.f, dy.f, x.f, g.f, mean.f, rstd.f, rows, c);
+        c_layer_norm_grad_params(dg.f, db.f, dy.f, x.f, mean.f, rstd.f, rows, c);
+        if (c > 2) { // of one or two elements, nothing is left but rounding
+            close_to("its dx", &dx, 1e-5);
+            close_to("its dgamma", &dg, 1e-5);
+        }
+        close_to("its dbeta", &db, 1e-6);
+        RELEASE(&x, &dy, &g, &b, &y, &mean, &rstd, &dx, &dg, &db);
+    }
+}
+
+// A run of channels side by side, rows of `width`: statistics, and gradients as generated code has them.
+static void test_norm_run(void **state)
+{
+    (void)state;
+    for (int64_t width = 1; width <= 64; width += 7) {
+        int64_t rows = 37;
+        Both x = draw(rows * width, 2), dy = draw(rows * width, 0);
+        Both g = draw(width, 1), b = draw(width, 0), y = empty(x.n), dx = empty(x.n);
+        Both mean = empty(width), var = empty(width), dg = empty(width), db = empty(width);
+        static c_norm k;
+        static c_norm_grad q;
+        ref_batch_norm(y.d, mean.d, var.d, x.d, g.d, b.d, rows, width, 1, 1e-3);
+        c_norm_clear(&k, width);
+        c_norm_add(&k, 0, x.f, width, 20, width);
+        c_norm_add(&k, 0, x.f + 20 * width, width, rows - 20, width);
+        c_norm_ready(&k, mean.f, var.f, g.f, b.f, (double)rows, 1e-3, width);
+        ref_batch_norm_grad(dx.d, dg.d, db.d, x.d, dy.d, g.d, mean.d, var.d, rows, width, 1,
+                            1e-3);
+        c_norm_grad_begin(&q, mean.f, var.f, g.f, b.f, 1e-3, width);
+        c_norm_grad_add(&q, 0, dy.f, width, x.f, width, rows, width);
+        c_norm_grad_ready(&q, dg.f, db.f, var.f, (double)rows, 1e-3, width);
+        for (int64_t i = 0; i < x.n; i++) {
+            int64_t l = i % width;
+            y.f[i] = (x.f[i] - k.mean[l]) * k.scale[l] + k.shift[l];
+            dx.f[i] =
+                ((dy.f[i] - q.offset[l]) - (x.f[i] - q.mean[l]) * q.slope[l]) * q.scale[l];
+            assert_true(q.scale[l] == k.scale[l] && q.mean[l] == k.mean[l]);
+        }
+        close_to("batch norm", &y, 2e-6);
+        close_to("its mean", &mean, 1e-6);
+        close_to("its var", &var, 1e-6);
+        close_to("its dx", &dx, 1e-5);
+        close_to("its dgamma", &dg, 1e-5);
+        close_to("its dbeta", &db, 1e-6);
+        RELEASE(&x, &dy, &g, &b, &y, &dx, &mean, &var, &dg, &db);
+    }
+}
+
+// A mean far from 0: sums of squares in double do not lose the variance.
+static void test_far_mean(void **state)
+{
+    (void)state;
+    Both x = draw(16 * 1000, 1000), mean = empty(16), var = empty(16), y = empty(x.n);
+    float one[16], zero[16] = {0};
+    for (int i = 0; i < 16; i++)
+        one[i] = 1;
+    double ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, zeros[16] = {0};
+    ref_batch_norm(y.d, mean.d, var.d, x.d, ones, zeros, 1000, 16, 1, 1e-5);
+    static c_norm k;
+    c_norm_clear(&k, 16);
+    c_norm_add(&k, 0, x.f, 16, 1000, 16);
+    c_norm_ready(&k, mean.f, var.f, one, zero, 1000, 1e-5, 16);
+    close_to("mean", &mean, 1e-7);
+    close_to("var", &var, 1e-6);
+    RELEASE(&x, &mean, &var, &y);
+}
+
+// Losses
+// ----------------------------------------------------------------------------------------------
+
+static void test_softmax(void **state)
+{
+    (void)state;
+    for (int k = 0; k < N_LENGTHS; k++)
+        for (int causal = 0; causal < 2; causal++) {
+            int64_t n = lengths[k], rows = causal ? 2 * n : 4;
+            Both x = draw(rows * n, 0), dy = draw(rows * n, 0), y = empty(x.n), dx = empty(x.n);
+            ref_softmax(y.d, x.d, rows, n, causal ? n : 0);
+            c_softmax(y.f, x.f, rows, n, causal ? n : 0);
+            close_to("softmax", &y, 1e-6);
+            ref_softmax_grad(dx.d, dy.d, y.d, rows, n);
+            c_softmax_grad(dx.f, dy.f, y.f, rows, n);
+            if (n > 1)
+                close_to("its gradient", &dx, 1e-5);
+            RELEASE(&x, &dy, &y, &dx);
+        }
+}
+
+static void test_cross_entropy(void **state)
+{
+    (void)state;
+    for (int k = 0; k < N_LENGTHS; k++) {
+        int64_t rows = 300, classes = lengths[k];
+        int32_t labels[300];
+        for (int i = 0; i < rows; i++)
+            labels[i] = i % 7 == 3 ? -1 : (int32_t)(i % classes);
+        Both x = draw(rows * classes, 0), loss = empty(1), lse = empty(rows), dx = empty(x.n);
+        float half = 0.5f;
+        double half_d = 0.5;
+        ref_cross_entropy(loss.d, lse.d, x.d, labels, rows, classes);
+        c_cross_entropy(loss.f, lse.f, x.f, labels, rows, classes);
+        close_to("lse", &lse, 1e-6);
+        ref_cross_entropy_grad(dx.d, x.d, labels, lse.d, &half_d, rows, classes);
+        c_cross_entropy_grad(dx.f, x.f, labels, lse.f, &half, rows, classes);
+        if (classes > 1) {
+            close_to("cross entropy", &loss, 1e-6);
+            close_to("its gradient", &dx, 1e-5);
+        }
+        labels[299] = (int32_t)classes; // no class: the run must stop
+        c_cross_entropy(loss.f, NULL, x.f, labels, rows, classes);
+        assert_true(isnan(loss.f[0]));
+        RELEASE(&x, &loss, &lse, &dx);
+    }
+}
+
+static void test_mse(void **state)
+{
+    (void)state;
+    for (int64_t n = 1; n < 300000; n = n * 7 + 1) {
+        Both x = draw(n, 0), t = draw(n, 0), loss = empty(1), dx = empty(n);
+        float two = 2;
+        double two_d = 2;
+        ref_mse(loss.d, x.d, t.d, n);
+        c_mse(loss.f, x.f, t.f, n);
+        close_to("mse", &loss, 1e-6);
+        ref_mse_grad(dx.d, x.d, t.d, &two_d, n);
+        c_mse_grad(dx.f, x.f, t.f, &two, n);
+        close_to("its gradient", &dx, 1e-6);
+        RELEASE(&x, &t, &loss, &dx);
+    }
+}
+
+// Moves and updates
+// ----------------------------------------------------------------------------------------------
+
+static void test_turn(void **state)
+{
+    (void)state;
+    for (int64_t rows = 1; rows < 40; rows += 6)
+        for (int64_t columns = 1; columns < 40; columns += 9) {
+            Both x = draw(rows * columns, 0), y = empty(x.n);
+            ref_walk walk = {2, {columns, rows}, .a = {1, columns}};
+            ref_transpose(y.d, x.d, &walk);
+            c_turn_rows(y.f, rows, x.f, columns, rows, columns);
+            close_to("transpose", &y, 0);
+            RELEASE(&x, &y);
+        }
+}
+
+static void test_embedding(void **state)
+{
+    (void)state;
+    const int32_t ids[] = {3, 0, 3, -1, 4, 5, 1};
+    Both table = draw(5 * 19, 0), y = empty(7 * 19), dy = draw(7 * 19, 0), grad = empty(5 * 19);
+    ref_embedding(y.d, ids, table.d, 7, 5, 19);
+    c_embedding(y.f, ids, table.f, 7, 5, 19);
+    close_to("embedding", &y, 0);
+    ref_embedding_grad(grad.d, ids, dy.d, 7, 5, 19);
+    c_embedding_grad(grad.f, ids, dy.f, 7, 5, 19, 1);
+    close_to("its gradient", &grad, 1e-6);
+    for (int64_t i = 0; i < grad.n; i++)
+        grad.d[i] *= 2;
+    c_embedding_grad(grad.f, ids, dy.f, 7, 5, 19, 0);
+    close_to("two of them", &grad, 1e-6);
+    RELEASE(&table, &y, &dy, &grad);
+}
+
+static void test_updates(void **state)
+{
+    (void)state;
+    const ref_adam_options o = {0.9, 0.99, 1e-6, 0.1, 1};
+    const c_adam_options same = {0.9, 0.99, 1e-6, 0.1, 1};
+    for (int64_t n = 1; n < 40000; n = n * 5 + 3) {
+        Both p = draw(n, 0), g = draw(n, 0), m = draw(n, 0), v = draw(n, 1.5f);
+        Both sum = draw(n, 0);
+        ref_accumulate(sum.d, g.d, n, 0);
+        c_accumulate(sum.f, g.f, n, 0);
+        close_to("a sum", &sum, 1e-6);
+        ref_accumulate(sum.d, g.d, n, 1);
+        c_accumulate(sum.f, g.f, n, 1);
+        close_to("a first sum", &sum, 0);
+        ref_sgd(p.d, g.d, m.d, n, 0.1, 0.5, 0.9, 1, 0.01);
+        c_sgd_momentum(p.f, g.f, m.f, n, 0.1f, 0.5f, 0.9f, 0.01f, 1);
+        ref_sgd(p.d, g.d, NULL, n, 0.1, 0.5, 0, 0, 0.01);
+        c_sgd(p.f, g.f, n, 0.1f, 0.5f, 0.01f);
+        ref_adam(p.d, g.d, m.d, v.d, n, 0.01, 1, 3, &o);
+        c_adam(p.f, g.f, m.f, v.f, n, 0.01, 1, 3, &same);
+        close_to("a parameter", &p, 1e-6);
+        close_to("momentum", &m, 1e-6);
+        close_to("second moment", &v, 1e-6);
+        RELEASE(&p, &g, &m, &v, &sum);
+    }
+}
+
+static void test_stream(void **state)
+{
+    (void)state;
+    Both x = draw(64, 0), y = empty(64);
+    c_stream(y.f, x.f, 64);
+    c_stream_end();
+    memcpy(y.d, x.d, sizeof *x.d * 64);
+    close_to("what went past the cache", &y, 0);
+    RELEASE(&x, &y);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sums),          cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_layer_norm),    cmocka_unit_test(test_norm_run),
+        cmocka_unit_test(test_far_mean),      cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_mse),
+        cmocka_unit_test(test_turn),          cmocka_unit_test(test_embedding),
+        cmocka_unit_test(test_updates),       cmocka_unit_test(test_stream),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
