@@ -57,6 +57,7 @@ if(DRIVER)
   target_link_libraries(stagecc PRIVATE frontend passes codegen control)
   target_compile_definitions(stagecc PRIVATE
     STAGECC_CC="${CMAKE_C_COMPILER}" STAGECC_LIBCLANG_VERSION="${LLVM_VERSION}"
+    STAGECC_DNNL_VERSION="${DNNL_VERSION}"
     STAGECC_LIBDIR="${CMAKE_INSTALL_LIBDIR}" STAGECC_INCLUDEDIR="${CMAKE_INSTALL_INCLUDEDIR}")
   install(TARGETS stagecc)
 endif()

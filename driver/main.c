@@ -1,6 +1,7 @@
 // stagecc: one executable, one subcommand per step (driver/commands.def).
 #include "driver/driver.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,7 +39,9 @@ int main(int argc, char **argv)
         return argc < 2 ? EXIT_INPUT : EXIT_DONE;
     }
     if (!strcmp(argv[1], "--version")) {
-        printf("stagecc " STAGECC_VERSION " (libclang " STAGECC_LIBCLANG_VERSION ")\n");
+        printf("stagecc %s (libclang %s, jansson %s, oneDNN %s)\n", STAGECC_VERSION,
+               STAGECC_LIBCLANG_VERSION, JANSSON_VERSION,
+               *STAGECC_DNNL_VERSION ? STAGECC_DNNL_VERSION : "none");
         return EXIT_DONE;
     }
     const CommandInfo *command = find(argv[1]);
