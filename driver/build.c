@@ -1,7 +1,6 @@
 // stagecc build: sources and executables.
 #include "driver/driver.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,25 +31,14 @@ static int stages_of_ranks(const char *ranks, int *stages)
     return n ? EXIT_DONE : EXIT_INPUT;
 }
 
-// A stored plan gives the cuts, and the options that the command line leaves open.
-static int stages_of_plan(Job *j, const char *dir, int *stages)
+static void stages_of_plan(Job *j, int *stages)
 {
-    const char *path = arena_printf(j->arena, "%s/plan.json", dir);
-    char *text = file_read(path, NULL);
-    if (!text) {
-        error_at((Loc){path, 0, 0}, "cannot read the plan: %s", strerror(errno));
-        return EXIT_INPUT;
-    }
-    Plan *p = plan_from_json(j->arena, path, text);
-    free(text);
-    if (!p)
-        return EXIT_INPUT;
+    const Plan *p = j->stored;
     int *cuts = arena_array(j->arena, int, p->n_stages);
     for (int i = 0; i < p->n_stages; i++)
         cuts[i] = p->stages[i].last_unit;
     j->compile.fixed_cuts = cuts;
     *stages = p->n_stages;
-    return EXIT_DONE;
 }
 
 int stages_wanted(Job *j, int fallback, int *stages)
@@ -60,11 +48,12 @@ int stages_wanted(Job *j, int fallback, int *stages)
         error_at(NO_LOC, "give one of -n, --stage_to_num_ranks and --plan");
         return EXIT_INPUT;
     }
-    if (args->plan)
-        return stages_of_plan(j, args->plan, stages);
     if (args->ranks)
         return stages_of_ranks(args->ranks, stages);
-    *stages = args->stages ? (int)args->stages : fallback;
+    if (j->stored)
+        stages_of_plan(j, stages);
+    else
+        *stages = args->stages ? (int)args->stages : fallback;
     return EXIT_DONE;
 }
 
@@ -81,6 +70,22 @@ int build_programs(Job *j, const char *dir)
     return toolchain_build(j->arena, &j->plan, j->backend, dir, names, n);
 }
 
+static void print_programs(const Job *j, const char *dir)
+{
+    int n = j->plan.n_stages;
+    if (j->args->json) {
+        char *json = plan_to_json(&j->plan);
+        fputs(json, stdout);
+        free(json);
+        return;
+    }
+    Text t = {0};
+    report_plan_table(&t, &j->plan);
+    printf("%s%s: %d stage program%s%s\n", t.data, dir, n, n > 1 ? "s" : "",
+           j->args->dry_run ? " would be written and compiled" : ", sources beside them");
+    text_release(&t);
+}
+
 int command_build(Arena *a, Args *args)
 {
     Job j;
@@ -90,18 +95,14 @@ int command_build(Arena *a, Args *args)
         status = stages_wanted(&j, 1, &stages);
     if (!status)
         status = job_compile(&j, stages);
-    const char *dir = status ? NULL : job_dir(&j, "out");
-    if (!status)
-        status = report_write_plan(&j, dir);
-    if (!status)
-        status = build_programs(&j, dir);
-    if (!status) {
-        Text t = {0};
-        report_plan_table(&t, &j.plan);
-        printf("%s%s: %d stage program%s, sources beside them\n", t.data, dir, stages,
-               stages > 1 ? "s" : "");
-        text_release(&t);
+    const char *dir = args->out ? args->out : "out";
+    if (!status && !args->dry_run) {
+        status = report_write_plan(&j, job_dir(&j, dir));
+        if (!status)
+            status = build_programs(&j, dir);
     }
+    if (!status)
+        print_programs(&j, dir);
     job_release(&j);
     return status;
 }

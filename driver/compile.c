@@ -116,17 +116,47 @@ static int64_t memory_limit(const char *text, bool *good)
     return *good ? (int64_t)n : 0;
 }
 
+static int load_stored_plan(Job *j)
+{
+    const char *path = arena_printf(j->arena, "%s/plan.json", j->args->plan);
+    char *text = file_read(path, NULL);
+    if (!text) {
+        error_at((Loc){path, 0, 0}, "cannot read the plan: %s", strerror(errno));
+        return EXIT_INPUT;
+    }
+    const Plan *p = plan_from_json(j->arena, path, text);
+    free(text);
+    j->stored = p;
+    char value[64];
+    for (int i = 0; p && option_name(i); i++)
+        options_set(&j->args->options, option_name(i), option_value(&p->options, i, value),
+                    FROM_PLAN, (Loc){path, 0, 0});
+    return p ? EXIT_DONE : EXIT_INPUT;
+}
+
+static int choose_backend(Job *j)
+{
+    const char *name = j->args->backend ? j->args->backend : "c";
+    if (!j->args->backend && j->stored && j->stored->backend)
+        name = j->stored->backend;
+    j->backend = backend_find(name);
+    if (!j->backend) {
+        error_at(NO_LOC, "there is no backend `%s`", name);
+        for (int i = 0; backends[i]; i++)
+            note_at(NO_LOC, "known: %s", backends[i]->name);
+    } else if (!strcmp(j->args->options.dtype, "f64") && !j->backend->doubles)
+        error_at(NO_LOC, "--dtype f64 needs --backend ref");
+    return diag_errors() ? EXIT_INPUT : EXIT_DONE;
+}
+
 int job_load(Job *j, Arena *a, Args *args)
 {
     *j = (Job){.arena = a, .args = args};
-    const char *backend = args->backend ? args->backend : "c";
-    j->backend = backend_find(backend);
-    if (!j->backend) {
-        error_at(NO_LOC, "there is no backend `%s`", backend);
-        for (int i = 0; backends[i]; i++)
-            note_at(NO_LOC, "known: %s", backends[i]->name);
-        return EXIT_INPUT;
-    }
+    int status = args->plan ? load_stored_plan(j) : EXIT_DONE;
+    if (!status)
+        status = choose_backend(j);
+    if (status)
+        return status;
     char *text = file_read(args->operand, NULL);
     if (!text) {
         error_at((Loc){args->operand, 0, 0}, "cannot read the model: %s", strerror(errno));
@@ -135,15 +165,12 @@ int job_load(Job *j, Arena *a, Args *args)
     char *kept = arena_strdup(a, text);
     free(text);
     settle_isa(&args->options);
-    int status = read_model(j, kept);
-    if (status || str_starts(kept, "graph "))
-        return status ? status : settle_batch(&args->options, j->graph);
-    if (!strcmp(args->options.dtype, "f64") && strcmp(j->backend->name, "ref") != 0) {
-        error_at(NO_LOC, "--dtype f64 needs --backend ref");
-        return EXIT_INPUT;
-    }
-    j->graph->block = !strcmp(args->options.isa, "avx2") ? 8 : 16;
-    return args->profile ? measured_load(j, args->profile) : EXIT_DONE;
+    status = read_model(j, kept);
+    if (!status && str_starts(kept, "graph "))
+        status = settle_batch(&args->options, j->graph);
+    else if (!status)
+        j->graph->block = !strcmp(args->options.isa, "avx2") ? 8 : 16;
+    return status || !args->profile ? status : measured_load(j, args->profile);
 }
 
 int job_compile(Job *j, int stages)

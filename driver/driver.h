@@ -64,10 +64,12 @@ typedef struct Job {
     const Backend *backend;
     Graph *graph;
     Plan plan;
+    const Plan *stored; // --plan DIR; NULL: none
     Compile compile;
     const char *kernels; // kernels.json of this machine; NULL: bounds are used
 } Job;
-// Read args->operand, apply TRAIN settings. 0 or exit status (reported).
+// Read the stored plan, whose options stand where the command line says nothing; read args->operand,
+// apply TRAIN settings. 0 or exit status (reported).
 int job_load(Job *j, Arena *a, Args *args);
 // Run the passes for this many stages (0: no plan). 0 or exit status.
 int job_compile(Job *j, int stages);

@@ -81,6 +81,12 @@ int command_profile(Arena *a, Args *args)
 {
     Job j;
     int status = job_load(&j, a, args);
+    if (!status && args->dry_run) {
+        printf("%s/measure/stage0 would be compiled and run\n",
+               args->out ? args->out : "profile");
+        job_release(&j);
+        return EXIT_DONE;
+    }
     const char *dir = status ? NULL : job_dir(&j, "profile");
     if (!status)
         status = measure(&j, dir);
@@ -88,7 +94,10 @@ int command_profile(Arena *a, Args *args)
         status = job_compile(&j, 1);
     if (!status)
         status = report_write_profile(&j, dir);
-    if (!status)
+    if (!status && args->json)
+        printf("{\"graph\": \"%s/graph.txt\", \"layers\": %d, \"kernels\": %s}\n", dir,
+               j.compile.n_times, j.kernels ? "true" : "false");
+    else if (!status)
         printf("%s/graph.txt, graph.dot%s%s: %d layers measured\n", dir,
                args->no_svg ? "" : ", graph.svg", j.kernels ? ", kernels.json" : "",
                j.compile.n_times);

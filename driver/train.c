@@ -24,6 +24,10 @@ int command_train(Arena *a, Args *args)
     Job j;
     const char *dir = NULL;
     int status = job_load(&j, a, args);
+    if (!status && args->dry_run) {
+        job_release(&j);
+        return command_build(a, args);
+    }
     if (!status)
         status = prepare(&j, &dir);
     if (!status) {
