@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""PyTorch's side of bench/resnet50.py and bench/gpt.py, at its best CPU setting: one process per call.
+
+  torch_models.py resnet50|gpt THREADS STEPS      {"version": …, "step_s": […], "cpu_s": […]}
+
+The models are those of examples/resnet and examples/gpt. ResNet-50 runs channels_last with in-place
+relu and the foreach form of SGD; the GPT runs fused attention and fused AdamW. The caller sets the
+allocator and the threads of OpenMP (TORCH_ENVIRONMENT of bench/common.py is what was fastest).
+"""
+import json
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Bottleneck(nn.Module):
+    def __init__(self, channels, width, stride):
+        super().__init__()
+        self.narrow, self.norm1 = nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.spatial, self.norm2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.wide, self.norm3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+        self.projection = None
+        if stride != 1 or channels != 4 * width:
+            self.projection = nn.Sequential(nn.Conv2d(channels, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width))
+
+    def forward(self, x):
+        y = F.relu(self.norm1(self.narrow(x)), inplace=True)
+        y = F.relu(self.norm2(self.spatial(y)), inplace=True)
+        y = self.norm3(self.wide(y))
+        y += self.projection(x) if self.projection else x
+        return F.relu(y, inplace=True)
+
+
+class ResNet50(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+        blocks, channels = [], 64
+        for stage, depth in enumerate((3, 4, 6, 3)):
+            for i in range(depth):
+                blocks.append(Bottleneck(channels, 64 << stage, 2 if stage and not i else 1))
+                channels = 4 * (64 << stage)
+        self.blocks, self.logits = nn.Sequential(*blocks), nn.Linear(channels, 1000)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.norm(self.stem(x)), inplace=True), 3, 2, 1)
+        return self.logits(self.blocks(x).mean((2, 3)))
+
+
+BATCH, T, DIM, HEADS, LAYERS, VOCABULARY, DROPOUT = 4, 128, 768, 12, 12, 256, 0.1
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(DIM), nn.LayerNorm(DIM)
+        self.qkv, self.mix = nn.Linear(DIM, 3 * DIM), nn.Linear(DIM, DIM)
+        self.up, self.down, self.dropout = nn.Linear(DIM, 4 * DIM), nn.Linear(4 * DIM, DIM), nn.Dropout(DROPOUT)
+
+    def forward(self, x):
+        q, k, v = (t.view(BATCH, T, HEADS, DIM // HEADS).transpose(1, 2) for t in self.qkv(self.norm1(x)).split(DIM, 2))
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=DROPOUT)
+        x = x + self.dropout(self.mix(a.transpose(1, 2).reshape(BATCH, T, DIM)))
+        return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh")))
+
+
+class GPT(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(VOCABULARY, DIM), nn.Parameter(torch.randn(T, DIM) * 0.02)
+        self.blocks, self.norm = nn.Sequential(*(Block() for _ in range(LAYERS))), nn.LayerNorm(DIM)
+        self.logits, self.dropout = nn.Linear(DIM, VOCABULARY, bias=False), nn.Dropout(DROPOUT)
+
+    def forward(self, x):
+        return self.logits(self.norm(self.blocks(self.dropout(self.tokens(x) + self.positions))))
+
+
+def resnet50():
+    model = ResNet50().train().to(memory_format=torch.channels_last)
+    x = torch.randn(16, 3, 224, 224).to(memory_format=torch.channels_last)
+    y = torch.randint(0, 1000, (16,))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, foreach=True)
+    return model, optimizer, lambda: F.cross_entropy(model(x), y), None
+
+
+def gpt():
+    model = GPT().train()
+    x, y = torch.randint(0, VOCABULARY, (BATCH, T)), torch.randint(0, VOCABULARY, (BATCH, T))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1, fused=True)
+    return model, optimizer, lambda: F.cross_entropy(model(x).view(-1, VOCABULARY), y.view(-1)), 1.0
+
+
+def main():
+    torch.set_num_threads(int(sys.argv[2]))
+    torch.manual_seed(0)
+    model, optimizer, loss_of, clip = {"resnet50": resnet50, "gpt": gpt}[sys.argv[1]]()
+    wall, cpu = [], []
+    for _ in range(int(sys.argv[3])):
+        begin, begin_cpu = time.perf_counter(), time.process_time()
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of()
+        loss.backward()
+        if clip:
+            nn.utils.clip_grad_norm_(model.parameters(), clip, foreach=True)
+        optimizer.step()
+        loss.item()
+        wall.append(time.perf_counter() - begin)
+        cpu.append(time.process_time() - begin_cpu)
+    print(json.dumps({"version": torch.__version__, "step_s": wall, "cpu_s": cpu}))
+
+
+main()
