@@ -13,8 +13,8 @@
 #include "codegen/c/channels.h"
 
 enum {
-    STRIP = 1024,      // elements of a strip
-    STREAMED = 4 << 20 // bytes of a tensor of which the cache will hold little when it is read
+    STRIP = 1024,       // elements of a strip
+    STREAMED = 32 << 20 // bytes of a tensor of which no cache will hold much until it is read
 };
 
 // The relu behind batch_norm whose sign the gradient of both can find out for itself; NULL: none.
