@@ -27,11 +27,9 @@ static const struct {
     [OP_GELU_TANH_GRAD] = {"c_gelu_tanh_grad($a, $b)", 0},
     [OP_SIGMOID_GRAD] = {"c_sigmoid_grad($a, $b)", 0},
     [OP_TANH_GRAD] = {"c_tanh_grad($a, $b)", 0},
-    [OP_BATCH_NORM] = {"($a - k.mean[$l]) * k.scale[$l] + k.shift[$l]", 0},
-    [OP_BATCH_NORM_INFER] = {"($a - k.mean[$l]) * k.scale[$l] + k.shift[$l]", 0},
-    [OP_BATCH_NORM_GRAD] = {"(($b - k.offset[$l]) - ($a - k.mean[$l]) * k.slope[$l]) * "
-                            "k.scale[$l]",
-                            0},
+    [OP_BATCH_NORM] = {"c_norm_at(&k, $l, $a)", 0},
+    [OP_BATCH_NORM_INFER] = {"c_norm_at(&k, $l, $a)", 0},
+    [OP_BATCH_NORM_GRAD] = {"c_norm_grad_at(&k, $l, $b, $a)", 0},
 };
 
 int loop_member(const Loop *l, const Node *n)
@@ -80,9 +78,8 @@ static const char *relu_sign(Loop *l, const Node *relu)
 {
     if (relu != l->known)
         return loop_value(l, relu);
-    const char *c = l->channel;
-    return arena_printf(l->e->scratch, "(%s - k.mean[%s]) * k.scale[%s] + k.shift[%s]",
-                        loop_value(l, l->known_by->inputs[0]), c, c, c);
+    return arena_printf(l->e->scratch, "c_norm_again(&k, %s, %s)", l->channel,
+                        loop_value(l, l->known_by->inputs[0]));
 }
 
 static const char *second_input(Loop *l, const Node *n)
@@ -245,13 +242,13 @@ static const char *outside(Loop *l, const Node *n)
     return arena_printf(l->e->scratch, "%s[%s]", emit_value(l->e, n), at);
 }
 
-static void open_nest(Emit *e, const Nest *nest, Shape s, int64_t elements)
+static void open_nest(Emit *e, const Nest *nest, Shape s, int64_t elements, const char *brace)
 {
     bool parallel = loop_parallel(e, elements);
     for (int d = 0; d < nest->n; d++) {
         bool innermost = d == nest->n - 1;
         loop_pragma(e, parallel && d == 0, innermost);
-        loop_for(e, letter(nest, d), nest->dim[d], 1, innermost ? " {" : "");
+        loop_for(e, letter(nest, d), nest->dim[d], 1, innermost ? brace : "");
         e->indent += 4;
     }
     if (nest->n > 1)
@@ -263,16 +260,19 @@ static void elementwise(Loop *l)
     Emit *e = l->e;
     const Node *first = l->nodes[0];
     Nest nest = nest_of(l);
+    int indent = e->indent;
     if (first->layout == LAYOUT_KERNEL)
         nest = (Nest){1, {c_stored(first)}, {0}};
+    bool statement = l->n == 1 && nest.n == 1;
     l->user = &nest;
     l->outside = outside;
     loop_keys(l);
-    open_nest(e, &nest, first->shape, c_stored(first));
+    open_nest(e, &nest, first->shape, c_stored(first), statement ? "" : " {");
     loop_body(l, 0, l->n);
     e->indent -= 4;
-    emit(e, "}\n", NULL);
-    e->indent -= 4 * (nest.n - 1);
+    if (!statement)
+        emit(e, "}\n", NULL);
+    e->indent = indent;
 }
 
 static void emit_loop(Emit *e, const Node *const *nodes, int n)

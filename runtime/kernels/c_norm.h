@@ -15,6 +15,11 @@ typedef struct c_norm {
     float mean[C_CHANNELS], scale[C_CHANNELS], shift[C_CHANNELS];
 } c_norm;
 
+C_INLINE float c_norm_at(const c_norm *k, int64_t channel, float x)
+{
+    return (x - k->mean[channel]) * k->scale[channel] + k->shift[channel];
+}
+
 C_INLINE void c_norm_clear(c_norm *k, int64_t channels)
 {
     memset(k->sum, 0, (size_t)channels * sizeof *k->sum);
@@ -77,6 +82,18 @@ typedef struct c_norm_grad {
     float mean[C_CHANNELS], scale[C_CHANNELS], shift[C_CHANNELS];
     float offset[C_CHANNELS], slope[C_CHANNELS];
 } c_norm_grad;
+
+C_INLINE float c_norm_grad_at(const c_norm_grad *k, int64_t channel, float dy, float x)
+{
+    float along = (x - k->mean[channel]) * k->slope[channel];
+    return ((dy - k->offset[channel]) - along) * k->scale[channel];
+}
+
+// What forward computed, to the bit.
+C_INLINE float c_norm_again(const c_norm_grad *k, int64_t channel, float x)
+{
+    return (x - k->mean[channel]) * k->scale[channel] + k->shift[channel];
+}
 
 // beta is needed for the sign of forward's result only, and may be NULL.
 C_KERNEL void c_norm_grad_begin(c_norm_grad *k, const float *mean, const float *var,
