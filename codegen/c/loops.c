@@ -199,8 +199,8 @@ static Nest nest_of(const Loop *l)
 {
     Shape s = l->nodes[0]->shape;
     Nest nest = {0};
-    int64_t dim[MAX_RANK];
-    int last[MAX_RANK], inner = -1;
+    int64_t dim[MAX_RANK] = {0};
+    int last[MAX_RANK] = {0}, inner = -1;
     for (int d = s.rank - 1; d >= 0; d--) { // innermost first
         if (s.dim[d] == 1)
             continue;
@@ -273,6 +273,7 @@ static void elementwise(Loop *l)
     if (!statement)
         emit(e, "}\n", NULL);
     e->indent = indent;
+    l->user = NULL;
 }
 
 static void emit_loop(Emit *e, const Node *const *nodes, int n)

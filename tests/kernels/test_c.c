@@ -181,7 +181,7 @@ static void test_norm_run(void **state)
 static void test_far_mean(void **state)
 {
     (void)state;
-    Both x = draw(16 * 1000, 1000), mean = empty(16), var = empty(16), y = empty(x.n);
+    Both x = draw(INT64_C(16) * 1000, 1000), mean = empty(16), var = empty(16), y = empty(x.n);
     float one[16], zero[16] = {0};
     for (int i = 0; i < 16; i++)
         one[i] = 1;
@@ -282,7 +282,8 @@ static void test_embedding(void **state)
 {
     (void)state;
     const int32_t ids[] = {3, 0, 3, -1, 4, 5, 1};
-    Both table = draw(5 * 19, 0), y = empty(7 * 19), dy = draw(7 * 19, 0), grad = empty(5 * 19);
+    Both table = draw(INT64_C(5) * 19, 0), y = empty(INT64_C(7) * 19),
+         dy = draw(INT64_C(7) * 19, 0), grad = empty(INT64_C(5) * 19);
     ref_embedding(y.d, ids, table.d, 7, 5, 19);
     c_embedding(y.f, ids, table.f, 7, 5, 19);
     close_to("embedding", &y, 0);
