@@ -62,6 +62,15 @@ for name, shape in (("plain", [4, 3, 5, 3]), ("one", [3, 1, 2, 2]), ("odd", [2, 
     case(f"batch_norm_relu_{name}", "n = batch_norm x g b {eps=1e-3}\ny = relu n", x=shape, g=[shape[1]], b=[shape[1]])
     case(f"batch_norm_add_relu_{name}", "n = batch_norm x g b {eps=1e-3}\na = add n r\ny = relu a",
          x=shape, g=[shape[1]], b=[shape[1]], r=shape)
+# loops that begin or end with a norm: pixels in uneven strips, several blocks, channels side by side
+for name, shape in (("strips", [2, 16, 1, 131]), ("rows", [2, 3, 1, 1031]), ("runs", [2, 128, 2, 3]), ("vector", [6, 37])):
+    params = dict(x=shape, g=[shape[1]], b=[shape[1]])
+    case(f"batch_norm_relu_{name}_loop", "n = batch_norm x g b {eps=1e-3}\ny = relu n", **params)
+    case(f"batch_norm_swish_{name}_loop", "n = batch_norm x g b {eps=1e-3}\ns = sigmoid n\ny = mul s n", **params)
+    case(f"batch_norm_skip_{name}_loop", "n = batch_norm x g b {eps=1e-3}\nr = relu n\ny = add r x", **params)
+case("batch_norm_dropout", "n = batch_norm x g b {eps=1e-3}\nd = dropout n {rate=0.3, stream=9}\ny = relu d", x=[6, 37], g=[37], b=[37])
+case("batch_norm_row", "n = batch_norm x g b {eps=1e-3}\na = add n v\ny = gelu a", x=[6, 5], g=[5], b=[5], v=[5])
+case("batch_norm_last", "n = batch_norm x g b {eps=1e-3}\ny = mul n v", x=[4, 3, 5], g=[3], b=[3], v=[5])
 LN = "y = layer_norm x g b {eps=1e-5}"
 for name, shape in (("small", [2, 3, 5]), ("one_row", [1, 17]), ("wide", [2, 3, 4, 64]), ("odd", [5, 33])):
     case(f"layer_norm_{name}", LN, x=shape, g=[shape[-1]], b=[shape[-1]])
