@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """PyTorch's side of bench/resnet50.py and bench/gpt.py, at its best CPU setting: one process per call.
 
-  torch_models.py resnet50|gpt THREADS STEPS      {"version": …, "step_s": […], "cpu_s": […]}
+  torch_models.py resnet50|gpt THREADS STEPS      {"version": …, "step_s": […]}
 
 The models are those of examples/resnet and examples/gpt. ResNet-50 runs channels_last with in-place
 relu and the foreach form of SGD; the GPT runs fused attention and fused AdamW. The caller sets the
-allocator and the threads of OpenMP (TORCH_ENVIRONMENT of bench/common.py is what was fastest).
+allocator and the threads of OpenMP (bench/against_torch.py).
 """
 import json
 import sys
@@ -97,9 +97,9 @@ def main():
     torch.set_num_threads(int(sys.argv[2]))
     torch.manual_seed(0)
     model, optimizer, loss_of, clip = {"resnet50": resnet50, "gpt": gpt}[sys.argv[1]]()
-    wall, cpu = [], []
+    seconds = []
     for _ in range(int(sys.argv[3])):
-        begin, begin_cpu = time.perf_counter(), time.process_time()
+        begin = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of()
         loss.backward()
@@ -107,9 +107,8 @@ def main():
             nn.utils.clip_grad_norm_(model.parameters(), clip, foreach=True)
         optimizer.step()
         loss.item()
-        wall.append(time.perf_counter() - begin)
-        cpu.append(time.process_time() - begin_cpu)
-    print(json.dumps({"version": torch.__version__, "step_s": wall, "cpu_s": cpu}))
+        seconds.append(time.perf_counter() - begin)
+    print(json.dumps({"version": torch.__version__, "step_s": seconds}))
 
 
 main()

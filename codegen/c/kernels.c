@@ -167,8 +167,8 @@ static Product product_of(const Node *n)
 static const char *matrix(Arena *a, const Product *p, int64_t rows, int64_t columns,
                           bool turned)
 {
-    return arena_printf(a, "{%lld, %lld, %lld, %lld}", (ll)(p->batch * rows * columns),
-                        (ll)(rows * columns), turned ? 1LL : (ll)columns,
+    return arena_printf(a, "{%lld, %lld, %lld, %lld}", (ll)p->batch * rows * columns,
+                        (ll)rows * columns, turned ? 1LL : (ll)columns,
                         turned ? (ll)rows : 1LL);
 }
 

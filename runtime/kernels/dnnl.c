@@ -40,7 +40,7 @@ static const struct Isa {
 static int check_isa(rt_stage *s)
 {
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
-        if (!s->program->isa || strcmp(isas[i].name, s->program->isa))
+        if (!s->program->isa || strcmp(isas[i].name, s->program->isa) != 0)
             continue;
         dnnl_set_max_cpu_isa(isas[i].isa); // refused once a kernel was made: the check tells
         if (dnnl_get_effective_cpu_isa() == isas[i].isa)
@@ -73,7 +73,7 @@ static uint8_t *map(size_t bytes)
     void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED)
         return NULL;
-    if (bytes >= 2 * HUGE_PAGE)
+    if (bytes >= 2 * (size_t)HUGE_PAGE)
         madvise(at, bytes, MADV_HUGEPAGE);
     memset(at, 0, bytes);
     return at;
@@ -274,11 +274,11 @@ static dnnl_status_t take_in(rt_stage *s, const Made *m, const Arg *a, const voi
 }
 
 // tensors: in the order of Made.args.
-static void call(rt_stage *s, int kernel, const void *const *tensors)
+static void call(rt_stage *s, int kernel, const void *const tensors[MAX_ARGS])
 {
     Dnnl *d = state(s);
     const Made *m = &d->made[kernel];
-    dnnl_exec_arg_t args[MAX_ARGS + 1];
+    dnnl_exec_arg_t args[MAX_ARGS + 1] = {{0}};
     dnnl_status_t bad = dnnl_success;
     for (int i = 0; i < m->n_args && !bad; i++) {
         const Arg *a = &m->args[i];
@@ -304,24 +304,24 @@ static void call(rt_stage *s, int kernel, const void *const *tensors)
 void rt_conv2d(rt_stage *s, int kernel, const float *x, const float *w, const float *b,
                float *y)
 {
-    const void *with_bias[] = {x, w, b, y}, *without[] = {x, w, y};
+    const void *with_bias[MAX_ARGS] = {x, w, b, y}, *without[MAX_ARGS] = {x, w, y};
     call(s, kernel, b ? with_bias : without);
 }
 
 void rt_conv2d_grad_input(rt_stage *s, int kernel, const float *dy, const float *w, float *dx)
 {
-    call(s, kernel, (const void *[]){dy, w, dx});
+    call(s, kernel, (const void *[MAX_ARGS]){dy, w, dx});
 }
 
 void rt_conv2d_grad_weight(rt_stage *s, int kernel, const float *x, const float *dy, float *dw)
 {
-    call(s, kernel, (const void *[]){x, dy, dw});
+    call(s, kernel, (const void *[MAX_ARGS]){x, dy, dw});
 }
 
 void rt_matmul(rt_stage *s, int kernel, const float *a, const float *b, const float *bias,
                float *c)
 {
-    const void *with_bias[] = {a, b, bias, c}, *without[] = {a, b, c};
+    const void *with_bias[MAX_ARGS] = {a, b, bias, c}, *without[MAX_ARGS] = {a, b, c};
     call(s, kernel, bias ? with_bias : without);
 }
 

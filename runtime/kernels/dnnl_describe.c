@@ -340,7 +340,8 @@ int rt__dnnl_make(rt_stage *s, Dnnl *d, const rt_kernel *kernel, Made *made)
                         kernel->key);
     else if (finish(&m))
         error = rt_fail(s, RT_E_KERNEL, "oneDNN could not make the kernel `%s`", kernel->key);
-    else if (kernel->implementation && strcmp(kernel->implementation, made->implementation))
+    else if (kernel->implementation &&
+             strcmp(kernel->implementation, made->implementation) != 0)
         error =
             rt_fail(s, RT_E_KERNEL,
                     "the plan was made for oneDNN's `%s` as `%s`, here it is `%s`: the same "
