@@ -4,15 +4,6 @@
 
 enum { C_CHUNK = 512, C_TERMS = 256 };
 
-C_INLINE float c_row_max(const float *x, int64_t n)
-{
-    float largest = x[0];
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < n; i++)
-        largest = x[i] > largest ? x[i] : largest;
-    return largest;
-}
-
 // Over rows of n elements; with `causal` (the rows of a square, from 0) row i sees columns 0 .. i.
 C_KERNEL void c_softmax(float *y, const float *x, int64_t rows, int64_t n, int64_t causal)
 {

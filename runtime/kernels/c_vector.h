@@ -92,7 +92,35 @@ C_INLINE void c_row_products(double *sum, double *product, const float *x, const
     *product += p;
 }
 
-// The same for each of `width` columns; rows begin so many elements apart in x and in y.
+// NaN is larger than nothing.
+C_INLINE float c_row_max(const float *x, int64_t n)
+{
+    float lane[C_PAIR];
+    for (int i = 0; i < C_PAIR; i++)
+        lane[i] = x[0];
+    int64_t whole = n - n % C_PAIR;
+#if defined __AVX512F__
+    __m512 largest = _mm512_loadu_ps(lane);
+    for (int64_t i = 0; i < whole; i += C_PAIR)
+        largest = _mm512_max_ps(_mm512_loadu_ps(x + i), largest);
+    _mm512_storeu_ps(lane, largest);
+#elif defined __AVX__
+    __m256 largest = _mm256_loadu_ps(lane);
+    for (int64_t i = 0; i < whole; i += C_PAIR)
+        largest = _mm256_max_ps(_mm256_loadu_ps(x + i), largest);
+    _mm256_storeu_ps(lane, largest);
+#else
+    for (int64_t i = 0; i < whole; i++)
+        lane[i % C_PAIR] = x[i] > lane[i % C_PAIR] ? x[i] : lane[i % C_PAIR];
+#endif
+    for (int64_t i = whole; i < n; i++)
+        lane[0] = x[i] > lane[0] ? x[i] : lane[0];
+    for (int i = 1; i < C_PAIR; i++)
+        lane[0] = lane[i] > lane[0] ? lane[i] : lane[0];
+    return lane[0];
+}
+
+// As c_row_products for each of `width` columns; rows begin so many elements apart in x and in y.
 C_INLINE void c_column_products(double *sum, double *product, const float *x, int64_t x_row,
                                 const float *y, int64_t y_row, int64_t rows, int64_t width)
 {
