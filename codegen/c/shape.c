@@ -77,19 +77,45 @@ static int inner_of(const int64_t *step, int rank)
     return -1;
 }
 
+// Rows of one run each, if there is nothing around them.
+static void copy_rows_of(Emit *e, const Node *n, const Walk *w)
+{
+    bool rows = w->rank > 1;
+    emit(e, "c_copy_rows($y, $y_row, $x, $x_row, $rows, $length);\n", "y", EMIT_VALUE, n,
+         "y_row", EMIT_INT, rows ? w->y[0] : (int64_t)0, "x", EMIT_VALUE, n->inputs[0], "x_row",
+         EMIT_INT, rows ? w->x[0] : (int64_t)0, "rows", EMIT_INT, rows ? w->dim[0] : (int64_t)1,
+         "length", EMIT_INT, w->dim[w->rank - 1], NULL);
+}
+
+static const char *three(Emit *e, const int64_t *v)
+{
+    return arena_printf(e->scratch, "{%lld, %lld, %lld}", (long long)v[0], (long long)v[1],
+                        (long long)v[2]);
+}
+
+// The innermost dimension is a run in both; the three around it are planes of rows.
 static void copy_runs(Emit *e, const Node *n, const Walk *w)
 {
-    Walk outer = walk_without(w, w->rank - 1, -1);
-    bool rows = outer.rank > 0;
-    Walk loops = rows ? walk_without(&outer, outer.rank - 1, -1) : outer;
-    int last = outer.rank - 1;
+    if (w->rank <= 2) {
+        copy_rows_of(e, n, w);
+        return;
+    }
+    Walk loops = *w;
+    loops.rank = w->rank > 4 ? w->rank - 4 : 0;
+    int64_t dim[3] = {1, 0, 0}, y[3] = {0}, x[3] = {0};
+    for (int d = loops.rank, to = w->rank == 3; d < w->rank - 1; d++, to++) {
+        dim[to] = w->dim[d];
+        y[to] = w->y[d];
+        x[to] = w->x[d];
+    }
+    const char *planes = arena_printf(
+        e->scratch, "&(const c_planes){.count = {%lld, %lld}, .rows = %lld, .y = %s, .x = %s}",
+        (long long)dim[0], (long long)dim[1], (long long)dim[2], three(e, y), three(e, x));
     walk_open(e, &loops, 0);
-    emit(e, "c_copy_rows($y, $y_row, $x, $x_row, $rows, $length);\n", "y", EMIT_TEXT,
-         walk_at(e, emit_value(e, n), &loops, loops.y, 0), "y_row", EMIT_INT,
-         rows ? outer.y[last] : 0, "x", EMIT_TEXT,
-         walk_at(e, emit_value(e, n->inputs[0]), &loops, loops.x, 0), "x_row", EMIT_INT,
-         rows ? outer.x[last] : 0, "rows", EMIT_INT, rows ? outer.dim[last] : 1, "length",
-         EMIT_INT, w->dim[w->rank - 1], NULL);
+    emit(e, "c_copy_planes($y, $x, $planes, $length);\n", "y", EMIT_TEXT,
+         walk_at(e, emit_value(e, n), &loops, loops.y, 0), "x", EMIT_TEXT,
+         walk_at(e, emit_value(e, n->inputs[0]), &loops, loops.x, 0), "planes", EMIT_TEXT,
+         planes, "length", EMIT_INT, w->dim[w->rank - 1], NULL);
     walk_close(e, &loops);
 }
 

@@ -14,6 +14,24 @@ C_KERNEL void c_copy_rows(float *y, int64_t y_row, const float *x, int64_t x_row
         memcpy(y + r * y_row, x + r * x_row, (size_t)length * sizeof *y);
 }
 
+// The same for count[0] x count[1] planes of rows; y and x: how far apart planes and rows are.
+typedef struct c_planes {
+    int64_t count[2], rows;
+    int64_t y[3], x[3];
+} c_planes;
+
+C_KERNEL void c_copy_planes(float *y, const float *x, const c_planes *z, int64_t length)
+{
+    C_PARALLEL
+    for (int64_t i = 0; i < z->count[0] * z->count[1]; i++) {
+        int64_t a = i / z->count[1], b = i % z->count[1];
+        float *to = y + a * z->y[0] + b * z->y[1];
+        const float *from = x + a * z->x[0] + b * z->x[1];
+        for (int64_t r = 0; r < z->rows; r++)
+            memcpy(to + r * z->y[2], from + r * z->x[2], (size_t)length * sizeof *y);
+    }
+}
+
 C_KERNEL void c_zero(float *y, int64_t n)
 {
     memset(y, 0, (size_t)n * sizeof *y);
@@ -36,7 +54,10 @@ C_INLINE void c_turn(float *y, int64_t y_row, const float *x, int64_t x_row, int
 C_KERNEL void c_turn_rows(float *y, int64_t y_row, const float *x, int64_t x_row, int64_t rows,
                           int64_t columns)
 {
-    c_turn(y, y_row, x, x_row, rows, columns);
+    C_PARALLEL
+    for (int64_t k = 0; k < columns; k += C_TILE)
+        c_turn(y + k * y_row, y_row, x + k, x_row, rows,
+               columns - k < C_TILE ? columns - k : C_TILE);
 }
 
 // From [n,c,pixels] to blocks of channels [n,c/block,pixels,block], and back. planes: n c / block.

@@ -132,6 +132,8 @@ case("flatten", "c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]
      w=[16, 16, 1, 1])
 case("transpose", "y = transpose x {perm=[1,0]}", x=[3, 5])
 case("transpose_heads", "y = transpose x {perm=[0,2,1,3]}", x=[2, 3, 4, 5])
+case("transpose_deep", "y = transpose x {perm=[1,0,3,2,4]}", x=[2, 3, 4, 2, 5])
+case("transpose_outer", "y = transpose x {perm=[4,2,0,1,3,5]}", x=[2, 3, 2, 2, 3, 4])
 case("transpose_cycle", "y = transpose x {perm=[2,0,1]}", x=[2, 3, 4])
 
 # losses
