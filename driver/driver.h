@@ -25,7 +25,7 @@ typedef struct Args {
     bool no_svg, json, dry_run, eval_only;
     const char *data, *test_data, *steps, *epochs, *init, *resume, *checkpoint,
         *checkpoint_every;
-    const char *eval_every, *log_json, *trace;
+    const char *eval_every, *random_shift, *log_json, *trace;
     const char *lr, *seed; // also passed on to programs when given on the command line
 } Args;
 

@@ -39,6 +39,7 @@ static Words program_options(Arena *a, const Args *args)
         {"test-data", args->test_data},
         {"steps", args->steps},
         {"epochs", args->epochs},
+        {"random-shift", args->random_shift},
         {"init", args->init},
         {"resume", args->resume},
         {"checkpoint", args->checkpoint},

@@ -2,6 +2,7 @@
 #include "runtime/data.h"
 
 #include "runtime/data_kind.h"
+#include "runtime/random.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -54,11 +55,28 @@ static int fit_inputs(rt__data *d, rt__why *why)
     return 0;
 }
 
+// Other kinds than images have nothing to move; images have to keep something in sight.
+static int check_shift(const rt__data *d, rt__why *why)
+{
+    const rt__images *im = &d->images;
+    int side = im->out_height < im->out_width ? im->out_height : im->out_width;
+    if (d->options.shift > 0 && !d->kind->shift)
+        return rt__because(why, RT__INPUT, "%s: no images: leave --random-shift out", d->spec);
+    if (side > 0 && d->options.shift >= side)
+        return rt__because(why, RT__INPUT,
+                           "%s: --random-shift %" PRId64
+                           " moves images of %dx%d out of sight; at most %d",
+                           d->spec, d->options.shift, im->out_height, im->out_width, side - 1);
+    return 0;
+}
+
 static int open_kind(rt__data *d, const char *argument, rt__why *why)
 {
     int status = d->kind->open(d, argument, why);
     if (status == 0)
         status = fit_inputs(d, why);
+    if (status == 0)
+        status = check_shift(d, why);
     if (status == 0 && d->samples == 0)
         status = rt__because(why, RT__INPUT, "%s: no samples", d->spec);
     return status;
@@ -181,6 +199,17 @@ static size_t sample_bytes(const rt_input *in)
     return (size_t)(rt__sample_elements(in) * rt__dtype_bytes(in->dtype));
 }
 
+// Down and right by -shift to shift pixels, drawn by the counter (seed, epoch, sample).
+static void shift_sample(const rt__data *d, int i, uint64_t epoch, uint64_t sample, void *at)
+{
+    uint64_t key = rt_mix(rt_mix(rt_mix((uint64_t)d->options.seed) + epoch) + sample);
+    int shift = (int)d->options.shift;
+    uint64_t places = 2 * (uint64_t)shift + 1;
+    int down = (int)(rt_mix(key) % places) - shift;
+    int right = (int)(rt_mix(key + 1) % places) - shift;
+    d->kind->shift(d, i, down, right, at);
+}
+
 int rt__data_train(rt__data *data, int i, rt__cursor first, void *out, rt__why *why)
 {
     const rt_input *in = &data->options.inputs[i];
@@ -190,7 +219,10 @@ int rt__data_train(rt__data *data, int i, rt__cursor first, void *out, rt__why *
     for (int64_t s = 0; s < in->dim[0] && status == 0; s++) {
         uint64_t position = (first.index + (uint64_t)s) % n;
         uint64_t sample = rt__data_order(data->options.seed, first.epoch, n, position);
-        status = data->kind->read(data, i, sample, (uint8_t *)out + (size_t)s * bytes, why);
+        void *at = (uint8_t *)out + (size_t)s * bytes;
+        status = data->kind->read(data, i, sample, at, why);
+        if (status == 0 && data->options.shift > 0 && !in->is_target)
+            shift_sample(data, i, first.epoch, sample, at);
     }
     return status;
 }

@@ -19,7 +19,8 @@ typedef struct rt__data_options {
     int n_inputs;    // 0 is fine: sample count and order are known anyway
     int64_t classes; // limit of targets where their input does not say it; 0: not checked
     int64_t seed;
-    bool test; // cifar10: the test file instead of the training files
+    int64_t shift; // training images move by up to so many pixels each way; <= 0: they stay
+    bool test;     // cifar10: the test file instead of the training files
 } rt__data_options;
 
 typedef struct rt__cursor {

@@ -128,8 +128,9 @@ static int open_cifar(rt__data *d, const char *dir, rt__why *why)
     return status;
 }
 
-const rt__data_kind rt__data_idx = {"idx",          "idx:PREFIX",    open_idx, rt__fit_image,
-                                    rt__read_image, rt__close_image, false};
-const rt__data_kind rt__data_cifar10 = {"cifar10",     "cifar10:DIR",  open_cifar,
-                                        rt__fit_image, rt__read_image, rt__close_image,
-                                        false};
+const rt__data_kind rt__data_idx = {"idx",           "idx:PREFIX",   open_idx,
+                                    rt__fit_image,   rt__read_image, rt__close_image,
+                                    rt__shift_image, false};
+const rt__data_kind rt__data_cifar10 = {"cifar10",       "cifar10:DIR",  open_cifar,
+                                        rt__fit_image,   rt__read_image, rt__close_image,
+                                        rt__shift_image, false};

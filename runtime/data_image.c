@@ -61,10 +61,13 @@ static int fit_samples(rt__data *d, const rt_input *in, rt__why *why)
     for (int b = 0; b < 256; b++)
         im->level[b] = ((float)b / 255.0f - 0.5f) / 0.5f;
     bool resized = im->height != im->out_height || im->width != im->out_width;
+    char moved[64] = "";
+    if (d->options.shift > 0)
+        snprintf(moved, sizeof moved, ", moved by up to %" PRId64, d->options.shift);
     snprintf(d->summary, sizeof d->summary,
-             "%s: %" PRIu64 " images of %dx%dx%d%s %dx%dx%d, (pixel/255 - 0.5)/0.5", d->spec,
+             "%s: %" PRIu64 " images of %dx%dx%d%s %dx%dx%d, (pixel/255 - 0.5)/0.5%s", d->spec,
              d->samples, im->channels, im->height, im->width, resized ? ", bilinear to" : " as",
-             im->out_channels, im->out_height, im->out_width);
+             im->out_channels, im->out_height, im->out_width, moved);
     return 0;
 }
 
@@ -138,6 +141,45 @@ int rt__read_image(rt__data *d, int i, uint64_t sample, void *out, rt__why *why)
     for (int64_t e = 0; e < n; e++)
         rt__put(in->dtype, out, e, (double)d->images.row[e]);
     return 0;
+}
+
+// Moving
+// ----------------------------------------------------------------------------------------
+
+static void fill_black(const rt__images *im, const rt_input *in, uint8_t *at, int n)
+{
+    for (int i = 0; i < n; i++)
+        rt__put(in->dtype, at, i, (double)im->level[0]);
+}
+
+// Row by row, beginning where the plane moves to: no row is overwritten before it is read.
+static void shift_plane(const rt__images *im, const rt_input *in, int down, int right,
+                        uint8_t *plane)
+{
+    int height = im->out_height, width = im->out_width;
+    size_t pixel = (size_t)rt__dtype_bytes(in->dtype), pitch = (size_t)width * pixel;
+    int to = right > 0 ? right : 0, from = right > 0 ? 0 : -right, kept = width - to - from;
+    for (int i = 0; i < height; i++) {
+        int y = down > 0 ? height - 1 - i : i, source = y - down;
+        uint8_t *row = plane + (size_t)y * pitch;
+        if (source < 0 || source >= height) {
+            fill_black(im, in, row, width);
+            continue;
+        }
+        memmove(row + (size_t)to * pixel, plane + (size_t)source * pitch + (size_t)from * pixel,
+                (size_t)kept * pixel);
+        fill_black(im, in, row, to);
+        fill_black(im, in, row + (size_t)(width - from) * pixel, from);
+    }
+}
+
+void rt__shift_image(const rt__data *d, int i, int down, int right, void *sample)
+{
+    const rt__images *im = &d->images;
+    const rt_input *in = &d->options.inputs[i];
+    size_t plane = (size_t)(im->out_height * im->out_width * rt__dtype_bytes(in->dtype));
+    for (int c = 0; c < im->out_channels; c++)
+        shift_plane(im, in, down, right, (uint8_t *)sample + (size_t)c * plane);
 }
 
 void rt__close_image(rt__data *d)

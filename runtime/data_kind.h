@@ -16,7 +16,9 @@ typedef struct rt__data_kind {
     // Write one sample of input i. 0 or RT__INPUT (a value out of range).
     int (*read)(rt__data *d, int i, uint64_t sample, void *out, rt__why *why);
     void (*close)(rt__data *d); // free what open and fit allocated; NULL: nothing
-    bool many_inputs;           // else the model has one sample input and one target at most
+    // Move a sample of input i in place; NULL: the samples are no images.
+    void (*shift)(const rt__data *d, int i, int down, int right, void *sample);
+    bool many_inputs; // else the model has one sample input and one target at most
 } rt__data_kind;
 
 extern const rt__data_kind rt__data_idx, rt__data_cifar10, rt__data_npy, rt__data_text,
@@ -78,6 +80,7 @@ struct rt__data {
 int rt__fit_image(rt__data *d, int i, rt__why *why);
 int rt__read_image(rt__data *d, int i, uint64_t sample, void *out, rt__why *why);
 void rt__close_image(rt__data *d);
+void rt__shift_image(const rt__data *d, int i, int down, int right, void *sample);
 
 // Map one more file of the data set.
 int rt__data_map(rt__data *d, const char *path, const rt__file **file, rt__why *why);

@@ -125,10 +125,7 @@ static void close_synthetic(rt__data *d)
     free(d->normals);
 }
 
-const rt__data_kind rt__data_synthetic = {"synthetic",
-                                          "synthetic[:SAMPLES[,CLASSES]]",
-                                          open_synthetic,
-                                          fit_synthetic,
-                                          read_synthetic,
-                                          close_synthetic,
-                                          true};
+const rt__data_kind rt__data_synthetic = {"synthetic",    "synthetic[:SAMPLES[,CLASSES]]",
+                                          open_synthetic, fit_synthetic,
+                                          read_synthetic, close_synthetic,
+                                          NULL,           true};

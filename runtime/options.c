@@ -26,6 +26,8 @@ enum Kind { FLAG, TEXT, COUNT, REAL };
     X(FLAG, eval_only, "eval-only", NULL, 0, "evaluate and stop")                              \
     X(COUNT, eval_every, "eval-every", "N", 1, "evaluate every N steps [every epoch]")         \
     X(COUNT, seed, "seed", "S", 0, "of parameters, data order and dropout")                    \
+    X(COUNT, random_shift, "random-shift", "N", 0,                                             \
+      "move training images at random by up to N pixels")                                      \
     X(REAL, lr, "lr", "R", 0, "learning rate")                                                 \
     X(TEXT, trace, "trace", "FILE", 0, "timeline for chrome://tracing")                        \
     X(TEXT, profile, "profile", "FILE", 0, "seconds of every layer (one stage)")               \

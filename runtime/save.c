@@ -83,6 +83,7 @@ static int open_data(rt_stage *s, rt__data **data, const char *spec, bool test)
                           .n_inputs = p->n_inputs,
                           .classes = p->classes,
                           .seed = s->seed,
+                          .shift = test ? 0 : s->options.random_shift,
                           .test = test};
     rt__why why;
     int status = spec ? rt__data_open(data, &o, &why) : 0;

@@ -41,6 +41,8 @@ def train(stagecc, model, options, cut, steps, work, data):
     out = work / cut.replace(":", "-")
     command = [stagecc, "run", out, "--data", data, "--checkpoint", out / "ckpt"]
     run([stagecc, "build", model, "--stages", stages, "--schedule", schedule, "-o", out, "--no-svg", *options])
+    if data.startswith("idx:"):
+        command += ["--random-shift", "1"]
     logged = []
     if resume:
         run([*command, "--steps", str(steps // 2), "--log-json", out / "first.json"])
