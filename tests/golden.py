@@ -6,6 +6,7 @@
     # RUN: check %s --emit=ir        a command line for EXE; several RUN lines run in this order
     # WHY: one line
     # EXIT: 1                        exit status of every command (default 0), or one for each
+    # ENV: NAME=VALUE                for every command; BUILD in it is the folder of EXE
     # SHOW: out/stage0.c             a file that the commands wrote, shown behind their output
     # FILE: model.c                  what the next lines are called (default: TESTNAME.ir); %s is
     ...                              the first one; more FILE lines begin further files
@@ -13,7 +14,8 @@
     # output of all commands, stdout and stderr as they came, each line after "# "
 
 Commands run in a temporary directory that holds the files, so names are relative and line numbers
-count from the line behind FILE; the folder of EXE is shown as BUILD. C bodies may write `//` for `#`.
+count from the line behind FILE; the folder of EXE is shown as BUILD. What differs from run to run
+(speed, time, process numbers) is shown as `*`. C bodies may write `//` for `#`.
 --bless rewrites what stands behind EXPECT; review the diff. Exit status: 0 all as expected, 1 some not, 2 a test file is wrong.
 """
 import argparse
@@ -25,8 +27,9 @@ import subprocess
 import sys
 import tempfile
 
-MARK = re.compile(r"(#|//) (?:(RUN|WHY|EXIT|SHOW|FILE): *(.*)|(EXPECT))")
+MARK = re.compile(r"(#|//) (?:(RUN|WHY|EXIT|ENV|SHOW|FILE): *(.*)|(EXPECT))")
 TIMEOUT_S = 100
+FLEETING = re.compile(rb"(?<= )[\d.]+(?= (?:samples|tokens)/s)|[\d]+:[\d]+(?= left)|(?<=steps, )[\d.]+(?= s,)|(?<=\(process )\d+")
 
 
 class WrongTest(Exception):
@@ -39,6 +42,7 @@ class Golden:
     def __init__(self, path):
         self.path = path
         self.runs, self.why, self.exits, self.shows = [], None, [0], []
+        self.env = {}
         self.files = []  # [name, lines]
         self.expect = None  # lines; None: no EXPECT yet
         self.head = []  # the file's lines up to EXPECT, for --bless
@@ -74,6 +78,11 @@ class Golden:
             if not mark[3].replace(" ", "").isdigit():
                 raise WrongTest(f"{self.path}:{number}: EXIT wants a number")
             self.exits = [int(word) for word in mark[3].split()]
+        elif mark and mark[2] == "ENV":
+            name, equals, value = mark[3].partition("=")
+            if not equals:
+                raise WrongTest(f"{self.path}:{number}: ENV wants NAME=VALUE")
+            self.env[name] = value
         elif mark and mark[2] == "SHOW":
             self.shows.append(mark[3])
         elif mark:  # FILE
@@ -104,6 +113,7 @@ class Golden:
         output, complaints = b"", []
         env = {k: v for k, v in os.environ.items() if not k.startswith("STAGECC_")}
         env.update(LC_ALL="C.UTF-8", NO_COLOR="1", CC="cc")
+        env.update((name, value.replace("BUILD", os.path.dirname(os.path.realpath(exe)))) for name, value in self.env.items())
         with tempfile.TemporaryDirectory(prefix="golden-") as directory:
             self.write_files(directory)
             exits = self.exits * len(self.runs) if len(self.exits) == 1 else self.exits
@@ -126,6 +136,7 @@ class Golden:
                 with open(path, "rb") as f:
                     output += b"--- " + name.encode() + b"\n" + f.read()
             output = output.replace(os.path.dirname(os.path.realpath(exe)).encode(), b"BUILD")
+            output = FLEETING.sub(b"*", output)
             output = re.sub(rb" -fsanitize=\S+ -fno-sanitize-recover=all", b"", output)
             for spelling in {directory, os.path.realpath(directory)}:
                 output = output.replace(spelling.encode() + b"/", b"").replace(spelling.encode(), b".")

@@ -64,7 +64,7 @@ def killed(stagecc, out, data):
     begin = time.monotonic()
     status, _, stderr = job.finish()
     seconds = time.monotonic() - begin
-    assert status == 4 and seconds < 2, (status, seconds, stderr)
+    assert status == 4 and seconds < 1, (status, seconds, stderr)
     errors = [line for line in stderr.splitlines() if "error" in line]
     assert len(errors) == 1 and "stage 1" in errors[0], stderr
     print(f"a killed stage: exit 4 after {seconds:.2f} s: {errors[0].strip()}")

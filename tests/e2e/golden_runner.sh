@@ -10,6 +10,7 @@ cat > "$dir/fake" << 'END'
 echo "args: $*"
 echo "in $PWD" >&2
 for f in "$@"; do [ -f "$f" ] && { echo "== $f"; cat "$f"; }; done
+[ -z "${FAKE:-}" ] || echo "$FAKE"
 case $1 in [0-9]*) exit "$1" ;; esac
 exit 0
 END
@@ -56,6 +57,17 @@ int y;
 // int y;
 END
 golden "$dir/files.test" "$dir/good.test" || fail "a test of two files fails"
+
+test_file env << 'END'
+# RUN: x
+# WHY: the environment of the commands; what differs from run to run
+# ENV: FAKE=BUILD/a=b (process 77) step 1  99.5 samples/s  12:34 left
+# EXPECT
+# args: x
+# in .
+# BUILD/a=b (process *) step 1  * samples/s  * left
+END
+golden "$dir/env.test" || fail "a test with an environment fails"
 
 sed 's/# first$/# second/' "$dir/good.test" > "$dir/bad.test"
 sed -i 's/good\.ir/bad.ir/' "$dir/bad.test"
