@@ -159,6 +159,25 @@ Node *graph_add(Graph *g, Op op, Layer *layer, Loc loc, const char *name, Node *
     return n;
 }
 
+void node_drop_attr(Node *n, AttrKey key)
+{
+    int kept = 0;
+    for (int i = 0; i < n->n_attrs; i++)
+        if (n->attrs[i].key != key)
+            n->attrs[kept++] = n->attrs[i];
+    n->n_attrs = kept;
+}
+
+void graph_set_attr(Graph *g, Node *n, Attr attr)
+{
+    node_drop_attr(n, attr.key);
+    Attr *more = arena_array(g->arena, Attr, n->n_attrs + 1);
+    for (int i = 0; i < n->n_attrs; i++)
+        more[i] = n->attrs[i];
+    more[n->n_attrs++] = attr;
+    n->attrs = more;
+}
+
 Node *graph_derive(Graph *g, Op op, Phase phase, Node *forward, const char *name,
                    Node *const *inputs, int n_inputs, const Attr *attrs, int n_attrs)
 {

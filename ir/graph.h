@@ -138,6 +138,10 @@ const char *graph_unique(Graph *g, const char *wish); // a node name nobody has
 // Make ids equal positions, after nodes were moved or dropped.
 void graph_renumber(Graph *g);
 
+// Gives n this attribute, in place of what it had by that key.
+void graph_set_attr(Graph *g, Node *n, Attr attr);
+void node_drop_attr(Node *n, AttrKey key);
+
 Attr attr_int(AttrKey key, int64_t v);
 Attr attr_real(AttrKey key, double v);
 Attr attr_string(AttrKey key, const char *s);

@@ -131,10 +131,23 @@ static int64_t line_up(Placer *p, Region *r)
     return at;
 }
 
+// Winograd's algorithm holds image, result and weight in tiles of 6 x 6 for every 4 x 4 pixels (for every
+// 3 x 3 weights), and sums up the gradient of a weight in every thread; a fifth more for rounding up.
+static int64_t winograd_scratch(const Compile *c, const Node *n)
+{
+    bool weight = n->op == OP_CONV2D_GRAD_WEIGHT;
+    Shape x = n->inputs[0]->shape, y = weight ? n->inputs[1]->shape : n->shape;
+    int64_t tiles = x.dim[0] * ((x.dim[2] + 3) / 4) * ((x.dim[3] + 3) / 4);
+    int64_t weights = x.dim[1] * y.dim[1] * (weight ? 1 + c->options->threads : 1);
+    return 36 * dtype_bytes(n->dtype) * (tiles * (x.dim[1] + y.dim[1]) + weights) * 6 / 5;
+}
+
 // What a library kernel takes beside its tensors where nobody has measured it: for every thread as
 // much as its largest tensor, and a copy of the weight in another layout for the backward kernel.
 static PlanKernel bound(const Compile *c, const Node *n)
 {
+    if (node_attr(n, A_WINOGRAD))
+        return (PlanKernel){.scratch_bytes = winograd_scratch(c, n)};
     PlanKernel k = {.scratch_bytes = n->bytes};
     for (int i = 0; i < n->n_inputs; i++)
         if (n->inputs[i]->bytes > k.scratch_bytes)

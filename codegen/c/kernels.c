@@ -94,13 +94,14 @@ static const char *conv_key(Arena *a, const Graph *g, const Node *n, const Conv 
         a,
         "%s %lldx%lldx%lldx%lld to %lldx%lldx%lld, %lldx%lld, stride %lldx%lld, "
         "padding %lld %lld %lld %lld, dilation %lldx%lld, groups %lld, %s to "
-        "%s%d%s%s",
+        "%s%d%s%s%s",
         op_info[n->op].name, (ll)c->x.dim[0], (ll)c->x.dim[1], (ll)c->x.dim[2], (ll)c->x.dim[3],
         (ll)c->y.dim[1], (ll)c->y.dim[2], (ll)c->y.dim[3], (ll)c->w.dim[2], (ll)c->w.dim[3],
         (ll)stride[0], (ll)stride[1], (ll)pad[0], (ll)pad[1], (ll)pad[2], (ll)pad[3],
         (ll)dilation[0], (ll)dilation[1], (ll)node_int(n, A_GROUPS),
         c->x_blocked ? "blocked" : "plain", c->y_blocked ? "blocked " : "plain ", g->block,
-        c->w_plain ? ", plain weight" : "", c->bias ? ", bias" : "");
+        c->w_plain ? ", plain weight" : "", c->bias ? ", bias" : "",
+        node_int(n, A_WINOGRAD) ? ", winograd" : "");
 }
 
 static void conv_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
@@ -113,7 +114,9 @@ static void conv_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
     row->name = arena_printf(a, "%s_%lldX%lldX%lld_%lld_%lldX%lld", op + strlen("RT_"),
                              (ll)c.x.dim[1], (ll)c.x.dim[2], (ll)c.x.dim[3], (ll)c.y.dim[1],
                              (ll)c.w.dim[2], (ll)c.w.dim[3]);
-    row->row = arena_printf(a, ".op = %s,\n     %s", op, conv_sizes(a, g, n, &c));
+    row->row =
+        arena_printf(a, ".op = %s,%s\n     %s", op,
+                     node_int(n, A_WINOGRAD) ? " .winograd = 1," : "", conv_sizes(a, g, n, &c));
 }
 
 // Products

@@ -41,6 +41,7 @@ typedef struct rt_kernel {
     const char *key;            // says all of the above; names the kernel in kernels.json
     const char *implementation; // of the library, as the plan was made for; NULL: any
     rt_kernel_op op;
+    int winograd; // a 3x3 convolution by Winograd's F(4x4,3x3) where the library has it
     union {
         rt_conv conv;
         rt_product product;

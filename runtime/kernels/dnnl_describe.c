@@ -1,16 +1,17 @@
 // Makes library kernels from the rows of the table. This is the one file that knows how version 2 of
 // oneDNN describes an operation.
 //
-// A convolution is asked for with exactly the layouts of its row, so that neighbours fit without
-// copies; only backward-data may choose its weight, which no single layout suits. Where the library
-// has nothing good for that (its `ref` is a hundred times slower), it chooses all layouts, and else
-// gets plain or channels-last ones; then tensors are copied in and out. All of that depends on the row alone.
+// A convolution is asked for with exactly the layouts of its row, first by Winograd's algorithm where
+// the row says so, so that neighbours fit without copies; only backward-data may choose its weight,
+// which no single layout suits. Where the library has nothing good for that (its `ref` is a hundred
+// times slower), it chooses all layouts, and else gets plain or channels-last ones; then tensors are
+// copied in and out. All of that depends on the row alone.
 #include "runtime/kernels/private/dnnl_state.h"
 
 #include <stdio.h>
 #include <string.h>
 
-typedef enum Form { AS_THE_ROW, ANY, PLAIN, CHANNELS_LAST, NAIVE, N_FORMS } Form;
+typedef enum Form { WINOGRAD, AS_THE_ROW, ANY, PLAIN, CHANNELS_LAST, NAIVE, N_FORMS } Form;
 
 typedef union Desc {
     dnnl_convolution_desc_t conv;
@@ -93,26 +94,27 @@ static dnnl_status_t describe_tensors(const rt_kernel *k, Form form, Tensors *t)
     return bad;
 }
 
-static dnnl_status_t describe_conv(const rt_kernel *k, rt_kernel_op op, const Tensors *t,
-                                   dnnl_convolution_desc_t *desc)
+// A hint, which is for another op than the row's, is always direct.
+static dnnl_status_t describe_conv(const rt_kernel *k, rt_kernel_op op, Form form,
+                                   const Tensors *t, dnnl_convolution_desc_t *desc)
 {
     const rt_conv *c = &k->conv;
+    dnnl_alg_kind_t algorithm =
+        form == WINOGRAD && op == k->op ? dnnl_convolution_winograd : dnnl_convolution_direct;
     dnnl_dims_t stride = {c->stride[0], c->stride[1]};
     dnnl_dims_t dilation = {c->dilation[0] - 1, c->dilation[1] - 1}; // 0 is dense
     dnnl_dims_t before = {c->padding[0], c->padding[1]}, after = {c->padding[2], c->padding[3]};
     switch (op) {
     case RT_CONV2D:
         return dnnl_dilated_convolution_forward_desc_init(
-            desc, dnnl_forward_training, dnnl_convolution_direct, &t->x, &t->w,
-            c->bias ? &t->b : NULL, &t->y, stride, dilation, before, after);
+            desc, dnnl_forward_training, algorithm, &t->x, &t->w, c->bias ? &t->b : NULL, &t->y,
+            stride, dilation, before, after);
     case RT_CONV2D_GRAD_INPUT:
-        return dnnl_dilated_convolution_backward_data_desc_init(desc, dnnl_convolution_direct,
-                                                                &t->x, &t->w, &t->y, stride,
-                                                                dilation, before, after);
+        return dnnl_dilated_convolution_backward_data_desc_init(
+            desc, algorithm, &t->x, &t->w, &t->y, stride, dilation, before, after);
     case RT_CONV2D_GRAD_WEIGHT:
         return dnnl_dilated_convolution_backward_weights_desc_init(
-            desc, dnnl_convolution_direct, &t->x, &t->w, NULL, &t->y, stride, dilation, before,
-            after);
+            desc, algorithm, &t->x, &t->w, NULL, &t->y, stride, dilation, before, after);
     case RT_MATMUL: break;
     }
     return dnnl_invalid_arguments;
@@ -152,11 +154,11 @@ static bool choose_conv(Maker *m, Form form)
     if (describe_tensors(m->kernel, form, &t))
         return false;
     if (op != RT_CONV2D &&
-        (describe_conv(m->kernel, RT_CONV2D, &t, &desc.conv) ||
+        (describe_conv(m->kernel, RT_CONV2D, form, &t, &desc.conv) ||
          dnnl_primitive_desc_create(&m->forward, &desc, m->attr, m->d->engine, NULL)))
         return false;
     bool made =
-        !describe_conv(m->kernel, op, &t, &desc.conv) &&
+        !describe_conv(m->kernel, op, form, &t, &desc.conv) &&
         !dnnl_primitive_desc_create(&m->chosen, &desc, m->attr, m->d->engine, m->forward) &&
         (form == NAIVE ? small(&m->kernel->conv) : !naive(m->chosen));
     drop(&m->forward);
@@ -308,7 +310,7 @@ static bool choose(Maker *m)
 {
     if (m->kernel->op == RT_MATMUL)
         return choose_matmul(m);
-    for (int form = 0; form < N_FORMS; form++)
+    for (int form = m->kernel->winograd ? WINOGRAD : AS_THE_ROW; form < N_FORMS; form++)
         if (choose_conv(m, (Form)form))
             return true;
     return false;

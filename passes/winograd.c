@@ -1,0 +1,64 @@
+// Winograd's minimal filtering F(4x4,3x3) multiplies a quarter as often as the direct convolution
+// (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). The library has it
+// for dense 3x3 convolutions of stride 1 on blocks of 16 channels. Whether it is faster depends
+// on how many tiles of 4 x 4 pixels there are to share the transformed weights, and on how many of
+// their pixels lie within the image (docs/backends.md has the measurements). The rule sees one
+// node's sizes and layouts only, so cutting a model changes no bit.
+#include "passes/pass.h"
+
+#include <string.h>
+
+enum { TILE = 4, FEWEST_TILES = 24, LEAST_FILLED = 65 /* percent */, LEAST_CHANNELS = 32 };
+
+static bool all_ones(const Node *n, AttrKey key)
+{
+    const Attr *a = node_attr(n, key);
+    for (int i = 0; i < a->n; i++)
+        if (node_ints(n, key)[i] != 1)
+            return false;
+    return true;
+}
+
+// Image and result have the same height and width.
+static bool suits(const Node *n, Shape w)
+{
+    return w.dim[2] == 3 && w.dim[3] == 3 && node_int(n, A_GROUPS) == 1 &&
+           all_ones(n, A_STRIDE) && all_ones(n, A_DILATION) && all_ones(n, A_PADDING) &&
+           w.dim[0] >= LEAST_CHANNELS && w.dim[1] >= LEAST_CHANNELS;
+}
+
+static bool pays(Shape image)
+{
+    int64_t rows = (image.dim[2] + TILE - 1) / TILE, columns = (image.dim[3] + TILE - 1) / TILE;
+    int64_t filled = image.dim[2] * image.dim[3] * 100 / (rows * columns * TILE * TILE);
+    return image.dim[0] * rows * columns >= FEWEST_TILES && filled >= LEAST_FILLED;
+}
+
+static bool laid_out(const Node *image, const Node *other, const Node *weight)
+{
+    return image->layout == LAYOUT_BLOCKED && other->layout == LAYOUT_BLOCKED &&
+           weight->layout == LAYOUT_KERNEL;
+}
+
+static bool wants_winograd(const Node *n)
+{
+    const Node *a = n->inputs[0], *b = n->inputs[1];
+    switch ((int)n->op) {
+    case OP_CONV2D:
+    case OP_CONV2D_GRAD_INPUT: return suits(n, b->shape) && pays(a->shape) && laid_out(a, n, b);
+    case OP_CONV2D_GRAD_WEIGHT:
+        return suits(n, n->shape) && pays(a->shape) && laid_out(a, b, n);
+    }
+    return false;
+}
+
+void pass_winograd(Compile *c)
+{
+    bool able = c->blocked && c->graph->block == 16 && !strcmp(c->options->convolution, "auto");
+    for (int i = 0; i < c->graph->nodes.n; i++) {
+        Node *n = c->graph->nodes.items[i];
+        node_drop_attr(n, A_WINOGRAD); // of a printed graph
+        if (able && wants_winograd(n))
+            graph_set_attr(c->graph, n, attr_int(A_WINOGRAD, 1));
+    }
+}
