@@ -14,15 +14,21 @@
 
 #define vec_push(arena, v, item)                                                               \
     do {                                                                                       \
-        if ((v)->n == (v)->cap) {                                                              \
-            int cap_ = (v)->cap ? 2 * (v)->cap : 8;                                            \
-            void *grown_ = arena_alloc((arena), sizeof *(v)->items * (size_t)cap_);            \
-            if ((v)->n)                                                                        \
-                memcpy(grown_, (v)->items, sizeof *(v)->items *(size_t)(v)->n);                \
-            (v)->items = grown_;                                                               \
-            (v)->cap = cap_;                                                                   \
-        }                                                                                      \
+        if ((v)->n == (v)->cap)                                                                \
+            (v)->items =                                                                       \
+                vec_grown((arena), (v)->items, &(v)->cap, sizeof(__typeof__(*(v)->items)));    \
         (v)->items[(v)->n++] = (item);                                                         \
     } while (0)
+
+// The items of a full array in twice the room.
+static inline void *vec_grown(Arena *arena, const void *items, int *cap, size_t item_bytes)
+{
+    int old = *cap;
+    *cap = old ? 2 * old : 8;
+    void *grown = arena_alloc(arena, item_bytes * (size_t)*cap);
+    if (old)
+        memcpy(grown, items, item_bytes * (size_t)old);
+    return grown;
+}
 
 #endif

@@ -19,11 +19,12 @@ static bool computes(const Emit *e, const Node *n, Phase phase)
 static Item item_of(Emit *e, int first)
 {
     Node *const *all = e->graph->nodes.items;
-    Item item = {arena_copy(e->scratch, &all[first], sizeof all[first]), 1, all[first]->layer};
+    Item item = {arena_copy(e->scratch, &all[first], sizeof(Node *)), 1, all[first]->layer};
     if (!e->backend->emit_group || all[first]->group < 0)
         return item;
     VEC(Node *) mates = {0};
-    for (int i = first; i < e->graph->nodes.n; i++) {
+    vec_push(e->scratch, &mates, all[first]);
+    for (int i = first + 1; i < e->graph->nodes.n; i++) {
         bool leaf = node_is(all[i], 'L') || node_is(all[i], 'V');
         if (!leaf && all[i]->group != all[first]->group)
             break;

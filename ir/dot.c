@@ -58,6 +58,19 @@ static bool is_drawn(const Node *n)
            n->op != OP_RUNNING_UPDATE;
 }
 
+// The box of a layer, or of a node that belongs to none; made when it is first asked for.
+static int box_of(Dot *d, const Node *n)
+{
+    int box = n->layer ? d->box_of_layer[n->layer->id] : -1;
+    if (box >= 0)
+        return box;
+    vec_push(&d->arena, &d->boxes, ((Box){n->layer, n, -1}));
+    box = d->boxes.n - 1;
+    if (n->layer)
+        d->box_of_layer[n->layer->id] = box;
+    return box;
+}
+
 static void collect(Dot *d)
 {
     const Graph *g = d->g;
@@ -69,13 +82,7 @@ static void collect(Dot *d)
         const Node *n = g->nodes.items[i];
         if (!is_drawn(n))
             continue;
-        int box = n->layer ? d->box_of_layer[n->layer->id] : -1;
-        if (box < 0) {
-            box = d->boxes.n;
-            vec_push(&d->arena, &d->boxes, ((Box){n->layer, n, -1}));
-        }
-        if (n->layer)
-            d->box_of_layer[n->layer->id] = box;
+        int box = box_of(d, n);
         d->boxes.items[box].last = n;
         d->boxes.items[box].stage = stage_of(d, n);
         d->box_of_node[n->id] = box;

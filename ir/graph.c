@@ -31,7 +31,7 @@ static const char *const reserved[] = {"forward", "backward", "update", "eval", 
 static NameEntry *name_entry(const NameTable *t, const char *name)
 {
     size_t mask = (size_t)t->size - 1, i = str_hash(name, strlen(name)) & mask;
-    while (t->entries[i].name && strcmp(t->entries[i].name, name))
+    while (t->entries[i].name && strcmp(t->entries[i].name, name) != 0)
         i = (i + 1) & mask;
     return &t->entries[i];
 }
@@ -140,8 +140,7 @@ static void infer(Node *n)
             n->attrs[i] = attr_shape(n->shape);
 }
 
-Node *graph_add(Graph *g, Op op, Layer *layer, Loc loc, const char *name, Node *const *inputs,
-                int n_inputs, const Attr *attrs, int n_attrs)
+Node *graph_add(Graph *g, Op op, Layer *layer, Loc loc, const char *name, NodeArgs args)
 {
     Node *n = arena_new(g->arena, Node);
     n->id = g->next_id++;
@@ -150,10 +149,10 @@ Node *graph_add(Graph *g, Op op, Layer *layer, Loc loc, const char *name, Node *
     n->layer = layer;
     n->loc = loc;
     n->group = n->unit = -1;
-    n->inputs = arena_copy(g->arena, inputs, sizeof *inputs * (size_t)n_inputs);
-    n->n_inputs = n_inputs;
-    n->attrs = arena_copy(g->arena, attrs, sizeof *attrs * (size_t)n_attrs);
-    n->n_attrs = n_attrs;
+    n->inputs = arena_copy(g->arena, args.inputs, sizeof(Node *) * (size_t)args.n_inputs);
+    n->n_inputs = args.n_inputs;
+    n->attrs = arena_copy(g->arena, args.attrs, sizeof(Attr) * (size_t)args.n_attrs);
+    n->n_attrs = args.n_attrs;
     infer(n);
     vec_push(g->arena, &g->nodes, n);
     return n;
@@ -178,11 +177,10 @@ void graph_set_attr(Graph *g, Node *n, Attr attr)
     n->attrs = more;
 }
 
-Node *graph_derive(Graph *g, Op op, Phase phase, Node *forward, const char *name,
-                   Node *const *inputs, int n_inputs, const Attr *attrs, int n_attrs)
+Node *graph_derive(Graph *g, Op op, Phase phase, Node *forward, const char *name, NodeArgs args)
 {
     Node *n = graph_add(g, op, forward ? forward->layer : NULL, forward ? forward->loc : NO_LOC,
-                        name, inputs, n_inputs, attrs, n_attrs);
+                        name, args);
     n->phase = phase;
     n->forward = forward;
     return n;
@@ -198,8 +196,9 @@ Node *graph_result(Graph *g, Node *n, int i)
             return r;
     }
     Attr index = attr_int(A_INDEX, i);
-    Node *r = graph_add(g, OP_RESULT, n->layer, n->loc,
-                        arena_printf(g->arena, "%s.%d", n->name, i), &n, 1, &index, 1);
+    Node *r =
+        graph_add(g, OP_RESULT, n->layer, n->loc, arena_printf(g->arena, "%s.%d", n->name, i),
+                  (NodeArgs){&n, 1, &index, 1});
     r->phase = n->phase;
     r->forward = n->forward;
     return r;

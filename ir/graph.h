@@ -124,14 +124,21 @@ Graph *graph_new(Arena *a, const char *name, int64_t micro_batch);
 // A new layer. name NULL: kind plus a number. A name that is taken gets a suffix "_2".
 Layer *graph_layer(Graph *g, const char *name, const char *kind, Loc loc, const Call *caller);
 
+// What a node computes with. All of it is copied.
+typedef struct NodeArgs {
+    Node *const *inputs;
+    int n_inputs;
+    const Attr *attrs;
+    int n_attrs;
+} NodeArgs;
+
 // Append a node and infer its type. A wrong shape or dtype is reported at loc and the node gets
 // DTYPE_ERROR; inputs with DTYPE_ERROR make it silent. Never NULL. The phase is forward.
-// attrs are copied; name NULL: made from layer and op.
-Node *graph_add(Graph *g, Op op, Layer *layer, Loc loc, const char *name, Node *const *inputs,
-                int n_inputs, const Attr *attrs, int n_attrs);
+// name NULL: made from layer and op.
+Node *graph_add(Graph *g, Op op, Layer *layer, Loc loc, const char *name, NodeArgs args);
 // The same in another phase, derived from a forward node, whose layer and place it takes.
 Node *graph_derive(Graph *g, Op op, Phase phase, Node *forward, const char *name,
-                   Node *const *inputs, int n_inputs, const Attr *attrs, int n_attrs);
+                   NodeArgs args);
 // Output i of n (a RESULT node; made once and found again). i = 0 is n itself.
 Node *graph_result(Graph *g, Node *n, int i);
 const char *graph_unique(Graph *g, const char *wish); // a node name nobody has

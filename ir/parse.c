@@ -8,7 +8,7 @@
 static Binding *binding(const Bindings *b, const char *name)
 {
     size_t mask = (size_t)b->size - 1, i = str_hash(name, strlen(name)) & mask;
-    while (b->items[i].name && strcmp(b->items[i].name, name))
+    while (b->items[i].name && strcmp(b->items[i].name, name) != 0)
         i = (i + 1) & mask;
     return &b->items[i];
 }
@@ -158,7 +158,7 @@ void parse_place(Reader *r, Loc here, Loc *out)
     if (r->token.kind != TOKEN_PLACE)
         return;
     *out = r->token.place;
-    if (out->file && (!r->last_file || strcmp(r->last_file, out->file)))
+    if (out->file && (!r->last_file || strcmp(r->last_file, out->file) != 0))
         r->last_file = arena_strdup(r->g->arena, out->file);
     if (out->file)
         out->file = r->last_file; // nodes of one file share its name

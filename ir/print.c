@@ -72,8 +72,7 @@ static void put_real(Text *out, double v)
     char s[40];
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(s, sizeof s, "%.*g", digits, v);
-        double back = strtod(s, NULL);
-        if (!memcmp(&back, &v, sizeof v))
+        if (strtod(s, NULL) == v) // of zeros, printf keeps the sign
             break;
     }
     text_puts(out, s);

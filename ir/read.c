@@ -64,7 +64,7 @@ static bool read_layer(Reader *r, Loc loc)
     }
     Layer *l = graph_layer(r->g, name.text, kind.text, loc, NULL);
     parse_bind(&r->scratch, &r->layers, name.text, l);
-    if (strcmp(l->name, name.text) || strcmp(l->kind, kind.text)) {
+    if (strcmp(l->name, name.text) != 0 || strcmp(l->kind, kind.text) != 0) {
         error_at(name.loc, "names and kinds of layers must be identifiers");
         return false;
     }
@@ -126,7 +126,7 @@ static bool read_graph(Reader *r, Arena *a)
         !parse_expect(r, "micro_batch") || !parse_integer(r, 1, INT64_C(1) << 40, &micro_batch))
         return false;
     r->g = graph_new(a, name.text, micro_batch);
-    if (strcmp(r->g->name, name.text)) {
+    if (strcmp(r->g->name, name.text) != 0) {
         error_at(name.loc, "the name of a graph must be an identifier");
         return false;
     }
@@ -317,10 +317,11 @@ static void add_node(Reader *r, NodeLine *line, bool whole)
         parse_bind(&r->scratch, &r->nodes, line->name.text, unknown);
         return;
     }
-    Node *n = graph_add(r->g, line->op, line->layer, line->name.loc, line->name.text,
-                        line->inputs.items, line->inputs.n, line->attrs, line->n_attrs);
+    Node *n =
+        graph_add(r->g, line->op, line->layer, line->name.loc, line->name.text,
+                  (NodeArgs){line->inputs.items, line->inputs.n, line->attrs, line->n_attrs});
     parse_bind(&r->scratch, &r->nodes, line->name.text, n);
-    if (strcmp(n->name, line->name.text))
+    if (strcmp(n->name, line->name.text) != 0)
         error_at(line->name.loc, "%s cannot be the name of a node", line->name.text);
     check_given_type(line, n, &r->scratch);
     n->phase = line->phase;

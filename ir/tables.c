@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define MANY -1
+#define MANY (-1)
 #define A(KEY) (UINT64_C(1) << A_##KEY)
 const OpInfo op_info[N_OPS] = {
 #define OP(ID, name, in_min, in_max, out, shape, gradient, cost, flags, attrs, meaning)        \
@@ -13,7 +13,7 @@ const OpInfo op_info[N_OPS] = {
 #include "ir/ops.def"
 };
 
-#define REQUIRED -1e300
+#define REQUIRED (-1e300)
 #define INT ATTR_INT
 #define REAL ATTR_REAL
 #define INTS ATTR_INTS

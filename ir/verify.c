@@ -45,7 +45,7 @@ static void check_names(Verifier *v, const char **names, int n, const char *what
     const char **table = arena_array(&v->arena, const char *, size); // open addressing
     for (int i = 0; i < n; i++) {
         size_t at = str_hash(names[i], strlen(names[i])) & (size - 1);
-        while (table[at] && strcmp(table[at], names[i]))
+        while (table[at] && strcmp(table[at], names[i]) != 0)
             at = (at + 1) & (size - 1);
         if (!is_identifier(names[i]))
             violation(v, NULL, "%s name '%s' is no identifier", what, names[i]);

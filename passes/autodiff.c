@@ -30,8 +30,8 @@ Node *gradient_node(Gradient *d, const GradientNode *what)
     int n = 0;
     while (n < GRADIENT_INPUTS && what->inputs[n])
         n++;
-    return graph_derive(d->g, what->op, PHASE_BACKWARD, d->node, name, what->inputs, n,
-                        what->attrs, what->n_attrs);
+    return graph_derive(d->g, what->op, PHASE_BACKWARD, d->node, name,
+                        (NodeArgs){what->inputs, n, what->attrs, what->n_attrs});
 }
 
 Node *gradient_output(Gradient *d, int i)
@@ -40,8 +40,8 @@ Node *gradient_output(Gradient *d, int i)
     if (!*known) {
         Attr index = attr_int(A_INDEX, i);
         const char *name = arena_printf(d->g->arena, "%s.%d", d->node->name, i);
-        *known = graph_add(d->g, OP_RESULT, d->node->layer, d->node->loc, name, &d->node, 1,
-                           &index, 1);
+        *known = graph_add(d->g, OP_RESULT, d->node->layer, d->node->loc, name,
+                           (NodeArgs){&d->node, 1, &index, 1});
     }
     return *known;
 }
@@ -51,11 +51,12 @@ static void accumulate(Gradient *d, Node *param, Node *contribution)
     Graph *g = d->g;
     Attr type[] = {attr_shape(param->shape), attr_string(A_DTYPE, dtype_name(param->dtype))};
     Node *inputs[] = {graph_derive(g, OP_ACCUMULATOR, PHASE_BACKWARD, param,
-                                   arena_printf(g->arena, "%s.grad", param->name), NULL, 0,
-                                   type, 2),
+                                   arena_printf(g->arena, "%s.grad", param->name),
+                                   (NodeArgs){.attrs = type, .n_attrs = 2}),
                       contribution};
     graph_derive(g, OP_ACCUMULATE, PHASE_BACKWARD, d->node,
-                 arena_printf(g->arena, "%s.accumulate", param->name), inputs, 2, NULL, 0);
+                 arena_printf(g->arena, "%s.accumulate", param->name),
+                 (NodeArgs){.inputs = inputs, .n_inputs = 2});
 }
 
 void gradient_give(Gradient *d, int i, Node *contribution)
@@ -67,7 +68,8 @@ void gradient_give(Gradient *d, int i, Node *contribution)
     }
     Node *inputs[] = {*sum, contribution};
     const char *name = arena_printf(d->g->arena, "d_%s.sum", to->name);
-    *sum = *sum ? graph_derive(d->g, OP_ADD, PHASE_BACKWARD, d->node, name, inputs, 2, NULL, 0)
+    *sum = *sum ? graph_derive(d->g, OP_ADD, PHASE_BACKWARD, d->node, name,
+                               (NodeArgs){.inputs = inputs, .n_inputs = 2})
                 : contribution;
 }
 
@@ -96,7 +98,8 @@ static Node *seed(const Compile *c)
     Graph *g = c->graph;
     Attr attrs[] = {attr_shape((Shape){0}), attr_string(A_DTYPE, dtype_name(g->loss->dtype)),
                     attr_real(A_VALUE, 1.0 / (double)c->options->micro_batches)};
-    return graph_derive(g, OP_CONSTANT, PHASE_BACKWARD, NULL, "seed", NULL, 0, attrs, 3);
+    return graph_derive(g, OP_CONSTANT, PHASE_BACKWARD, NULL, "seed",
+                        (NodeArgs){.attrs = attrs, .n_attrs = 3});
 }
 
 static void walk(Gradient *d, int n_forward)

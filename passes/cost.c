@@ -118,7 +118,7 @@ static double estimate(const Coster *k, const Node *n)
     if (node_is(n, 'L') || node_is(n, 'V'))
         return 0;
     const Options *o = k->c->options;
-    double rate = strcmp(o->isa, "avx2") ? flops_avx512 : flops_avx2;
+    double rate = strcmp(o->isa, "avx2") != 0 ? flops_avx512 : flops_avx2;
     double compute = flops_of[n->op](n) / rate, memory = memory_bytes(k, n) / bytes_per_s;
     return (compute > memory ? compute : memory) / (double)o->threads;
 }

@@ -43,7 +43,8 @@ static void find_running(Copier *c)
 static Node *derive(Copier *c, Op op, Node *n, Node *const *inputs, int n_inputs)
 {
     const char *name = arena_printf(c->g->arena, "%s.eval", n->name);
-    return graph_derive(c->g, op, PHASE_EVAL, n, name, inputs, n_inputs, n->attrs, n->n_attrs);
+    return graph_derive(c->g, op, PHASE_EVAL, n, name,
+                        (NodeArgs){inputs, n_inputs, n->attrs, n->n_attrs});
 }
 
 static Node *infer_batch_norm(Copier *c, Node *n, const Node *running)
@@ -83,7 +84,7 @@ static void name_result(Copier *c, Node *n)
         return;
     Attr shape = attr_shape(n->shape);
     const char *name = arena_printf(c->g->arena, "%s.eval", n->name);
-    graph_derive(c->g, OP_RESHAPE, PHASE_EVAL, n, name, &twin, 1, &shape, 1);
+    graph_derive(c->g, OP_RESHAPE, PHASE_EVAL, n, name, (NodeArgs){&twin, 1, &shape, 1});
 }
 
 void pass_eval(Compile *c)

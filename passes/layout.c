@@ -182,11 +182,11 @@ static Node *reorder_of(Layouter *l, Node *user, Node *source, Layout to)
         return l->reorder[key];
     Attr layout = attr_string(A_LAYOUT, layout_name[to]);
     const char *name = arena_printf(l->g->arena, "%s.%s", source->name, layout_name[to]);
-    Node *r =
-        user->phase == PHASE_FORWARD
-            ? graph_add(l->g, OP_REORDER, user->layer, user->loc, name, &source, 1, &layout, 1)
-            : graph_derive(l->g, OP_REORDER, user->phase, user->forward, name, &source, 1,
-                           &layout, 1);
+    Node *r = user->phase == PHASE_FORWARD
+                  ? graph_add(l->g, OP_REORDER, user->layer, user->loc, name,
+                              (NodeArgs){&source, 1, &layout, 1})
+                  : graph_derive(l->g, OP_REORDER, user->phase, user->forward, name,
+                                 (NodeArgs){&source, 1, &layout, 1});
     r->layout = to;
     if (source->id < l->n_old) {
         l->reorder[key] = r;

@@ -51,8 +51,8 @@ typedef struct UpdateNode {
 static Node *update_node(Graph *g, Node *param, const UpdateNode *u)
 {
     const char *name = arena_printf(g->arena, "%s.%s", param->name, u->suffix);
-    return graph_derive(g, u->op, PHASE_UPDATE, param, name, u->inputs, u->n_inputs, u->attrs,
-                        u->n_attrs);
+    return graph_derive(g, u->op, PHASE_UPDATE, param, name,
+                        (NodeArgs){u->inputs, u->n_inputs, u->attrs, u->n_attrs});
 }
 
 static Node *state(Graph *g, Node *param, const char *kind)

@@ -42,9 +42,9 @@ _Static_assert(N_ROWS <= 64, "Options.set has a bit per row");
 Options options_default(void)
 {
     return (Options){
-#define OPTION_INT(field, name, low, high, fallback, meaning) .field = fallback,
-#define OPTION_REAL(field, name, low, high, fallback, meaning) .field = fallback,
-#define OPTION_WORD(field, name, words, fallback, meaning) .field = fallback,
+#define OPTION_INT(field, name, low, high, fallback, meaning) .field = (fallback),
+#define OPTION_REAL(field, name, low, high, fallback, meaning) .field = (fallback),
+#define OPTION_WORD(field, name, words, fallback, meaning) .field = (fallback),
 #include "plan/options.def"
     };
 }
@@ -190,6 +190,7 @@ static void report_batch(const Options *o)
             (long long)o->micro_batches);
         return;
     }
+    int64_t batch = (o->batch / o->micro_batches + 1) * o->micro_batches;
     while (o->batch % below)
         below--;
     while (o->batch % above)
@@ -199,8 +200,7 @@ static void report_batch(const Options *o)
              "--micro-batches %lld, "
              "--micro-batches %lld or --batch %lld",
              (long long)o->batch, (long long)o->micro_batches, (long long)below,
-             (long long)above,
-             (long long)((o->batch / o->micro_batches + 1) * o->micro_batches));
+             (long long)above, (long long)batch);
 }
 
 bool options_check(const Options *o)

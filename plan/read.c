@@ -133,7 +133,7 @@ static void read_unit(Reader *r, const json_t *o, PlanUnit *u, int n_nodes)
 static rt_opcode opcode_of(const char *name)
 {
     int i = 0;
-    while (i < RT_N_OPCODES && strcmp(opcode_name[i], name))
+    while (i < RT_N_OPCODES && strcmp(opcode_name[i], name) != 0)
         i++;
     return (rt_opcode)i;
 }
@@ -177,7 +177,7 @@ static void check_unit_names(Reader *r, const json_t *o, const Plan *p, const Pl
         bad(r, "nodes", "has %d names for the units %d to %d", n, s->first_unit, s->last_unit);
     for (int i = 0; i < n && r->good; i++) {
         const char *name = json_string_value(json_array_get(names, (size_t)i));
-        if (!name || strcmp(name, p->units[s->first_unit + i].name))
+        if (!name || strcmp(name, p->units[s->first_unit + i].name) != 0)
             bad(r, "nodes", "differs from units in place %d", i);
     }
 }
@@ -256,16 +256,16 @@ static void read_edge(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
 // the size of the file.
 static void check_counts(Reader *r, const Plan *p)
 {
-    int64_t *left = arena_array(r->arena, int64_t, 2 * p->n_stages);
+    int64_t(*left)[2] = arena_alloc(r->arena, sizeof *left * (size_t)p->n_stages);
     for (int s = 0; s < p->n_stages; s++) {
-        left[2 * s] = p->stages[s].train.n;
-        left[2 * s + 1] = p->stages[s].eval.n;
+        left[s][false] = p->stages[s].train.n;
+        left[s][true] = p->stages[s].eval.n;
     }
     for (int i = 0; i < p->n_edges && r->good; i++) {
         const PlanEdge *e = &p->edges[i];
-        bool enough = (left[2 * e->producer + e->eval] -= e->per_step) >= 0;
+        bool enough = (left[e->producer][e->eval] -= e->per_step) >= 0;
         for (int c = 0; c < e->n_consumers; c++)
-            enough &= (left[2 * e->consumers[c] + e->eval] -= e->per_step) >= 0;
+            enough &= (left[e->consumers[c]][e->eval] -= e->per_step) >= 0;
         at(r, "edges", i);
         if (!enough)
             bad(r, NULL, "has more messages than its stages have instructions");

@@ -177,7 +177,8 @@ void rt__shift_image(const rt__data *d, int i, int down, int right, void *sample
 {
     const rt__images *im = &d->images;
     const rt_input *in = &d->options.inputs[i];
-    size_t plane = (size_t)(im->out_height * im->out_width * rt__dtype_bytes(in->dtype));
+    size_t pixel = (size_t)rt__dtype_bytes(in->dtype);
+    size_t plane = (size_t)im->out_height * (size_t)im->out_width * pixel;
     for (int c = 0; c < im->out_channels; c++)
         shift_plane(im, in, down, right, (uint8_t *)sample + (size_t)c * plane);
 }

@@ -80,8 +80,8 @@ Node *build_node(Build *b, Op op, Node *const *inputs, int n, const Attr *attrs,
     if (b->suffix)
         name = arena_printf(b->g->arena, "%s.%s", name, b->suffix);
     b->suffix = NULL;
-    Node *node =
-        graph_add(b->g, op, b->layer, b->at->spot.loc, name, inputs, n, attrs, n_attrs);
+    Node *node = graph_add(b->g, op, b->layer, b->at->spot.loc, name,
+                           (NodeArgs){inputs, n, attrs, n_attrs});
     if (node->dtype != DTYPE_ERROR)
         return node;
     b->at->complained = true;

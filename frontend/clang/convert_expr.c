@@ -43,7 +43,7 @@ void ast_adopt(Converter *c, Ast *parent, Ast *child)
 {
     Ast **grown = arena_array(c->arena, Ast *, parent->n + 1);
     if (parent->n)
-        memcpy(grown, parent->child, sizeof *grown * (size_t)parent->n);
+        memcpy(grown, parent->child, sizeof(Ast *) * (size_t)parent->n);
     grown[parent->n++] = child;
     parent->child = grown;
 }

@@ -106,7 +106,7 @@ Value layer_concat(const BuiltinCall *c)
     if (!build_begin(&b, c))
         return POISON;
     int n = option_values(&b, "tensor", v, MOST);
-    if (!n)
+    if (n < 1)
         return build_wrong(&b, NULL, "there is no tensor to join");
     for (int i = 0; i < n; i++)
         if (!tensor_of(c, v[i], &t[i]))

@@ -197,10 +197,10 @@ static Value format(const BuiltinCall *c)
 
 static const Builtin table[] = {
 #define MATH_1(NAME)                                                                           \
-    {#NAME, math_one, #NAME, #NAME, {.one = NAME}},                                            \
+    {#NAME, math_one, #NAME, #NAME, {.one = (NAME)}},                                          \
         {#NAME "f", math_one_f, #NAME "f", #NAME "f", {.one_f = NAME##f}},
 #define MATH_2(NAME)                                                                           \
-    {#NAME, math_two, #NAME, #NAME, {.two = NAME}},                                            \
+    {#NAME, math_two, #NAME, #NAME, {.two = (NAME)}},                                          \
         {#NAME "f", math_two_f, #NAME "f", #NAME "f", {.two_f = NAME##f}},
 #define MATH_LONG(NAME) {#NAME, math_long, #NAME, #NAME, {.whole = whole_##NAME}},
 #include "frontend/clang/math.def"

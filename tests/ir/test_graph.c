@@ -49,14 +49,14 @@ static Node *input(Graph *g, Layer *l, int64_t n)
 {
     Attr attrs[] = {attr_ints(A_SHAPE, 2, (int64_t[]){g->micro_batch, n}),
                     attr_string(A_DTYPE, "f32"), attr_string(A_ROLE, "sample")};
-    return graph_add(g, OP_INPUT, l, NO_LOC, NULL, NULL, 0, attrs, 3);
+    return graph_add(g, OP_INPUT, l, NO_LOC, NULL, (NodeArgs){.attrs = attrs, .n_attrs = 3});
 }
 
 static Node *vector(Graph *g, Layer *l, const char *name, int64_t n)
 {
     Attr attrs[] = {attr_ints(A_SHAPE, 1, &n), attr_string(A_DTYPE, "f32"),
                     attr_string(A_INIT, "constant")};
-    return graph_add(g, OP_PARAM, l, l->loc, name, NULL, 0, attrs, 3);
+    return graph_add(g, OP_PARAM, l, l->loc, name, (NodeArgs){.attrs = attrs, .n_attrs = 3});
 }
 
 static void test_nodes(void **state)
@@ -69,21 +69,21 @@ static void test_nodes(void **state)
     assert_string_equal(x->name, "input");
     Node *in[] = {x, vector(g, l, "norm.gamma", 8), vector(g, l, "norm.beta", 8)};
     Attr eps = attr_real(A_EPS, 1e-5);
-    Node *y = graph_add(g, OP_LAYER_NORM, l, loc, NULL, in, 3, &eps, 1);
+    Node *y = graph_add(g, OP_LAYER_NORM, l, loc, NULL, (NodeArgs){in, 3, &eps, 1});
     assert_string_equal(y->name, "norm"); // the op is the layer's own
     assert_int_equal(y->phase, PHASE_FORWARD);
     Node *mean = graph_result(g, y, 1);
     assert_string_equal(mean->name, "norm.1");
     assert_int_equal(mean->shape.rank, 1);
-    Node *z = graph_add(g, OP_RELU, l, loc, NULL, &y, 1, NULL, 0);
+    Node *z = graph_add(g, OP_RELU, l, loc, NULL, (NodeArgs){.inputs = &y, .n_inputs = 1});
     assert_string_equal(z->name, "norm.relu");
     int before = g->nodes.n;
     assert_ptr_equal(graph_result(g, y, 1), mean); // found again
     assert_ptr_equal(graph_result(g, y, 0), y);
     assert_int_equal(g->nodes.n, before);
 
-    Node *d =
-        graph_derive(g, OP_RELU_GRAD, PHASE_BACKWARD, z, NULL, (Node *[]){z, z}, 2, NULL, 0);
+    Node *d = graph_derive(g, OP_RELU_GRAD, PHASE_BACKWARD, z, NULL,
+                           (NodeArgs){.inputs = (Node *[]){z, z}, .n_inputs = 2});
     assert_string_equal(d->name, "norm.relu_grad");
     assert_ptr_equal(d->layer, l);
     assert_ptr_equal(d->forward, z);

@@ -48,7 +48,7 @@ static Node *leaf(Graph *g, Op op, Shape shape, const char *dtype)
     Attr attrs[] = {attr_shape(shape), attr_string(A_DTYPE, dtype),
                     op == OP_INPUT ? attr_string(A_ROLE, "sample")
                                    : attr_string(A_INIT, "normal")};
-    return graph_add(g, op, NULL, NO_LOC, NULL, NULL, 0, attrs, 3);
+    return graph_add(g, op, NULL, NO_LOC, NULL, (NodeArgs){.attrs = attrs, .n_attrs = 3});
 }
 
 static Node *window_node(Graph *g, const WindowCase *c)
@@ -67,8 +67,8 @@ static Node *window_node(Graph *g, const WindowCase *c)
         attrs[n++] = attr_ints(A_KERNEL, 2, c->kernel);
         attrs[n++] = attr_int(A_CEIL_MODE, c->ceil);
     }
-    return graph_add(g, c->op, NULL, NO_LOC, NULL, inputs, c->op == OP_CONV2D ? 2 : 1, attrs,
-                     n);
+    return graph_add(g, c->op, NULL, NO_LOC, NULL,
+                     (NodeArgs){inputs, c->op == OP_CONV2D ? 2 : 1, attrs, n});
 }
 
 static void test_windows_are_pytorchs(void **state)
@@ -281,9 +281,9 @@ static void test_errors_are_in_the_users_terms(void **state)
     x->loc = (Loc){"m.c", 1, 12};
     Layer *l = graph_layer(g, NULL, "flatten", (Loc){"m.c", 2, 5}, NULL);
     Attr shape = attr_ints(A_SHAPE, 2, (int64_t[]){4, 4});
-    Node *y = graph_add(g, OP_RESHAPE, l, l->loc, NULL, &x, 1, &shape, 1);
-    graph_add(g, OP_RELU, l, l->loc, NULL, &y, 1, NULL,
-              0); // silent: its input is wrong already
+    Node *y = graph_add(g, OP_RESHAPE, l, l->loc, NULL, (NodeArgs){&x, 1, &shape, 1});
+    graph_add(g, OP_RELU, l, l->loc, NULL,
+              (NodeArgs){.inputs = &y, .n_inputs = 1}); // silent: its input is wrong already
     stop_listening(out);
     assert_string_equal(
         said, "m.c:2:5: error: flatten: f32[4,3] has 12 elements, which do not make f32[4,4]\n"

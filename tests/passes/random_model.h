@@ -46,7 +46,8 @@ static inline Node *leaf(Model *m, Op op, Phase phase, const char *name, Shape s
         attrs[n++] = attr_string(A_INIT, "normal");
     if (op == OP_CONSTANT)
         attrs[n++] = attr_real(A_VALUE, 0.25);
-    Node *node = graph_add(m->g, op, NULL, NO_LOC, name, NULL, 0, attrs, n);
+    Node *node =
+        graph_add(m->g, op, NULL, NO_LOC, name, (NodeArgs){.attrs = attrs, .n_attrs = n});
     node->phase = phase;
     node->unit = unit;
     return node;
@@ -57,7 +58,8 @@ static inline Node *derive(Model *m, Op op, Phase phase, Node *forward, Node *a,
 {
     Node *inputs[3] = {a, b, c};
     int n_inputs = c ? 3 : b ? 2 : 1;
-    Node *n = graph_derive(m->g, op, phase, forward, NULL, inputs, n_inputs, NULL, 0);
+    Node *n = graph_derive(m->g, op, phase, forward, NULL,
+                           (NodeArgs){.inputs = inputs, .n_inputs = n_inputs});
     n->unit = forward->unit;
     return n;
 }
@@ -77,8 +79,8 @@ static inline void forward_layer(Model *m, int i, int tie_percent)
         other = leaf(m, OP_PARAM, PHASE_FORWARD, "w", square, unit);
     static const Op ops[3] = {OP_RELU, OP_ADD, OP_LINEAR};
     Node *inputs[2] = {x, other};
-    m->value[i] =
-        graph_add(m->g, ops[kind], layer, NO_LOC, NULL, inputs, kind ? 2 : 1, NULL, 0);
+    m->value[i] = graph_add(m->g, ops[kind], layer, NO_LOC, NULL,
+                            (NodeArgs){.inputs = inputs, .n_inputs = kind ? 2 : 1});
     m->value[i]->unit = unit;
 }
 
@@ -155,7 +157,8 @@ static inline Model *random_model(int n, int tie_percent)
         forward_layer(m, i, tie_percent);
     Node *inputs[2] = {m->value[n], m->target};
     Layer *layer = graph_layer(m->g, "loss", "mse", NO_LOC, NULL);
-    m->g->loss = graph_add(m->g, OP_MSE, layer, NO_LOC, NULL, inputs, 2, NULL, 0);
+    m->g->loss = graph_add(m->g, OP_MSE, layer, NO_LOC, NULL,
+                           (NodeArgs){.inputs = inputs, .n_inputs = 2});
     m->g->loss->unit = n;
     eval_layers(m, sample);
     backward_layers(m, accumulator);
