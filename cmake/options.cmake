@@ -17,8 +17,9 @@ if(STAGECC_WERROR)
 endif()
 if(STAGECC_SANITIZE)
   add_compile_options(-fsanitize=${STAGECC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
-  add_link_options(-fsanitize=${STAGECC_SANITIZE})
-  # Stage programs link the sanitized runtime, so they are compiled so too.
+  # Stage programs link the sanitized runtime, so they are compiled and linked so too, also by hand.
+  set(STAGECC_SANITIZER_LINK -fsanitize=${STAGECC_SANITIZE})
+  add_link_options(${STAGECC_SANITIZER_LINK})
   add_compile_definitions(STAGECC_SANITIZER_FLAGS=" -fsanitize=${STAGECC_SANITIZE} -fno-sanitize-recover=all")
 endif()
 add_compile_definitions(_GNU_SOURCE STAGECC_VERSION="${PROJECT_VERSION}")
