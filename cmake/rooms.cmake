@@ -45,6 +45,10 @@ room(control DIRS control LINK plan)
 # program of the ref backend needs nothing.
 room(stagecc-rt DIRS runtime LINK PkgConfig::JANSSON Threads::Threads m)
 if(STAGECC_DNNL)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64") # called on processors only that have AVX-512
+    set_source_files_properties(runtime/kernels/strassen.c PROPERTIES
+      COMPILE_OPTIONS "-march=x86-64-v4;-mprefer-vector-width=512")
+  endif()
   room(stagecc-rt-dnnl DIRS runtime/kernels LINK stagecc-rt ${DNNL_LIBRARY})
   if(OpenMP_C_FOUND)
     target_link_libraries(stagecc-rt-dnnl PUBLIC OpenMP::OpenMP_C)

@@ -175,22 +175,34 @@ static const char *matrix(Arena *a, const Product *p, int64_t rows, int64_t colu
                         turned ? (ll)rows : 1LL);
 }
 
-static void product_row(Arena *a, const Node *n, bool add, KernelRow *row)
+// Strassen's algorithm saves an eighth of the products of a large matrix and spends some of that on sums. It
+// wins from here on (docs/backends.md), with AVX-512, where blocks of channels are as wide.
+static bool wants_strassen(const Graph *g, const Product *p)
+{
+    enum { SMALLEST = 512 };
+    return g->block == 16 && p->batch == 1 && p->m >= SMALLEST && p->n >= SMALLEST &&
+           p->k >= SMALLEST && p->m % 2 + p->n % 2 + p->k % 2 == 0;
+}
+
+static void product_row(Arena *a, const Graph *g, const Node *n, bool add, KernelRow *row)
 {
     Product p = product_of(n);
+    bool strassen = wants_strassen(g, &p);
     const char *form = arena_printf(a, "%c%c", p.a_turned ? 'T' : 'N', p.b_turned ? 'T' : 'N');
-    row->key = arena_printf(a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s", form,
-                            (ll)p.batch, (ll)p.m, (ll)p.k, (ll)p.k, (ll)p.n,
-                            p.bias ? ", bias" : "", add ? ", add" : "");
+    row->key =
+        arena_printf(a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s%s", form, (ll)p.batch,
+                     (ll)p.m, (ll)p.k, (ll)p.k, (ll)p.n, p.bias ? ", bias" : "",
+                     add ? ", add" : "", strassen ? ", strassen" : "");
     row->name = arena_printf(a, "MATMUL_%s_%lldX%lldX%lld%s", form, (ll)p.m, (ll)p.k, (ll)p.n,
                              add ? "_ADD" : "");
     row->row = arena_printf(
         a,
         ".op = RT_MATMUL,\n     .product = {.batch = {1, %lld}, .m = %lld, .n = %lld, .k = %lld, "
-        ".a = %s,\n                 .b = %s, .c = %s%s%s}",
+        ".a = %s,\n                 .b = %s, .c = %s%s%s%s}",
         (ll)p.batch, (ll)p.m, (ll)p.n, (ll)p.k, matrix(a, &p, p.m, p.k, p.a_turned),
         matrix(a, &p, p.k, p.n, p.b_turned), matrix(a, &p, p.m, p.n, false),
-        p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "");
+        p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "",
+        strassen ? ", .strassen = 1" : "");
 }
 
 bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
@@ -202,7 +214,7 @@ bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
     case OP_LINEAR:
     case OP_LINEAR_GRAD_INPUT:
     case OP_LINEAR_GRAD_WEIGHT:
-    case OP_MATMUL: product_row(a, n, false, row); return true;
+    case OP_MATMUL: product_row(a, g, n, false, row); return true;
     }
     return false;
 }
@@ -260,7 +272,7 @@ static void collect(Emit *e, KernelTable *t)
         t->row_of[i] = add_row(e, t, row);
         if (n->op != OP_LINEAR_GRAD_WEIGHT || e->plan->options.micro_batches == 1)
             continue;
-        product_row(e->scratch, n, true, &row);
+        product_row(e->scratch, e->graph, n, true, &row);
         t->adding[i] = add_row(e, t, row);
     }
 }

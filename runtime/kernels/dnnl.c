@@ -4,6 +4,7 @@
 // several micro-batches every such weight has a copy of its own, made by the step's first one; with
 // a single micro-batch the copy lives in the common scratch.
 #include "runtime/kernels/private/dnnl_state.h"
+#include "runtime/kernels/private/strassen.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -170,7 +171,8 @@ static void place_scratch(Dnnl *d)
     for (int i = 0; i < d->n_made; i++) {
         Made *m = &d->made[i];
         uint8_t *at = d->scratch;
-        dnnl_memory_set_data_handle(m->scratchpad, at);
+        if (m->scratchpad) // not of our own kernels
+            dnnl_memory_set_data_handle(m->scratchpad, at);
         at += lines(m->scratchpad_bytes);
         for (int k = 0; k < m->n_args; k++) {
             if (m->args[k].inside_bytes)
@@ -322,7 +324,11 @@ void rt_matmul(rt_stage *s, int kernel, const float *a, const float *b, const fl
                float *c)
 {
     const void *with_bias[MAX_ARGS] = {a, b, bias, c}, *without[MAX_ARGS] = {a, b, c};
-    call(s, kernel, bias ? with_bias : without);
+    const rt_product *p = &kernels(s)[kernel].product;
+    if (p->strassen)
+        rt__strassen(p, a, b, bias, c, (float *)(void *)state(s)->scratch, s->program->threads);
+    else
+        call(s, kernel, bias ? with_bias : without);
 }
 
 // Weights on their way to and from disk

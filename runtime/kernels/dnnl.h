@@ -30,11 +30,12 @@ typedef struct rt_conv {
 } rt_conv;
 
 // c[m,n] = a[m,k] b[k,n] + bias[n], for each of batch[0] x batch[1] matrices; every matrix is given
-// by the distance in elements between (batch 0, batch 1, rows, columns). add: c += instead.
+// by the distance in elements between (batch 0, batch 1, rows, columns). add: c += instead. strassen:
+// one large product by Strassen's algorithm; m, n and k are even, and AVX-512 is there.
 typedef struct rt_product {
     int64_t batch[2], m, n, k;
     int64_t a[4], b[4], c[4];
-    int bias, add;
+    int bias, add, strassen;
 } rt_product;
 
 typedef struct rt_kernel {

@@ -7,6 +7,7 @@
 // times slower), it chooses all layouts, and else gets plain or channels-last ones; then tensors are
 // copied in and out. All of that depends on the row alone.
 #include "runtime/kernels/private/dnnl_state.h"
+#include "runtime/kernels/private/strassen.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -306,8 +307,15 @@ static dnnl_status_t set_attributes(Maker *m)
     return bad;
 }
 
+static bool own(const rt_kernel *kernel)
+{
+    return kernel->op == RT_MATMUL && kernel->product.strassen;
+}
+
 static bool choose(Maker *m)
 {
+    if (own(m->kernel))
+        return rt__strassen_suits(&m->kernel->product);
     if (m->kernel->op == RT_MATMUL)
         return choose_matmul(m);
     for (int form = m->kernel->winograd ? WINOGRAD : AS_THE_ROW; form < N_FORMS; form++)
@@ -319,6 +327,11 @@ static bool choose(Maker *m)
 static dnnl_status_t finish(Maker *m)
 {
     Made *made = m->made;
+    if (own(m->kernel)) {
+        snprintf(made->implementation, sizeof made->implementation, "strassen:avx512");
+        made->scratchpad_bytes = rt__strassen_scratch(m->stage->program->threads);
+        return dnnl_success;
+    }
     snprintf(made->implementation, sizeof made->implementation, "%s",
              implementation(m->chosen));
     const dnnl_memory_desc_t *pad =

@@ -47,6 +47,8 @@ case("linear", "y = linear x w b", x=[3, 7], w=[5, 7], b=[5])
 case("linear_one", "y = linear x w b", x=[1, 1], w=[1, 1], b=[1])
 case("linear_no_bias", "y = linear x w", x=[2, 3, 33], w=[17, 33])
 case("linear_wide", "y = linear x w b", x=[8, 64], w=[96, 64], b=[96])
+# As large as products by Strassen's algorithm are.
+case("linear_large", "y = linear x w b", x=[512, 528], w=[516, 528], b=[516])
 case("matmul", "y = matmul x w", x=[3, 5], w=[5, 4])
 case("matmul_batch", "y = matmul x w", x=[2, 3, 4, 5], w=[2, 3, 5, 7])
 case("matmul_ta", "y = matmul x w {transpose_a=1}", x=[2, 6, 3], w=[2, 6, 4])
