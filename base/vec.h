@@ -4,8 +4,6 @@
 
 #include "base/arena.h"
 
-#include <string.h>
-
 #define VEC(type)                                                                              \
     struct {                                                                                   \
         type *items;                                                                           \
@@ -21,14 +19,6 @@
     } while (0)
 
 // The items of a full array in twice the room.
-static inline void *vec_grown(Arena *arena, const void *items, int *cap, size_t item_bytes)
-{
-    int old = *cap;
-    *cap = old ? 2 * old : 8;
-    void *grown = arena_alloc(arena, item_bytes * (size_t)*cap);
-    if (old)
-        memcpy(grown, items, item_bytes * (size_t)old);
-    return grown;
-}
+void *vec_grown(Arena *arena, const void *items, int *cap, size_t item_bytes);
 
 #endif
