@@ -326,7 +326,8 @@ void rt_matmul(rt_stage *s, int kernel, const float *a, const float *b, const fl
     const void *with_bias[MAX_ARGS] = {a, b, bias, c}, *without[MAX_ARGS] = {a, b, c};
     const rt_product *p = &kernels(s)[kernel].product;
     if (p->strassen)
-        rt__strassen(p, a, b, bias, c, (float *)(void *)state(s)->scratch, s->program->threads);
+        rt__strassen(&(StrassenCall){p, a, b, bias, c, (float *)(void *)state(s)->scratch,
+                                     s->program->threads});
     else
         call(s, kernel, bias ? with_bias : without);
 }

@@ -58,7 +58,7 @@ static int64_t piece(int64_t whole, int64_t most, int64_t step)
 
 static void pack_a(const Job *j, const Block *b)
 {
-    int64_t panel = PRODUCTS * ROWS * b->depth;
+    int64_t panel = b->depth * ROWS * PRODUCTS;
     float *to = b->packed;
     bool lie_whole = j->p->a[3] == 1;
     int64_t step = lie_whole ? ROWS : 2 * ROWS;
@@ -88,7 +88,7 @@ INLINE __m512 with_sign(__m512 x, bool minus)
 }
 
 // c = old + x in the vector at column l of row r.
-INLINE void add_vector(const Tile *t, int r, int l, __m512 x, __mmask16 m)
+INLINE void add_vector(const Tile *t, int64_t r, int64_t l, __m512 x, __mmask16 m)
 {
     float *c = t->at + r * t->row + l;
     __m512 old = t->fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(m, c);
@@ -101,36 +101,41 @@ INLINE void add_sums(const Tile *t, __m512 sum[ROWS][WIDE])
 {
     bool whole = t->rows >= ROWS && t->columns >= COLUMNS;
     UNROLL
-    for (int r = 0; r < ROWS; r++)
+    for (int64_t r = 0; r < ROWS; r++)
         UNROLL
-    for (int v = 0; v < WIDE; v++)
+    for (int64_t v = 0; v < WIDE; v++)
         if (whole)
             add_vector(t, r, v * VECTOR, sum[r][v], 0xffff);
         else if (r < t->rows)
             add_vector(t, r, v * VECTOR, sum[r][v], mask(t->columns - v * VECTOR));
 }
 
-// The product of a panel of A, whose rows and columns are so many elements apart, and one of B.
-INLINE void multiply(const float *a, int64_t row, int64_t column, const float *b, int64_t depth,
-                     const Tile tiles[2], int n_tiles)
+typedef struct Left { // a panel of A
+    const float *at;
+    int64_t row, column; // elements from one to the next
+} Left;
+
+// The product of a panel of A and one of B.
+INLINE void multiply(Left left, const float *b, int64_t depth, const Tile tiles[2], int n_tiles)
 {
+    const float *a = left.at;
     __m512 sum[ROWS][WIDE];
     UNROLL
-    for (int r = 0; r < ROWS; r++)
+    for (int64_t r = 0; r < ROWS; r++)
         UNROLL
-    for (int v = 0; v < WIDE; v++)
+    for (int64_t v = 0; v < WIDE; v++)
         sum[r][v] = _mm512_setzero_ps();
-    for (int64_t i = 0; i < depth; i++, a += column, b += COLUMNS) {
+    for (int64_t i = 0; i < depth; i++, a += left.column, b += COLUMNS) {
         __m512 right[WIDE];
         UNROLL
-        for (int v = 0; v < WIDE; v++)
+        for (int64_t v = 0; v < WIDE; v++)
             right[v] = _mm512_load_ps(b + v * VECTOR);
         UNROLL
-        for (int r = 0; r < ROWS; r++) {
-            __m512 left = _mm512_set1_ps(a[r * row]);
+        for (int64_t r = 0; r < ROWS; r++) {
+            __m512 x = _mm512_set1_ps(a[r * left.row]);
             UNROLL
-            for (int v = 0; v < WIDE; v++)
-                sum[r][v] = _mm512_fmadd_ps(left, right[v], sum[r][v]);
+            for (int64_t v = 0; v < WIDE; v++)
+                sum[r][v] = _mm512_fmadd_ps(x, right[v], sum[r][v]);
         }
     }
     add_sums(&tiles[0], sum);
@@ -141,7 +146,7 @@ INLINE void multiply(const float *a, int64_t row, int64_t column, const float *b
 static void fetch_tile(const Tile *t)
 {
     for (int64_t r = 0; r < least(t->rows, ROWS); r++)
-        for (int v = 0; v < WIDE; v++)
+        for (int64_t v = 0; v < WIDE; v++)
             __builtin_prefetch(t->at + r * t->row + v * VECTOR, 1, 2);
 }
 
@@ -173,9 +178,9 @@ static void multiply_block(const Job *j, const Block *b, const float *panel, int
             }
             const float *right = panel + p * b->depth * COLUMNS;
             if (j->p->a[3] == 1)
-                multiply(a, b->depth, 1, right, b->depth, tiles, targets[p].n);
+                multiply((Left){a, b->depth, 1}, right, b->depth, tiles, targets[p].n);
             else
-                multiply(a, 1, ROWS, right, b->depth, tiles, targets[p].n);
+                multiply((Left){a, 1, ROWS}, right, b->depth, tiles, targets[p].n);
         }
 }
 
@@ -186,7 +191,8 @@ typedef struct Part {
 
 static void compute_part(const Job *j, Part part, float *packed)
 {
-    int64_t deep = piece(j->k, BLOCK_DEPTH, VECTOR), high = piece(j->m, BLOCK_ROWS, 2 * ROWS);
+    int64_t deep = piece(j->k, BLOCK_DEPTH, VECTOR),
+            high = piece(j->m, BLOCK_ROWS, (int64_t)2 * ROWS);
     float *panel = packed + A_FLOATS;
     for (int64_t k = 0; k < j->k; k += deep)
         for (int64_t m = part.first_row; m < part.last_row; m += high) {
@@ -217,20 +223,21 @@ static Part part_of(const Job *j, int64_t thread, int64_t threads)
     while (threads % across != 0 || across * COLUMNS > j->n + COLUMNS - 1)
         across--;
     int64_t down = threads / across, row = thread / across, column = thread % across;
-    return (Part){begin_of(j->m, 2 * ROWS, row, down), begin_of(j->m, 2 * ROWS, row + 1, down),
+    return (Part){begin_of(j->m, (int64_t)2 * ROWS, row, down),
+                  begin_of(j->m, (int64_t)2 * ROWS, row + 1, down),
                   begin_of(j->n, COLUMNS, column, across),
                   begin_of(j->n, COLUMNS, column + 1, across)};
 }
 
-void rt__strassen(const rt_product *p, const float *a, const float *b, const float *bias,
-                  float *c, float *scratch, int threads)
+void rt__strassen(const StrassenCall *t)
 {
-    const Job j = {p, a, b, bias, c, p->m / 2, p->n / 2, p->k / 2};
-#pragma omp parallel num_threads(threads)
+    const rt_product *p = t->p;
+    const Job j = {p, t->a, t->b, t->bias, t->c, p->m / 2, p->n / 2, p->k / 2};
+#pragma omp parallel num_threads(t->threads)
     {
         int64_t me = omp_get_thread_num();
         compute_part(&j, part_of(&j, me, omp_get_num_threads()),
-                     scratch + me * (A_FLOATS + B_FLOATS));
+                     t->scratch + me * (A_FLOATS + B_FLOATS));
     }
 }
 
@@ -259,10 +266,9 @@ bool rt__strassen_suits(const rt_product *p)
     return false;
 }
 
-void rt__strassen(const rt_product *p, const float *a, const float *b, const float *bias,
-                  float *c, float *scratch, int threads)
+void rt__strassen(const StrassenCall *call)
 {
-    (void)p, (void)a, (void)b, (void)bias, (void)c, (void)scratch, (void)threads;
+    (void)call;
 }
 
 #endif

@@ -61,7 +61,7 @@ static void drop(Tensors *t)
 static void compute(const rt_product *p, Tensors *t, int threads)
 {
     float *scratch = aligned_alloc(64, rt__strassen_scratch(threads));
-    rt__strassen(p, t->a, t->b, t->bias, t->c, scratch, threads);
+    rt__strassen(&(StrassenCall){p, t->a, t->b, t->bias, t->c, scratch, threads});
     free(scratch);
 }
 

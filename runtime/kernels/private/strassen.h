@@ -11,8 +11,13 @@
 bool rt__strassen_suits(const rt_product *p);
 size_t rt__strassen_scratch(int threads); // bytes
 
-// scratch begins at a multiple of 64 bytes; bias may be NULL.
-void rt__strassen(const rt_product *p, const float *a, const float *b, const float *bias,
-                  float *c, float *scratch, int threads);
+typedef struct StrassenCall {
+    const rt_product *p;
+    const float *a, *b, *bias; // bias may be NULL
+    float *c, *scratch;        // scratch begins at a multiple of 64 bytes
+    int threads;
+} StrassenCall;
+
+void rt__strassen(const StrassenCall *call);
 
 #endif
