@@ -35,7 +35,7 @@ INLINE int64_t least(int64_t a, int64_t b)
 // The first `n` elements of a vector.
 INLINE __mmask16 mask(int64_t n)
 {
-    return n >= VECTOR ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1);
+    return (__mmask16)(n >= VECTOR ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
 }
 
 static Quarters quarters(const float *x, const int64_t *stride, int64_t rows, int64_t columns,
