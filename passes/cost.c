@@ -52,7 +52,7 @@ static double cost_POOL(const Node *n)
 static double convolution(const Node *n, const Node *y, const Node *w)
 {
     double direct = 2 * count(y) * count(w) / (double)w->shape.dim[0];
-    return node_int(n, A_WINOGRAD) ? 0.45 * direct : direct;
+    return node_int(n, A_FAST) ? 0.45 * direct : direct;
 }
 
 static double cost_CONV2D(const Node *n)

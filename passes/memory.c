@@ -142,12 +142,20 @@ static int64_t winograd_scratch(const Compile *c, const Node *n)
     return 36 * dtype_bytes(n->dtype) * (tiles * (x.dim[1] + y.dim[1]) + weights) * 6 / 5;
 }
 
+// Strassen's algorithm packs its operands in pieces, every thread its own (runtime/kernels/strassen.c).
+static int64_t fast_scratch(const Compile *c, const Node *n)
+{
+    bool product =
+        n->op != OP_CONV2D && n->op != OP_CONV2D_GRAD_INPUT && n->op != OP_CONV2D_GRAD_WEIGHT;
+    return product ? (int64_t)c->options->threads * (5 << 20) : winograd_scratch(c, n);
+}
+
 // What a library kernel takes beside its tensors where nobody has measured it: for every thread as
 // much as its largest tensor, and a copy of the weight in another layout for the backward kernel.
 static PlanKernel bound(const Compile *c, const Node *n)
 {
-    if (node_attr(n, A_WINOGRAD))
-        return (PlanKernel){.scratch_bytes = winograd_scratch(c, n)};
+    if (node_attr(n, A_FAST))
+        return (PlanKernel){.scratch_bytes = fast_scratch(c, n)};
     PlanKernel k = {.scratch_bytes = n->bytes};
     for (int i = 0; i < n->n_inputs; i++)
         if (n->inputs[i]->bytes > k.scratch_bytes)

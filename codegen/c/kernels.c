@@ -101,7 +101,7 @@ static const char *conv_key(Arena *a, const Graph *g, const Node *n, const Conv 
         (ll)dilation[0], (ll)dilation[1], (ll)node_int(n, A_GROUPS),
         c->x_blocked ? "blocked" : "plain", c->y_blocked ? "blocked " : "plain ", g->block,
         c->w_plain ? ", plain weight" : "", c->bias ? ", bias" : "",
-        node_int(n, A_WINOGRAD) ? ", winograd" : "");
+        node_int(n, A_FAST) ? ", winograd" : "");
 }
 
 static void conv_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
@@ -114,9 +114,8 @@ static void conv_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
     row->name = arena_printf(a, "%s_%lldX%lldX%lld_%lld_%lldX%lld", op + strlen("RT_"),
                              (ll)c.x.dim[1], (ll)c.x.dim[2], (ll)c.x.dim[3], (ll)c.y.dim[1],
                              (ll)c.w.dim[2], (ll)c.w.dim[3]);
-    row->row =
-        arena_printf(a, ".op = %s,%s\n     %s", op,
-                     node_int(n, A_WINOGRAD) ? " .winograd = 1," : "", conv_sizes(a, g, n, &c));
+    row->row = arena_printf(a, ".op = %s,%s\n     %s", op,
+                            node_int(n, A_FAST) ? " .fast = 1," : "", conv_sizes(a, g, n, &c));
 }
 
 // Products
@@ -175,34 +174,24 @@ static const char *matrix(Arena *a, const Product *p, int64_t rows, int64_t colu
                         turned ? (ll)rows : 1LL);
 }
 
-// Strassen's algorithm saves an eighth of the products of a large matrix and spends some of that on sums. It
-// wins from here on (docs/backends.md), with AVX-512, where blocks of channels are as wide.
-static bool wants_strassen(const Graph *g, const Product *p)
-{
-    enum { SMALLEST = 512 };
-    return g->block == 16 && p->batch == 1 && p->m >= SMALLEST && p->n >= SMALLEST &&
-           p->k >= SMALLEST && p->m % 2 + p->n % 2 + p->k % 2 == 0;
-}
-
-static void product_row(Arena *a, const Graph *g, const Node *n, bool add, KernelRow *row)
+static void product_row(Arena *a, const Node *n, bool add, KernelRow *row)
 {
     Product p = product_of(n);
-    bool strassen = wants_strassen(g, &p);
+    bool fast = node_int(n, A_FAST) != 0;
     const char *form = arena_printf(a, "%c%c", p.a_turned ? 'T' : 'N', p.b_turned ? 'T' : 'N');
     row->key =
         arena_printf(a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s%s", form, (ll)p.batch,
                      (ll)p.m, (ll)p.k, (ll)p.k, (ll)p.n, p.bias ? ", bias" : "",
-                     add ? ", add" : "", strassen ? ", strassen" : "");
+                     add ? ", add" : "", fast ? ", strassen" : "");
     row->name = arena_printf(a, "MATMUL_%s_%lldX%lldX%lld%s", form, (ll)p.m, (ll)p.k, (ll)p.n,
                              add ? "_ADD" : "");
     row->row = arena_printf(
         a,
-        ".op = RT_MATMUL,\n     .product = {.batch = {1, %lld}, .m = %lld, .n = %lld, .k = %lld, "
-        ".a = %s,\n                 .b = %s, .c = %s%s%s%s}",
-        (ll)p.batch, (ll)p.m, (ll)p.n, (ll)p.k, matrix(a, &p, p.m, p.k, p.a_turned),
-        matrix(a, &p, p.k, p.n, p.b_turned), matrix(a, &p, p.m, p.n, false),
-        p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "",
-        strassen ? ", .strassen = 1" : "");
+        ".op = RT_MATMUL,%s\n     .product = {.batch = {1, %lld}, .m = %lld, .n = %lld, .k = %lld, "
+        ".a = %s,\n                 .b = %s, .c = %s%s%s}",
+        fast ? " .fast = 1," : "", (ll)p.batch, (ll)p.m, (ll)p.n, (ll)p.k,
+        matrix(a, &p, p.m, p.k, p.a_turned), matrix(a, &p, p.k, p.n, p.b_turned),
+        matrix(a, &p, p.m, p.n, false), p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "");
 }
 
 bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
@@ -214,7 +203,7 @@ bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
     case OP_LINEAR:
     case OP_LINEAR_GRAD_INPUT:
     case OP_LINEAR_GRAD_WEIGHT:
-    case OP_MATMUL: product_row(a, g, n, false, row); return true;
+    case OP_MATMUL: product_row(a, n, false, row); return true;
     }
     return false;
 }
@@ -272,7 +261,7 @@ static void collect(Emit *e, KernelTable *t)
         t->row_of[i] = add_row(e, t, row);
         if (n->op != OP_LINEAR_GRAD_WEIGHT || e->plan->options.micro_batches == 1)
             continue;
-        product_row(e->scratch, e->graph, n, true, &row);
+        product_row(e->scratch, n, true, &row);
         t->adding[i] = add_row(e, t, row);
     }
 }

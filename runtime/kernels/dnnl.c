@@ -325,7 +325,7 @@ void rt_matmul(rt_stage *s, int kernel, const float *a, const float *b, const fl
 {
     const void *with_bias[MAX_ARGS] = {a, b, bias, c}, *without[MAX_ARGS] = {a, b, c};
     const rt_product *p = &kernels(s)[kernel].product;
-    if (p->strassen)
+    if (kernels(s)[kernel].fast)
         rt__strassen(&(StrassenCall){p, a, b, bias, c, (float *)(void *)state(s)->scratch,
                                      s->program->threads});
     else

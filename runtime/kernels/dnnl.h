@@ -30,19 +30,20 @@ typedef struct rt_conv {
 } rt_conv;
 
 // c[m,n] = a[m,k] b[k,n] + bias[n], for each of batch[0] x batch[1] matrices; every matrix is given
-// by the distance in elements between (batch 0, batch 1, rows, columns). add: c += instead. strassen:
-// one large product by Strassen's algorithm; m, n and k are even, and AVX-512 is there.
+// by the distance in elements between (batch 0, batch 1, rows, columns). add: c += instead.
 typedef struct rt_product {
     int64_t batch[2], m, n, k;
     int64_t a[4], b[4], c[4];
-    int bias, add, strassen;
+    int bias, add;
 } rt_product;
 
 typedef struct rt_kernel {
     const char *key;            // says all of the above; names the kernel in kernels.json
     const char *implementation; // of the library, as the plan was made for; NULL: any
     rt_kernel_op op;
-    int winograd; // a 3x3 convolution by Winograd's F(4x4,3x3) where the library has it
+    // A 3x3 convolution by Winograd's F(4x4,3x3) where the library has it; one large product by
+    // Strassen's algorithm: m, n and k are even, and AVX-512 is there.
+    int fast;
     union {
         rt_conv conv;
         rt_product product;

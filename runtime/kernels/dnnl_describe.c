@@ -309,7 +309,7 @@ static dnnl_status_t set_attributes(Maker *m)
 
 static bool own(const rt_kernel *kernel)
 {
-    return kernel->op == RT_MATMUL && kernel->product.strassen;
+    return kernel->op == RT_MATMUL && kernel->fast;
 }
 
 static bool choose(Maker *m)
@@ -318,7 +318,7 @@ static bool choose(Maker *m)
         return rt__strassen_suits(&m->kernel->product);
     if (m->kernel->op == RT_MATMUL)
         return choose_matmul(m);
-    for (int form = m->kernel->winograd ? WINOGRAD : AS_THE_ROW; form < N_FORMS; form++)
+    for (int form = m->kernel->fast ? WINOGRAD : AS_THE_ROW; form < N_FORMS; form++)
         if (choose_conv(m, (Form)form))
             return true;
     return false;

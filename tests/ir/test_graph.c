@@ -106,8 +106,7 @@ static void test_attributes_fall_back(void **state)
     assert_true(attr_info[A_STRIDE].required && !attr_info[A_GROUPS].required);
     assert_true(op_info[OP_CONV2D].attrs ==
                 (UINT64_C(1) << A_STRIDE | UINT64_C(1) << A_PADDING |
-                 UINT64_C(1) << A_DILATION | UINT64_C(1) << A_GROUPS |
-                 UINT64_C(1) << A_WINOGRAD));
+                 UINT64_C(1) << A_DILATION | UINT64_C(1) << A_GROUPS | UINT64_C(1) << A_FAST));
     assert_int_equal(op_info[OP_CONCAT].max_inputs, -1);
     assert_int_equal(op_find("layer_norm"), OP_LAYER_NORM);
     assert_int_equal(op_find("nothing"), N_OPS);

@@ -1,4 +1,4 @@
-// Which convolutions Winograd's algorithm computes: forward and both gradients by one rule.
+// Which convolutions Winograd's algorithm computes, and which products Strassen's: forward and gradients by one rule.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,15 +42,15 @@ static int marked(Case *t)
 {
     int n = 0;
     for (int i = 0; i < t->c.graph->nodes.n; i++)
-        n += node_int(t->c.graph->nodes.items[i], A_WINOGRAD) == 1;
+        n += node_int(t->c.graph->nodes.items[i], A_FAST) == 1;
     return n;
 }
 
-static int run(Model m, int block, const char *convolution)
+static int run(Model m, int block, const char *algorithms)
 {
     Case *t = model(m, block);
-    t->options.convolution = convolution;
-    case_run(t, "eval,autodiff,layout,winograd");
+    t->options.algorithms = algorithms;
+    case_run(t, "eval,autodiff,layout,algorithms");
     int n = marked(t);
     case_free(t);
     return n;
@@ -60,10 +60,10 @@ static void marks_all_kernels_of_a_convolution(void **state)
 {
     (void)state;
     Case *t = model(usual, 16);
-    case_run(t, "eval,autodiff,layout,winograd");
+    case_run(t, "eval,autodiff,layout,algorithms");
     assert_int_equal(marked(t), 4);
-    assert_int_equal(node_int(case_node(t, "y"), A_WINOGRAD), 1);
-    assert_int_equal(node_int(case_node(t, "c"), A_WINOGRAD), 0); // 1 x 1
+    assert_int_equal(node_int(case_node(t, "y"), A_FAST), 1);
+    assert_int_equal(node_int(case_node(t, "c"), A_FAST), 0); // 1 x 1
     case_free(t);
 }
 
@@ -100,14 +100,43 @@ static void can_be_turned_off(void **state)
     assert_int_equal(run(usual, 16, "direct"), 0);
 }
 
+// x[rows,in] w[out,in], and the square of the result by itself.
+static int products(int n_rows, int in, int out)
+{
+    char text[1024];
+    snprintf(text, sizeof text,
+             "graph net micro_batch %d block 16\nlayer fc linear\n"
+             "x = input {shape=[%d,%d], dtype=\"f32\", role=\"sample\"}\n"
+             "v = param {shape=[%d], dtype=\"f32\", init=\"normal\"} of fc\n"
+             "w = param {shape=[%d,%d], dtype=\"f32\", init=\"normal\"} of fc\n"
+             "m = mul x v of fc\ny = linear m w of fc\n"
+             "s = matmul y y {transpose_b=1} of fc\nl = mse s s of fc\nloss l\n",
+             n_rows, n_rows, in, in, out, in);
+    Case *t = case_new(text);
+    t->c.blocked = true;
+    case_run(t, "autodiff,layout,algorithms");
+    int n = marked(t);
+    case_free(t);
+    return n;
+}
+
+static void marks_large_products(void **state)
+{
+    (void)state;
+    assert_int_equal(products(512, 768, 514), 3 + 3); // with two gradients each
+    assert_int_equal(products(512, 767, 514), 3);
+    assert_int_equal(products(512, 510, 514), 3);
+    assert_int_equal(products(511, 768, 514), 0);
+}
+
 // A printed graph may bear marks that do not hold any more.
 static void forgets_old_marks(void **state)
 {
     (void)state;
     Case *t = model(usual, 16);
-    case_run(t, "eval,autodiff,layout,winograd");
-    t->options.convolution = "direct";
-    case_run(t, "winograd");
+    case_run(t, "eval,autodiff,layout,algorithms");
+    t->options.algorithms = "direct";
+    case_run(t, "algorithms");
     assert_int_equal(marked(t), 0);
     case_free(t);
 }
@@ -117,6 +146,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(marks_all_kernels_of_a_convolution),
         cmocka_unit_test(leaves_alone_what_it_does_not_suit),
+        cmocka_unit_test(marks_large_products),
         cmocka_unit_test(can_be_turned_off),
         cmocka_unit_test(forgets_old_marks),
     };
