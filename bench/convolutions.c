@@ -1,5 +1,5 @@
 // What a convolution costs in each form that oneDNN offers: blocked, channels-last, and blocked by
-// Winograd's algorithm. The rules of passes/layout.c and passes/winograd.c come from this table.
+// Winograd's algorithm. The rules of passes/layout.c and passes/algorithms.c come from this table.
 // Prints GFLOP/s of the direct convolution's work for forward, gradient of the input, gradient of
 // the weight, and how far the results are from those of the first form (largest difference by largest element).
 //   convolutions [ROUNDS]                    OMP_NUM_THREADS says on how many threads
