@@ -11,7 +11,8 @@
 
 MODEL(chain)
 {
-    Tensor x = input("x", F32, WIDTH);
+    // With a parameter before it, the first layer computes the gradient of its input as all others do.
+    Tensor x = layer_norm(input("x", F32, WIDTH));
     for (int i = 0; i < DEPTH; i++)
         x = relu(linear(x, WIDTH));
     loss(mse(x, target("y", F32, WIDTH)));
