@@ -1,4 +1,4 @@
-// The oneDNN binding: makes all kernels of a program at its start, runs them, converts weights.
+// The oneDNN binding: makes all kernels of a program at its start, runs them.
 //
 // Backward-data wants weights in another layout than forward. They change once a step only, so with
 // several micro-batches every such weight has a copy of its own, made by the step's first one; with
@@ -332,73 +332,9 @@ void rt_matmul(rt_stage *s, int kernel, const float *a, const float *b, const fl
         call(s, kernel, bias ? with_bias : without);
 }
 
-// Weights on their way to and from disk
-// -----------------------------------------------------------------------
-
-static dnnl_status_t convert(Dnnl *d, const rt_conv *c, bool packing, const void *from,
-                             void *to)
-{
-    dnnl_memory_desc_t plain, packed;
-    dnnl_memory_t source = NULL, target = NULL;
-    dnnl_primitive_desc_t desc = NULL;
-    dnnl_primitive_t reorder = NULL;
-    dnnl_status_t bad = rt__dnnl_weight(c, true, &plain);
-    if (!bad)
-        bad = rt__dnnl_weight(c, false, &packed);
-    if (!bad)
-        bad = dnnl_memory_create(&source, packing ? &plain : &packed, d->engine,
-                                 (void *)(uintptr_t)from);
-    if (!bad)
-        bad = dnnl_memory_create(&target, packing ? &packed : &plain, d->engine, to);
-    if (!bad)
-        bad = dnnl_reorder_primitive_desc_create(&desc, packing ? &plain : &packed, d->engine,
-                                                 packing ? &packed : &plain, d->engine, NULL);
-    if (!bad)
-        bad = dnnl_primitive_create(&reorder, desc);
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}};
-    if (!bad)
-        bad = dnnl_primitive_execute(reorder, d->stream, 2, args);
-    if (!bad)
-        bad = dnnl_stream_wait(d->stream);
-    if (reorder)
-        dnnl_primitive_destroy(reorder);
-    if (desc)
-        dnnl_primitive_desc_destroy(desc);
-    if (source)
-        dnnl_memory_destroy(source);
-    if (target)
-        dnnl_memory_destroy(target);
-    return bad;
-}
-
-static int convert_tensor(rt_stage *s, const rt_tensor *t, bool packing, const void *from,
-                          void *to)
-{
-    const rt_kernel *k = &kernels(s)[t->kernel];
-    int64_t bytes = (int64_t)sizeof(float);
-    for (int i = 0; i < t->rank; i++)
-        bytes *= t->dim[i];
-    if (t->kernel >= s->program->n_kernels || k->op == RT_MATMUL || bytes != t->bytes)
-        return rt_fail(s, RT_E_BUG, "the layout of %s is not one of kernel %d", t->name,
-                       t->kernel);
-    if (convert(state(s), &k->conv, packing, from, to))
-        return rt_fail(s, RT_E_KERNEL, "oneDNN could not convert %s", t->name);
-    return 0;
-}
-
-static int dnnl_pack(rt_stage *s, const rt_tensor *t, const void *plain, void *packed)
-{
-    return convert_tensor(s, t, true, plain, packed);
-}
-
-static int dnnl_unpack(rt_stage *s, const rt_tensor *t, const void *packed, void *plain)
-{
-    return convert_tensor(s, t, false, packed, plain);
-}
-
 const rt_backend rt_dnnl = {.name = "c",
                             .init = dnnl_init,
                             .release = dnnl_release,
-                            .pack = dnnl_pack,
-                            .unpack = dnnl_unpack,
+                            .pack = rt__dnnl_pack,
+                            .unpack = rt__dnnl_unpack,
                             .probe = rt__dnnl_probe};

@@ -56,6 +56,10 @@ void rt__dnnl_unmake(Made *made);
 // The layout of a convolution's weight outside.
 dnnl_status_t rt__dnnl_weight(const rt_conv *c, bool plain, dnnl_memory_desc_t *weight);
 
+// weights.c: rt_backend's pack and unpack.
+int rt__dnnl_pack(rt_stage *s, const rt_tensor *t, const void *plain, void *packed);
+int rt__dnnl_unpack(rt_stage *s, const rt_tensor *t, const void *packed, void *plain);
+
 // probe.c
 int rt__dnnl_probe(rt_stage *s, const char *path);
 
