@@ -6,7 +6,6 @@
 // cmocka wants the three above
 #include <cmocka.h>
 
-#pragma GCC diagnostic ignored "-Wpsabi" // vectors wider than the tests' instruction set
 #define C_THREADS 1
 #define C_BLOCK 16
 #include "runtime/kernels/c_pool.h"
