@@ -289,8 +289,8 @@ int launch_run(const Launch *l)
     Job j = {.launch = l};
     if (!fits(l->plan))
         return EXIT_NO_PLAN;
-    signal(SIGXFSZ,
-           SIG_IGN); // a limit of file sizes counts for the job's memory: an error, no death
+    // A limit of file sizes counts for the job's memory: an error, no death.
+    signal(SIGXFSZ, SIG_IGN);
     if (job_memory_init(&j.memory, l->plan)) {
         error_at(NO_LOC, "cannot make the job's memory of %llu bytes: %s",
                  (unsigned long long)job_memory_bytes(l->plan), strerror(errno));

@@ -9,6 +9,7 @@
 //
 // docs/backends.md has the measurements behind the limits. The rules see one node's sizes and layouts
 // only, so cutting a model changes no bit. Both are for AVX-512, where blocks have 16 channels.
+#include "ir/product.h"
 #include "passes/pass.h"
 
 #include <string.h>
@@ -46,37 +47,22 @@ static bool laid_out(const Node *image, const Node *other, const Node *weight)
            weight->layout == LAYOUT_KERNEL;
 }
 
-// m, n and k of a product, in whatever order.
-static bool large(int64_t a, int64_t b, int64_t c)
+static bool large(Product p)
 {
-    return a >= SMALLEST_MATRIX && b >= SMALLEST_MATRIX && c >= SMALLEST_MATRIX &&
-           a % 2 + b % 2 + c % 2 == 0;
-}
-
-static int64_t last(Shape s)
-{
-    return s.rank ? s.dim[s.rank - 1] : 1;
-}
-
-static int64_t rows(Shape s)
-{
-    return shape_count(s) / last(s);
+    return p.batch == 1 && p.m >= SMALLEST_MATRIX && p.n >= SMALLEST_MATRIX &&
+           p.k >= SMALLEST_MATRIX && p.m % 2 + p.n % 2 + p.k % 2 == 0;
 }
 
 static bool wants_fast(const Node *n)
 {
+    if (is_product(n->op))
+        return large(product_of(n));
     const Node *a = n->inputs[0], *b = n->inputs[1];
-    Shape y = n->shape;
     switch ((int)n->op) {
     case OP_CONV2D:
     case OP_CONV2D_GRAD_INPUT: return suits(n, b->shape) && pays(a->shape) && laid_out(a, n, b);
-    case OP_CONV2D_GRAD_WEIGHT: return suits(n, y) && pays(a->shape) && laid_out(a, b, n);
-    case OP_LINEAR:
-    case OP_LINEAR_GRAD_INPUT: return large(rows(a->shape), b->shape.dim[0], b->shape.dim[1]);
-    case OP_LINEAR_GRAD_WEIGHT: return large(rows(a->shape), last(a->shape), last(b->shape));
-    case OP_MATMUL:
-        return rows(y) == y.dim[y.rank - 2] &&
-               large(y.dim[y.rank - 2], last(y), shape_count(a->shape) / rows(y));
+    case OP_CONV2D_GRAD_WEIGHT:
+        return suits(n, n->shape) && pays(a->shape) && laid_out(a, b, n);
     }
     return false;
 }

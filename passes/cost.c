@@ -2,6 +2,7 @@
 // the larger of computing time and memory time (the roofline model: Williams, Waterman, Patterson,
 // "Roofline: an insightful visual performance model", CACM 2009). Only ratios between layers matter
 // to the cut.
+#include "ir/product.h"
 #include "passes/pass.h"
 #include "passes/values.h"
 
@@ -66,25 +67,10 @@ static double cost_CONV2D_GRAD(const Node *n)
     return convolution(n, n->inputs[!of_input], of_input ? n->inputs[1] : n);
 }
 
-static double last_dim(const Node *n)
+static double cost_PRODUCT(const Node *n)
 {
-    return n->shape.rank ? (double)n->shape.dim[n->shape.rank - 1] : 1;
-}
-
-static double cost_LINEAR(const Node *n) // x or dy, w
-{
-    return 2 * count(n->inputs[0]) / last_dim(n->inputs[0]) * count(n->inputs[1]);
-}
-
-static double cost_LINEAR_GRAD(const Node *n) // x, dy
-{
-    return 2 * count(n->inputs[0]) * last_dim(n->inputs[1]);
-}
-
-static double cost_MATMUL(const Node *n)
-{
-    Shape a = n->inputs[0]->shape;
-    return 2 * count(n) * (double)a.dim[a.rank - (node_int(n, A_TRANSPOSE_A) ? 2 : 1)];
+    Product p = product_of(n);
+    return 2 * (double)p.batch * (double)p.m * (double)p.n * (double)p.k;
 }
 
 static double (*const flops_of[N_OPS])(const Node *) = {

@@ -2,6 +2,7 @@
 // in the slot of an edge if it crosses stages; else with the parameters if it outlives a step; else in
 // the micro-batch's slot if backward reads it; else in scratch, where the instructions overlay each
 // other and tensors overlay those that are dead. A group of fused nodes is one moment.
+#include "ir/product.h"
 #include "passes/pack.h"
 #include "passes/schedule.h"
 #include "passes/values.h"
@@ -145,9 +146,8 @@ static int64_t winograd_scratch(const Compile *c, const Node *n)
 // Strassen's algorithm packs its operands in pieces, every thread its own (runtime/kernels/strassen.c).
 static int64_t fast_scratch(const Compile *c, const Node *n)
 {
-    bool product =
-        n->op != OP_CONV2D && n->op != OP_CONV2D_GRAD_INPUT && n->op != OP_CONV2D_GRAD_WEIGHT;
-    return product ? (int64_t)c->options->threads * (5 << 20) : winograd_scratch(c, n);
+    return is_product(n->op) ? (int64_t)c->options->threads * (5 << 20)
+                             : winograd_scratch(c, n);
 }
 
 // What a library kernel takes beside its tensors where nobody has measured it: for every thread as

@@ -3,6 +3,7 @@
 #include "codegen/c/kernels.h"
 
 #include "base/vec.h"
+#include "ir/product.h"
 
 #include <string.h>
 
@@ -121,51 +122,6 @@ static void conv_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
 // Products
 // --------------------------------------------------------------------------------------------
 
-// c[m,n] = a[m,k] b[k,n] + bias
-typedef struct Product {
-    int64_t batch, m, n, k;
-    bool a_turned, b_turned; // stored as [k,m], [n,k]
-    bool bias;
-} Product;
-
-static int64_t last(Shape s)
-{
-    return s.dim[s.rank - 1];
-}
-
-static Product product_of(const Node *n)
-{
-    Shape a = n->inputs[0]->shape, b = n->inputs[1]->shape;
-    Product p = {.batch = 1};
-    switch ((int)n->op) {
-    case OP_LINEAR: // x[rows,I] w[O,I]^T
-        p.m = shape_count(a) / last(a);
-        p.n = b.dim[0];
-        p.k = last(a);
-        p.b_turned = true;
-        p.bias = n->n_inputs > 2;
-        return p;
-    case OP_LINEAR_GRAD_INPUT: // dy[rows,O] w[O,I]
-        p.m = shape_count(a) / last(a);
-        p.n = b.dim[1];
-        p.k = last(a);
-        return p;
-    case OP_LINEAR_GRAD_WEIGHT: // dy[rows,O]^T x[rows,I]; the first operand is input 1
-        p.m = last(b);
-        p.n = last(a);
-        p.k = shape_count(a) / last(a);
-        p.a_turned = true;
-        return p;
-    }
-    p.a_turned = node_int(n, A_TRANSPOSE_A) != 0;
-    p.b_turned = node_int(n, A_TRANSPOSE_B) != 0;
-    p.m = n->shape.dim[n->shape.rank - 2];
-    p.n = last(n->shape);
-    p.k = a.dim[a.rank - (p.a_turned ? 2 : 1)];
-    p.batch = shape_count(n->shape) / (p.m * p.n);
-    return p;
-}
-
 static const char *matrix(Arena *a, const Product *p, int64_t rows, int64_t columns,
                           bool turned)
 {
@@ -200,12 +156,11 @@ bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
     case OP_CONV2D:
     case OP_CONV2D_GRAD_INPUT:
     case OP_CONV2D_GRAD_WEIGHT: conv_row(a, g, n, row); return true;
-    case OP_LINEAR:
-    case OP_LINEAR_GRAD_INPUT:
-    case OP_LINEAR_GRAD_WEIGHT:
-    case OP_MATMUL: product_row(a, n, false, row); return true;
     }
-    return false;
+    if (!is_product(n->op))
+        return false;
+    product_row(a, n, false, row);
+    return true;
 }
 
 const char *kernel_key(Arena *a, const Graph *g, const Node *n)

@@ -8,6 +8,7 @@
 
 #include "runtime/kernels/dnnl.h"
 #include "runtime/rt.h"
+#include "tests/kernels/numbers.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -51,16 +52,6 @@ static void close_case(Case *t)
     if (t->stage.error)
         fail_msg("%s", t->stage.message);
     rt_dnnl.release(&t->stage);
-}
-
-static float *numbers(int64_t n, unsigned seed)
-{
-    float *t = aligned_alloc(64, ((size_t)n * sizeof *t + 63) / 64 * 64);
-    for (int64_t i = 0; i < n; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        t[i] = (float)(seed >> 8) / 8388608.f - 1;
-    }
-    return t;
 }
 
 // Largest difference over largest value.

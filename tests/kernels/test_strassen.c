@@ -7,20 +7,11 @@
 #include <cmocka.h>
 
 #include "runtime/kernels/private/strassen.h"
+#include "tests/kernels/numbers.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static float *numbers(int64_t n, unsigned seed)
-{
-    float *t = aligned_alloc(64, ((size_t)n * sizeof *t + 63) / 64 * 64);
-    for (int64_t i = 0; i < n; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        t[i] = (float)(seed >> 8) / 8388608.f - 1;
-    }
-    return t;
-}
 
 // form: 1: A lies transposed, 2: B. Rows are `apart` elements more than their length.
 static rt_product product(int64_t m, int64_t n, int64_t k, int form, int64_t apart)
