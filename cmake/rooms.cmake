@@ -38,7 +38,7 @@ room(ir DIRS ir LINK base)
 room(plan DIRS plan LINK base PkgConfig::JANSSON)
 room(frontend DIRS frontend frontend/clang frontend/profile LINK ir ${LIBCLANG})
 target_include_directories(frontend SYSTEM PRIVATE ${LLVM_INCLUDE})
-room(passes DIRS passes LINK ir plan)
+room(passes DIRS passes passes/planner LINK ir plan)
 room(codegen DIRS codegen codegen/ref codegen/c LINK ir plan)
 room(control DIRS control LINK plan)
 # The runtime that stage programs link. The oneDNN bindings are a library of their own, so that a
