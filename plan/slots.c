@@ -3,8 +3,10 @@
 // each other stage has come in all possible timings by the time that this one is where it is. When
 // the producer wants a slot for message f, the clock tells which messages every reader has surely
 // released. Slots for the rest are enough: no timing exists in which the producer waits for a slot.
-#include "passes/schedule.h"
+#include "plan/schedule.h"
 #include "plan/walk.h"
+
+#include "base/diag.h"
 
 typedef struct Reader {
     int *release_at; // [per_step] position in its stream of the last touch of a message

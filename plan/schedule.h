@@ -1,0 +1,35 @@
+// The schedules: in which order a stage runs the micro-batches of a step. A row of the table gives
+// the order of FORWARD and BACKWARD; messages are added by what the edges say (plan/schedule.c), so
+// a new schedule is a row and a function (docs/schedules.md).
+#ifndef STAGECC_PLAN_SCHEDULE_H
+#define STAGECC_PLAN_SCHEDULE_H
+
+#include "plan/plan.h"
+
+typedef struct ScheduleInfo {
+    const char *name, *meaning;
+    // Micro-batches between forward and backward, at most.
+    int (*in_flight)(int stages, int stage, int micro_batches);
+    // Writes micro_batches FORWARDs and as many BACKWARDs, each ascending.
+    void (*order)(int stages, int stage, int micro_batches, rt_instr *out);
+} ScheduleInfo;
+extern const ScheduleInfo schedule_info[];
+extern const int n_schedules;
+const ScheduleInfo *schedule_find(const char *name); // NULL: unknown
+
+// Fills the stage with `flight` forwards, then a backward after each forward, then drains: every
+// schedule here is one of these.
+void schedule_alternate(int flight, int micro_batches, rt_instr *out);
+
+// In-flight micro-batches, streams and slots of all stages, from the plan's schedule, micro-batches and
+// edges (whose per_step is set). Streams are allocated in `perm`.
+void schedule_write(Arena *perm, Arena *scratch, Plan *p);
+// The plan with another number of micro-batches of the same size: a larger batch. Edges, streams and
+// slots are made anew; predicted times stay, for they are those of one micro-batch.
+void schedule_micro_batches(Arena *perm, Arena *scratch, Plan *p, int micro_batches);
+
+// plan/slots.c: the fewest slots of every training edge with which no stage ever waits for a slot
+// that unbounded rings would have given it. Needs the training streams.
+void edges_choose_slots(Arena *scratch, Plan *p);
+
+#endif
