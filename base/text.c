@@ -177,6 +177,42 @@ bool str_ends(const char *s, const char *suffix)
     return n >= m && !memcmp(s + n - m, suffix, m);
 }
 
+int str_distance(const char *a, const char *b)
+{
+    enum { LONGEST = 64 };
+    int row[LONGEST + 1];
+    size_t n = strlen(b);
+    if (strlen(a) > LONGEST || n > LONGEST)
+        return LONGEST;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = (int)j;
+    for (int i = 1; a[i - 1]; i++) {
+        int corner = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            int change = corner + (a[i - 1] != b[j - 1]);
+            corner = row[j];
+            int drop = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
+            row[j] = change < drop ? change : drop;
+        }
+    }
+    return row[n];
+}
+
+const char *str_nearest(const char *name, const char *const *names, int n)
+{
+    const char *best = NULL;
+    int closest = 4;
+    for (int i = 0; i < n; i++) {
+        int distance = str_distance(name, names[i]);
+        if (distance < closest && distance < (int)strlen(names[i])) {
+            closest = distance;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
 uint64_t str_hash(const char *bytes, size_t n)
 {
     uint64_t h = 0xcbf29ce484222325u;

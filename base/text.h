@@ -29,6 +29,10 @@ int dir_make(const char *path);
 
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
+// Levenshtein's distance of two short names; far apart where one of them is long.
+int str_distance(const char *a, const char *b);
+// The one of names[n] that was probably meant; NULL: none is close.
+const char *str_nearest(const char *name, const char *const *names, int n);
 uint64_t str_hash(const char *bytes, size_t n); // FNV-1a
 // "1.5 KiB", "40.6 MiB": into out (at least 32 bytes), which is returned.
 char *human_bytes(char *out, int64_t bytes);

@@ -32,6 +32,7 @@ typedef struct Devices {
     int n;
     DeviceLink *links;
     int n_links;
+    const char *reference; // whose speed is 1, in words; NULL: not said
 } Devices;
 
 // NULL: errors were reported with line and column. Unknown hosts, devices that have one name,

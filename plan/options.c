@@ -1,6 +1,8 @@
 // options.def as data: rows with a kind, a field's offset and its bounds. Everything else walks them.
 #include "plan/options.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stddef.h>
@@ -36,7 +38,7 @@ static const struct Row {
 #include "plan/options.def"
 };
 
-enum { N_ROWS = sizeof rows / sizeof *rows, MAX_NAME = 32 };
+enum { N_ROWS = sizeof rows / sizeof *rows };
 _Static_assert(N_ROWS <= 64, "Options.set has a bit per row");
 
 Options options_default(void)
@@ -70,34 +72,13 @@ bool options_known(const char *name)
     return row_of(name) >= 0;
 }
 
-// Levenshtein's distance of two short names; far apart where one of them is long.
-static int distance(const char *a, const char *b)
-{
-    int row[MAX_NAME + 1], n = (int)strlen(b);
-    if (strlen(a) > MAX_NAME || n > MAX_NAME)
-        return MAX_NAME;
-    for (int j = 0; j <= n; j++)
-        row[j] = j;
-    for (int i = 1; a[i - 1]; i++) {
-        int corner = row[0];
-        row[0] = i;
-        for (int j = 1; j <= n; j++) {
-            int change = corner + (a[i - 1] != b[j - 1]);
-            corner = row[j];
-            int drop = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
-            row[j] = change < drop ? change : drop;
-        }
-    }
-    return row[n];
-}
-
 static void report_unknown(const char *name, Loc loc)
 {
     int best = 0;
     for (int i = 1; i < N_ROWS; i++)
-        if (distance(name, rows[i].name) < distance(name, rows[best].name))
+        if (str_distance(name, rows[i].name) < str_distance(name, rows[best].name))
             best = i;
-    if (distance(name, rows[best].name) <= 3)
+    if (str_distance(name, rows[best].name) <= 3)
         error_at(loc, "there is no option `%s`; did you mean `%s`?", name, rows[best].name);
     else
         error_at(loc, "there is no option `%s`; `stagecc build --help` lists them", name);
