@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum ArgKind { FLAG, TEXT, LIST, NUMBER } ArgKind;
+typedef enum ArgKind { FLAG, TEXT, LIST, COUNTS, RATES, BYTES, RATIO } ArgKind;
 
 static const struct Row {
     ArgKind kind;
@@ -59,7 +59,7 @@ static void help(const CommandInfo *c)
     printf("usage: stagecc %s [OPTIONS] %s\n\n%s.\n\n", c->name, c->operand, c->meaning);
     printf("example:\n  %s\n\noptions:\n", c->example);
     for (int i = 0; i < N_ROWS; i++)
-        if (rows[i].groups & c->groups) {
+        if (rows[i].groups & c->groups && *rows[i].meaning) {
             if (rows[i].letter)
                 printf("  -%c, --%-18s %s\n", rows[i].letter, rows[i].name, rows[i].meaning);
             else
@@ -80,16 +80,10 @@ static bool set_row(Arena *a, Args *args, const struct Row *r, const char *value
     case FLAG: *(bool *)field = true; return true;
     case TEXT: *(const char **)field = value; return true;
     case LIST: vec_push(a, (__typeof__(&args->defines))field, value); return true;
-    case NUMBER: {
-        char *end;
-        long long n = strtoll(value, &end, 10);
-        if (*end || end == value || n < 1 || n > 1 << 20) {
-            error_at(NO_LOC, "--%s takes a whole number from 1, not `%s`", r->name, value);
-            return false;
-        }
-        *(int64_t *)field = n;
-        return true;
-    }
+    case COUNTS: return counts_add(a, r->name, value, field);
+    case RATES: return rates_add(a, r->name, value, field);
+    case BYTES: return bytes_value(r->name, value, field);
+    case RATIO: return ratio_value(r->name, value, field);
     }
     return false;
 }
@@ -124,7 +118,22 @@ static const char *quoted_line(Arena *a, int argc, char **argv)
     return line;
 }
 
-static bool take(Arena *a, const CommandInfo *c, int got, Args *args, char **argv)
+// `-n 4 4 -b 1e10 1e9`: the numbers behind the first value belong to it, as for argparse's nargs="+".
+// An option that is given again begins anew.
+static bool set_list(Arena *a, Args *args, const struct Row *r, int argc, char **argv)
+{
+    void *field = (char *)args + r->offset;
+    if (r->kind == COUNTS)
+        *(Counts *)field = (Counts){0};
+    else
+        *(Rates *)field = (Rates){0};
+    bool good = set_row(a, args, r, optarg);
+    while (optind < argc && looks_like_number(argv[optind]))
+        good = good && set_row(a, args, r, argv[optind]), optind++;
+    return good;
+}
+
+static bool take(Arena *a, const CommandInfo *c, int got, Args *args, int argc, char **argv)
 {
     if (got == '?' || got == ':') {
         const char *what = argv[optind - 1];
@@ -139,7 +148,23 @@ static bool take(Arena *a, const CommandInfo *c, int got, Args *args, char **arg
     if (got >= FIRST_OPTION)
         return set_option(args, got - FIRST_OPTION, optarg);
     const struct Row *r = got >= 256 ? &rows[got - 256] : row_of_letter(c, got);
-    return set_row(a, args, r, optarg);
+    return r->kind == COUNTS || r->kind == RATES ? set_list(a, args, r, argc, argv)
+                                                 : set_row(a, args, r, optarg);
+}
+
+static bool set_operand(const CommandInfo *c, int n, char **operands, Args *args)
+{
+    n += args->operand != NULL; // -f FILE
+    if (n != 1) {
+        error_at(NO_LOC,
+                 n ? "stagecc %s takes one %s; `stagecc %s --help` has an example"
+                   : "stagecc %s needs a %s; `stagecc %s --help` has an example",
+                 c->name, c->operand, c->name);
+        return false;
+    }
+    if (!args->operand)
+        args->operand = *operands;
+    return true;
 }
 
 int args_parse(Arena *a, const CommandInfo *command, int argc, char **argv, Args *args,
@@ -160,17 +185,10 @@ int args_parse(Arena *a, const CommandInfo *command, int argc, char **argv, Args
             *done = true;
             return EXIT_DONE;
         }
-        good &= take(a, command, got, args, argv);
+        good &= take(a, command, got, args, argc, argv);
     }
     if (args->list_passes || args->list_ops || args->list_schedules)
         return good ? EXIT_DONE : EXIT_INPUT;
-    if (argc - optind != 1) {
-        error_at(NO_LOC,
-                 argc == optind ? "stagecc %s needs a %s; `stagecc %s --help` has an example"
-                                : "stagecc %s takes one %s; `stagecc %s --help` has an example",
-                 command->name, command->operand, command->name);
-        return EXIT_INPUT;
-    }
-    args->operand = argv[optind];
-    return good ? EXIT_DONE : EXIT_INPUT;
+    good = set_operand(command, argc - optind, argv + optind, args) && good;
+    return good && args_agree(a, command, args) ? EXIT_DONE : EXIT_INPUT;
 }

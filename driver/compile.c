@@ -99,23 +99,6 @@ static int settle_batch(Options *o, const Graph *g)
     return EXIT_INPUT;
 }
 
-// "24G": bytes, with K, M, G for powers of 1024. 0 with *good false: reported.
-static int64_t memory_limit(const char *text, bool *good)
-{
-    char *end;
-    double n = text ? strtod(text, &end) : 0;
-    if (!text)
-        return 0;
-    static const char units[] = "KMG";
-    const char *unit = *end ? strchr(units, *end) : NULL;
-    for (int i = 0; unit && i <= unit - units; i++)
-        n *= 1024;
-    *good = end != text && n >= 1 && n < 0x1p62 && (!*end || (unit && !end[1]));
-    if (!*good)
-        error_at(NO_LOC, "--memory takes bytes like 24G, 512M or 1000000, not `%s`", text);
-    return *good ? (int64_t)n : 0;
-}
-
 static int load_stored_plan(Job *j)
 {
     const char *path = arena_printf(j->arena, "%s/plan.json", j->args->plan);
@@ -176,10 +159,7 @@ int job_load(Job *j, Arena *a, Args *args)
 int job_compile(Job *j, int stages)
 {
     Args *args = j->args;
-    bool good = true;
-    j->compile.memory_limit = memory_limit(args->memory, &good);
-    if (!good)
-        return EXIT_INPUT;
+    j->compile.memory_limit = args->memory_bytes;
     j->plan = (Plan){.model = j->graph->name,
                      .source = args->operand,
                      .cost_source = j->compile.times ? "measured" : "estimate",
@@ -198,8 +178,7 @@ int job_compile(Job *j, int stages)
     if (j->kernels && !plan_read_kernels(j->arena, &j->plan, j->kernels))
         return EXIT_INPUT;
     PassOptions o = {args->passes, args->stop_after, args->dump_after, args->time_passes};
-    good = passes_run(c, &o);
-    return good ? EXIT_DONE : c->no_plan ? EXIT_NO_PLAN : EXIT_INPUT;
+    return passes_run(c, &o) ? EXIT_DONE : c->no_plan ? EXIT_NO_PLAN : EXIT_INPUT;
 }
 
 const char *job_dir(const Job *j, const char *fallback)

@@ -9,7 +9,19 @@
 #include "passes/pass.h"
 #include "plan/options.h"
 
-enum ArgGroup { MODEL = 1, PASSES = 2, TARGET = 4, CUT = 8, OUT = 16, REPORT = 32, RUN = 64 };
+enum ArgGroup {
+    MODEL = 1,
+    PASSES = 2,
+    TARGET = 4,
+    CUT = 8,
+    OUT = 16,
+    REPORT = 32,
+    RUN = 64,
+    PLANNER = 128
+};
+
+typedef VEC(int64_t) Counts;
+typedef VEC(double) Rates;
 
 typedef struct Args {
     const char *command; // "check"
@@ -20,8 +32,17 @@ typedef struct Args {
     const char *passes, *stop_after, *dump_after, *emit;
     bool time_passes, list_passes, list_ops, list_schedules;
     const char *backend;
-    int64_t stages;
-    const char *ranks, *plan, *profile, *memory, *out;
+    Counts machines;      // -n, innermost level first; their product is at most 1 << 20
+    Rates bandwidths;     // -b of `plan`, one for each of machines: 1e9 where there is no -b
+    bool has_bandwidth;   // -b was given
+    int64_t stages;       // product of machines; 0: no -n
+    int64_t memory_bytes; // -s; 0: no limit
+    const char *ranks, *plan, *profile, *out;
+    const char *cost_model, *overlap, *recompute; // one of their choices (driver/args_value.c)
+    const char *devices;                          // FILE; NULL: machines are alike
+    double compression;                           // 0: not given
+    bool straight, memory_constraint, fewer_machines, explain;
+    VEC(const char *) pins, together, no_cut; // shell patterns
     bool no_svg, json, dry_run, eval_only;
     const char *data, *test_data, *steps, *epochs, *init, *resume, *checkpoint,
         *checkpoint_every;
@@ -40,6 +61,15 @@ extern const int n_commands;
 // driver/args.c: 0, or the exit status after the message was printed; *done: help was asked for.
 int args_parse(Arena *a, const CommandInfo *command, int argc, char **argv, Args *args,
                bool *done);
+
+// driver/args_value.c: values of the command line; false: reported with the option's name.
+bool counts_add(Arena *a, const char *option, const char *text, Counts *out); // "4", "4,4"
+bool rates_add(Arena *a, const char *option, const char *text, Rates *out); // "1e10", "10G,1G"
+bool bytes_value(const char *option, const char *text, int64_t *out);       // "1e9", "16G"
+bool ratio_value(const char *option, const char *text, double *out);
+bool looks_like_number(const char *text); // what follows -n 4 or -b 1e9 as one more value
+bool args_agree(Arena *a, const CommandInfo *command,
+                Args *args); // fills what follows of others
 
 // driver/toolchain.c: where headers and libraries of this stagecc are (build tree or prefix), and
 // what compiles stage programs.
