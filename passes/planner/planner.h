@@ -18,6 +18,7 @@ enum { MAX_LEVELS = 8, MAX_PROFILES = 8 };
 
 typedef struct ProblemNode {
     const char *name;
+    const char *kind; // graph.txt's description, "Conv2d(...)"; NULL: none
     double forward_s[MAX_PROFILES],
         backward_s[MAX_PROFILES]; // one micro-batch, by MachineType.profile
     double parameter_bytes;
@@ -57,8 +58,8 @@ typedef struct MachineLevel {
     int size;
     double bytes_per_s; // between machines of one group that are in no smaller group together
     double latency_s;
-    bool
-        per_device; // every machine has such a link; else the groups of the level below have one each
+    bool per_device; // every machine has such a link; else so many machines share one:
+    int group;       // (of hosts: 0, one a host; machines_alike fills it)
 } MachineLevel;
 
 // Machines in the order in which stages take them.

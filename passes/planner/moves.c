@@ -1,0 +1,291 @@
+// The three families of configurations:
+//   counts   machines of every type that are taken, where all links are alike; with one type, a number
+//   ranges   first and end of the machines of the stage in front, where links differ: stages stand side
+//            by side in the order of the machines, so what lies between two of them is known
+// Where links differ, a boundary's link is known only when the stage in front is placed; that move then
+// answers for both sides.
+#include "passes/planner/moves.h"
+
+#include "base/vec.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct Maker {
+    Arena *arena;
+    const Machines *m;
+    const CostOptions *o;
+    const CostModel *model;
+    Moves *moves;
+    VEC(Move) list;
+    int limit;
+    bool full;
+} Maker;
+
+static bool links_alike(const Machines *m)
+{
+    return m->host ? m->n_hosts == 1 : m->n_levels == 1;
+}
+
+static void push(Maker *k, const Standing *s, Move m)
+{
+    bool pipedream = !strcmp(k->o->model, "pipedream");
+    for (int begin = pipedream ? BEGIN_FIRST : BEGIN_ANY;
+         begin <= (pipedream ? BEGIN_LATER : BEGIN_ANY); begin++)
+        for (int again = 0; again < 2; again++) {
+            Move made = m;
+            Standing standing = *s;
+            standing.recompute = again;
+            if (k->o->recompute != 2 && (k->o->recompute == 1) != again)
+                continue;
+            made.begin = (MoveBegin)begin;
+            k->model->fill(&standing, &made);
+            if (k->list.n == k->limit)
+                k->full = true;
+            else
+                vec_push(k->arena, &k->list, made);
+        }
+}
+
+// One type of machines: configuration c means that the last c of them are taken.
+static void make_alike(Maker *k)
+{
+    const Machines *m = k->m;
+    const MachineType *type = &m->types[0];
+    MachineLevel link = machines_link(m, 0, m->n - 1);
+    k->moves->n_configs = m->n + 1;
+    k->moves->nested = !k->o->exact_stages;
+    for (int c = 0; c < m->n && !k->full; c++)
+        for (int r = 1; r <= (k->o->straight ? 1 : m->n - c) && !k->full; r++) {
+            Standing s = {.options = k->o,
+                          .replicas = r,
+                          .behind = c,
+                          .speed = type->speed,
+                          .memory_bytes = type->memory_bytes,
+                          .sync = link,
+                          .in = link,
+                          .out = link,
+                          .in_width = r,
+                          .out_width = r};
+            push(k, &s,
+                 (Move){.from = c,
+                        .to = c + r,
+                        .first = m->n - c - r,
+                        .replicas = r,
+                        .profile = type->profile});
+        }
+}
+
+typedef struct Counts {
+    int have[16], stride[16], n; // machines of every type; n: types
+} Counts;
+
+// What a stage would be on `take` machines of every type; false: none, or of unequal profiles.
+static bool stand_on(const Maker *k, const int *take, Standing *s, Move *m)
+{
+    s->replicas = 0;
+    for (int t = 0; t < k->m->n_types; t++) {
+        const MachineType *type = &k->m->types[t];
+        if (!take[t])
+            continue;
+        if (s->replicas && m->profile != type->profile)
+            return false;
+        bool first = !s->replicas;
+        m->profile = type->profile;
+        s->speed = first || type->speed < s->speed ? type->speed : s->speed;
+        if (type->memory_bytes && (!s->memory_bytes || type->memory_bytes < s->memory_bytes))
+            s->memory_bytes = type->memory_bytes;
+        s->replicas += take[t];
+    }
+    return s->replicas && (!k->o->straight || s->replicas == 1);
+}
+
+// The next vector below or at `most`, as digits of a number. false: that was the last.
+static bool next_counts(int *take, const int *most, int n)
+{
+    for (int t = 0; t < n; t++) {
+        if (take[t] < most[t]) {
+            take[t]++;
+            return true;
+        }
+        take[t] = 0;
+    }
+    return false;
+}
+
+static void moves_from_counts(Maker *k, const Counts *c, int config, const int *taken)
+{
+    MachineLevel link = machines_link(k->m, 0, k->m->n - 1);
+    int left[16] = {0}, take[16] = {0}, behind = 0;
+    for (int t = 0; t < c->n; t++) {
+        left[t] = c->have[t] - taken[t];
+        behind += taken[t];
+    }
+    while (next_counts(take, left, c->n) && !k->full) {
+        Standing s = {.options = k->o, .behind = behind, .sync = link, .in = link, .out = link};
+        Move m = {.from = config, .to = config, .first = -1};
+        if (!stand_on(k, take, &s, &m))
+            continue;
+        for (int t = 0; t < c->n; t++)
+            m.to += take[t] * c->stride[t];
+        m.replicas = s.replicas;
+        m.take = arena_copy(k->arena, take, sizeof *take * (size_t)c->n);
+        s.in_width = s.out_width = s.replicas;
+        push(k, &s, m);
+    }
+}
+
+static void make_counts(Maker *k)
+{
+    const Machines *m = k->m;
+    Counts c = {.n = m->n_types};
+    double configs = 1;
+    for (int i = 0; i < m->n; i++)
+        c.have[m->type[i]]++;
+    for (int t = 0; t < c.n; t++) {
+        c.stride[t] = (int)configs;
+        configs *= c.have[t] + 1;
+        if (configs > 1 << 16) {
+            k->full = true;
+            return;
+        }
+    }
+    k->moves->n_configs = (int)configs;
+    int taken[16] = {0};
+    for (int config = 0; config < (int)configs && !k->full; config++) {
+        moves_from_counts(k, &c, config, taken);
+        next_counts(taken, c.have, c.n);
+    }
+}
+
+static int range_config(const Machines *m, int first, int end)
+{
+    return 1 + (m->n - 1 - first) * (m->n - first) / 2 + end - first - 1;
+}
+
+// Links between hosts that are not per device carry a boundary once for every host.
+static double width(const Machines *m, int first, int end, const MachineLevel *link)
+{
+    if (link->per_device)
+        return end - first;
+    if (m->host)
+        return m->host[end - 1] - m->host[first] + 1;
+    return (end - 1) / link->group - first / link->group + 1;
+}
+
+static bool useful_end(const Machines *m, int end, int limit)
+{
+    if (end == limit || m->n_types > 1)
+        return true;
+    int group = 1; // with machines all alike one gains by leaving some out only at a border
+    for (int l = 0; !m->host && l < m->n_levels; l++) {
+        group *= m->levels[l].size;
+        if (end == limit / group * group)
+            return end > 0;
+    }
+    return m->host && end > 0 && m->host[end] == m->host[limit - 1] &&
+           m->host[end - 1] != m->host[end];
+}
+
+// from: the stage behind stands on [a, b), or a == b == n: there is none.
+static void move_range(Maker *k, int first, int end, int a, int b)
+{
+    const Machines *m = k->m;
+    int *take = arena_array(k->arena, int, m->n_types + 1);
+    for (int i = first; i < end; i++)
+        take[m->type[i]]++;
+    Standing s = {.options = k->o, .behind = a == b ? 0 : m->n - a};
+    Move move = {.from = a == b ? 0 : range_config(m, a, b),
+                 .to = range_config(m, first, end),
+                 .first = first};
+    if (!stand_on(k, take, &s, &move))
+        return;
+    move.replicas = s.replicas;
+    s.sync = machines_link(m, first, end - 1);
+    s.out = machines_link(m, first, a == b ? end - 1 : b - 1);
+    s.in = machines_link(m, 0, m->n - 1);
+    s.in_width = width(m, first, end, &s.in);
+    s.out_width = width(m, first, end, &s.out);
+    if (a != b)
+        s.out_width = fmin(s.out_width, width(m, a, b, &s.out));
+    push(k, &s, move);
+}
+
+static void moves_from_range(Maker *k, int a, int b)
+{
+    for (int end = a; end > 0 && !k->full; end--)
+        for (int first = end - 1; useful_end(k->m, end, a) && first >= 0 && !k->full; first--)
+            move_range(k, first, end, a, b);
+}
+
+static void make_ranges(Maker *k)
+{
+    const Machines *m = k->m;
+    k->moves->n_configs = 1 + m->n * (m->n + 1) / 2;
+    if (m->n > 128) {
+        k->full = true;
+        return;
+    }
+    moves_from_range(k, m->n, m->n);
+    for (int a = m->n - 1; a > 0 && !k->full; a--)
+        for (int b = a + 1; b <= m->n; b++)
+            moves_from_range(k, a, b);
+    if (k->o->overlap != OVERLAP_NONE) // a boundary is paid for by the move in front of it
+        for (int i = 0; i < k->list.n; i++)
+            k->list.items[i].in_bytes = k->list.items[i].in_fixed = 0;
+}
+
+static void find_rest(Maker *k, bool ranges)
+{
+    Moves *moves = k->moves;
+    const Machines *m = k->m;
+    double all = 0;
+    for (int i = 0; i < m->n; i++)
+        all += m->types[m->type[i]].speed;
+    moves->rest = arena_array(k->arena, double, moves->n_configs);
+    moves->rest[0] = all;
+    for (int i = 0; i < moves->n; i++) {
+        const Move *move = &moves->items[i];
+        double taken = 0;
+        if (ranges) { // those in front
+            for (int d = 0; d < move->first; d++)
+                taken -= m->types[m->type[d]].speed;
+            moves->rest[move->to] = -taken;
+            continue;
+        }
+        for (int t = 0; move->take && t < m->n_types; t++)
+            taken += move->take[t] * m->types[t].speed;
+        if (!move->take)
+            taken = move->replicas * m->types[0].speed;
+        moves->rest[move->to] = moves->rest[move->from] - taken;
+    }
+}
+
+Moves *moves_of(Arena *a, const Machines *m, const CostOptions *o, int limit)
+{
+    Maker k = {.arena = a, .m = m, .o = o, .limit = limit, .model = cost_model_find(o->model)};
+    CHECK(k.model, "planner", "no cost model is called %s", o->model);
+    k.moves = arena_new(a, Moves);
+    bool ranges = !links_alike(m);
+    if (ranges)
+        make_ranges(&k);
+    else if (m->n_types == 1)
+        make_alike(&k);
+    else if (m->n_types <= 16)
+        make_counts(&k);
+    else
+        k.full = true;
+    if (k.full)
+        return NULL;
+    Moves *moves = k.moves;
+    moves->items = k.list.items;
+    moves->n = k.list.n;
+    moves->exact = !ranges;
+    moves->first = arena_array(a, int, moves->n_configs + 1);
+    for (int i = 0; i < moves->n; i++)
+        moves->first[moves->items[i].from + 1]++;
+    for (int c = 0; c < moves->n_configs; c++)
+        moves->first[c + 1] += moves->first[c];
+    find_rest(&k, ranges);
+    return moves;
+}

@@ -1,0 +1,332 @@
+// The probe: which cuts can be the begin of a tail of the pipeline that meets T, for every
+// configuration. A move is tried for all cuts at once: going from large cuts to small ones, every cut
+// inherits from the cuts above it the least value of any reached cut that holds it, and it is reached
+// itself if that value, less its own, stays within the budget. That is linear in the number of cuts and
+// their covers, where trying every pair of cuts would be quadratic.
+//
+// Moves with one condition from one configuration run side by side, LANES at a time. With several conditions
+// (memory; synchronisation beside backward) the least value becomes the front of values of which none
+// is better than another in all conditions.
+#include "passes/planner/sweep.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LANES = 8, FRONT = 16 };
+
+typedef struct Front {
+    int n;
+    double value[FRONT][MAX_ROWS];
+} Front;
+
+struct Fronts {
+    Front *of; // [cuts]
+};
+
+Sweep *sweep_new(Arena *a, const Cuts *cuts, const Moves *moves, int goal)
+{
+    Sweep *s = arena_new(a, Sweep);
+    *s = (Sweep){.arena = a, .cuts = cuts, .moves = moves, .goal = goal};
+    size_t n = (size_t)cuts->n, configs = (size_t)moves->n_configs;
+    s->reached = arena_array(a, uint8_t, n * configs);
+    s->least = arena_array(a, int, n);
+    s->lowest = arena_array(a, int, configs);
+    s->highest = arena_array(a, int, configs);
+    return s;
+}
+
+static double sums(const Cuts *c, const Move *m, const MoveRow *r, int cut)
+{
+    return r->compute * c->compute[m->profile][cut] + r->forward * c->forward[m->profile][cut] +
+           r->parameters * c->parameters[cut] + r->activations * c->activations[cut];
+}
+
+static double end_value(const Cuts *c, const Move *m, const MoveRow *r, int cut)
+{
+    bool last = cut == c->n - 1;
+    return sums(c, m, r, cut) + (last ? 0 : r->out_bytes * c->bytes[cut] + r->out_fixed);
+}
+
+static double begin_value(const Cuts *c, const Move *m, const MoveRow *r, int cut)
+{
+    return sums(c, m, r, cut) - (cut ? r->in_bytes * c->bytes[cut] + r->in_fixed : 0);
+}
+
+static double receive_s(const Cuts *c, const Move *m, int cut)
+{
+    return cut ? m->in_bytes * c->bytes[cut] + m->in_fixed : 0;
+}
+
+static double send_s(const Cuts *c, const Move *m, int cut)
+{
+    return cut != c->n - 1 ? m->out_bytes * c->bytes[cut] + m->out_fixed : 0;
+}
+
+static bool may_begin(const Move *m, int cut)
+{
+    return m->begin == BEGIN_ANY || (m->begin == BEGIN_FIRST) == (cut == 0);
+}
+
+double step_seconds(const Cuts *c, const Step *s)
+{
+    const Move *m = s->move;
+    double t = fmax(receive_s(c, m, s->begin), send_s(c, m, s->end));
+    if (!may_begin(m, s->begin))
+        return INFINITY;
+    for (int i = 0; i < m->n_rows; i++) {
+        const MoveRow *r = &m->rows[i];
+        double v = end_value(c, m, r, s->end) - begin_value(c, m, r, s->begin) - r->budget;
+        if (r->timed)
+            t = fmax(t, v);
+        else if (v > 0)
+            return INFINITY;
+    }
+    return t;
+}
+
+static uint8_t *reached(const Sweep *s, int config)
+{
+    return s->reached + (size_t)config * (size_t)s->cuts->n;
+}
+
+// A cut is a source of a nested configuration only where it was reached first.
+static bool is_source(const Sweep *s, int config, int cut)
+{
+    return reached(s, config)[cut] && (!s->moves->nested || s->least[cut] == config);
+}
+
+static void mark(Sweep *s, int config, int cut)
+{
+    if (s->moves->nested && s->least[cut] < config)
+        return;
+    if (s->cuts->least[cut] > s->t * s->moves->rest[config] * (1 + 1e-12))
+        return; // what is left is too much for the machines that are left
+    reached(s, config)[cut] = 1;
+    s->least[cut] = config < s->least[cut] ? config : s->least[cut];
+    s->lowest[config] = cut < s->lowest[config] ? cut : s->lowest[config];
+    s->highest[config] = cut > s->highest[config] ? cut : s->highest[config];
+}
+
+typedef struct Lanes {
+    const Move *move[LANES];
+    int n, config;
+    double budget[LANES];
+    double floor; // cuts with less compute than this cannot be reached
+} Lanes;
+
+// The longest stage, in seconds of compute, bounds how far down the moves may lead.
+static void find_floor(const Sweep *s, Lanes *l)
+{
+    double least = INFINITY, longest = 0;
+    for (int cut = s->lowest[l->config]; cut <= s->highest[l->config]; cut++)
+        if (is_source(s, l->config, cut) && s->cuts->least[cut] < least)
+            least = s->cuts->least[cut];
+    for (int i = 0; i < l->n; i++) {
+        double seconds = l->budget[i] / l->move[i]->rows[0].compute;
+        longest = seconds > longest ? seconds : longest;
+    }
+    l->floor = s->cuts->core->n_profiles > 1 ? -1 : least - longest * (1 + 1e-9);
+}
+
+static void test_lanes(Sweep *s, const Lanes *l, int cut, const double *low)
+{
+    const Cuts *c = s->cuts;
+    for (int i = 0; i < l->n; i++) {
+        const Move *m = l->move[i];
+        if (low[i] == INFINITY || !may_begin(m, cut) || receive_s(c, m, cut) > s->t)
+            continue;
+        if (low[i] - begin_value(c, m, &m->rows[0], cut) <= l->budget[i])
+            mark(s, m->to, cut);
+    }
+}
+
+static void add_source(const Sweep *s, const Lanes *l, int cut, double *low)
+{
+    for (int i = 0; i < l->n; i++) {
+        const Move *m = l->move[i];
+        double v = end_value(s->cuts, m, &m->rows[0], cut);
+        if (v < low[i] && send_s(s->cuts, m, cut) <= s->t)
+            low[i] = v;
+    }
+}
+
+static void run_lanes(Sweep *s, Lanes *l)
+{
+    const Cuts *c = s->cuts;
+    int top = s->highest[l->config];
+    if (!s->low)
+        s->low = arena_array(s->arena, double, (size_t)c->n *LANES);
+    find_floor(s, l);
+    for (int cut = top; cut >= 0; cut--) {
+        double low[LANES], *mine = s->low + (size_t)cut * LANES;
+        for (int i = 0; i < LANES; i++)
+            low[i] = INFINITY;
+        if (c->least[cut] >= l->floor) {
+            for (int k = c->above.first[cut]; k < c->above.first[cut + 1]; k++) {
+                int up = c->above.items[k];
+                if (up > top)
+                    continue;
+                const double *theirs = s->low + (size_t)up * LANES;
+                for (int i = 0; i < LANES; i++)
+                    low[i] = theirs[i] < low[i] ? theirs[i] : low[i];
+            }
+            test_lanes(s, l, cut, low);
+            if (is_source(s, l->config, cut))
+                add_source(s, l, cut, low);
+        }
+        for (int i = 0; i < LANES; i++)
+            mine[i] = low[i];
+    }
+}
+
+static double budget_of(const Sweep *s, const MoveRow *r)
+{
+    return r->budget + (r->timed ? s->t : 0);
+}
+
+static void front_add(Sweep *s, Front *f, const double *value, int rows)
+{
+    int kept = 0;
+    for (int i = 0; i < f->n; i++) {
+        bool better = true, worse = true;
+        for (int r = 0; r < rows; r++) {
+            better &= f->value[i][r] <= value[r];
+            worse &= f->value[i][r] >= value[r];
+        }
+        if (better)
+            return;
+        if (!worse)
+            memmove(f->value[kept++], f->value[i], sizeof f->value[i]);
+    }
+    f->n = kept;
+    if (f->n < FRONT)
+        memcpy(f->value[f->n++], value, sizeof f->value[0]);
+    else
+        s->truncated = true;
+}
+
+static bool front_meets(const Sweep *s, const Front *f, const Move *m, int cut)
+{
+    for (int i = 0; i < f->n; i++) {
+        bool meets = true;
+        for (int r = 0; meets && r < m->n_rows; r++)
+            meets = f->value[i][r] - begin_value(s->cuts, m, &m->rows[r], cut) <=
+                    budget_of(s, &m->rows[r]);
+        if (meets)
+            return true;
+    }
+    return false;
+}
+
+static void run_front(Sweep *s, const Move *m)
+{
+    const Cuts *c = s->cuts;
+    if (!s->fronts) {
+        s->fronts = arena_new(s->arena, struct Fronts);
+        s->fronts->of = arena_array(s->arena, Front, c->n);
+    }
+    int top = s->highest[m->from];
+    for (int cut = top; cut >= 0; cut--) {
+        Front *f = &s->fronts->of[cut];
+        f->n = 0;
+        for (int k = c->above.first[cut]; k < c->above.first[cut + 1]; k++) {
+            int up = c->above.items[k];
+            for (int i = 0; up <= top && i < s->fronts->of[up].n; i++)
+                front_add(s, f, s->fronts->of[up].value[i], m->n_rows);
+        }
+        if (f->n && may_begin(m, cut) && receive_s(c, m, cut) <= s->t &&
+            front_meets(s, f, m, cut))
+            mark(s, m->to, cut);
+        if (is_source(s, m->from, cut) && send_s(c, m, cut) <= s->t) {
+            double value[MAX_ROWS] = {0};
+            for (int r = 0; r < m->n_rows; r++)
+                value[r] = end_value(c, m, &m->rows[r], cut);
+            front_add(s, f, value, m->n_rows);
+        }
+    }
+}
+
+static void run_config(Sweep *s, int config)
+{
+    const Moves *moves = s->moves;
+    Lanes l = {.config = config};
+    for (int i = moves->first[config]; i < moves->first[config + 1]; i++) {
+        const Move *m = &moves->items[i];
+        if (m->n_rows > 1) {
+            run_front(s, m);
+            continue;
+        }
+        l.move[l.n] = m;
+        l.budget[l.n++] = budget_of(s, &m->rows[0]);
+        if (l.n == LANES) {
+            run_lanes(s, &l);
+            l.n = 0;
+        }
+    }
+    if (l.n)
+        run_lanes(s, &l);
+}
+
+// The step that led to `begin` in configuration `config`: the one that is fastest, or moves least.
+static Step step_to(const Sweep *s, int config, int begin, bool tidy)
+{
+    const Cuts *c = s->cuts;
+    Step best = {.begin = begin};
+    double least = INFINITY;
+    for (int i = 0; i < s->moves->n; i++) {
+        const Move *m = &s->moves->items[i];
+        for (int end = s->lowest[m->from]; m->to == config && end <= s->highest[m->from];
+             end++) {
+            if (end <= begin || !is_source(s, m->from, end))
+                continue;
+            Step step = {begin, end, m};
+            double t = step_seconds(c, &step), value = tidy ? c->bytes[end] : t;
+            if (t <= s->t && value < least && cut_within(c, begin, end)) {
+                best = step;
+                least = value;
+            }
+        }
+    }
+    return best;
+}
+
+static void collect(Sweep *s, int config, bool tidy, Steps *out)
+{
+    *out = (Steps){.items = arena_array(s->arena, Step, s->moves->n_configs)};
+    for (int cut = 0; cut != s->cuts->n - 1;) {
+        Step step = step_to(s, config, cut, tidy);
+        CHECK(step.move, "planner", "the way to cut %d was lost", cut);
+        double t = step_seconds(s->cuts, &step);
+        out->time_s = t > out->time_s ? t : out->time_s;
+        out->items[out->n++] = step;
+        cut = step.end;
+        config = step.move->from;
+    }
+}
+
+bool sweep_probe(Sweep *s, double t, bool tidy, Steps *out)
+{
+    int n = s->cuts->n;
+    s->t = t;
+    s->truncated = false;
+    memset(s->reached, 0, (size_t)n * (size_t)s->moves->n_configs);
+    for (int i = 0; i < n; i++)
+        s->least[i] = s->moves->n_configs;
+    for (int c = 0; c < s->moves->n_configs; c++) {
+        s->lowest[c] = n;
+        s->highest[c] = -1;
+    }
+    reached(s, 0)[n - 1] = 1;
+    s->least[n - 1] = 0;
+    s->lowest[0] = s->highest[0] = n - 1;
+    for (int c = 0; c < s->moves->n_configs; c++) {
+        if (s->highest[c] >= 0)
+            run_config(s, c);
+        bool end = c && reached(s, c)[0] && (s->goal < 0 || s->goal == c);
+        if (end) {
+            collect(s, c, tidy, out);
+            return true;
+        }
+    }
+    return false;
+}
