@@ -4,8 +4,14 @@
 #include "base/text.h"
 #include "plan/json.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+bool plan_has_streams(const Plan *p)
+{
+    return p->n_stages > 0 && p->stages[0].train.n > 0;
+}
 
 int plan_stage_of_unit(const Plan *p, int unit)
 {
@@ -24,6 +30,26 @@ int64_t plan_stage_bytes(const PlanStage *s)
 {
     return s->persistent_bytes + s->in_flight * s->slot_bytes + s->scratch_bytes +
            s->edge_bytes + s->library_bytes;
+}
+
+double plan_stage_seconds(const PlanStage *s)
+{
+    double compute = s->compute_s > 0 ? s->compute_s : s->forward_s + s->backward_s;
+    return s->time_s > 0 ? s->time_s : compute + s->receive_s + s->send_s + s->sync_s;
+}
+
+// Without filling and draining: what partition minimises.
+double plan_pipeline_seconds(const Plan *p)
+{
+    double most = 0;
+    for (int i = 0; i < p->n_stages; i++)
+        most = fmax(most, plan_stage_seconds(&p->stages[i]));
+    return p->pipeline_s > 0 ? p->pipeline_s : most * (double)p->options.micro_batches;
+}
+
+int64_t plan_bytes(double bytes)
+{
+    return bytes < 0x1p50 ? (int64_t)llround(bytes) : INT64_C(1) << 50;
 }
 
 // Predictions differ from run to run; the programs do not.

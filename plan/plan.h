@@ -55,6 +55,16 @@ typedef struct PlanStage {
     int in_flight;             // micro-batches between forward and backward, at most
     double forward_s, backward_s, send_s, sync_s; // predicted, per micro-batch
     double update_s;                              // predicted, once a step
+    // What the planner chose and predicts beside that, of a micro-batch; 0 where other fields say it.
+    int *devices, n_devices; // by replica, indices of Plan.device_names; none: its id
+    bool recompute;          // forward again before backward
+    double compute_s; // what computing adds to a micro-batch's time; 0: forward + backward
+    // At the boundary before; send_s: at the one behind. Of plans without streams: both directions, as
+    // the cost model adds them up for a micro-batch of the pipeline.
+    double receive_s;
+    double time_s; // what the cost model makes of all of them; 0: their sum
+    int64_t parameter_bytes;
+    int64_t in_bytes, out_bytes; // across the two boundaries, one direction
     Stream train, eval;
     Place *places;            // [Plan.n_nodes], by node id
     int64_t persistent_bytes; // parameters + gradients + optimizer state + statistics
@@ -83,8 +93,13 @@ typedef struct PlanKernel {
     double seconds;             // of one call
 } PlanKernel;
 
+enum { MAX_PLAN_LEVELS = 8, MAX_PLAN_MACHINES = 1 << 20 };
+
+// A plan of a profiled graph has no streams, edges and places: stages, units and predictions only. Its
+// units stand in such an order that those of a stage follow each other.
 typedef struct Plan {
     const char *model, *source; // name; path as given
+    const char *cost_model;     // "stagecc", "pipedream"; NULL: stagecc
     const char *cost_source;    // "estimate", "profile" or "measured"
     const char *backend;        // "ref", "c"; NULL: not said
     Options options;
@@ -98,7 +113,22 @@ typedef struct Plan {
     PlanEdge *edges;
     int n_edges;
     int norm_parts; // gradient tensors of the whole model; 0: no clipping
+    // Of plans without streams: no flush, every micro-batch is an update; what runs beside computing:
+    // "none", "transfers" or "all" (synchronisation, too). NULL: none.
+    bool asynchronous;
+    const char *overlap;
+    int *machines;      // by level, innermost first; none: as many as stages
+    double *bandwidths; // of each level, bytes/s; NULL: not said
+    int n_levels;
+    const char **device_names; // from devices.json, n_device_names; NULL: indices only
+    int n_device_names;
+    int machines_used;   // 0: as many as stages
+    const char *method;  // how it was found: "every cut (412 of them)"; NULL: not said
+    const char *why;     // there is no plan, and why; NULL: there is one
+    const char *explain; // JSON text of `plan --explain`; NULL: none
+    double pipeline_s;   // of the slowest stage; 0: by the stages' predictions, for a batch
     double step_s, lower_bound_s, single_s;
+    double data_parallel_s; // 0: not said
     double planning_s;
 } Plan;
 
@@ -106,11 +136,17 @@ typedef struct Plan {
 bool plan_read_kernels(Arena *a, Plan *p, const char *file);
 const PlanKernel *plan_kernel(const Plan *p, const char *key); // NULL: not measured
 
+// Instructions and edges: a plan of a model. That of a profiled graph (graph.txt) has stages alone.
+bool plan_has_streams(const Plan *p);
 int plan_stage_of_unit(const Plan *p, int unit);
-int64_t plan_stage_bytes(const PlanStage *s); // arena, library scratch, the edges it produces
+int64_t plan_stage_bytes(const PlanStage *s);  // arena, library scratch, the edges it produces
+double plan_stage_seconds(const PlanStage *s); // time_s, or what is predicted
+double plan_pipeline_seconds(const Plan *p); // pipeline_s, or of the slowest stage for a batch
+int64_t plan_bytes(double bytes); // rounded, and no more than a plan may hold (1 PiB)
 // Of all that decides the programs: everything but names of files and predicted seconds.
 uint64_t plan_hash(const Plan *p);
-// Predicted seconds of one training step: the streams run with the stages' predicted times.
+// Predicted seconds of one training step: the streams run with the stages' predicted times
+// (plan/simulate.h tells more).
 double plan_simulate(const Plan *p);
 // plan.json, as in docs/formats.md. `stages[].nodes` are unit names. Read back needs no model:
 // stages, edges, streams and options are complete, places are not.

@@ -1,99 +1,14 @@
 // plan.json read back. A plan may come from anywhere, so every field is checked, and at the end the
 // streams are verified as the compiler verifies its own: what passes here can be executed.
 #include "base/text.h"
-#include "plan/json.h"
+#include "plan/reader.h"
 #include "plan/walk.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_STAGES = 4096, MAX_UNITS = 1 << 20, MAX_EDGES = RT_NO_EDGE };
-
-typedef struct Reader {
-    Arena *arena;
-    const char *file;
-    bool good;       // false after the first error: the fields after it make no sense
-    char where[128]; // "stages[2]"
-} Reader;
-
-static void bad(Reader *r, const char *key, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void bad(Reader *r, const char *key, const char *format, ...)
-{
-    if (!r->good)
-        return;
-    r->good = false;
-    va_list ap;
-    va_start(ap, format);
-    char *what = arena_vprintf(r->arena, format, ap);
-    va_end(ap);
-    const char *dot = *r->where && key ? "." : "", *space = *r->where || key ? " " : "";
-    error_at((Loc){r->file, 0, 0}, "%s%s%s%s%s; make the plan again with `stagecc plan`",
-             r->where, dot, key ? key : "", space, what);
-}
-
-static void at(Reader *r, const char *list, int i)
-{
-    snprintf(r->where, sizeof r->where, "%s[%d]", list, i);
-}
-
-static int64_t get_int(Reader *r, const json_t *o, const char *key, int64_t low, int64_t high)
-{
-    const json_t *v = json_object_get(o, key);
-    int64_t n = json_integer_value(v);
-    if (!json_is_integer(v))
-        bad(r, key, v ? "is not a whole number" : "is missing");
-    else if (n < low || n > high)
-        bad(r, key, "is %lld, not from %lld to %lld", (long long)n, (long long)low,
-            (long long)high);
-    return r->good ? n : low;
-}
-
-static int get_small(Reader *r, const json_t *o, const char *key, int low, int high)
-{
-    return (int)get_int(r, o, key, low, high);
-}
-
-static int64_t get_bytes(Reader *r, const json_t *o, const char *key)
-{
-    return get_int(r, o, key, 0, INT64_C(1) << 50);
-}
-
-static double get_seconds(Reader *r, const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    double x = json_number_value(v);
-    if (!json_is_number(v) || !(x >= 0) || !isfinite(x))
-        bad(r, key, v ? "is not a time in seconds" : "is missing");
-    return x;
-}
-
-static const char *get_text(Reader *r, const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    if (!s)
-        bad(r, key, json_object_get(o, key) ? "is not a string" : "is missing");
-    return arena_strdup(r->arena, s ? s : "");
-}
-
-static const char *get_text_or_null(Reader *r, const json_t *o, const char *key)
-{
-    return json_object_get(o, key) ? get_text(r, o, key) : NULL;
-}
-
-static int get_list(Reader *r, const json_t *o, const char *key, int low, int high,
-                    json_t **list)
-{
-    *list = json_object_get(o, key);
-    size_t n = json_array_size(*list);
-    if (!json_is_array(*list))
-        bad(r, key, *list ? "is not a list" : "is missing");
-    else if (n < (size_t)low || n > (size_t)high)
-        bad(r, key, "has %zu entries, not from %d to %d", n, low, high);
-    return r->good ? (int)n : 0;
-}
+enum { MAX_STAGES = 1 << 16, MAX_UNITS = 1 << 20, MAX_EDGES = RT_NO_EDGE };
 
 static void read_options(Reader *r, const json_t *root, Options *options)
 {
@@ -102,7 +17,7 @@ static void read_options(Reader *r, const json_t *root, Options *options)
     Loc loc = {r->file, 0, 0};
     *options = options_default();
     if (!json_is_object(o))
-        bad(r, "options", "is not an object");
+        reader_bad(r, "options", "is not an object");
     json_object_foreach(o, key, v)
     {
         char number[64];
@@ -115,19 +30,19 @@ static void read_options(Reader *r, const json_t *root, Options *options)
         r->good &= options_set(options, key, text, FROM_PLAN, loc);
     }
     if (r->good && !options_check(options))
-        bad(r, "options", "contradict each other");
+        reader_bad(r, "options", "contradict each other");
 }
 
 static void read_unit(Reader *r, const json_t *o, PlanUnit *u, int n_nodes)
 {
-    u->name = get_text(r, o, "name");
-    u->node = get_small(r, o, "node", -1, n_nodes - 1);
-    u->forward_s = get_seconds(r, o, "forward_s");
-    u->backward_s = get_seconds(r, o, "backward_s");
-    u->update_s = get_seconds(r, o, "update_s");
-    u->parameter_bytes = get_bytes(r, o, "parameter_bytes");
-    u->activation_bytes = get_bytes(r, o, "activation_bytes");
-    u->cut_bytes = get_bytes(r, o, "cut_bytes");
+    u->name = reader_get_text(r, o, "name");
+    u->node = reader_get_small(r, o, "node", -1, n_nodes - 1);
+    u->forward_s = reader_get_seconds(r, o, "forward_s");
+    u->backward_s = reader_get_seconds(r, o, "backward_s");
+    u->update_s = reader_get_seconds(r, o, "update_s");
+    u->parameter_bytes = reader_get_bytes(r, o, "parameter_bytes");
+    u->activation_bytes = reader_get_bytes(r, o, "activation_bytes");
+    u->cut_bytes = reader_get_bytes(r, o, "cut_bytes");
 }
 
 static rt_opcode opcode_of(const char *name)
@@ -156,15 +71,16 @@ static void read_stream(Reader *r, const json_t *o, const char *key, Stream *s,
                         int64_t micro_batches)
 {
     json_t *list;
-    s->n = get_list(r, o, key, 0, 1 << 28, &list);
+    s->n = reader_get_list(r, o, key, 0, 1 << 28, &list);
     s->instr = arena_array(r->arena, rt_instr, s->n);
     for (int i = 0; i < s->n && r->good; i++) {
         const char *text = json_string_value(json_array_get(list, (size_t)i));
         if (!text || !parse_instr(text, &s->instr[i]))
-            bad(r, key, "has in place %d no instruction like \"recv 3 0\" or \"forward 0\"", i);
+            reader_bad(r, key,
+                       "has in place %d no instruction like \"recv 3 0\" or \"forward 0\"", i);
         else if (s->instr[i].mb >= micro_batches)
-            bad(r, key, "names in place %d micro-batch %u of %lld", i, s->instr[i].mb,
-                (long long)micro_batches);
+            reader_bad(r, key, "names in place %d micro-batch %u of %lld", i, s->instr[i].mb,
+                       (long long)micro_batches);
     }
 }
 
@@ -172,36 +88,50 @@ static void read_stream(Reader *r, const json_t *o, const char *key, Stream *s,
 static void check_unit_names(Reader *r, const json_t *o, const Plan *p, const PlanStage *s)
 {
     json_t *names;
-    int n = get_list(r, o, "nodes", 1, MAX_UNITS, &names);
+    int n = reader_get_list(r, o, "nodes", 1, MAX_UNITS, &names);
     if (r->good && n != s->last_unit - s->first_unit + 1)
-        bad(r, "nodes", "has %d names for the units %d to %d", n, s->first_unit, s->last_unit);
+        reader_bad(r, "nodes", "has %d names for the units %d to %d", n, s->first_unit,
+                   s->last_unit);
     for (int i = 0; i < n && r->good; i++) {
         const char *name = json_string_value(json_array_get(names, (size_t)i));
         if (!name || strcmp(name, p->units[s->first_unit + i].name) != 0)
-            bad(r, "nodes", "differs from units in place %d", i);
+            reader_bad(r, "nodes", "differs from units in place %d", i);
     }
+}
+
+static void read_predictions(Reader *r, const json_t *o, PlanStage *s)
+{
+    s->forward_s = reader_get_seconds(r, o, "forward_s");
+    s->backward_s = reader_get_seconds(r, o, "backward_s");
+    s->compute_s = reader_get_seconds_or_0(r, o, "compute_s");
+    s->receive_s = reader_get_seconds_or_0(r, o, "receive_s");
+    s->send_s = reader_get_seconds(r, o, "send_s");
+    s->sync_s = reader_get_seconds(r, o, "sync_s");
+    s->update_s = reader_get_seconds(r, o, "update_s");
+    s->time_s = reader_get_seconds_or_0(r, o, "time_s");
+    s->parameter_bytes = reader_get_bytes_or_0(r, o, "parameter_bytes");
+    s->in_bytes = reader_get_bytes_or_0(r, o, "in_bytes");
+    s->out_bytes = reader_get_bytes_or_0(r, o, "out_bytes");
 }
 
 static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
 {
     PlanStage *s = &p->stages[i];
     int first = i ? s[-1].last_unit + 1 : 0;
-    s->id = get_small(r, o, "id", i, i);
-    s->replicas = get_small(r, o, "replicas", 1, 1 << 20);
-    s->first_unit = get_small(r, o, "first_unit", first, first);
+    s->id = reader_get_small(r, o, "id", i, i);
+    s->replicas = reader_get_small(r, o, "replicas", 1, 1 << 20);
+    s->first_unit = reader_get_small(r, o, "first_unit", first, first);
     int high = i == p->n_stages - 1 ? p->n_units - 1 : p->n_units - 2;
-    s->last_unit = get_small(r, o, "last_unit", i == p->n_stages - 1 ? high : first, high);
-    s->in_flight = get_small(r, o, "in_flight", 1, (int)p->options.micro_batches);
-    s->forward_s = get_seconds(r, o, "forward_s");
-    s->backward_s = get_seconds(r, o, "backward_s");
-    s->send_s = get_seconds(r, o, "send_s");
-    s->sync_s = get_seconds(r, o, "sync_s");
-    s->update_s = get_seconds(r, o, "update_s");
-    s->persistent_bytes = get_bytes(r, o, "persistent_bytes");
-    s->slot_bytes = get_bytes(r, o, "slot_bytes");
-    s->scratch_bytes = get_bytes(r, o, "scratch_bytes");
-    s->edge_bytes = get_bytes(r, o, "edge_bytes");
-    s->library_bytes = get_bytes(r, o, "library_bytes");
+    s->last_unit =
+        reader_get_small(r, o, "last_unit", i == p->n_stages - 1 ? high : first, high);
+    s->in_flight = reader_get_small(r, o, "in_flight", 0, MAX_PLAN_MACHINES);
+    read_devices(r, o, s);
+    read_predictions(r, o, s);
+    s->persistent_bytes = reader_get_bytes(r, o, "persistent_bytes");
+    s->slot_bytes = reader_get_bytes(r, o, "slot_bytes");
+    s->scratch_bytes = reader_get_bytes(r, o, "scratch_bytes");
+    s->edge_bytes = reader_get_bytes(r, o, "edge_bytes");
+    s->library_bytes = reader_get_bytes(r, o, "library_bytes");
     if (r->good)
         check_unit_names(r, o, p, s);
     read_stream(r, o, "train", &s->train, p->options.micro_batches);
@@ -211,7 +141,7 @@ static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
 static void read_touch(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
 {
     json_t *stages;
-    get_list(r, o, "touch", p->n_stages, p->n_stages, &stages);
+    reader_get_list(r, o, "touch", p->n_stages, p->n_stages, &stages);
     e->touch = arena_array(r->arena, uint16_t, p->n_stages);
     for (int s = 0; s < p->n_stages && r->good; s++) {
         json_t *names = json_array_get(stages, (size_t)s);
@@ -219,7 +149,7 @@ static void read_touch(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
             const char *name = json_string_value(json_array_get(names, i));
             rt_opcode op = name ? opcode_of(name) : RT_N_OPCODES;
             if (op == RT_N_OPCODES)
-                bad(r, "touch", "names no instruction in stage %d", s);
+                reader_bad(r, "touch", "names no instruction in stage %d", s);
             else
                 e->touch[s] = (uint16_t)(e->touch[s] | 1 << op);
         }
@@ -229,26 +159,24 @@ static void read_touch(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
 static void read_edge(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
 {
     json_t *consumers;
-    e->name = get_text(r, o, "name");
-    e->node = get_small(r, o, "node", -1, p->n_nodes - 1);
-    e->producer = get_small(r, o, "producer", 0, p->n_stages - 1);
-    e->n_consumers = get_list(r, o, "consumers", 1, p->n_stages - 1, &consumers);
+    e->name = reader_get_text(r, o, "name");
+    e->node = reader_get_small(r, o, "node", -1, p->n_nodes - 1);
+    e->producer = reader_get_small(r, o, "producer", 0, p->n_stages - 1);
+    e->n_consumers = reader_get_list(r, o, "consumers", 1, p->n_stages - 1, &consumers);
     e->consumers = arena_array(r->arena, int, e->n_consumers);
     for (int c = 0; c < e->n_consumers && r->good; c++) {
         const json_t *v = json_array_get(consumers, (size_t)c);
         json_int_t stage = json_integer_value(v);
         if (!json_is_integer(v) || stage < 0 || stage >= p->n_stages || stage == e->producer ||
             (c && stage <= e->consumers[c - 1]))
-            bad(r, "consumers", "are not other stages in ascending order");
+            reader_bad(r, "consumers", "are not other stages in ascending order");
         else
             e->consumers[c] = (int)stage;
     }
-    e->bytes = get_bytes(r, o, "bytes");
-    e->slots = get_small(r, o, "slots", 1, (int)p->options.micro_batches);
-    e->per_step = get_small(r, o, "per_step", 1, (int)p->options.micro_batches);
-    if (!json_is_boolean(json_object_get(o, "eval")))
-        bad(r, "eval", "is not true or false");
-    e->eval = json_is_true(json_object_get(o, "eval"));
+    e->bytes = reader_get_bytes(r, o, "bytes");
+    e->slots = reader_get_small(r, o, "slots", 1, (int)p->options.micro_batches);
+    e->per_step = reader_get_small(r, o, "per_step", 1, (int)p->options.micro_batches);
+    e->eval = reader_get_bool(r, o, "eval");
     read_touch(r, o, p, e);
 }
 
@@ -266,9 +194,9 @@ static void check_counts(Reader *r, const Plan *p)
         bool enough = (left[e->producer][e->eval] -= e->per_step) >= 0;
         for (int c = 0; c < e->n_consumers; c++)
             enough &= (left[e->consumers[c]][e->eval] -= e->per_step) >= 0;
-        at(r, "edges", i);
+        reader_at(r, "edges", i);
         if (!enough)
-            bad(r, NULL, "has more messages than its stages have instructions");
+            reader_bad(r, NULL, "has more messages than its stages have instructions");
     }
     *r->where = 0;
 }
@@ -276,50 +204,98 @@ static void check_counts(Reader *r, const Plan *p)
 static void read_lists(Reader *r, const json_t *root, Plan *p)
 {
     json_t *units, *stages, *edges;
-    p->n_units = get_list(r, root, "units", 1, MAX_UNITS, &units);
-    p->n_stages = get_list(r, root, "stages", 1, MAX_STAGES, &stages);
-    p->n_edges = get_list(r, root, "edges", 0, MAX_EDGES, &edges);
+    p->n_units = reader_get_list(r, root, "units", 1, MAX_UNITS, &units);
+    p->n_stages = reader_get_list(r, root, "stages", 1, MAX_STAGES, &stages);
+    p->n_edges = reader_get_list(r, root, "edges", 0, MAX_EDGES, &edges);
     p->units = arena_array(r->arena, PlanUnit, p->n_units);
     p->stages = arena_array(r->arena, PlanStage, p->n_stages);
     p->edges = arena_array(r->arena, PlanEdge, p->n_edges);
     for (int i = 0; i < p->n_units && r->good; i++) {
-        at(r, "units", i);
+        reader_at(r, "units", i);
         read_unit(r, json_array_get(units, (size_t)i), &p->units[i], p->n_nodes);
     }
     for (int i = 0; i < p->n_stages && r->good; i++) {
-        at(r, "stages", i);
+        reader_at(r, "stages", i);
         read_stage(r, json_array_get(stages, (size_t)i), p, i);
     }
     for (int i = 0; i < p->n_edges && r->good; i++) {
-        at(r, "edges", i);
+        reader_at(r, "edges", i);
         read_edge(r, json_array_get(edges, (size_t)i), p, &p->edges[i]);
     }
     if (r->good)
         check_counts(r, p);
 }
 
+static void read_explanation(Reader *r, const json_t *root, Plan *p)
+{
+    json_t *o = json_object_get(root, "explain");
+    if (!o)
+        return;
+    if (!json_is_object(o)) {
+        reader_bad(r, "explain", "is not an object");
+        return;
+    }
+    char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    p->explain = arena_strdup(r->arena, text);
+    free(text);
+}
+
+static void verify_streams(Reader *r, const Plan *p)
+{
+    char why[256];
+    for (int s = 0; s < p->n_stages && r->good; s++)
+        if (p->stages[s].in_flight > p->options.micro_batches)
+            reader_bad(r, "in_flight", "of stage %d is more than there are micro-batches", s);
+    if (r->good && (!plan_verify_streams(p, false, why, sizeof why) ||
+                    !plan_verify_streams(p, true, why, sizeof why)))
+        reader_bad(r, NULL, "the streams are wrong: %s", why);
+}
+
+// More than plan_has_streams asks: a plan that lies may have them in one place only.
+static bool has_instructions(const Plan *p)
+{
+    bool found = p->n_edges > 0;
+    for (int s = 0; s < p->n_stages; s++)
+        found |= p->stages[s].train.n || p->stages[s].eval.n;
+    return found;
+}
+
 static void read_plan(Reader *r, const json_t *root, Plan *p)
 {
-    p->model = get_text(r, root, "model");
-    p->source = get_text_or_null(r, root, "source");
-    p->cost_source = get_text(r, root, "cost_source");
-    p->n_nodes = get_small(r, root, "graph_nodes", 0, 1 << 30);
-    p->norm_parts = get_small(r, root, "norm_parts", 0, 1 << 30);
-    p->step_s = get_seconds(r, root, "step_s");
-    p->lower_bound_s = get_seconds(r, root, "lower_bound_s");
-    p->single_s = get_seconds(r, root, "single_machine_time_s");
-    p->planning_s = get_seconds(r, root, "planning_s");
+    const char *why = reader_get_text_or_null(r, root, "why");
+    if (why) {
+        reader_bad(r, NULL, "there is no plan in it: %s", why);
+        return;
+    }
+    p->model = reader_get_text(r, root, "model");
+    p->source = reader_get_text_or_null(r, root, "source");
+    p->cost_source = reader_get_text(r, root, "cost_source");
+    p->n_nodes = reader_get_small(r, root, "graph_nodes", 0, 1 << 30);
+    p->norm_parts = reader_get_small(r, root, "norm_parts", 0, 1 << 30);
+    p->step_s = reader_get_seconds(r, root, "step_s");
+    p->lower_bound_s = reader_get_seconds(r, root, "lower_bound_s");
+    p->single_s = reader_get_seconds(r, root, "single_machine_time_s");
+    p->planning_s = reader_get_seconds(r, root, "planning_s");
+    p->pipeline_s = reader_get_seconds_or_0(r, root, "pipeline_time_s");
+    p->data_parallel_s = reader_get_seconds_or_0(r, root, "data_parallel_time_s");
+    p->cost_model = reader_get_text_or_null(r, root, "cost_model");
+    p->method = reader_get_text_or_null(r, root, "method");
+    p->overlap = reader_get_text_or_null(r, root, "overlap");
+    p->asynchronous =
+        json_object_get(root, "asynchronous") && reader_get_bool(r, root, "asynchronous");
+    read_explanation(r, root, p);
     read_options(r, root, &p->options);
+    read_machines(r, root, p);
     if (r->good)
         read_lists(r, root, p);
     if (!r->good)
         return;
-    p->backend =
-        get_text_or_null(r, json_array_get(json_object_get(root, "stages"), 0), "backend");
-    char why[256];
-    if (!plan_verify_streams(p, false, why, sizeof why) ||
-        !plan_verify_streams(p, true, why, sizeof why))
-        bad(r, NULL, "the streams are wrong: %s", why);
+    p->backend = reader_get_text_or_null(r, json_array_get(json_object_get(root, "stages"), 0),
+                                         "backend");
+    for (int s = 0; s < p->n_stages; s++)
+        p->machines_used += p->stages[s].replicas;
+    if (has_instructions(p))
+        verify_streams(r, p);
 }
 
 Plan *plan_from_json(Arena *a, const char *file, const char *text)
@@ -333,7 +309,7 @@ Plan *plan_from_json(Arena *a, const char *file, const char *text)
     Reader r = {.arena = a, .file = file, .good = true};
     Plan *p = arena_new(a, Plan);
     if (!json_is_object(root))
-        bad(&r, NULL, "the plan is not an object");
+        reader_bad(&r, NULL, "the plan is not an object");
     else
         read_plan(&r, root, p);
     json_decref(root);

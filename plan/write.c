@@ -66,19 +66,35 @@ static void put_predictions(json_t *o, const PlanStage *s)
 {
     put_real(o, "forward_s", s->forward_s);
     put_real(o, "backward_s", s->backward_s);
-    put_real(o, "compute_s", s->forward_s + s->backward_s);
+    put_real(o, "compute_s", s->compute_s > 0 ? s->compute_s : s->forward_s + s->backward_s);
+    put_real(o, "receive_s", s->receive_s);
     put_real(o, "send_s", s->send_s);
     put_real(o, "sync_s", s->sync_s);
     put_real(o, "update_s", s->update_s);
+    put_real(o, "time_s", plan_stage_seconds(s));
+    put_int(o, "parameter_bytes", s->parameter_bytes);
+    put_int(o, "in_bytes", s->in_bytes);
+    put_int(o, "out_bytes", s->out_bytes);
+}
+
+static json_t *ints_json(const int *items, int n)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_integer(items[i]));
+    return list;
 }
 
 static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
 {
-    json_t *o = json_object(), *devices = json_array(), *nodes = json_array();
+    json_t *o = json_object(), *nodes = json_array();
     put_int(o, "id", s->id);
     put_int(o, "replicas", s->replicas);
-    json_array_append_new(devices, json_integer(s->id));
-    json_object_set_new(o, "devices", devices);
+    json_object_set_new(o, "devices",
+                        s->n_devices ? ints_json(s->devices, s->n_devices)
+                                     : ints_json(&s->id, 1));
+    if (s->recompute)
+        json_object_set_new(o, "recompute", json_true());
     put_text(o, "backend", p->backend);
     for (int u = s->first_unit; u <= s->last_unit; u++)
         json_array_append_new(nodes, json_string(p->units[u].name));
@@ -114,13 +130,11 @@ static json_t *touch_json(const Plan *p, const PlanEdge *e)
 
 static json_t *edge_json(const Plan *p, const PlanEdge *e)
 {
-    json_t *o = json_object(), *consumers = json_array();
+    json_t *o = json_object();
     put_text(o, "name", e->name);
     put_int(o, "node", e->node);
     put_int(o, "producer", e->producer);
-    for (int c = 0; c < e->n_consumers; c++)
-        json_array_append_new(consumers, json_integer(e->consumers[c]));
-    json_object_set_new(o, "consumers", consumers);
+    json_object_set_new(o, "consumers", ints_json(e->consumers, e->n_consumers));
     put_int(o, "bytes", e->bytes);
     put_int(o, "slots", e->slots);
     put_int(o, "per_step", e->per_step);
@@ -145,27 +159,38 @@ static json_t *unit_json(const PlanUnit *u, bool everything)
     return o;
 }
 
-// The slowest stage's time for one batch, without filling and draining: what partition minimises.
-static double pipeline_time(const Plan *p)
+static void put_machines(json_t *o, const Plan *p)
 {
-    double most = 0;
-    for (int i = 0; i < p->n_stages; i++) {
-        const PlanStage *s = &p->stages[i];
-        double t = s->forward_s + s->backward_s + s->send_s + s->sync_s;
-        most = t > most ? t : most;
-    }
-    return most * (double)p->options.micro_batches;
+    json_t *rates = json_array(), *names = json_array();
+    for (int i = 0; p->bandwidths && i < p->n_levels; i++)
+        json_array_append_new(rates, json_real(p->bandwidths[i]));
+    json_object_set_new(o, "bandwidths", rates);
+    for (int i = 0; i < p->n_device_names; i++)
+        json_array_append_new(names, json_string(p->device_names[i]));
+    if (p->n_device_names)
+        json_object_set(o, "device_names", names);
+    json_decref(names);
 }
 
 static void put_summary(json_t *o, const Plan *p)
 {
     put_text(o, "source", p->source);
     put_text(o, "cost_source", p->cost_source);
-    put_real(o, "pipeline_time_s", pipeline_time(p));
+    put_machines(o, p);
+    put_real(o, "pipeline_time_s", plan_pipeline_seconds(p));
     put_real(o, "lower_bound_s", p->lower_bound_s);
     put_real(o, "step_s", p->step_s);
+    if (p->data_parallel_s > 0)
+        put_real(o, "data_parallel_time_s", p->data_parallel_s);
     put_real(o, "single_machine_time_s", p->single_s);
     put_real(o, "planning_s", p->planning_s);
+    if (p->asynchronous)
+        json_object_set_new(o, "asynchronous", json_true());
+    put_text(o, "overlap", p->overlap);
+    put_text(o, "method", p->method);
+    put_text(o, "why", p->why);
+    if (p->explain)
+        json_object_set_new(o, "explain", json_loads(p->explain, 0, NULL));
 }
 
 json_t *plan_json(const Plan *p, bool everything)
@@ -173,8 +198,10 @@ json_t *plan_json(const Plan *p, bool everything)
     json_t *o = json_object(), *stages = json_array(), *edges = json_array(),
            *units = json_array();
     put_text(o, "model", p->model);
-    put_text(o, "cost_model", "stagecc");
-    json_object_set_new(o, "machines", json_pack("[i]", p->n_stages));
+    put_text(o, "cost_model", p->cost_model ? p->cost_model : "stagecc");
+    json_object_set_new(o, "machines",
+                        p->n_levels ? ints_json(p->machines, p->n_levels)
+                                    : ints_json(&p->n_stages, 1));
     put_int(o, "batch", p->options.batch);
     put_int(o, "micro_batches", p->options.micro_batches);
     put_text(o, "schedule", p->options.schedule);
@@ -182,8 +209,8 @@ json_t *plan_json(const Plan *p, bool everything)
     json_object_set_new(o, "contract", contract_json(p));
     if (everything)
         put_summary(o, p);
-    put_int(o, "machines_used", p->n_stages);
-    json_object_set_new(o, "feasible", json_true());
+    put_int(o, "machines_used", p->machines_used ? p->machines_used : p->n_stages);
+    json_object_set_new(o, "feasible", json_boolean(!p->why));
     put_int(o, "graph_nodes", p->n_nodes);
     put_int(o, "norm_parts", p->norm_parts);
     for (int s = 0; s < p->n_stages; s++)

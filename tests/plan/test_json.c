@@ -126,6 +126,92 @@ static void reads_back_what_it_wrote(void **state)
     arena_release(&a);
 }
 
+// Of a profiled graph: replicas, machines on levels, unequal devices, no streams.
+static int some[] = {2, 0, 3}, other[] = {1}, levels[] = {2, 2};
+static double rates[] = {1e10, 1e9};
+static PlanStage graph_stages[] = {
+    {.id = 0,
+     .replicas = 3,
+     .devices = some,
+     .n_devices = 3,
+     .last_unit = 1,
+     .in_flight = 400,
+     .forward_s = 0.1,
+     .backward_s = 0.3,
+     .compute_s = 0.15,
+     .send_s = 0.05,
+     .sync_s = 0.01,
+     .time_s = 0.16,
+     .recompute = true,
+     .parameter_bytes = 1000,
+     .out_bytes = 4096},
+    {.id = 1,
+     .replicas = 1,
+     .devices = other,
+     .n_devices = 1,
+     .first_unit = 2,
+     .last_unit = 2,
+     .in_flight = 1,
+     .receive_s = 0.05,
+     .time_s = 0.05,
+     .in_bytes = 4096},
+};
+
+static Plan graph_example(void)
+{
+    static const char *names[] = {"a", "b", "c", "d"};
+    return (Plan){.model = "graph.txt",
+                  .cost_model = "pipedream",
+                  .cost_source = "profile",
+                  .options = options_default(),
+                  .n_nodes = 20,
+                  .units = units,
+                  .n_units = 3,
+                  .stages = graph_stages,
+                  .n_stages = 2,
+                  .machines = levels,
+                  .bandwidths = rates,
+                  .n_levels = 2,
+                  .device_names = names,
+                  .n_device_names = 4,
+                  .machines_used = 4,
+                  .asynchronous = true,
+                  .overlap = "transfers",
+                  .method = "every cut (4 of them)",
+                  .explain = "{\"limit\":\"compute\",\"gain\":[0.10000000000000001]}",
+                  .pipeline_s = 0.16,
+                  .lower_bound_s = 0.15,
+                  .data_parallel_s = 0.3,
+                  .single_s = 0.5};
+}
+
+static void reads_back_a_graph_plan(void **state)
+{
+    (void)state;
+    Arena a = {0};
+    Plan p = graph_example();
+    char *text = plan_to_json(&p);
+    Plan *q = plan_from_json(&a, "plan.json", text);
+    assert_non_null(q);
+    char *again = plan_to_json(q);
+    assert_string_equal(text, again);
+    assert_false(plan_has_streams(q));
+    assert_int_equal(q->n_levels, 2);
+    assert_true(q->machines[1] == 2 && q->bandwidths[1] == 1e9 && q->machines_used == 4);
+    assert_true(q->data_parallel_s == 0.3 && q->pipeline_s == 0.16 && q->asynchronous);
+    const PlanStage *s = &q->stages[0];
+    assert_int_equal(s->n_devices, 3);
+    assert_int_equal(s->devices[0], 2);
+    assert_true(s->recompute && s->compute_s == 0.15 && s->time_s == 0.16);
+    assert_true(s->in_flight == 400 && s->out_bytes == 4096 && s->parameter_bytes == 1000);
+    assert_string_equal(q->device_names[3], "d");
+    assert_string_equal(q->explain, p.explain);
+    assert_string_equal(q->method, p.method);
+    free(text);
+    free(again);
+    arena_release(&a);
+}
+
 static void hash_ignores_time(void **state)
 {
     (void)state;
@@ -188,6 +274,32 @@ static void refused(const char *text, const char *what)
     diag_output(stderr, false);
     diag_reset();
     arena_release(&a);
+}
+
+static void refuses(const Plan *p, const char *what)
+{
+    char *text = plan_to_json(p);
+    refused(text, what);
+    free(text);
+}
+
+static void wrong_machines(void **state)
+{
+    (void)state;
+    Plan p = graph_example();
+    other[0] = 2;
+    refuses(&p, "stages[1].devices names device 2, which is taken");
+    other[0] = 4;
+    refuses(&p, "stages[1].devices has in place 0 no device from 0 to 3");
+    other[0] = 1;
+    rates[1] = 0;
+    refuses(&p, "bandwidths has in place 1 no positive number");
+    rates[1] = 1e9;
+    levels[0] = 1 << 20;
+    refuses(&p, "machines are none, or more than 1048576");
+    levels[0] = 2;
+    p.why = "too little memory";
+    refuses(&p, "there is no plan in it: too little memory");
 }
 
 static void refused_after(const char *path, json_t *value, const char *what)
@@ -338,6 +450,8 @@ static void survives_every_replacement(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(reads_back_what_it_wrote),
+                                       cmocka_unit_test(reads_back_a_graph_plan),
+                                       cmocka_unit_test(wrong_machines),
                                        cmocka_unit_test(hash_ignores_time),
                                        cmocka_unit_test(other_readers_find_their_fields),
                                        cmocka_unit_test(names_the_wrong_field),
