@@ -89,6 +89,9 @@ static void cuts_hold_all_that_their_members_need(void **state)
     NEAR(c->output_bytes[2], 101);
     NEAR(c->output_bytes[3], 111);
     NEAR(c->output_bytes[4], 1000);
+    // {0 1} is before {0 1 2} and not before {0 2}: a path over all five cuts is none.
+    PLAN(g->problem, "-n 4 --straight_pipeline", 1, "0 | 1 | 2 | 3");
+    assert_false(plan(&a, g->problem, "-n 5 --straight_pipeline")->feasible);
     assert_null(pipedream_cuts(&a, g, 4));
     arena_release(&a);
 }
@@ -176,6 +179,15 @@ static void replicas_share_transfers(void **state)
     PLAN(problem(&a, two, 2, "01"), "-n 3", 2, "0 | 1x2");
     PLAN(problem(&a, two, 2, "01"), "-n 3 -b 0.5e9 --activation_compression_ratio 1", 4,
          "0 | 1x2");
+    PlanResult *r =
+        plan(&a, problem(&a, two, 2, "01"), "-n 3 -b 0.5e9 --activation_compression_ratio 1");
+    NEAR(r->stages[0].send_s, 0);
+    NEAR(r->stages[0].time_s, 2);
+    NEAR(r->stages[1].receive_s, 4);
+    // The middle stage sends alone what the last one receives with two: 2 x 3e9 / 1e9.
+    Node three[] = {{"a", 5, 1e9, 1e15}, {"b", 5, 3e9, 1e15}, {"c", 10, 0, 0}};
+    PLAN(problem(&a, three, 3, "01 12"), "-n 4 --activation_compression_ratio 1", 6,
+         "0 | 1 | 2x2");
     arena_release(&a);
 }
 
@@ -232,6 +244,12 @@ static void memory_counts_micro_batches_behind(void **state)
     assert_int_equal(r->stages[0].in_flight, 3);
     // One stage on all machines always fits; on 1 + 2 the first stage needs 60, on 2 + 1 it needs 30.
     PLAN(p, "-n 3 --use_memory_constraint -s 1", (3 + 4 * 2 * 65 / 3e9) / 3, "0 1 2x3");
+    // The middle stage on 2 before the last one on 1 holds 1/2 of a micro-batch, rounded up.
+    Node middle[] = {{"a", 1, 0, 1}, {"b", 2, 20, 0}, {"c", 1, 0, 1}};
+    p = problem(&a, middle, 3, "01 12");
+    memory = "-n 4 -b 1 --use_memory_constraint -s";
+    PLAN(p, arena_printf(&a, "%s 20", memory), 1, "0 | 1x2 | 2");
+    assert_true(plan(&a, p, arena_printf(&a, "%s 19", memory))->pipeline_time_s > 1.1);
     Node uneven[] = {{"a", 2, 10, 1e9}, {"b", 1, 10, 1e9}};
     PLAN(problem(&a, uneven, 2, "01"), "-n 2 --use_memory_constraint -s 1000000010", 2,
          "0 | 1");
