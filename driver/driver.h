@@ -17,7 +17,8 @@ enum ArgGroup {
     OUT = 16,
     REPORT = 32,
     RUN = 64,
-    PLANNER = 128
+    PLANNER = 128,
+    SIMULATE = 256
 };
 
 typedef VEC(int64_t) Counts;
@@ -47,6 +48,7 @@ typedef struct Args {
     const char *data, *test_data, *steps, *epochs, *init, *resume, *checkpoint,
         *checkpoint_every;
     const char *eval_every, *random_shift, *log_json, *trace;
+    const char *sim_micro_batches, *cores, *svg; // of simulate
     const char *lr, *seed; // also passed on to programs when given on the command line
 } Args;
 
@@ -117,7 +119,7 @@ Profile *profile_of_graph(Arena *a, const Graph *g, const Compile *c);
 // driver/graph_file.c: check and plan of a profiled graph (graph.txt) without its model.
 bool graph_file_given(Arena *a, const Args *args); // told by the operand's content
 int graph_file_check(Arena *a, const Args *args);
-int graph_file_plan(Arena *a, const Args *args, int stages);
+int graph_file_plan(Arena *a, const Args *args);
 
 // driver/report.c: files and tables that people look at. Exit status.
 void report_plan_table(Text *out, const Plan *plan);

@@ -1,15 +1,11 @@
-// check and plan of a profiled graph (graph.txt) without its model: what it holds, and the contiguous
-// split over its layers. The order of the layers is the file's own where the edges allow it, so a file
-// that is read and written again keeps every byte; a plan adds stage ids and nothing else.
-#include "driver/driver.h"
+// check and plan of a profiled graph (graph.txt) without its model. A file that is read and written
+// again keeps every byte; a plan adds stage ids and nothing else.
+#include "driver/graph_problem.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-// Between two processes of one host, where the user names no bandwidth (-b of later versions).
-static const double send_bytes_per_s = 7e9;
+#include <time.h>
 
 static char *read_operand(Arena *a, const Args *args)
 {
@@ -64,123 +60,182 @@ int graph_file_check(Arena *a, const Args *args)
     else
         text_printf(&t, "%s: %d nodes, %d edges, %.3f ms, parameters %s, no errors\n",
                     args->operand, p->nodes.n, p->edges.n, ms,
-                    human_bytes(human, (int64_t)bytes));
+                    human_bytes(human, plan_bytes(bytes)));
     fwrite(t.data ? t.data : "", 1, t.length, stdout);
     text_release(&t);
     return EXIT_DONE;
 }
 
-// The chain that is cut: layers in order, the bytes that cross right after each, sums of seconds.
-typedef struct Chain {
-    int n;
-    const int *order;
-    double *seconds;  // [n + 1] sums before each position
-    double *crossing; // [n] bytes
-} Chain;
-
-static Chain chain_of(Arena *a, const Profile *p, const int *order)
+// Units in topological order, those of a stage side by side. Returns the nodes of the profile by unit.
+static int *fill_units(Arena *a, Plan *plan, const Profile *p, const int *order,
+                       const int *stage)
 {
-    Chain c = {p->nodes.n, order, arena_array(a, double, p->nodes.n + 1),
-               arena_array(a, double, p->nodes.n + 1)};
-    int *position = arena_array(a, int, c.n + 1), *last = arena_array(a, int, c.n + 1);
-    for (int i = 0; i < c.n; i++) {
-        position[order[i]] = last[order[i]] = i;
-        c.seconds[i + 1] = c.seconds[i] + milliseconds(&p->nodes.items[order[i]]) / 1e3;
-    }
+    int *node = arena_array(a, int, p->nodes.n + 1);
+    plan->units = arena_array(a, PlanUnit, p->nodes.n);
+    for (int s = 0; s < plan->n_stages; s++)
+        for (int i = 0; i < p->nodes.n; i++) {
+            const ProfileNode *n = &p->nodes.items[order[i]];
+            if (stage[order[i]] != s)
+                continue;
+            node[plan->n_units] = order[i];
+            plan->units[plan->n_units++] =
+                (PlanUnit){.name = n->id,
+                           .forward_s = n->forward_ms / 1e3,
+                           .backward_s = n->backward_ms / 1e3,
+                           .parameter_bytes = plan_bytes(n->parameter_bytes),
+                           .activation_bytes = plan_bytes(n->activation_bytes),
+                           .node = order[i]};
+        }
+    return node;
+}
+
+// What a cut right behind every unit would send.
+static void fill_cut_bytes(Arena *a, Plan *plan, const Profile *p, const int *node)
+{
+    int *unit = arena_array(a, int, p->nodes.n + 1),
+        *last = arena_array(a, int, p->nodes.n + 1);
+    for (int u = 0; u < plan->n_units; u++)
+        unit[node[u]] = last[node[u]] = u;
     for (int e = 0; e < p->edges.n; e++) {
-        int from = p->edges.items[e].from, to = position[p->edges.items[e].to];
+        int from = p->edges.items[e].from, to = unit[p->edges.items[e].to];
         last[from] = to > last[from] ? to : last[from];
     }
-    for (int i = 0; i < c.n; i++)
-        for (int cut = position[i]; cut < last[i]; cut++)
-            c.crossing[cut] += p->nodes.items[i].activation_bytes;
-    return c;
-}
-
-// Positions first .. last as a stage: it computes, and both of its boundaries cost it activations
-// and as many gradients.
-static double stage_seconds(const Chain *c, int first, int last)
-{
-    double bytes =
-        (first ? c->crossing[first - 1] : 0) + (last < c->n - 1 ? c->crossing[last] : 0);
-    return c->seconds[last + 1] - c->seconds[first] + 2 * bytes / send_bytes_per_s;
-}
-
-// Least time of the slowest of `stages` stages; their last positions into cuts.
-static double split(Arena *a, const Chain *c, int stages, int *cuts)
-{
-    int width = c->n + 1;
-    double *best = arena_array(a, double, (stages + 1) * width);
-    int *from = arena_array(a, int, (stages + 1) * width);
-    for (int i = 1; i < (stages + 1) * width; i++)
-        best[i] = INFINITY;
-    for (int s = 1; s <= stages; s++)
-        for (int end = s; end <= c->n; end++)
-            for (int begin = s - 1; begin < end; begin++) {
-                double t =
-                    fmax(best[(s - 1) * width + begin], stage_seconds(c, begin, end - 1));
-                if (t < best[s * width + end]) {
-                    best[s * width + end] = t;
-                    from[s * width + end] = begin;
-                }
-            }
-    for (int s = stages, end = c->n; s > 0; end = from[s * width + end], s--)
-        cuts[s - 1] = end - 1;
-    return best[stages * width + c->n];
-}
-
-static void fill_plan(Arena *a, Plan *plan, const Profile *p, const Chain *c, const int *cuts)
-{
-    plan->n_units = c->n;
-    plan->units = arena_array(a, PlanUnit, c->n);
-    for (int i = 0; i < c->n; i++) {
-        const ProfileNode *n = &p->nodes.items[c->order[i]];
-        plan->units[i] = (PlanUnit){.name = n->id,
-                                    .forward_s = n->forward_ms / 1e3,
-                                    .backward_s = n->backward_ms / 1e3,
-                                    .parameter_bytes = (int64_t)n->parameter_bytes,
-                                    .activation_bytes = (int64_t)n->activation_bytes,
-                                    .cut_bytes = (int64_t)c->crossing[i],
-                                    .node = c->order[i]};
+    double *change = arena_array(a, double, plan->n_units + 1), bytes = 0;
+    for (int i = 0; i < p->nodes.n; i++) {
+        change[unit[i]] += p->nodes.items[i].activation_bytes;
+        change[last[i]] -= p->nodes.items[i].activation_bytes;
     }
-    plan->stages = arena_array(a, PlanStage, plan->n_stages);
-    for (int s = 0; s < plan->n_stages; s++) {
-        PlanStage *stage = &plan->stages[s];
-        *stage = (PlanStage){.id = s,
-                             .replicas = 1,
-                             .first_unit = s ? cuts[s - 1] + 1 : 0,
-                             .last_unit = cuts[s]};
-        for (int u = stage->first_unit; u <= stage->last_unit; u++) {
-            stage->forward_s += plan->units[u].forward_s;
-            stage->backward_s += plan->units[u].backward_s;
-            stage->persistent_bytes += plan->units[u].parameter_bytes;
-        }
-        stage->send_s = stage_seconds(c, stage->first_unit, stage->last_unit) -
-                        stage->forward_s - stage->backward_s;
+    for (int u = 0; u < plan->n_units; u++) {
+        bytes += change[u];
+        plan->units[u].cut_bytes = plan_bytes(bytes > 0 ? bytes : 0);
     }
-    for (int i = 0; i < c->n; i++)
-        p->nodes.items[c->order[i]].stage = plan_stage_of_unit(plan, i);
 }
 
-static int write_plan(Arena *a, const Plan *plan, const Profile *p, const char *dir)
+static void fill_stage(PlanStage *to, const StageChoice *s, const CostOptions *o)
 {
+    to->replicas = s->replicas;
+    to->devices = s->machines;
+    to->n_devices = s->replicas;
+    to->recompute = s->recompute;
+    to->in_flight = s->in_flight;
+    to->forward_s = s->forward_s;
+    to->backward_s = s->backward_s;
+    to->compute_s = s->compute_s;
+    to->sync_s = s->sync_s;
+    to->receive_s = s->receive_s;
+    to->send_s = s->send_s;
+    to->time_s = s->time_s;
+    to->parameter_bytes = plan_bytes(s->parameter_bytes);
+    to->in_bytes = plan_bytes(s->in_bytes);
+    to->out_bytes = plan_bytes(s->out_bytes);
+    double versions = o->micro_batches ? 1 : s->in_flight;
+    double persistent = (versions + 1 + o->state_factor) * s->parameter_bytes;
+    double slots = s->memory_bytes - persistent;
+    to->persistent_bytes = plan_bytes(persistent);
+    to->slot_bytes = plan_bytes(s->in_flight && slots > 0 ? slots / s->in_flight : 0);
+}
+
+static void fill_stages(Arena *a, Plan *plan, const GraphProblem *g, const PlanResult *r,
+                        const int *stage_of_unit)
+{
+    plan->stages = arena_array(a, PlanStage, r->n_stages);
+    for (int s = 0; s < r->n_stages; s++) {
+        plan->stages[s] = (PlanStage){.id = s, .first_unit = plan->n_units};
+        fill_stage(&plan->stages[s], &r->stages[s], &g->cost);
+    }
+    for (int u = plan->n_units - 1; u >= 0; u--)
+        plan->stages[stage_of_unit[u]].first_unit = u;
+    for (int u = 0; u < plan->n_units; u++)
+        plan->stages[stage_of_unit[u]].last_unit = u;
+}
+
+static void fill_summary(Arena *a, Plan *plan, const GraphProblem *g, const PlanResult *r)
+{
+    static const char *const overlap[] = {"none", "transfers", "all"};
+    const Machines *m = g->machines;
+    plan->cost_model = g->cost.model;
+    plan->overlap = overlap[g->cost.overlap];
+    plan->asynchronous = !g->cost.micro_batches;
+    plan->n_levels = m->host ? 1 : m->n_levels;
+    plan->machines = arena_array(a, int, plan->n_levels);
+    plan->machines[0] = m->n;
+    if (!m->host)
+        plan->bandwidths = arena_array(a, double, plan->n_levels);
+    for (int l = 0; !m->host && l < m->n_levels; l++) {
+        plan->machines[l] = m->levels[l].size;
+        plan->bandwidths[l] = m->levels[l].bytes_per_s;
+    }
+    plan->device_names = g->devices;
+    plan->n_device_names = g->devices ? m->n : 0;
+    plan->machines_used = r->machines_used;
+    plan->method = r->method;
+    plan->why = r->feasible ? NULL : r->why;
+    plan->pipeline_s = r->pipeline_time_s;
+    plan->lower_bound_s = r->lower_bound_s;
+    plan->single_s = r->single_machine_time_s;
+    plan->data_parallel_s = r->data_parallel_time_s;
+}
+
+Plan *graph_plan(Arena *a, const Args *args, const GraphProblem *g, const PlanResult *r)
+{
+    Plan *plan = arena_new(a, Plan);
+    Profile *p = g->profile;
+    *plan = (Plan){.model = args->operand,
+                   .source = args->operand,
+                   .cost_source = "profile",
+                   .options = args->options,
+                   .n_stages = r->n_stages};
+    fill_summary(a, plan, g, r);
+    if (!r->feasible)
+        return plan;
+    int *stage = graph_stages(a, g, r);
+    int *node = fill_units(a, plan, p, profile_order(a, p), stage);
+    fill_cut_bytes(a, plan, p, node);
+    int *stage_of_unit = arena_array(a, int, plan->n_units + 1);
+    for (int u = 0; u < plan->n_units; u++)
+        stage_of_unit[u] = stage[node[u]];
+    fill_stages(a, plan, g, r, stage_of_unit);
+    for (int i = 0; i < p->nodes.n; i++)
+        p->nodes.items[i].stage = stage[i];
+    plan->step_s = plan->asynchronous ? plan->pipeline_s : plan_simulate(plan);
+    return plan;
+}
+
+static int write_file(const char *path, const char *text, size_t n)
+{
+    if (!file_write(path, text, n))
+        return EXIT_DONE;
+    error_at((Loc){path, 0, 0}, "cannot write: %s", strerror(errno));
+    return EXIT_ENVIRONMENT;
+}
+
+// All that there were, used or not: what the names of files say.
+static int machines_of_plan(const Plan *plan)
+{
+    int n = 1;
+    for (int l = 0; l < plan->n_levels; l++)
+        n *= plan->machines[l];
+    return n;
+}
+
+static int write_plan(Arena *a, const Plan *plan, const Profile *p, const Args *args)
+{
+    const char *dir = args->out ? args->out : "plan";
+    if (dir_make(dir))
+        fatal("cannot make the directory %s: %s", dir, strerror(errno));
     Text t = {0};
     profile_print(&t, p);
-    const char *path = arena_printf(a, "%s/gpus=%d.txt", dir, plan->n_stages);
-    bool failed = file_write(path, t.data, t.length);
+    int machines = machines_of_plan(plan);
+    int status = write_file(arena_printf(a, "%s/gpus=%d.txt", dir, machines), t.data, t.length);
     text_release(&t);
-    if (!failed) {
-        char *json = plan_to_json(plan);
-        path = arena_printf(a, "%s/plan.json", dir);
-        failed = file_write(path, json, strlen(json));
-        free(json);
-    }
-    if (failed)
-        error_at((Loc){path, 0, 0}, "cannot write: %s", strerror(errno));
-    return failed ? EXIT_ENVIRONMENT : EXIT_DONE;
+    char *json = plan_to_json(plan);
+    if (!status)
+        status = write_file(arena_printf(a, "%s/plan.json", dir), json, strlen(json));
+    free(json);
+    return status;
 }
 
-static void show(const Plan *plan, const Args *args, const char *dir)
+static void show(const Plan *plan, const Args *args)
 {
     if (args->json) {
         char *json = plan_to_json(plan);
@@ -190,36 +245,43 @@ static void show(const Plan *plan, const Args *args, const char *dir)
     }
     Text t = {0};
     report_plan_table(&t, plan);
-    printf("%s%s/plan.json, gpus=%d.txt\n", t.data, dir, plan->n_stages);
+    printf("%s%s/plan.json, gpus=%d.txt\n", t.data, args->out ? args->out : "plan",
+           machines_of_plan(plan));
     text_release(&t);
 }
 
-int graph_file_plan(Arena *a, const Args *args, int stages)
+static double now(void)
 {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int graph_file_plan(Arena *a, const Args *args)
+{
+    double begin = now();
     Profile *p = profile_read(a, args->operand, read_operand(a, args));
-    const int *order = p ? profile_order(a, p) : NULL;
-    if (!order)
+    if (!p || !profile_order(a, p))
         return EXIT_INPUT;
-    if (stages > p->nodes.n) {
-        error_at((Loc){args->operand, 0, 0}, "%d stages are too many for %d layers", stages,
-                 p->nodes.n);
+    GraphProblem *g = graph_problem(a, p, args);
+    if (!g)
+        return EXIT_INPUT;
+    const char *wrong = problem_check(a, &g->problem);
+    if (wrong) {
+        error_at((Loc){args->operand, 0, 0}, "%s", wrong);
+        return EXIT_INPUT;
+    }
+    const PlanResult *r = planner_solve(a, &g->problem, g->machines, &g->cost);
+    Plan *plan = graph_plan(a, args, g, r);
+    plan->planning_s = now() - begin;
+    if (!r->feasible) {
+        error_at((Loc){args->operand, 0, 0}, "%s", r->why);
+        if (args->json)
+            show(plan, args);
         return EXIT_NO_PLAN;
     }
-    const char *dir = args->out ? args->out : "plan";
-    if (dir_make(dir))
-        fatal("cannot make the directory %s: %s", dir, strerror(errno));
-    Chain c = chain_of(a, p, order);
-    int *cuts = arena_array(a, int, stages);
-    Plan plan = {.model = args->operand,
-                 .source = args->operand,
-                 .cost_source = "profile",
-                 .options = args->options,
-                 .n_stages = stages};
-    plan.step_s = plan.lower_bound_s = split(a, &c, stages, cuts);
-    plan.single_s = c.seconds[c.n];
-    fill_plan(a, &plan, p, &c, cuts);
-    int status = write_plan(a, &plan, p, dir);
+    int status = write_plan(a, plan, p, args);
     if (!status)
-        show(&plan, args, dir);
+        show(plan, args);
     return status;
 }

@@ -12,12 +12,12 @@ int command_plan(Arena *a, Args *args)
     int status = profiled ? EXIT_DONE : job_load(&j, a, args);
     if (!status)
         status = stages_wanted(&j, 0, &stages);
-    if (!status && !stages) {
+    if (!status && !stages && !(profiled && args->devices)) {
         error_at(NO_LOC, "how many stages? -n K");
         status = EXIT_INPUT;
     }
     if (!status && profiled)
-        return graph_file_plan(a, args, stages);
+        return graph_file_plan(a, args);
     if (!status)
         status = job_compile(&j, stages);
     if (!status)

@@ -1,0 +1,349 @@
+// From a profiled graph, the command line and devices.json to what the planner solves.
+//
+// Nodes that read data (`Input...`) compute nothing that a machine of the pipeline would wait for: the
+// planner never sees them, and they join the stage of their first user.
+#include "driver/graph_problem.h"
+
+#include "plan/devices.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool reads_data(const ProfileNode *n)
+{
+    return str_starts(n->description, "Input");
+}
+
+static void add_nodes(Arena *a, GraphProblem *g, bool all)
+{
+    const Profile *p = g->profile;
+    g->problem.nodes = arena_array(a, ProblemNode, p->nodes.n);
+    g->node_of = arena_array(a, int, p->nodes.n);
+    g->problem.n_profiles = 1;
+    for (int i = 0; i < p->nodes.n; i++) {
+        const ProfileNode *n = &p->nodes.items[i];
+        g->node_of[i] = -1;
+        if (!all && reads_data(n))
+            continue;
+        g->node_of[i] = g->problem.n;
+        g->problem.nodes[g->problem.n++] = (ProblemNode){
+            .name = n->id,
+            .kind = n->description,
+            .forward_s = {n->forward_ms / 1e3},
+            .backward_s = {n->backward_ms / 1e3},
+            .parameter_bytes = n->parameter_bytes,
+            .activation_bytes = n->activation_bytes,
+        };
+    }
+}
+
+// One tensor a node: what its users read is not told apart in the file.
+static void add_tensors(Arena *a, GraphProblem *g)
+{
+    const Profile *p = g->profile;
+    Problem *q = &g->problem;
+    int *users = arena_array(a, int, q->n + 1);
+    q->tensors = arena_array(a, ProblemTensor, q->n);
+    q->n_tensors = q->n;
+    for (int e = 0; e < p->edges.n; e++)
+        if (g->node_of[p->edges.items[e].from] >= 0)
+            users[g->node_of[p->edges.items[e].from]]++;
+    for (int v = 0; v < q->n; v++)
+        q->tensors[v] = (ProblemTensor){.producer = v,
+                                        .bytes = q->nodes[v].activation_bytes,
+                                        .users = arena_array(a, int, users[v])};
+    for (int e = 0; e < p->edges.n; e++) {
+        int from = g->node_of[p->edges.items[e].from], to = g->node_of[p->edges.items[e].to];
+        bool known = from < 0 || to < 0;
+        for (int u = 0; !known && u < q->tensors[from].n_users; u++)
+            known = q->tensors[from].users[u] == to;
+        if (!known)
+            q->tensors[from].users[q->tensors[from].n_users++] = to;
+    }
+}
+
+static bool matches(const ProblemNode *n, const char *pattern)
+{
+    return !fnmatch(pattern, n->name, 0) || !fnmatch(pattern, n->kind, 0);
+}
+
+typedef VEC(ProblemPair) Pairs;
+
+// All nodes that match either pattern share a stage. false: one of the two matches nothing, reported.
+static bool join(Arena *a, const Problem *p, Pairs *pairs, const char *const pattern[2])
+{
+    int first = -1;
+    for (int k = 0; k < 2; k++) {
+        int found = 0;
+        for (int v = 0; v < p->n; v++) {
+            if (!matches(&p->nodes[v], pattern[k]))
+                continue;
+            found++;
+            if (first >= 0)
+                vec_push(a, pairs, ((ProblemPair){first, v}));
+            first = first < 0 ? v : first;
+        }
+        if (!found) {
+            error_at(NO_LOC,
+                     "no layer of this graph is called or described `%s`; patterns are those "
+                     "of a shell, like 'node1?' or 'Conv2d*'",
+                     pattern[k]);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool add_rules(Arena *a, Problem *p, const Args *args)
+{
+    Pairs pairs = {0};
+    bool good = true;
+    for (int i = 0; i < args->pins.n; i++) {
+        const char *text = args->pins.items[i], *sep = strchr(text, '=');
+        if (!sep) {
+            error_at(NO_LOC, "--pin takes PATTERN=PATTERN, not `%s`", text);
+            good = false;
+            continue;
+        }
+        const char *left = arena_strndup(a, text, (size_t)(sep - text));
+        good &= join(a, p, &pairs, (const char *const[]){left, sep + 1});
+    }
+    for (int i = 0; i < args->together.n; i++) {
+        const char *text = args->together.items[i];
+        good &= join(a, p, &pairs, (const char *const[]){text, text});
+    }
+    for (int i = 0; i < args->no_cut.n; i++) {
+        int found = 0;
+        for (int v = 0; v < p->n; v++) {
+            if (!matches(&p->nodes[v], args->no_cut.items[i]))
+                continue;
+            found++;
+            for (int u = 0; u < p->tensors[v].n_users; u++)
+                vec_push(a, &pairs, ((ProblemPair){v, p->tensors[v].users[u]}));
+        }
+        if (!found)
+            error_at(NO_LOC, "--no-cut: no layer of this graph is called or described `%s`",
+                     args->no_cut.items[i]);
+        good &= found > 0;
+    }
+    p->together = pairs.items;
+    p->n_together = pairs.n;
+    return good;
+}
+
+static char *read_file(Arena *a, const char *path)
+{
+    char *text = file_read(path, NULL);
+    if (!text) {
+        error_at((Loc){path, 0, 0}, "cannot read: %s", strerror(errno));
+        return NULL;
+    }
+    char *kept = arena_strdup(a, text);
+    free(text);
+    return kept;
+}
+
+// A device's own times: the same graph, measured there.
+static bool add_profile(Arena *a, GraphProblem *g, const char *file, Loc loc)
+{
+    char *text = read_file(a, file);
+    Profile *p = text ? profile_read(a, file, text) : NULL;
+    if (!p)
+        return false;
+    int k = g->problem.n_profiles;
+    if (k == MAX_PROFILES || p->nodes.n != g->profile->nodes.n) {
+        error_at(loc,
+                 k == MAX_PROFILES ? "there are more than %d profiles"
+                                   : "its profile has other layers than the %d of the graph",
+                 k == MAX_PROFILES ? MAX_PROFILES : g->profile->nodes.n);
+        return false;
+    }
+    for (int i = 0; i < p->nodes.n; i++) {
+        const ProfileNode *n = &p->nodes.items[i];
+        if (strcmp(n->id, g->profile->nodes.items[i].id) != 0) {
+            error_at(n->loc, "this is `%s` where the graph has `%s`: profile the same model",
+                     n->id, g->profile->nodes.items[i].id);
+            return false;
+        }
+        if (g->node_of[i] >= 0) {
+            g->problem.nodes[g->node_of[i]].forward_s[k] = n->forward_ms / 1e3;
+            g->problem.nodes[g->node_of[i]].backward_s[k] = n->backward_ms / 1e3;
+        }
+    }
+    g->problem.n_profiles++;
+    return true;
+}
+
+// What is beside --devices FILE, unless it is an absolute path.
+static const char *beside(Arena *a, const char *file, const char *name)
+{
+    const char *slash = strrchr(file, '/');
+    if (name[0] == '/' || !slash)
+        return name;
+    return arena_printf(a, "%.*s/%s", (int)(slash - file), file, name);
+}
+
+// Devices of one host side by side, hosts in the order of the file. host[i] numbers them.
+static int *by_host(Arena *a, const Devices *d, int *host, int *n_hosts)
+{
+    int *order = arena_array(a, int, d->n + 1), n = 0;
+    bool *taken = arena_array(a, bool, d->n + 1);
+    for (int i = 0; i < d->n; i++) {
+        for (int k = i; k < d->n && !taken[i]; k++)
+            if (!strcmp(d->devices[i].host, d->devices[k].host)) {
+                host[n] = *n_hosts;
+                order[n++] = k;
+            }
+        *n_hosts += !taken[i];
+        for (int k = d->n - 1; k >= i && !taken[i]; k--)
+            taken[k] = taken[k] || !strcmp(d->devices[i].host, d->devices[k].host);
+    }
+    return order;
+}
+
+static int type_of(Arena *a, Machines *m, MachineType type)
+{
+    for (int t = 0; t < m->n_types; t++)
+        if (m->types[t].speed == type.speed && m->types[t].memory_bytes == type.memory_bytes &&
+            m->types[t].profile == type.profile)
+            return t;
+    MachineType *types = arena_array(a, MachineType, m->n_types + 1);
+    for (int t = 0; t < m->n_types; t++)
+        types[t] = m->types[t];
+    types[m->n_types] = type;
+    m->types = types;
+    return m->n_types++;
+}
+
+static bool link_hosts(const Devices *d, const int *order, Machines *m, const char *file)
+{
+    for (int i = 0; i < m->n; i++)
+        for (int k = i; k < m->n; k++) {
+            const char *from = d->devices[order[i]].host, *to = d->devices[order[k]].host;
+            const DeviceLink *link = devices_link(d, from, to);
+            if (!link && i != k) {
+                error_at((Loc){file, 0, 0},
+                         "links: nothing is said of %s to %s; `stagecc devices` measures it",
+                         from, to);
+                return false;
+            }
+            MachineLevel level = {.size = 1, .bytes_per_s = INFINITY, .per_device = true};
+            if (link)
+                level = (MachineLevel){.size = 1,
+                                       .bytes_per_s = link->bytes_per_s,
+                                       .latency_s = link->latency_s,
+                                       .per_device = link->per_device};
+            m->link[m->host[i] * m->n_hosts + m->host[k]] = level;
+            m->link[m->host[k] * m->n_hosts + m->host[i]] = level;
+        }
+    return true;
+}
+
+static Machines *machines_of_file(Arena *a, GraphProblem *g, const char *file)
+{
+    char *text = read_file(a, file);
+    const Devices *d = text ? devices_from_json(a, file, text) : NULL;
+    if (!d)
+        return NULL;
+    Machines *m = arena_new(a, Machines);
+    m->n = d->n;
+    m->host = arena_array(a, int, d->n + 1);
+    m->type = arena_array(a, int, d->n + 1);
+    g->devices = arena_array(a, const char *, d->n + 1);
+    int *order = by_host(a, d, m->host, &m->n_hosts);
+    m->link = arena_array(a, MachineLevel, m->n_hosts * m->n_hosts);
+    for (int i = 0; i < d->n; i++) {
+        const Device *device = &d->devices[order[i]];
+        MachineType type = {device->speed, (double)device->memory_bytes, 0};
+        g->devices[i] = device->name;
+        if (device->profile) {
+            if (!add_profile(a, g, beside(a, file, device->profile), device->loc))
+                return NULL;
+            type.profile = g->problem.n_profiles - 1;
+            type.speed = 1;
+        }
+        m->type[i] = type_of(a, m, type);
+    }
+    return link_hosts(d, order, m, file) ? m : NULL;
+}
+
+static Machines *machines_of_levels(Arena *a, const Args *args)
+{
+    int sizes[MAX_LEVELS];
+    for (int l = 0; l < args->machines.n; l++)
+        sizes[l] = (int)args->machines.items[l];
+    return machines_alike(a, sizes, args->bandwidths.items, args->machines.n);
+}
+
+static bool given(const Options *o, const char *name)
+{
+    for (int i = 0; option_name(i); i++)
+        if (!strcmp(option_name(i), name))
+            return o->set >> i & 1;
+    return false;
+}
+
+static double state_factor(const Options *o)
+{
+    if (!strcmp(o->optimizer, "sgd"))
+        return o->momentum > 0;
+    return 2; // Adam: two moments
+}
+
+CostOptions cost_options(const Args *args)
+{
+    static const char *const overlap[] = {"none", "transfers", "all"};
+    static const char *const recompute[] = {"never", "always", "auto"};
+    const Options *o = &args->options;
+    CostOptions c = {.model = args->cost_model ? args->cost_model : "stagecc",
+                     .overlap = OVERLAP_TRANSFERS,
+                     .schedule = o->schedule,
+                     .micro_batches = given(o, "micro-batches") ? (int)o->micro_batches : 0,
+                     .state_factor = state_factor(o),
+                     .memory_bytes = (double)args->memory_bytes,
+                     .compression = args->compression,
+                     .straight = args->straight,
+                     .fewer = args->fewer_machines};
+    for (int i = 0; i < 3; i++) {
+        if (args->overlap && !strcmp(args->overlap, overlap[i]))
+            c.overlap = (Overlap)i;
+        if (args->recompute && !strcmp(args->recompute, recompute[i]))
+            c.recompute = i;
+    }
+    return c;
+}
+
+GraphProblem *graph_problem(Arena *a, Profile *p, const Args *args)
+{
+    GraphProblem *g = arena_new(a, GraphProblem);
+    g->profile = p;
+    g->cost = cost_options(args);
+    add_nodes(a, g, !strcmp(g->cost.model, "pipedream"));
+    add_tensors(a, g);
+    if (!add_rules(a, &g->problem, args))
+        return NULL;
+    g->machines =
+        args->devices ? machines_of_file(a, g, args->devices) : machines_of_levels(a, args);
+    return g->machines ? g : NULL;
+}
+
+int *graph_stages(Arena *a, const GraphProblem *g, const PlanResult *r)
+{
+    const Profile *p = g->profile;
+    int *stage = arena_array(a, int, p->nodes.n + 1),
+        *of = arena_array(a, int, g->problem.n + 1);
+    for (int s = 0; s < r->n_stages; s++)
+        for (int i = 0; i < r->stages[s].n_nodes; i++)
+            of[r->stages[s].nodes[i]] = s;
+    for (int i = 0; i < p->nodes.n; i++)
+        stage[i] = g->node_of[i] < 0 ? r->n_stages - 1 : of[g->node_of[i]];
+    for (int e = 0; e < p->edges.n; e++) {
+        const ProfileEdge *edge = &p->edges.items[e];
+        if (g->node_of[edge->from] < 0 && stage[edge->to] < stage[edge->from])
+            stage[edge->from] = stage[edge->to];
+    }
+    return stage;
+}
