@@ -1,59 +1,199 @@
-// Predicted time of a step: every instruction starts when its stage is free and all that it waits for
-// has ended. What a stage spends on messages is shared out between forward and backward.
-#include "plan/walk.h"
+#include "plan/simulate.h"
+
+#include "plan/engine.h"
+#include "plan/schedule.h"
 
 #include "base/diag.h"
+#include "base/vec.h"
 
-typedef struct Clocks {
-    const Plan *plan;
-    double *now;   // per stage
-    double **done; // per stage and instruction: when it ended
-} Clocks;
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-static double duration(const PlanStage *s, const rt_instr *i)
+// Micro-batches of an update; of plans that are never flushed, enough to see the steady state.
+static int micro_batches_of(const Plan *p, const SimOptions *o)
 {
-    switch ((rt_opcode)i->opcode) {
-    case RT_FORWARD: return s->forward_s + s->send_s / 2;
-    case RT_BACKWARD: return s->backward_s + s->send_s / 2;
-    case RT_UPDATE: return s->update_s;
-    case RT_EVAL: return s->forward_s;
-    case RT_ACQUIRE:
-    case RT_RECV:
-    case RT_SEND:
-    case RT_RELEASE:
-    case RT_LOAD:
-    case RT_NORM_GATHER:
-    case RT_NORM_APPLY:
-    case RT_N_OPCODES: return 0;
-    }
-    return 0;
+    int64_t workers = 0;
+    if (o->micro_batches)
+        return o->micro_batches;
+    if (!p->asynchronous)
+        return (int)p->options.micro_batches;
+    for (int s = 0; s < p->n_stages; s++)
+        workers += p->stages[s].replicas;
+    return workers < 16 ? 64 : 4 * (int)workers;
 }
 
-static void tick(void *user, const WalkStep *step)
+// The plan with as many micro-batches; the given one where it has them.
+static const Plan *adapted(Arena *a, const Plan *p, int micro_batches)
 {
-    Clocks *c = user;
-    double *now = &c->now[step->stage];
-    for (int i = 0; i < step->n_waits; i++) {
-        double ready = c->done[step->waits[i].stage][step->waits[i].at];
-        *now = ready > *now ? ready : *now;
+    if (micro_batches == p->options.micro_batches || p->asynchronous)
+        return p;
+    Plan *q = arena_copy(a, p, sizeof *p);
+    Arena scratch = {0};
+    q->stages = arena_copy(a, p->stages, sizeof *p->stages * (size_t)p->n_stages);
+    q->edges = arena_copy(a, p->edges, sizeof *p->edges * (size_t)(p->n_edges));
+    if (plan_has_streams(p))
+        schedule_micro_batches(a, &scratch, q, micro_batches);
+    for (int s = 0; s < p->n_stages; s++) // once an update, whatever their number
+        q->stages[s].sync_s *= (double)p->options.micro_batches / micro_batches;
+    q->options.batch = p->options.batch / p->options.micro_batches * micro_batches;
+    q->options.micro_batches = micro_batches;
+    arena_release(&scratch);
+    return q;
+}
+
+// So that a mistake in a number ends with a message, not with the memory.
+static bool size_allowed(const Plan *p, const SimOptions *o, int micro_batches, char *why,
+                         int why_size)
+{
+    int64_t limit = o->limit ? o->limit : INT64_C(1) << 28, n = 0, replicas = 0;
+    for (int s = 0; s < p->n_stages; s++) {
+        n += 2 * (int64_t)micro_batches;
+        replicas += p->stages[s].replicas;
     }
-    *now += duration(&c->plan->stages[step->stage], step->instr);
-    c->done[step->stage][step->at] = *now;
+    n = n * (o->steps > 1 ? o->steps : 1) + 64 * replicas;
+    if (n <= limit)
+        return true;
+    snprintf(why, (size_t)why_size,
+             "%lld forwards and backwards are too many, %lld are allowed: try fewer steps or "
+             "micro-batches",
+             (long long)n, (long long)limit);
+    return false;
+}
+
+typedef VEC(SimWait) Waits;
+
+static void add_wait(Arena *a, Waits *waits, int first, SimWait wait)
+{
+    int i = first; // of this stage
+    while (i < waits->n && waits->items[i].on != wait.on)
+        i++;
+    if (i == waits->n)
+        vec_push(a, waits, wait);
+    else
+        waits->items[i].seconds += wait.seconds;
+}
+
+static int longest_first(const void *a, const void *b)
+{
+    const SimWait *x = a, *y = b;
+    if (x->seconds != y->seconds)
+        return x->seconds < y->seconds ? 1 : -1;
+    return x->stage != y->stage ? x->stage - y->stage : x->on - y->on;
+}
+
+static double steps_counted(const Engine *e, const Simulation *s)
+{
+    if (e->plan->asynchronous)
+        return s->micro_batches;
+    return e->options.steps > 1 ? e->options.steps - 1 : 1;
+}
+
+static void fill_stages(const Engine *e, Simulation *s, Waits *waits)
+{
+    const Plan *p = e->plan;
+    for (int i = 0, stage = 0, first = 0; stage < p->n_stages; stage++) {
+        SimStage *out = &s->stages[stage];
+        double share = 1 / (steps_counted(e, s) * p->stages[stage].replicas);
+        out->first_s = e->workers[i].first_s;
+        for (; i < e->n_workers && e->workers[i].stage == stage; i++) {
+            const Worker *w = &e->workers[i];
+            s->worker_stage[i] = stage;
+            out->busy_s += w->busy_s * share;
+            out->shared_s += w->shared_s * share;
+            out->first_s = w->first_s < out->first_s ? w->first_s : out->first_s;
+            out->last_s = w->last_s > out->last_s ? w->last_s : out->last_s;
+            if (w->most_in_flight > out->in_flight)
+                out->in_flight = w->most_in_flight;
+            for (int k = 0; k < w->n_waits; k++)
+                add_wait(e->arena, waits, first,
+                         (SimWait){stage, w->waits[k].on, w->waits[k].seconds * share});
+        }
+        first = waits->n;
+        PlanStage held = p->stages[stage];
+        held.in_flight = out->in_flight;
+        out->memory_bytes = plan_stage_bytes(&held);
+    }
+}
+
+static double step_seconds(const Engine *e, Simulation *s)
+{
+    double warm_s = 0;
+    for (int i = 0; i < e->n_workers; i++) {
+        const Worker *w = &e->workers[i];
+        s->end_s = w->last_s > s->end_s ? w->last_s : s->end_s;
+        warm_s = w->warm_s > warm_s ? w->warm_s : warm_s;
+    }
+    return e->plan->asynchronous ? chain_pace(e) : (s->end_s - warm_s) / steps_counted(e, s);
+}
+
+static void fill_totals(const Engine *e, Simulation *s)
+{
+    const Plan *p = e->plan;
+    double wait_s = 0, work_s = 0;
+    bool straight = true;
+    s->step_s = step_seconds(e, s);
+    s->micro_s = p->asynchronous ? s->step_s : s->step_s / s->micro_batches;
+    for (int i = 0; i < p->n_stages; i++) {
+        SimStage *stage = &s->stages[i];
+        stage->wait_s = s->step_s > stage->busy_s ? s->step_s - stage->busy_s : 0;
+        wait_s += stage->wait_s * p->stages[i].replicas;
+        work_s += (stage->busy_s - stage->shared_s) * p->stages[i].replicas;
+        straight &= p->stages[i].replicas == 1;
+        if (stage->busy_s > s->stages[s->bottleneck].busy_s)
+            s->bottleneck = i;
+    }
+    int depth = p->n_stages - 1;
+    s->bubble = s->step_s > 0 ? wait_s / s->step_s / e->n_workers : 0;
+    s->formula = straight && !p->asynchronous ? (double)depth / (s->micro_batches + depth) : -1;
+    s->cores_busy = -1;
+    if (e->options.cores > 0 && s->step_s > 0)
+        s->cores_busy = work_s * (double)p->options.threads / e->options.cores / s->step_s;
+}
+
+static Simulation *results(Engine *e, int micro_batches)
+{
+    Simulation *s = arena_new(e->arena, Simulation);
+    Waits waits = {0};
+    s->plan = e->plan;
+    s->micro_batches = micro_batches;
+    s->n_workers = e->n_workers;
+    s->stages = arena_array(e->arena, SimStage, e->plan->n_stages);
+    s->worker_stage = arena_array(e->arena, int, e->n_workers);
+    fill_stages(e, s, &waits);
+    fill_totals(e, s);
+    s->waits = waits.items;
+    s->n_waits = waits.n;
+    if (waits.n)
+        qsort(waits.items, (size_t)waits.n, sizeof *waits.items, longest_first);
+    s->events = e->events.items;
+    s->n_events = e->events.n;
+    return s;
+}
+
+Simulation *simulation_run(Arena *a, const Plan *p, const SimOptions *o, char *why,
+                           int why_size)
+{
+    int micro_batches = micro_batches_of(p, o);
+    if (!size_allowed(p, o, micro_batches, why, why_size))
+        return NULL;
+    Engine e = {.arena = a, .plan = adapted(a, p, micro_batches), .options = *o};
+    if (p->asynchronous || e.options.steps < 1)
+        e.options.steps = 1;
+    if (plan_has_streams(p))
+        streams_model(&e);
+    else
+        chain_model(&e, micro_batches);
+    return engine_run(&e, why, why_size) ? results(&e, micro_batches) : NULL;
 }
 
 double plan_simulate(const Plan *p)
 {
     Arena arena = {0};
-    Clocks c = {p, arena_array(&arena, double, p->n_stages),
-                arena_array(&arena, double *, p->n_stages)};
-    for (int s = 0; s < p->n_stages; s++)
-        c.done[s] = arena_array(&arena, double, p->stages[s].train.n);
     char why[256];
-    CHECK(plan_walk(&(Walk){.plan = p, .steps = 1, .visit = tick, .user = &c}, why, sizeof why),
-          "simulation", "%s", why);
-    double end = 0;
-    for (int s = 0; s < p->n_stages; s++)
-        end = c.now[s] > end ? c.now[s] : end;
+    const Simulation *s = simulation_run(&arena, p, &(SimOptions){.steps = 1}, why, sizeof why);
+    CHECK(s, "simulation", "%s", why);
+    double end_s = s->end_s;
     arena_release(&arena);
-    return end;
+    return end_s;
 }

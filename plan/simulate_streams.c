@@ -1,0 +1,109 @@
+// Plans with streams: messages move when the streams say so and take no time of their own; what a
+// stage spends on them is shared out between forward and backward.
+#include "plan/engine.h"
+#include "plan/walk.h"
+
+typedef struct Ring {
+    int64_t sent;
+    int64_t *released; // [n_consumers]
+} Ring;
+
+typedef struct Rings {
+    Ring *rings; // [n_edges]
+} Rings;
+
+static int64_t sequence(const Worker *w, const PlanEdge *e, const rt_instr *i)
+{
+    return w->at / w->n * e->per_step + i->mb;
+}
+
+static bool may_acquire(Engine *e, Worker *w, const rt_instr *i)
+{
+    const PlanEdge *edge = &e->plan->edges[i->edge];
+    const Ring *r = &((Rings *)e->model)->rings[i->edge];
+    int64_t last = sequence(w, edge, i) - edge->slots; // lay in this slot before
+    for (int c = 0; c < edge->n_consumers; c++)
+        if (r->released[c] <= last) {
+            engine_wait(e, w, i->edge, edge->consumers[c]);
+            return false;
+        }
+    return true;
+}
+
+static bool begin(Engine *e, Worker *w, const rt_instr *i)
+{
+    if (i->opcode == RT_ACQUIRE)
+        return may_acquire(e, w, i);
+    if (i->opcode != RT_RECV)
+        return true;
+    const PlanEdge *edge = &e->plan->edges[i->edge];
+    bool there = ((Rings *)e->model)->rings[i->edge].sent > sequence(w, edge, i);
+    if (!there)
+        engine_wait(e, w, i->edge, edge->producer);
+    return there;
+}
+
+static double work(const Engine *e, const Worker *w, const rt_instr *i)
+{
+    const PlanStage *s = &e->plan->stages[w->stage];
+    switch ((rt_opcode)i->opcode) {
+    case RT_FORWARD: return s->forward_s + s->send_s / 2;
+    case RT_BACKWARD: return s->backward_s + s->send_s / 2;
+    case RT_UPDATE: return s->update_s;
+    case RT_EVAL: return s->forward_s;
+    case RT_ACQUIRE:
+    case RT_RECV:
+    case RT_SEND:
+    case RT_RELEASE:
+    case RT_LOAD:
+    case RT_NORM_GATHER:
+    case RT_NORM_APPLY:
+    case RT_N_OPCODES: return 0;
+    }
+    return 0;
+}
+
+static void wake_if_waits(Engine *e, int stage, int edge)
+{
+    Worker *w = &e->workers[stage];
+    if (w->waiting && w->want == edge)
+        engine_wake(e, w);
+}
+
+static void end(Engine *e, Worker *w, const rt_instr *i)
+{
+    if (i->opcode != RT_SEND && i->opcode != RT_RELEASE)
+        return;
+    const PlanEdge *edge = &e->plan->edges[i->edge];
+    Ring *r = &((Rings *)e->model)->rings[i->edge];
+    r->sent += i->opcode == RT_SEND;
+    for (int c = 0; c < edge->n_consumers; c++)
+        if (i->opcode == RT_SEND)
+            wake_if_waits(e, edge->consumers[c], i->edge);
+        else if (edge->consumers[c] == w->stage)
+            r->released[c]++;
+    if (i->opcode == RT_RELEASE)
+        wake_if_waits(e, edge->producer, i->edge);
+}
+
+void streams_model(Engine *e)
+{
+    const Plan *p = e->plan;
+    Rings *rings = e->model = arena_new(e->arena, Rings);
+    rings->rings = arena_array(e->arena, Ring, p->n_edges + 1);
+    for (int i = 0; i < p->n_edges; i++)
+        rings->rings[i].released = arena_array(e->arena, int64_t, p->edges[i].n_consumers);
+    e->n_workers = p->n_stages;
+    e->workers = arena_array(e->arena, Worker, e->n_workers);
+    for (int s = 0; s < p->n_stages; s++) {
+        const Stream *t = &p->stages[s].train;
+        e->workers[s] = (Worker){.stage = s,
+                                 .index = s,
+                                 .instr = t->instr,
+                                 .n = t->n,
+                                 .end = (int64_t)t->n * e->options.steps};
+    }
+    e->begin = begin;
+    e->work = work;
+    e->end = end;
+}
