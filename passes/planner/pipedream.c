@@ -365,35 +365,18 @@ static void unfold_all(Arena *a, const Dp *d, PlanResult *r)
     r->n_stages = by_level[0].n;
     r->stages = arena_array(a, StageChoice, r->n_stages);
     const int *stage = stages_of_nodes(a, d, &by_level[0]);
-    for (int s = r->n_stages - 1; s >= 0; s--) {
-        cost(d, by_level, s, &r->stages[s]);
-        add_nodes(a, d, stage, s, &r->stages[s]);
-        r->machines_used += r->stages[s].replicas;
-        // The reference's rule counts one micro-batch less than there are.
-        r->stages[s].in_flight = ceil_div(r->machines_used, r->stages[s].replicas);
-        r->stages[s].memory_bytes *= r->stages[s].in_flight - 1;
+    int machines = 1;
+    for (int i = 0; i < d->n_levels; i++)
+        machines *= d->levels[i].machines;
+    for (int s = 0; s < r->n_stages; s++) {
+        StageChoice *choice = &r->stages[s];
+        cost(d, by_level, s, choice);
+        add_nodes(a, d, stage, s, choice);
+        r->machines_used += choice->replicas;
+        // The rule counts unused machines as such behind, and one micro-batch less than there are.
+        choice->in_flight = 1 + ceil_div(machines - r->machines_used, choice->replicas);
+        choice->memory_bytes *= choice->in_flight - 1;
     }
-}
-
-double pipedream_single_machine(const PipedreamGraph *g)
-{
-    const ProblemNode *nodes = g->problem->nodes;
-    double t = 0;
-    for (int v = 0; v < g->problem->n; v++)
-        t += planned(g, v) ? nodes[v].forward_s[0] + nodes[v].backward_s[0] : 0;
-    return t;
-}
-
-double pipedream_data_parallel(const PipedreamGraph *g, const Machines *m)
-{
-    double t = pipedream_single_machine(g), parameters = 0;
-    for (int v = 0; v < g->problem->n; v++)
-        parameters += planned(g, v) ? g->problem->nodes[v].parameter_bytes : 0;
-    for (int i = 0; i < m->n_levels; i++) {
-        double n = m->levels[i].size, below = i ? m->levels[i - 1].size : 1;
-        t = (t + 4 * (n - 1) * parameters / (m->levels[i].bytes_per_s * n) / below) / n;
-    }
-    return t;
 }
 
 static PlanResult *result(Arena *a, const Dp *d, const Machines *m)
