@@ -55,6 +55,12 @@ if(STAGECC_DNNL)
   endif()
 endif()
 
+# What `stagecc devices` starts on the hosts it measures; it lies beside stagecc or in libexec.
+file(GLOB LINKS CONFIGURE_DEPENDS runtime/links/*.c)
+add_executable(stagecc-links ${LINKS})
+target_link_libraries(stagecc-links PRIVATE stagecc-rt)
+install(TARGETS stagecc-links DESTINATION ${CMAKE_INSTALL_LIBEXECDIR})
+
 file(GLOB DRIVER CONFIGURE_DEPENDS driver/*.c)
 if(DRIVER)
   add_executable(stagecc ${DRIVER})
@@ -62,7 +68,9 @@ if(DRIVER)
   target_compile_definitions(stagecc PRIVATE
     STAGECC_CC="${CMAKE_C_COMPILER}" STAGECC_LIBCLANG_VERSION="${LLVM_VERSION}"
     STAGECC_DNNL_VERSION="${DNNL_VERSION}"
-    STAGECC_LIBDIR="${CMAKE_INSTALL_LIBDIR}" STAGECC_INCLUDEDIR="${CMAKE_INSTALL_INCLUDEDIR}")
+    STAGECC_LIBDIR="${CMAKE_INSTALL_LIBDIR}" STAGECC_INCLUDEDIR="${CMAKE_INSTALL_INCLUDEDIR}"
+    STAGECC_LIBEXECDIR="${CMAKE_INSTALL_LIBEXECDIR}")
+  add_dependencies(stagecc stagecc-links)
   install(TARGETS stagecc)
 endif()
 

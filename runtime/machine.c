@@ -80,7 +80,7 @@ static bool read_number(const char *path, const char *key, uint64_t *value)
     return found;
 }
 
-static uint64_t available(void)
+uint64_t rt__machine_free_bytes(void)
 {
     uint64_t kib, bytes = UINT64_MAX, limit, used;
     if (read_number("/proc/meminfo", "MemAvailable:", &kib))
@@ -95,7 +95,7 @@ static uint64_t available(void)
 
 int rt__machine_fits(rt_stage *s, uint64_t bytes)
 {
-    uint64_t free_bytes = available();
+    uint64_t free_bytes = rt__machine_free_bytes();
     if (bytes <= free_bytes)
         return 0;
     return rt_fail(s, RT_E_MEMORY,
