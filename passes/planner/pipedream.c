@@ -379,6 +379,27 @@ static void unfold_all(Arena *a, const Dp *d, PlanResult *r)
     }
 }
 
+double pipedream_single_machine(const PipedreamGraph *g)
+{
+    const ProblemNode *nodes = g->problem->nodes;
+    double t = 0;
+    for (int v = 0; v < g->problem->n; v++)
+        t += planned(g, v) ? nodes[v].forward_s[0] + nodes[v].backward_s[0] : 0;
+    return t;
+}
+
+double pipedream_data_parallel(const PipedreamGraph *g, const Machines *m)
+{
+    double t = pipedream_single_machine(g), parameters = 0;
+    for (int v = 0; v < g->problem->n; v++)
+        parameters += planned(g, v) ? g->problem->nodes[v].parameter_bytes : 0;
+    for (int i = 0; i < m->n_levels; i++) {
+        double n = m->levels[i].size, below = i ? m->levels[i - 1].size : 1;
+        t = (t + 4 * (n - 1) * parameters / (m->levels[i].bytes_per_s * n) / below) / n;
+    }
+    return t;
+}
+
 static PlanResult *result(Arena *a, const Dp *d, const Machines *m)
 {
     PlanResult *r = arena_new(a, PlanResult);
