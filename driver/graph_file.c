@@ -1,6 +1,6 @@
 // check and plan of a profiled graph (graph.txt) without its model. A file that is read and written
 // again keeps every byte; a plan adds stage ids and nothing else.
-#include "driver/graph_problem.h"
+#include "driver/plan_report.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -201,55 +201,6 @@ Plan *graph_plan(Arena *a, const Args *args, const GraphProblem *g, const PlanRe
     return plan;
 }
 
-static int write_file(const char *path, const char *text, size_t n)
-{
-    if (!file_write(path, text, n))
-        return EXIT_DONE;
-    error_at((Loc){path, 0, 0}, "cannot write: %s", strerror(errno));
-    return EXIT_ENVIRONMENT;
-}
-
-// All that there were, used or not: what the names of files say.
-static int machines_of_plan(const Plan *plan)
-{
-    int n = 1;
-    for (int l = 0; l < plan->n_levels; l++)
-        n *= plan->machines[l];
-    return n;
-}
-
-static int write_plan(Arena *a, const Plan *plan, const Profile *p, const Args *args)
-{
-    const char *dir = args->out ? args->out : "plan";
-    if (dir_make(dir))
-        fatal("cannot make the directory %s: %s", dir, strerror(errno));
-    Text t = {0};
-    profile_print(&t, p);
-    int machines = machines_of_plan(plan);
-    int status = write_file(arena_printf(a, "%s/gpus=%d.txt", dir, machines), t.data, t.length);
-    text_release(&t);
-    char *json = plan_to_json(plan);
-    if (!status)
-        status = write_file(arena_printf(a, "%s/plan.json", dir), json, strlen(json));
-    free(json);
-    return status;
-}
-
-static void show(const Plan *plan, const Args *args)
-{
-    if (args->json) {
-        char *json = plan_to_json(plan);
-        fputs(json, stdout);
-        free(json);
-        return;
-    }
-    Text t = {0};
-    report_plan_table(&t, plan);
-    printf("%s%s/plan.json, gpus=%d.txt\n", t.data, args->out ? args->out : "plan",
-           machines_of_plan(plan));
-    text_release(&t);
-}
-
 static double now(void)
 {
     struct timespec t;
@@ -276,12 +227,10 @@ int graph_file_plan(Arena *a, const Args *args)
     plan->planning_s = now() - begin;
     if (!r->feasible) {
         error_at((Loc){args->operand, 0, 0}, "%s", r->why);
-        if (args->json)
-            show(plan, args);
+        char *json = args->json ? plan_to_json(plan) : NULL;
+        fputs(json ? json : "", stdout);
+        free(json);
         return EXIT_NO_PLAN;
     }
-    int status = write_plan(a, plan, p, args);
-    if (!status)
-        show(plan, args);
-    return status;
+    return plan_output(a, plan, p, args, NULL);
 }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,16 +36,19 @@ Toolchain toolchain_find(Arena *a)
     if (!access(arena_printf(a, "%s/CMakeCache.txt", dir), R_OK)) {
         t.include_dir = arena_printf(a, "%s/include", dir);
         t.lib_dir = dir;
+        t.links = arena_printf(a, "%s/stagecc-links", dir);
     } else {
         const char *prefix = parent_of(a, dir);
         t.include_dir = arena_printf(a, "%s/%s", prefix, STAGECC_INCLUDEDIR);
         t.lib_dir = arena_printf(a, "%s/%s", prefix, STAGECC_LIBDIR);
+        t.links = arena_printf(a, "%s/%s/stagecc-links", prefix, STAGECC_LIBEXECDIR);
     }
     t.has_c_backend = !access(arena_printf(a, "%s/libstagecc-rt-dnnl.a", t.lib_dir), R_OK);
     return t;
 }
 
-static pid_t start(const char *const *argv, const char *stdout_file)
+// cpu_s: killed after so many seconds of computing; 0: no limit.
+static pid_t start(const char *const *argv, const char *stdout_file, unsigned cpu_s)
 {
     pid_t pid = fork();
     if (pid < 0)
@@ -56,6 +60,9 @@ static pid_t start(const char *const *argv, const char *stdout_file)
         if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
             _exit(126);
     }
+    struct rlimit limit = {cpu_s, cpu_s};
+    if (cpu_s)
+        setrlimit(RLIMIT_CPU, &limit);
     execvp(argv[0], (char *const *)(uintptr_t)argv);
     fprintf(stderr, "stagecc: cannot start %s: %s\n", argv[0], strerror(errno));
     _exit(127);
@@ -72,7 +79,7 @@ static int wait_for(pid_t pid)
 
 int process_run(const char *const *argv, const char *stdout_file)
 {
-    return wait_for(start(argv, stdout_file));
+    return wait_for(start(argv, stdout_file, 0));
 }
 
 typedef VEC(const char *) Words;
@@ -97,7 +104,7 @@ static pid_t compile_one(Arena *a, const Plan *plan, const Backend *backend, con
     vec_push(a, &argv, arena_printf(a, "-L%s", t.lib_dir));
     push_words(a, &argv, backend->libraries);
     vec_push(a, &argv, NULL);
-    return start(argv.items, NULL);
+    return start(argv.items, NULL, 0);
 }
 
 int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir,
@@ -123,8 +130,12 @@ int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const ch
 
 void draw_svg(const char *dot_file, const char *svg_file)
 {
+    enum { MOST_S = 20 };
     const char *const argv[] = {"dot", "-Tsvg", "-o", svg_file, dot_file, NULL};
-    if (process_run(argv, NULL))
+    int status = wait_for(start(argv, NULL, MOST_S));
+    if (status == 128 + SIGXCPU || status == 128 + SIGKILL)
+        warning_at(NO_LOC, "%s was not drawn: Graphviz took more than %d s", svg_file, MOST_S);
+    else if (status)
         warning_at(NO_LOC,
                    "%s was not drawn: is graphviz installed? (apt-get install graphviz)",
                    svg_file);

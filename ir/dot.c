@@ -26,7 +26,12 @@ static const char *const stage_colour[] = {"#cfe2f3", "#fce5cd", "#d9ead3", "#f4
                                            "#d9d2e9", "#fff2cc", "#d0e0e3", "#ead1dc"};
 enum { N_COLOURS = sizeof stage_colour / sizeof *stage_colour };
 
-static void put_escaped(Text *out, const char *s)
+const char *dot_stage_colour(int stage)
+{
+    return stage_colour[stage % N_COLOURS];
+}
+
+void dot_escaped(Text *out, const char *s)
 {
     for (; *s; s++) {
         if (*s == '"' || *s == '\\')
@@ -94,9 +99,9 @@ static void put_box(Dot *d, int i, const char *indent)
     const Box *b = &d->boxes.items[i];
     const char *kind = b->layer ? b->layer->kind : op_info[b->last->op].name;
     text_printf(d->out, "%sn%d [label=\"", indent, i);
-    put_escaped(d->out, b->layer ? b->layer->name : b->last->name);
+    dot_escaped(d->out, b->layer ? b->layer->name : b->last->name);
     text_puts(d->out, "\\n");
-    put_escaped(d->out, kind);
+    dot_escaped(d->out, kind);
     text_printf(d->out, "  %s%s", dtype_name(b->last->dtype),
                 shape_text(&d->arena, b->last->shape));
     double seconds = b->layer && d->o->layer_s ? d->o->layer_s[b->layer->id] : -1;
@@ -107,7 +112,7 @@ static void put_box(Dot *d, int i, const char *indent)
         text_puts(d->out, ", shape=ellipse");
     if (b->last->loc.file) {
         text_puts(d->out, ", tooltip=\"");
-        put_escaped(d->out, b->last->loc.file);
+        dot_escaped(d->out, b->last->loc.file);
         text_printf(d->out, ":%d\"", b->last->loc.line);
     }
     text_puts(d->out, "];\n");
@@ -123,7 +128,7 @@ static void put_boxes(Dot *d)
         text_printf(d->out,
                     "    subgraph cluster_stage%d {\n"
                     "        label=\"stage %d\"; style=\"rounded,filled\"; color=\"%s\";\n",
-                    s, s, stage_colour[s % N_COLOURS]);
+                    s, s, dot_stage_colour(s));
         for (int i = 0; i < d->boxes.n; i++)
             if (d->boxes.items[i].stage == s)
                 put_box(d, i, "        ");

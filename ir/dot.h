@@ -14,5 +14,8 @@ typedef struct DotOptions {
 // Forward nodes only; parameters are part of their layer. With stages, arrows that cross bear
 // the bytes of the tensor per micro-batch. o may be NULL.
 void dot_print(Text *out, const Graph *g, const DotOptions *o);
+// What other pictures share: the text of a label, and the background of a stage.
+void dot_escaped(Text *out, const char *s);
+const char *dot_stage_colour(int stage);
 
 #endif

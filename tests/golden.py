@@ -29,7 +29,7 @@ import tempfile
 
 MARK = re.compile(r"(#|//) (?:(RUN|WHY|EXIT|ENV|SHOW|FILE): *(.*)|(EXPECT))")
 TIMEOUT_S = 100
-FLEETING = re.compile(rb"(?<= )[\d.]+(?= (?:samples|tokens)/s)|[\d]+:[\d]+(?= left)|(?<=steps, )[\d.]+(?= s,)|(?<=\(process )\d+")
+FLEETING = re.compile(rb"(?<= )[\d.]+(?= (?:samples|tokens)/s)|[\d]+:[\d]+(?= left)|(?<=steps, )[\d.]+(?= s,)|(?<=\(process )\d+|(?<=planned in )[\d.]+ \w+")
 
 
 class WrongTest(Exception):
