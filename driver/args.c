@@ -155,14 +155,18 @@ static bool take(Arena *a, const CommandInfo *c, int got, Args *args, int argc, 
 static bool set_operand(const CommandInfo *c, int n, char **operands, Args *args)
 {
     n += args->operand != NULL; // -f FILE
-    if (n != 1) {
+    if (!*c->operand && n) {
+        error_at(NO_LOC, "stagecc %s takes options only, not `%s`", c->name, *operands);
+        return false;
+    }
+    if (*c->operand && n != 1) {
         error_at(NO_LOC,
                  n ? "stagecc %s takes one %s; `stagecc %s --help` has an example"
                    : "stagecc %s needs a %s; `stagecc %s --help` has an example",
                  c->name, c->operand, c->name);
         return false;
     }
-    if (!args->operand)
+    if (n && !args->operand)
         args->operand = *operands;
     return true;
 }

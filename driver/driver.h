@@ -18,7 +18,8 @@ enum ArgGroup {
     REPORT = 32,
     RUN = 64,
     PLANNER = 128,
-    SIMULATE = 256
+    SIMULATE = 256,
+    HOSTS = 512
 };
 
 typedef VEC(int64_t) Counts;
@@ -49,6 +50,7 @@ typedef struct Args {
         *checkpoint_every;
     const char *eval_every, *random_shift, *log_json, *trace;
     const char *sim_micro_batches, *cores, *svg; // of simulate
+    const char *hostfile, *model;                // of `devices`
     const char *lr, *seed; // also passed on to programs when given on the command line
 } Args;
 
@@ -77,6 +79,7 @@ bool args_agree(Arena *a, const CommandInfo *command,
 // what compiles stage programs.
 typedef struct Toolchain {
     const char *cc, *include_dir, *lib_dir;
+    const char *links; // the program stagecc-links
     bool has_c_backend;
 } Toolchain;
 Toolchain toolchain_find(Arena *a);

@@ -1,0 +1,139 @@
+// stagecc devices: nobody has to guess a speed or a bandwidth.
+#include "driver/devices.h"
+
+#include "control/launch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// Without a hostfile: this machine, as many slots as its cores give.
+static Hosts this_machine(Arena *a, int threads)
+{
+    Host *h = arena_new(a, Host);
+    int slots = launch_cores() / threads;
+    *h = (Host){.name = "localhost", .slots = slots > 1 ? slots : 1};
+    return (Hosts){h, 1};
+}
+
+static int check_hosts(const Hosts *hosts)
+{
+    const Host *local = NULL;
+    for (int i = 0; i < hosts->n; i++) {
+        const Host *h = &hosts->items[i];
+        if (h->cuda) {
+            error_at(
+                h->loc,
+                "%s has device=cuda: this version measures processors alone; write the entry "
+                "into devices.json by hand (docs/devices.md)",
+                h->name);
+            return EXIT_ENVIRONMENT;
+        }
+        if (host_is_local(h->name) && local) {
+            error_at(h->loc, "%s and %s are both this machine", local->name, h->name);
+            return EXIT_INPUT;
+        }
+        local = host_is_local(h->name) ? h : local;
+    }
+    return EXIT_DONE;
+}
+
+static int find_links_program(Session *s)
+{
+    s->links = toolchain_find(s->arena).links;
+    if (!access(s->links, R_OK))
+        return EXIT_DONE;
+    error_at((Loc){s->links, 0, 0}, "cannot read: %s; is stagecc installed as a whole?",
+             strerror(errno));
+    return EXIT_ENVIRONMENT;
+}
+
+static int prepare(Session *s, Arena *a, const Args *args)
+{
+    *s = (Session){.arena = a, .args = args, .threads = (int)args->options.threads};
+    s->hosts = this_machine(a, s->threads);
+    if (args->hostfile) {
+        const Hosts *given = hostfile_read(a, args->hostfile);
+        if (!given)
+            return EXIT_INPUT;
+        s->hosts = *given;
+    }
+    s->figures = arena_array(a, HostFigures, s->hosts.n);
+    int status = check_hosts(&s->hosts);
+    return status ? status : find_links_program(s);
+}
+
+static void print_steps(const Session *s)
+{
+    const char *script = devices_script(s->arena, "timeout 20 \"$d/p\" MODE & p=$!", "");
+    printf(
+        "on every host, with MODE host, memory, listen, connect, and with the program of %s:\n",
+        s->args->model ? s->args->model : "a model of stagecc's own");
+    for (int i = 0; i < s->hosts.n; i++)
+        printf("%s: %d slot%s of %d thread%s\n  %s\n", s->hosts.items[i].name,
+               s->hosts.items[i].slots, s->hosts.items[i].slots > 1 ? "s" : "", s->threads,
+               s->threads > 1 ? "s" : "",
+               remote_command(s->arena, s->hosts.items[i].name, script, s->links));
+}
+
+static int measure_all(Session *s)
+{
+    static int (*const steps[])(Session *) = {devices_hosts, devices_speeds,
+                                              devices_links_inside, devices_links_between};
+    int status = EXIT_DONE;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && !status; i++)
+        status = steps[i](s);
+    return status;
+}
+
+static void remove_dir(const char *dir)
+{
+    process_run((const char *const[]){"rm", "-rf", "--", dir, NULL}, NULL);
+}
+
+static int write_file(const Session *s, const Devices *d, const char *path)
+{
+    char *json = devices_to_json(d);
+    int failed = file_write(path, json, strlen(json));
+    if (failed)
+        error_at((Loc){path, 0, 0}, "cannot write: %s", strerror(errno));
+    else if (s->args->json)
+        fputs(json, stdout);
+    free(json);
+    return failed ? EXIT_ENVIRONMENT : EXIT_DONE;
+}
+
+static int finish(Session *s)
+{
+    const char *path = s->args->out ? s->args->out : "devices.json";
+    const Devices *d = devices_of(s);
+    devices_warn(s);
+    int status = write_file(s, d, path);
+    if (!status && !s->args->json) {
+        devices_print(d);
+        printf("%s: %d device%s, for `stagecc plan --devices %s`\n", path, d->n,
+               d->n > 1 ? "s" : "", path);
+    }
+    return status;
+}
+
+int command_devices(Arena *a, Args *args)
+{
+    Session s;
+    int status = prepare(&s, a, args);
+    if (status)
+        return status;
+    if (args->dry_run) {
+        print_steps(&s);
+        return EXIT_DONE;
+    }
+    const char *tmp = getenv("TMPDIR");
+    char *dir = arena_printf(a, "%s/stagecc-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (!(s.dir = mkdtemp(dir)))
+        fatal("cannot make a directory %s: %s", dir, strerror(errno));
+    remote_catch_signals();
+    status = measure_all(&s);
+    remove_dir(s.dir);
+    return status ? status : finish(&s);
+}
