@@ -95,24 +95,53 @@ static bool is_source(const Sweep *s, int config, int cut)
     return reached(s, config)[cut] && (!s->moves->nested || s->least[cut] == config);
 }
 
+// Seconds of compute that the machines left by a configuration can do.
+static double most_before(const Sweep *s, int config)
+{
+    return s->t == INFINITY ? INFINITY : s->t * s->moves->rest[config] * (1 + 1e-12);
+}
+
 static void mark(Sweep *s, int config, int cut)
 {
     if (s->moves->nested && s->least[cut] < config)
         return;
-    if (s->cuts->least[cut] > s->t * s->moves->rest[config] * (1 + 1e-12))
-        return; // what is left is too much for the machines that are left
+    if (s->cuts->least[cut] > most_before(s, config))
+        return;
     reached(s, config)[cut] = 1;
     s->least[cut] = config < s->least[cut] ? config : s->least[cut];
     s->lowest[config] = cut < s->lowest[config] ? cut : s->lowest[config];
     s->highest[config] = cut > s->highest[config] ? cut : s->highest[config];
 }
 
+// Moves side by side, with one profile. Coefficients as in MoveRow and Move.
 typedef struct Lanes {
     const Move *move[LANES];
-    int n, config;
+    int n, config, profile;
+    double compute[LANES], forward[LANES], parameters[LANES], activations[LANES];
+    double row_bytes[LANES], row_fixed[LANES], in_bytes[LANES], in_fixed[LANES];
     double budget[LANES];
-    double floor; // cuts with less compute than this cannot be reached
+    double floor;   // cuts with less compute than this cannot be reached
+    double ceiling; // cuts with more leave too much for the machines that are left
 } Lanes;
+
+static void add_lane(const Sweep *s, Lanes *l, const Move *m)
+{
+    const MoveRow *r = &m->rows[0];
+    int i = l->n++;
+    double most = most_before(s, m->to);
+    l->ceiling = i && l->ceiling > most ? l->ceiling : most;
+    l->profile = m->profile;
+    l->move[i] = m;
+    l->compute[i] = r->compute;
+    l->forward[i] = r->forward;
+    l->parameters[i] = r->parameters;
+    l->activations[i] = r->activations;
+    l->row_bytes[i] = r->in_bytes;
+    l->row_fixed[i] = r->in_fixed;
+    l->in_bytes[i] = m->in_bytes;
+    l->in_fixed[i] = m->in_fixed;
+    l->budget[i] = r->budget + (r->timed ? s->t : 0);
+}
 
 // The longest stage, in seconds of compute, bounds how far down the moves may lead.
 static void find_floor(const Sweep *s, Lanes *l)
@@ -128,16 +157,25 @@ static void find_floor(const Sweep *s, Lanes *l)
     l->floor = s->cuts->core->n_profiles > 1 ? -1 : least - longest * (1 + 1e-9);
 }
 
+// As begin_value and receive_s have it, for all lanes at once.
 static void test_lanes(Sweep *s, const Lanes *l, int cut, const double *low)
 {
     const Cuts *c = s->cuts;
-    for (int i = 0; i < l->n; i++) {
-        const Move *m = l->move[i];
-        if (low[i] == INFINITY || !may_begin(m, cut) || receive_s(c, m, cut) > s->t)
-            continue;
-        if (low[i] - begin_value(c, m, &m->rows[0], cut) <= l->budget[i])
-            mark(s, m->to, cut);
+    double compute = c->compute[l->profile][cut], forward = c->forward[l->profile][cut];
+    double parameters = c->parameters[cut], activations = c->activations[cut];
+    double bytes = c->bytes[cut], inner = cut ? 1 : 0;
+    bool meets[LANES], any = false;
+    for (int i = 0; i < LANES; i++) {
+        double v = l->compute[i] * compute + l->forward[i] * forward +
+                   l->parameters[i] * parameters + l->activations[i] * activations;
+        v -= inner * (l->row_bytes[i] * bytes + l->row_fixed[i]);
+        double receive = inner * (l->in_bytes[i] * bytes + l->in_fixed[i]);
+        meets[i] = (low[i] - v <= l->budget[i]) & (receive <= s->t);
+        any |= meets[i];
     }
+    for (int i = 0; any && i < l->n; i++)
+        if (meets[i] && may_begin(l->move[i], cut))
+            mark(s, l->move[i]->to, cut);
 }
 
 static void add_source(const Sweep *s, const Lanes *l, int cut, double *low)
@@ -150,33 +188,45 @@ static void add_source(const Sweep *s, const Lanes *l, int cut, double *low)
     }
 }
 
+static void inherit(const Sweep *s, int cut, int top, double *low)
+{
+    const Lists *above = &s->cuts->above;
+    for (int i = 0; i < LANES; i++)
+        low[i] = INFINITY;
+    for (int k = above->first[cut]; k < above->first[cut + 1]; k++) {
+        if (above->items[k] > top)
+            continue;
+        const double *theirs = s->low + (size_t)above->items[k] * LANES;
+        for (int i = 0; i < LANES; i++)
+            low[i] = theirs[i] < low[i] ? theirs[i] : low[i];
+    }
+}
+
 static void run_lanes(Sweep *s, Lanes *l)
 {
     const Cuts *c = s->cuts;
     int top = s->highest[l->config];
     if (!s->low)
         s->low = arena_array(s->arena, double, (size_t)c->n *LANES);
+    for (int i = l->n; i < LANES; i++)
+        l->budget[i] = -INFINITY;
     find_floor(s, l);
     for (int cut = top; cut >= 0; cut--) {
         double low[LANES], *mine = s->low + (size_t)cut * LANES;
-        for (int i = 0; i < LANES; i++)
-            low[i] = INFINITY;
-        if (c->least[cut] >= l->floor) {
-            for (int k = c->above.first[cut]; k < c->above.first[cut + 1]; k++) {
-                int up = c->above.items[k];
-                if (up > top)
-                    continue;
-                const double *theirs = s->low + (size_t)up * LANES;
-                for (int i = 0; i < LANES; i++)
-                    low[i] = theirs[i] < low[i] ? theirs[i] : low[i];
-            }
-            test_lanes(s, l, cut, low);
-            if (is_source(s, l->config, cut))
-                add_source(s, l, cut, low);
+        if (c->least[cut] < l->floor) {
+            for (int i = 0; i < LANES; i++)
+                mine[i] = INFINITY;
+            continue;
         }
+        inherit(s, cut, top, low);
+        if (c->least[cut] <= l->ceiling)
+            test_lanes(s, l, cut, low);
+        if (is_source(s, l->config, cut))
+            add_source(s, l, cut, low);
         for (int i = 0; i < LANES; i++)
             mine[i] = low[i];
     }
+    l->n = 0;
 }
 
 static double budget_of(const Sweep *s, const MoveRow *r)
@@ -256,12 +306,9 @@ static void run_config(Sweep *s, int config)
             run_front(s, m);
             continue;
         }
-        l.move[l.n] = m;
-        l.budget[l.n++] = budget_of(s, &m->rows[0]);
-        if (l.n == LANES) {
+        if (l.n == LANES || (l.n && l.profile != m->profile))
             run_lanes(s, &l);
-            l.n = 0;
-        }
+        add_lane(s, &l, m);
     }
     if (l.n)
         run_lanes(s, &l);
