@@ -115,7 +115,7 @@ typedef struct StageChoice {
 
 typedef struct PlanResult {
     bool feasible;
-    char *why; // of infeasible
+    const char *why; // of infeasible
     StageChoice *stages;
     int n_stages, machines_used;
     double pipeline_time_s; // of the slowest stage

@@ -1,13 +1,18 @@
 // The least bottleneck T by bisection: a probe says whether T can be reached and by what plan, whose
 // slowest stage then is the new upper end. When a probe just below the best plan fails, that plan is
 // optimal, up to 1e-11 of its time, which stands for rounding.
+#include "passes/planner/search.h"
+
 #include "passes/planner/orders.h"
-#include "passes/planner/sweep.h"
 
 #include <math.h>
-#include <string.h>
 
-enum { MOST_CUTS = 300000, MANY_CUTS = 20000, MOST_MOVES = 20000 };
+enum {
+    MOST_CUTS = 300000,
+    MANY_CUTS = 20000,
+    N_RANDOM = 40,
+    N_SEARCH_ORDERS = 2 * ORDER_RANDOM + N_RANDOM
+};
 static const double most_work =
     6e7; // cuts times moves of a probe that takes a fraction of a second
 static const double rounding = 1e-11;
@@ -90,112 +95,32 @@ static bool narrow(Sweep *s, Bracket *b)
     return true;
 }
 
-typedef struct Solver {
-    Arena *arena;
-    const Problem *p;
-    const Machines *m;
-    const CostOptions *o;
-    Core core;
-    PlanResult *result;
-} Solver;
-
-static void list_nodes(const Solver *v, const Cuts *c, const Step *step, StageChoice *s)
+static void measure(const Search *q, Cuts *cuts)
 {
-    s->nodes = arena_array(v->arena, int, v->p->n);
-    for (int i = 0; i < v->core.n; i++)
-        if (cut_holds(c, step->end, i) && !cut_holds(c, step->begin, i))
-            for (int k = v->core.members.first[i]; k < v->core.members.first[i + 1]; k++)
-                s->nodes[s->n_nodes++] = v->core.members.items[k];
+    if (q->measure)
+        q->measure(q->user, cuts);
 }
 
-// Machines of the types that the move says, the last ones first.
-static void list_machines(const Solver *v, const Move *m, bool *taken, StageChoice *s)
+// Where not all cuts can be looked at: chains of cuts, each of one order. A probe just below the best
+// plan tells quickly whether an order can do better.
+static const Cuts *search_orders(const Search *q, Bracket *b)
 {
-    s->replicas = m->replicas;
-    s->machines = arena_array(v->arena, int, m->replicas);
-    if (m->first >= 0) {
-        for (int i = 0; i < m->replicas; i++)
-            s->machines[i] = m->first + i;
-        return;
-    }
-    int n = 0;
-    for (int t = 0; t < v->m->n_types; t++)
-        for (int d = v->m->n - 1, left = m->take[t]; left; d--)
-            if (v->m->type[d] == t && !taken[d]) {
-                taken[d] = true;
-                s->machines[n++] = d;
-                left--;
-            }
-}
-
-static void take_steps(const Solver *v, const Cuts *c, const Steps *steps)
-{
-    PlanResult *r = v->result;
-    bool *taken = arena_array(v->arena, bool, v->m->n + 1);
-    r->n_stages = steps->n;
-    r->stages = arena_array(v->arena, StageChoice, steps->n);
-    r->machines_used = 0;
-    for (int i = steps->n - 1; i >= 0; i--) {
-        StageChoice *s = &r->stages[i];
-        list_nodes(v, c, &steps->items[i], s);
-        list_machines(v, steps->items[i].move, taken, s);
-        s->recompute = steps->items[i].move->recompute;
-        r->machines_used += s->replicas;
-    }
-    const char *why = planner_evaluate(v->arena, v->p, v->m, v->o, r->stages, r->n_stages,
-                                       &r->pipeline_time_s);
-    CHECK(!why, "planner", "%s", why);
-    r->feasible = true;
-}
-
-static double one_stage(const Solver *v, int replicas)
-{
-    StageChoice s = {.n_nodes = v->p->n, .replicas = replicas};
-    s.nodes = arena_array(v->arena, int, v->p->n);
-    s.machines = arena_array(v->arena, int, replicas);
-    for (int i = 0; i < v->p->n; i++)
-        s.nodes[i] = i;
-    for (int i = 0; i < replicas; i++)
-        s.machines[i] = i;
-    CostOptions o = *v->o;
-    double t;
-    const char *why = planner_evaluate(v->arena, v->p, v->m, &o, &s, 1, &t);
-    return why && replicas > 1 && v->m->n_types > 1 ? INFINITY : t;
-}
-
-static double bound_of_work(const Solver *v)
-{
-    double least = 0, speed = 0;
-    for (int i = 0; i < v->core.n; i++)
-        least += v->core.least[i];
-    for (int d = 0; d < v->m->n; d++)
-        speed += v->m->types[v->m->type[d]].speed;
-    return least / speed;
-}
-
-// Where not all cuts can be looked at: chains of cuts, each of one order. A probe just below the best plan tells
-// quickly whether an order can do better.
-static bool search_orders(Solver *v, const Moves *moves, const Cuts **cuts, Bracket *b)
-{
-    static const int n_random = 40;
-    for (int i = 0; i < 2 * ORDER_RANDOM + n_random; i++) {
+    const Cuts *best = NULL;
+    for (int i = 0; i < N_SEARCH_ORDERS; i++) {
         OrderRule rule = i < 2 * ORDER_RANDOM ? (OrderRule)(i / 2) : ORDER_RANDOM;
-        int *order = order_of(v->arena, &v->core, rule, i % 2, (uint64_t)i);
-        Cuts *chain = cuts_of_order(v->arena, &v->core, order);
-        Sweep *s = sweep_new(v->arena, chain, moves, v->o->exact_stages ? v->m->n : -1);
-        Bracket own = {.low = bound_of_work(v)};
-        Steps steps;
-        if (!sweep_probe(s, b->best.n ? b->best.time_s * (1 - rounding) : INFINITY, false,
-                         &steps))
+        int *order = order_of(q->arena, q->core, rule, i % 2, (uint64_t)i);
+        Cuts *chain = cuts_of_order(q->arena, q->core, order);
+        measure(q, chain);
+        Sweep *s = sweep_new(q->arena, chain, q->moves, q->goal);
+        Bracket own = {.low = b->low, .close = b->best.n > 0};
+        double t = b->best.n ? b->best.time_s * (1 - rounding) : INFINITY;
+        if (t <= b->low || !sweep_probe(s, t, false, &own.best))
             continue;
-        own.best = steps;
-        own.close = b->best.n > 0;
         narrow(s, &own);
         b->best = own.best;
-        *cuts = chain;
+        best = chain;
     }
-    v->result->method = arena_printf(v->arena, "%d orders", 2 * ORDER_RANDOM + n_random);
-    return b->best.n > 0;
+    return best;
 }
 
 // The plan of a chain as one of all cuts.
@@ -212,34 +137,26 @@ static void to_all(Arena *a, const Cuts *chain, const Cuts *all, Steps *steps)
     }
 }
 
-PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const CostOptions *o)
+bool search_plan(const Search *q, Found *found)
 {
-    PlanResult *r = arena_new(a, PlanResult);
-    Solver v = {.arena = a, .p = p, .m = m, .o = o, .core = core_of(a, p), .result = r};
-    r->single_machine_time_s = one_stage(&v, 1);
-    r->data_parallel_time_s = one_stage(&v, m->n);
-    Moves *moves = moves_of(a, m, o, MOST_MOVES);
-    const Cuts *cuts = cuts_all(a, &v.core, MOST_CUTS);
-    CHECK(moves, "planner", "too many machines");
-    const Cuts *chain;
-    bool all = cuts && (double)cuts->n * moves->n < most_work, found;
-    Bracket b = {.low = bound_of_work(&v)};
-    if (all) {
-        if (cuts->n > MANY_CUTS && search_orders(&v, moves, &chain, &b)) {
-            b.close = true;
-            to_all(a, chain, cuts, &b.best);
-        }
-        r->method = arena_printf(a, "every cut (%d of them)", cuts->n);
-        found = narrow(sweep_new(a, cuts, moves, o->exact_stages ? m->n : -1), &b);
-    } else {
-        found = search_orders(&v, moves, &cuts, &b);
+    Bracket b = {.low = q->bound};
+    Cuts *cuts = cuts_all(q->arena, q->core, MOST_CUTS);
+    if (!cuts || (double)cuts->n * q->moves->n > most_work) {
+        found->cuts = search_orders(q, &b);
+        found->steps = b.best;
+        found->method = arena_printf(q->arena, "%d orders", N_SEARCH_ORDERS);
+        return b.best.n > 0;
     }
-    if (!found) {
-        r->why = "no plan fits";
-        return r;
+    measure(q, cuts);
+    const Cuts *chain = cuts->n > MANY_CUTS ? search_orders(q, &b) : NULL;
+    if (chain) {
+        b.close = true;
+        to_all(q->arena, chain, cuts, &b.best);
     }
-    take_steps(&v, cuts, &b.best);
-    r->exact = all && b.proven && moves->exact;
-    r->lower_bound_s = r->exact ? r->pipeline_time_s : bound_of_work(&v);
-    return r;
+    bool any = narrow(sweep_new(q->arena, cuts, q->moves, q->goal), &b);
+    found->cuts = cuts;
+    found->steps = b.best;
+    found->proven = b.proven;
+    found->method = arena_printf(q->arena, "every cut (%d of them)", cuts->n);
+    return any;
 }

@@ -1,0 +1,31 @@
+// The best plan over the cuts of a graph and a set of moves, by whatever method the number of cuts allows.
+#ifndef STAGECC_PASSES_PLANNER_SEARCH_H
+#define STAGECC_PASSES_PLANNER_SEARCH_H
+
+#include "passes/planner/sweep.h"
+
+typedef struct Search {
+    Arena *arena;
+    const Core *core;
+    Moves *moves;
+    int goal;     // as in Sweep
+    double bound; // seconds: no plan is faster
+    // The cost model's own view of the bytes that cross a cut; NULL: cuts have what is true.
+    void (*measure)(void *user, Cuts *cuts);
+    void *user;
+} Search;
+
+typedef struct Found {
+    const Cuts *cuts;
+    Steps steps;
+    bool proven; // no plan of these moves is faster, whatever the cuts
+    const char *method;
+} Found;
+
+bool search_plan(const Search *q, Found *found); // false: there is no plan, or none was found
+
+// passes/planner/stages.c: the stages of what was found, with their nodes and machines alone.
+StageChoice *stages_of(Arena *a, const Machines *m, const Found *found);
+int machines_of_stages(const StageChoice *stages, int n);
+
+#endif
