@@ -14,7 +14,7 @@ enum {
     N_SEARCH_ORDERS = 2 * ORDER_RANDOM + N_RANDOM
 };
 static const double most_work =
-    6e7; // cuts times moves of a probe that takes a fraction of a second
+    1e8; // cuts times moves of a probe that takes a fraction of a second
 static const double rounding = 1e-11;
 
 typedef struct Bracket {
