@@ -232,5 +232,10 @@ int graph_file_plan(Arena *a, const Args *args)
         free(json);
         return EXIT_NO_PLAN;
     }
-    return plan_output(a, plan, p, args, NULL);
+    Text explanation = {0};
+    if (args->explain)
+        explain_plan(a, plan, g, r, &explanation);
+    int status = plan_output(a, plan, p, args, explanation.data);
+    text_release(&explanation);
+    return status;
 }

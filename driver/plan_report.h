@@ -26,6 +26,21 @@ void plan_picture(Text *out, const Plan *p, const Profile *profile);
 int plan_output(Arena *a, const Plan *p, const Profile *profile, const Args *args,
                 const char *explanation);
 
+// driver/what_if.c: the planner again, with one thing changed each. Not all are tried when planning is slow.
+typedef struct WhatIf {
+    const char *what;
+    double time_s; // a micro-batch of the pipeline; infinite: no plan
+} WhatIf;
+typedef struct WhatIfs {
+    VEC(WhatIf) tried; // fastest first
+    VEC(const char *) left_out;
+} WhatIfs;
+WhatIfs what_helps(Arena *a, const GraphProblem *g, const PlanResult *r); // more of something
+WhatIfs other_plans(Arena *a, const GraphProblem *g, const PlanResult *r);
+// The time when the last layers of stage k go to stage k + 1 (earlier), or the first ones of that to k: as
+// few as change the stages' computing. Infinite: not possible.
+double shifted_cut(const GraphProblem *g, const PlanResult *r, int k, bool earlier);
+
 // driver/explain.c: why this plan, and what would help. Sets plan->explain (JSON); the same as text into out.
 void explain_plan(Arena *a, Plan *plan, const GraphProblem *g, const PlanResult *r, Text *out);
 
