@@ -47,6 +47,12 @@ static void push(Maker *k, const Standing *s, Move m)
         }
 }
 
+// Of one level or host: links of r machines that carry a boundary side by side.
+static double alike_width(const Machines *m, const MachineLevel *link, int r)
+{
+    return m->host && !link->per_device ? 1 : r;
+}
+
 // One type of machines: configuration c means that the last c of them are taken.
 static void make_alike(Maker *k)
 {
@@ -54,6 +60,7 @@ static void make_alike(Maker *k)
     const MachineType *type = &m->types[0];
     MachineLevel link = machines_link(m, 0, m->n - 1);
     k->moves->n_configs = m->n + 1;
+    k->moves->full = m->n;
     k->moves->nested = !k->o->exact_stages;
     for (int c = 0; c < m->n && !k->full; c++)
         for (int r = 1; r <= (k->o->straight ? 1 : m->n - c) && !k->full; r++) {
@@ -65,8 +72,8 @@ static void make_alike(Maker *k)
                           .sync = link,
                           .in = link,
                           .out = link,
-                          .in_width = r,
-                          .out_width = r};
+                          .in_width = alike_width(m, &link, r),
+                          .out_width = alike_width(m, &link, r)};
             push(k, &s,
                  (Move){.from = c,
                         .to = c + r,
@@ -130,7 +137,7 @@ static void moves_from_counts(Maker *k, const Counts *c, int config, const int *
             m.to += take[t] * c->stride[t];
         m.replicas = s.replicas;
         m.take = arena_copy(k->arena, take, sizeof *take * (size_t)c->n);
-        s.in_width = s.out_width = s.replicas;
+        s.in_width = s.out_width = alike_width(k->m, &link, s.replicas);
         push(k, &s, m);
     }
 }
@@ -151,6 +158,7 @@ static void make_counts(Maker *k)
         }
     }
     k->moves->n_configs = (int)configs;
+    k->moves->full = (int)configs - 1;
     int taken[16] = {0};
     for (int config = 0; config < (int)configs && !k->full; config++) {
         moves_from_counts(k, &c, config, taken);
@@ -173,9 +181,12 @@ static double width(const Machines *m, int first, int end, const MachineLevel *l
     return (end - 1) / link->group - first / link->group + 1;
 }
 
-static bool useful_end(const Machines *m, int end, int limit)
+static bool useful_end(const Maker *k, int end, int limit)
 {
-    if (end == limit || m->n_types > 1)
+    const Machines *m = k->m;
+    if (end == limit || k->o->exact_stages)
+        return end == limit;
+    if (m->n_types > 1)
         return true;
     int group = 1; // with machines all alike one gains by leaving some out only at a border
     for (int l = 0; !m->host && l < m->n_levels; l++) {
@@ -214,7 +225,7 @@ static void move_range(Maker *k, int first, int end, int a, int b)
 static void moves_from_range(Maker *k, int a, int b)
 {
     for (int end = a; end > 0 && !k->full; end--)
-        for (int first = end - 1; useful_end(k->m, end, a) && first >= 0 && !k->full; first--)
+        for (int first = end - 1; useful_end(k, end, a) && first >= 0 && !k->full; first--)
             move_range(k, first, end, a, b);
 }
 
@@ -222,6 +233,7 @@ static void make_ranges(Maker *k)
 {
     const Machines *m = k->m;
     k->moves->n_configs = 1 + m->n * (m->n + 1) / 2;
+    k->moves->full = range_config(m, 0, 1);
     if (m->n > 128) {
         k->full = true;
         return;
@@ -257,7 +269,7 @@ static void find_rest(Maker *k, bool ranges)
             taken += move->take[t] * m->types[t].speed;
         if (!move->take)
             taken = move->replicas * m->types[0].speed;
-        moves->rest[move->to] = moves->rest[move->from] - taken;
+        moves->rest[move->to] = fmax(0, moves->rest[move->from] - taken); // not -1e-17
     }
 }
 

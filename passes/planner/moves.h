@@ -47,6 +47,7 @@ typedef struct Moves {
     int n;
     int *first; // [n_configs + 1]
     int n_configs;
+    int full;     // what a straight plan on all machines, none left out, ends in
     double *rest; // [n_configs] speeds of the machines that are left, added up
     bool
         nested; // a plan that reaches a configuration also reaches, at no less time, any greater one

@@ -63,18 +63,19 @@ PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const C
     r->single_machine_time_s = one_stage(&v, 1);
     r->data_parallel_time_s = one_stage(&v, m->n);
     Search q = {.arena = a,
+                .machines = m,
+                .options = o,
                 .core = &v.core,
                 .moves = moves_of(a, m, o, MOST_MOVES),
-                .goal = o->exact_stages ? m->n : -1,
                 .bound = bound_of_work(&v)};
-    CHECK(q.moves, "planner", "too many machines");
+    q.goal = o->exact_stages && q.moves ? q.moves->full : -1;
     Found found = {0};
     if (!search_plan(&q, &found)) {
         r->why = "no plan fits";
         return r;
     }
     take(&v, &found);
-    r->exact = found.proven && q.moves->exact;
+    r->exact = found.proven && (q.moves ? q.moves->exact : o->recompute != 2);
     r->lower_bound_s = r->exact ? r->pipeline_time_s : q.bound;
     return r;
 }

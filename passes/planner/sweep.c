@@ -9,6 +9,7 @@
 // is better than another in all conditions.
 #include "passes/planner/sweep.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -140,7 +141,8 @@ static void add_lane(const Sweep *s, Lanes *l, const Move *m)
     l->row_fixed[i] = r->in_fixed;
     l->in_bytes[i] = m->in_bytes;
     l->in_fixed[i] = m->in_fixed;
-    l->budget[i] = r->budget + (r->timed ? s->t : 0);
+    // Finite, so that nothing meets it from where no cut was reached.
+    l->budget[i] = r->budget + (r->timed ? fmin(s->t, DBL_MAX) : 0);
 }
 
 // The longest stage, in seconds of compute, bounds how far down the moves may lead.
