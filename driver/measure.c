@@ -34,7 +34,13 @@ static int read_times(Job *j, const char *file)
         times[i].layer = arena_strdup(j->arena, name ? name : "");
         times[i].forward_s = json_number_value(json_object_get(layer, "forward_s"));
         times[i].backward_s = json_number_value(json_object_get(layer, "backward_s"));
+        times[i].update_s = json_number_value(json_object_get(layer, "update_s"));
     }
+    j->compile.program = (ProgramCosts){
+        .load_s = json_number_value(json_object_get(root, "load_s")),
+        .norm_s = json_number_value(json_object_get(root, "norm_s")),
+        .process_bytes = json_integer_value(json_object_get(root, "process_bytes")),
+        .library_bytes = json_integer_value(json_object_get(root, "library_bytes"))};
     json_decref(root);
     j->compile.times = times;
     j->compile.n_times = (int)n;

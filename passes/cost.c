@@ -83,11 +83,26 @@ typedef struct Coster {
     Compile *c;
     Values values;
     double *node_s;  // estimate, by id
-    double *layer_s; // estimates added up, by layer and whether backward
+    double *layer_s; // estimates added up, by layer and kind
     int *timed;      // by id: the layer that its time was measured with; -1: none
     double scale;    // measured seconds by estimated ones, for layers that were not measured
-    double *layer_scale[2];
+    double *layer_scale; // by layer and kind; negative: not measured
 } Coster;
+
+// What is measured of a layer.
+enum { FORWARD, BACKWARD, UPDATE, N_KINDS, NO_KIND = -1 };
+
+static int kind_of(Phase phase)
+{
+    switch (phase) {
+    case PHASE_FORWARD: return FORWARD;
+    case PHASE_BACKWARD: return BACKWARD;
+    case PHASE_UPDATE: return UPDATE;
+    case PHASE_EVAL:
+    case N_PHASES: break;
+    }
+    return NO_KIND;
+}
 
 static double memory_bytes(const Coster *k, const Node *n)
 {
@@ -117,19 +132,21 @@ static const LayerTime *time_of(const Compile *c, const Layer *layer)
     return NULL;
 }
 
-// Factors that turn estimates into measured times, per layer and direction.
+// Factors that turn estimates into measured times, per layer and kind.
 static void scale_layers(Coster *k)
 {
     const Graph *g = k->c->graph;
     double measured = 0, estimated = 0;
     for (int i = 0; i < g->layers.n; i++) {
         const LayerTime *t = time_of(k->c, g->layers.items[i]);
-        for (int backward = 0; backward < 2; backward++) {
-            double seconds = t ? backward ? t->backward_s : t->forward_s : 0;
-            double guess = k->layer_s[2 * i + backward];
-            k->layer_scale[backward][i] = t && guess > 0 ? seconds / guess : -1;
-            measured += t && guess > 0 ? seconds : 0;
-            estimated += t ? guess : 0;
+        const double seconds[N_KINDS] = {t ? t->forward_s : 0, t ? t->backward_s : 0,
+                                         t ? t->update_s : 0};
+        for (int kind = 0; kind < N_KINDS; kind++) {
+            double guess = k->layer_s[N_KINDS * i + kind];
+            bool known = t && guess > 0 && (kind != UPDATE || seconds[kind] > 0);
+            k->layer_scale[N_KINDS * i + kind] = known ? seconds[kind] / guess : -1;
+            measured += known && kind != UPDATE ? seconds[kind] : 0;
+            estimated += t && kind != UPDATE ? guess : 0;
         }
     }
     k->scale = estimated > 0 && measured > 0 ? measured / estimated : 1;
@@ -138,7 +155,7 @@ static void scale_layers(Coster *k)
 static double seconds_of(const Coster *k, const Node *n)
 {
     int layer = k->timed[n->id];
-    double scale = layer >= 0 ? k->layer_scale[n->phase == PHASE_BACKWARD][layer] : -1;
+    double scale = layer >= 0 ? k->layer_scale[N_KINDS * layer + kind_of(n->phase)] : -1;
     return k->node_s[n->id] * (scale >= 0 ? scale : k->scale);
 }
 
@@ -155,7 +172,7 @@ static void find_timed(Coster *k)
             head[n->group] = n;
         if (n->group >= 0)
             first = head[n->group];
-        bool in_step = n->phase == PHASE_FORWARD || n->phase == PHASE_BACKWARD;
+        bool in_step = kind_of(n->phase) != NO_KIND;
         k->timed[i] = in_step && first->layer ? first->layer->id : -1;
     }
 }
@@ -166,14 +183,13 @@ static void estimate_all(Coster *k)
     Arena *a = k->c->scratch;
     find_timed(k);
     k->node_s = arena_array(a, double, g->nodes.n);
-    k->layer_s = arena_array(a, double, 2 * g->layers.n);
-    k->layer_scale[0] = arena_array(a, double, g->layers.n);
-    k->layer_scale[1] = arena_array(a, double, g->layers.n);
+    k->layer_s = arena_array(a, double, N_KINDS * g->layers.n);
+    k->layer_scale = arena_array(a, double, N_KINDS * g->layers.n);
     for (int i = 0; i < g->nodes.n; i++) {
         const Node *n = g->nodes.items[i];
         k->node_s[i] = estimate(k, n);
         if (k->timed[i] >= 0)
-            k->layer_s[2 * k->timed[i] + (n->phase == PHASE_BACKWARD)] += k->node_s[i];
+            k->layer_s[N_KINDS * k->timed[i] + kind_of(n->phase)] += k->node_s[i];
     }
     scale_layers(k);
 }

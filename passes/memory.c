@@ -15,6 +15,11 @@ typedef struct Region { // blocks to be packed, and whose they are
     VEC(int) nodes;
 } Region;
 
+typedef struct Library {
+    int64_t bytes; // scratch and copies
+    int calls;
+} Library;
+
 typedef struct Placer {
     Compile *c;
     Plan *plan;
@@ -22,6 +27,7 @@ typedef struct Placer {
     int *begin, *end; // [nodes] moments: ids of the first and last node of the node's group
     int *edge;        // [nodes] index of its edge, or -1
     PlanStage *stage;
+    Library whole; // calls of the whole model
     Region persistent, slot, scratch[N_PHASES];
 } Placer;
 
@@ -166,21 +172,35 @@ static PlanKernel bound(const Compile *c, const Node *n)
 }
 
 // Calls share one scratch memory; what is kept adds up (once a step, so one micro-batch keeps nothing).
-static void count_library(Placer *p)
+static Library count_library(const Placer *p, bool whole_model)
 {
     const Compile *c = p->c;
     int64_t scratch = 0, kept = 0;
+    int calls = 0;
     for (int i = 0; c->kernel_key && i < c->graph->nodes.n; i++) {
         const Node *n = c->graph->nodes.items[i];
-        if (node_is(n, 'L') || !mine(p, n))
+        if (node_is(n, 'L') || (!whole_model && !mine(p, n)))
             continue;
         const char *key = c->kernel_key(c->scratch, c->graph, n);
         const PlanKernel *found = key ? plan_kernel(c->plan, key) : NULL;
         PlanKernel k = found ? *found : key ? bound(c, n) : (PlanKernel){0};
         scratch = k.scratch_bytes > scratch ? k.scratch_bytes : scratch;
         kept += c->options->micro_batches > 1 ? aligned(k.kept_bytes) : 0;
+        calls += key != NULL;
     }
-    p->stage->library_bytes = aligned(scratch) + kept;
+    return (Library){aligned(scratch) + kept, calls};
+}
+
+// A process as it starts, and what the library keeps for every call beside what the kernels say of
+// themselves: code that it made, descriptions. Both measured in one program of the whole model.
+static void count_process(const Placer *p, Library stage, Library whole)
+{
+    const ProgramCosts *measured = &p->c->program;
+    double rest = (double)(measured->library_bytes - whole.bytes);
+    p->stage->library_bytes = stage.bytes;
+    p->stage->process_bytes = measured->process_bytes;
+    if (rest > 0 && measured->process_bytes && whole.calls)
+        p->stage->process_bytes += (int64_t)(rest * stage.calls / whole.calls);
 }
 
 static void place_stage(Placer *p)
@@ -200,7 +220,7 @@ static void place_stage(Placer *p)
     for (int e = 0; e < p->plan->n_edges; e++)
         if (p->plan->edges[e].producer == s->id)
             s->edge_bytes += p->plan->edges[e].slots * aligned(p->plan->edges[e].bytes);
-    count_library(p);
+    count_process(p, count_library(p, false), p->whole);
 }
 
 static void check_limit(Compile *c, const PlanStage *s)
@@ -231,6 +251,7 @@ void pass_memory(Compile *c)
     for (int e = 0; e < plan->n_edges; e++)
         if (plan->edges[e].node >= 0)
             common.edge[plan->edges[e].node] = e;
+    common.whole = count_library(&common, true);
     for (int i = 0; i < plan->n_stages; i++) {
         Placer p = common;
         p.stage = &plan->stages[i];

@@ -6,10 +6,16 @@
 #include "ir/graph.h"
 #include "plan/plan.h"
 
-typedef struct LayerTime { // measured by `profile`, per micro-batch
+typedef struct LayerTime { // measured by `profile`
     const char *layer;
-    double forward_s, backward_s;
+    double forward_s, backward_s; // a micro-batch
+    double update_s;              // a step; 0: not measured
 } LayerTime;
+
+typedef struct ProgramCosts { // likewise, of the whole model as one program (runtime/profile.h)
+    double load_s, norm_s;
+    int64_t process_bytes, library_bytes;
+} ProgramCosts;
 
 typedef struct Compile {
     Arena *perm, *scratch;
@@ -24,6 +30,7 @@ typedef struct Compile {
     bool fuse;              // the backend emits groups (passes/fuse.c)
     const LayerTime *times; // measured; NULL: estimate
     int n_times;
+    ProgramCosts program; // measured with them
     // Bytes of an output in LAYOUT_KERNEL: asked of the backend by the driver. NULL: as logical.
     int64_t (*kernel_bytes)(void *user, const Node *n);
     // Of the backend: the library kernel that a node calls, by all that decides it; NULL: none.

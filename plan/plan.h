@@ -55,6 +55,8 @@ typedef struct PlanStage {
     int in_flight;             // micro-batches between forward and backward, at most
     double forward_s, backward_s, send_s, sync_s; // predicted, per micro-batch
     double update_s;                              // predicted, once a step
+    double load_s;                                // reading a micro-batch: the first stage
+    double norm_s;                                // its gradients' norms, once a step
     // What the planner chose and predicts beside that, of a micro-batch; 0 where other fields say it.
     int *devices, n_devices; // by replica, indices of Plan.device_names; none: its id
     bool recompute;          // forward again before backward
@@ -72,6 +74,9 @@ typedef struct PlanStage {
     int64_t scratch_bytes;
     int64_t edge_bytes;    // slots of the edges it produces
     int64_t library_bytes; // scratch of library kernels (kernels.json)
+    // Predicted: what the process takes beside all of them (code, libraries and what they keep). 0: not
+    // measured. Not in plan_stage_bytes.
+    int64_t process_bytes;
 } PlanStage;
 
 // A place where the model may be cut: units are numbered in execution order and never split.

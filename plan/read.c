@@ -108,6 +108,9 @@ static void read_predictions(Reader *r, const json_t *o, PlanStage *s)
     s->send_s = reader_get_seconds(r, o, "send_s");
     s->sync_s = reader_get_seconds(r, o, "sync_s");
     s->update_s = reader_get_seconds(r, o, "update_s");
+    s->load_s = reader_get_seconds_or_0(r, o, "load_s");
+    s->norm_s = reader_get_seconds_or_0(r, o, "norm_s");
+    s->process_bytes = reader_get_bytes_or_0(r, o, "process_bytes");
     s->time_s = reader_get_seconds_or_0(r, o, "time_s");
     s->parameter_bytes = reader_get_bytes_or_0(r, o, "parameter_bytes");
     s->in_bytes = reader_get_bytes_or_0(r, o, "in_bytes");

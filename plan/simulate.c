@@ -112,7 +112,7 @@ static void fill_stages(const Engine *e, Simulation *s, Waits *waits)
         first = waits->n;
         PlanStage held = p->stages[stage];
         held.in_flight = out->in_flight;
-        out->memory_bytes = plan_stage_bytes(&held);
+        out->memory_bytes = plan_stage_bytes(&held) + held.process_bytes;
     }
 }
 

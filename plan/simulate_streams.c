@@ -51,12 +51,12 @@ static double work(const Engine *e, const Worker *w, const rt_instr *i)
     case RT_BACKWARD: return s->backward_s + s->send_s / 2;
     case RT_UPDATE: return s->update_s;
     case RT_EVAL: return s->forward_s;
+    case RT_LOAD: return s->load_s;
+    case RT_NORM_GATHER: return s->norm_s;
     case RT_ACQUIRE:
     case RT_RECV:
     case RT_SEND:
     case RT_RELEASE:
-    case RT_LOAD:
-    case RT_NORM_GATHER:
     case RT_NORM_APPLY:
     case RT_N_OPCODES: return 0;
     }

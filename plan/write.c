@@ -71,6 +71,9 @@ static void put_predictions(json_t *o, const PlanStage *s)
     put_real(o, "send_s", s->send_s);
     put_real(o, "sync_s", s->sync_s);
     put_real(o, "update_s", s->update_s);
+    put_real(o, "load_s", s->load_s);
+    put_real(o, "norm_s", s->norm_s);
+    put_int(o, "process_bytes", s->process_bytes);
     put_real(o, "time_s", plan_stage_seconds(s));
     put_int(o, "parameter_bytes", s->parameter_bytes);
     put_int(o, "in_bytes", s->in_bytes);

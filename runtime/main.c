@@ -1,5 +1,6 @@
 // A stage program from main's arguments to its exit status.
 #include "runtime/machine.h"
+#include "runtime/profile.h"
 #include "runtime/report.h"
 #include "runtime/signals.h"
 #include "runtime/transport.h"
@@ -35,8 +36,9 @@ static int job_descriptor(void)
 
 static void run(rt_stage *s)
 {
-    if (!rt__stage_open(s, job_descriptor()))
+    if (!rt__profile_open(s) && !rt__stage_open(s, job_descriptor()))
         rt__run(s);
+    rt__profile_close(s);
     if (s->error && s->error != RT_E_INTERRUPTED)
         rt__abort(s);
 }

@@ -3,22 +3,45 @@
 #include "runtime/report.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-// Samples of a layer in one direction; later ones replace the oldest.
-enum { SAMPLES = 64, FORWARD = 0, BACKWARD = 1 };
+// Samples of a layer in one kind of instruction; later ones replace the oldest.
+enum { SAMPLES = 64 };
+// Kinds: with a time for every layer up to UPDATE, as a whole behind it.
+enum { FORWARD, BACKWARD, UPDATE, LOAD, NORM, N_KINDS, N_LAYERED = UPDATE + 1 };
+static const int kind_of[RT_N_OPCODES] = {
+    [RT_FORWARD] = FORWARD + 1, [RT_BACKWARD] = BACKWARD + 1, [RT_UPDATE] = UPDATE + 1,
+    [RT_LOAD] = LOAD + 1,       [RT_NORM_GATHER] = NORM + 1,
+};
 
 typedef struct rt__profile {
-    int direction; // of the running instruction; -1: neither
-    int layer;     // the clock runs for; -1: none
-    int64_t since_ns;
-    int64_t *spent;     // [n_layers]: in this instruction
-    float *samples;     // [2][n_layers][SAMPLES] seconds
-    int n_samples[2];   // instructions seen, per direction
-    bool skipped_first; // what was seen in the first step is forgotten
+    int kind;  // of the running instruction; -1: none of these
+    int layer; // the clock runs for; -1: none
+    int64_t since_ns, began_ns;
+    int64_t *spent; // [n_layers]: in this instruction
+    float *samples; // [N_LAYERED][n_layers][SAMPLES] seconds
+    float whole[N_KINDS][SAMPLES];
+    int n_samples[N_KINDS]; // instructions seen
+    bool skipped_first;     // what was seen in the first step is forgotten
+    int64_t process_bytes;
 } rt__profile;
+
+// "VmRSS" or "VmHWM" of this process in bytes; 0 where the system does not tell.
+static int64_t resident(const char *key)
+{
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    long long kib = 0;
+    while (f && !kib && fgets(line, sizeof line, f))
+        if (!strncmp(line, key, strlen(key)))
+            sscanf(line + strlen(key), ": %lld", &kib);
+    if (f)
+        fclose(f);
+    return kib * 1024;
+}
 
 int rt__profile_open(rt_stage *s)
 {
@@ -27,11 +50,13 @@ int rt__profile_open(rt_stage *s)
         return 0;
     if (s->program->n_stages > 1)
         return rt_fail(s, RT_E_INPUT, "--profile is for programs of one stage");
+    int64_t before = resident("VmRSS");
     rt__profile *p = s->profile = calloc(1, sizeof *p);
     if (p) {
-        p->layer = p->direction = -1;
+        p->layer = p->kind = -1;
+        p->process_bytes = before;
         p->spent = calloc(n, sizeof *p->spent);
-        p->samples = calloc(2 * n * SAMPLES, sizeof *p->samples);
+        p->samples = calloc(N_LAYERED * n * SAMPLES, sizeof *p->samples);
     }
     if (!p || !p->spent || !p->samples)
         return rt_fail(s, RT_E_MEMORY, "no memory to profile %zu layers", n - 1);
@@ -41,21 +66,22 @@ int rt__profile_open(rt_stage *s)
 void rt__profile_begin(rt_stage *s)
 {
     rt__profile *p = s->profile;
-    p->layer = p->direction = -1;
-    if (s->opcode != RT_FORWARD && s->opcode != RT_BACKWARD)
+    p->layer = -1;
+    p->kind = kind_of[s->opcode] - 1;
+    if (p->kind < 0)
         return;
     if (s->run_step == 1 && !p->skipped_first) {
-        p->n_samples[FORWARD] = p->n_samples[BACKWARD] = 0;
+        memset(p->n_samples, 0, sizeof p->n_samples);
         p->skipped_first = true;
     }
-    p->direction = s->opcode == RT_FORWARD ? FORWARD : BACKWARD;
     memset(p->spent, 0, (size_t)s->program->n_layers * sizeof *p->spent);
+    p->began_ns = rt__now_ns();
 }
 
 void rt__profile_mark(rt_stage *s, int layer)
 {
     rt__profile *p = s->profile;
-    if (p->direction < 0)
+    if (p->kind < 0)
         return;
     int64_t now = rt__now_ns();
     if (p->layer >= 0)
@@ -64,22 +90,23 @@ void rt__profile_mark(rt_stage *s, int layer)
     p->since_ns = now;
 }
 
-static float *samples_of(const rt_stage *s, int direction, int layer)
+static float *samples_of(const rt_stage *s, int kind, int layer)
 {
     return s->profile->samples +
-           ((size_t)direction * (size_t)s->program->n_layers + (size_t)layer) * SAMPLES;
+           ((size_t)kind * (size_t)s->program->n_layers + (size_t)layer) * SAMPLES;
 }
 
 void rt__profile_end(rt_stage *s)
 {
     rt__profile *p = s->profile;
-    if (p->direction < 0)
+    if (p->kind < 0)
         return;
     rt__profile_mark(s, -1);
-    int at = p->n_samples[p->direction]++ % SAMPLES;
-    for (int l = 0; l < s->program->n_layers; l++)
-        samples_of(s, p->direction, l)[at] = (float)((double)p->spent[l] * 1e-9);
-    p->direction = -1;
+    int at = p->n_samples[p->kind]++ % SAMPLES;
+    p->whole[p->kind][at] = (float)((double)(rt__now_ns() - p->began_ns) * 1e-9);
+    for (int l = 0; p->kind < N_LAYERED && l < s->program->n_layers; l++)
+        samples_of(s, p->kind, l)[at] = (float)((double)p->spent[l] * 1e-9);
+    p->kind = -1;
 }
 
 static int compare(const void *a, const void *b)
@@ -88,27 +115,44 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(const rt_stage *s, int direction, int layer)
+static double median(float *samples, int n)
 {
-    int n = s->profile->n_samples[direction];
-    float *samples = samples_of(s, direction, layer);
     n = n < SAMPLES ? n : SAMPLES;
     qsort(samples, (size_t)n, sizeof *samples, compare);
     return n ? ((double)samples[(n - 1) / 2] + (double)samples[n / 2]) / 2 : 0;
 }
 
+static void write_layer(FILE *f, const rt_stage *s, int layer)
+{
+    static const char *const names[N_LAYERED] = {"forward_s", "backward_s", "update_s"};
+    char name[512];
+    fprintf(f, "%s\n{\"name\": %s", layer ? "," : "",
+            rt__json_text(name, sizeof name, s->program->layers[layer].name));
+    for (int k = 0; k < N_LAYERED; k++)
+        fprintf(f, ", \"%s\": %.9g", names[k],
+                median(samples_of(s, k, layer), s->profile->n_samples[k]));
+    fputs("}", f);
+}
+
 int rt__profile_write(rt_stage *s)
 {
-    if (!s->profile)
+    rt__profile *p = s->profile;
+    if (!p)
         return 0;
+    const rt_program *program = s->program;
+    int64_t known = p->process_bytes + program->persistent_bytes + program->scratch_bytes +
+                    program->in_flight * program->slot_bytes;
+    int64_t peak = resident("VmHWM");
     FILE *f = fopen(s->options.profile, "w");
     if (f) {
-        fputs("{\"layers\": [", f);
-        char name[512];
+        fprintf(f,
+                "{\"load_s\": %.9g, \"norm_s\": %.9g, \"process_bytes\": %" PRId64
+                ", \"library_bytes\": %" PRId64 ", \"layers\": [",
+                median(p->whole[LOAD], p->n_samples[LOAD]),
+                median(p->whole[NORM], p->n_samples[NORM]), p->process_bytes,
+                peak > known ? peak - known : 0);
         for (int l = 0; l < s->program->n_layers; l++)
-            fprintf(f, "%s\n{\"name\": %s, \"forward_s\": %.9g, \"backward_s\": %.9g}",
-                    l ? "," : "", rt__json_text(name, sizeof name, s->program->layers[l].name),
-                    median(s, FORWARD, l), median(s, BACKWARD, l));
+            write_layer(f, s, l);
         fputs("\n]}\n", f);
     }
     if (!f || ferror(f) | fclose(f))

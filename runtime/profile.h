@@ -1,8 +1,12 @@
-// --profile FILE, in a program of one stage: how long every layer takes, forward and backward, per
-// micro-batch. What runs between two rt_at belongs to the layer of the first one.
+// --profile FILE, in a program of one stage: how long every layer takes, forward and backward of a
+// micro-batch and update of a step. What runs between two rt_at belongs to the layer of the first one.
 //
-//   {"layers": [{"name": "conv1", "forward_s": 1.2e-3, "backward_s": 2.3e-3}, ...]}
+//   {"load_s": 2e-5, "norm_s": 0, "process_bytes": 9437184, "library_bytes": 204472320,
+//    "layers": [{"name": "conv1", "forward_s": 1.2e-3, "backward_s": 2.3e-3, "update_s": 1e-4}, ...]}
 //
+// load_s: reading a micro-batch; norm_s: the gradients' norms of a step. process_bytes: resident memory
+// of the process before it has an arena (code, libraries); library_bytes: of what came to it since, all
+// but the arena.
 // The first step is left out where there are more (caches, page faults, lazy libraries); of the rest the
 // median counts.
 #ifndef STAGECC_RUNTIME_PROFILE_H

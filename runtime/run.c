@@ -128,8 +128,6 @@ int rt__run(rt_stage *s)
     s->started_ns = rt__now_ns();
     int error = rt__trace_open(s);
     if (!error)
-        error = rt__profile_open(s);
-    if (!error)
         error = rt__prepare(s);
     if (!error)
         error = rt__barrier(s, "the start");
@@ -147,7 +145,6 @@ int rt__run(rt_stage *s)
     if (!s->error)
         rt__report_done(s);
     rt__trace_close(s);
-    rt__profile_close(s);
     rt__data_close(s->data);
     rt__data_close(s->test);
     s->data = s->test = NULL;

@@ -82,7 +82,7 @@ static void measured_times_win(void **state)
 {
     (void)state;
     Case t;
-    const LayerTime times[] = {{"small", 0.5, 0}, {"large", 2, 7}};
+    const LayerTime times[] = {{"small", 0.5, 0, 0}, {"large", 2, 7, 0}};
     run_cost(&t, times, 2);
     assert_true(fabs(t.plan.units[0].forward_s - 0.5) < 1e-12);
     assert_true(fabs(t.plan.units[2].forward_s - 2) < 1e-12);
@@ -109,7 +109,7 @@ static void shares_out_a_layer(void **state)
 {
     (void)state;
     Case t;
-    const LayerTime times[] = {{"pair", 5.5, 0}};
+    const LayerTime times[] = {{"pair", 5.5, 0, 0}};
     run_cost_of(&t, spread, times, 1);
     const PlanUnit *u = t.plan.units;
     assert_int_equal(t.plan.n_units, 3);
@@ -117,6 +117,32 @@ static void shares_out_a_layer(void **state)
     assert_true(u[2].forward_s > 0 && u[2].forward_s < u[1].forward_s);
     assert_true(fabs(u[0].forward_s + u[1].forward_s + u[2].forward_s - 5.5) < 1e-12);
     release(&t);
+}
+
+static const char *const with_update =
+    "graph net micro_batch 256\n"
+    "layer fc linear\n"
+    "x = input {shape=[256,1024], dtype=\"f32\", role=\"sample\"} unit 0\n"
+    "w = param {shape=[4096,1024], dtype=\"f32\", init=\"normal\"} unit 0\n"
+    "a = linear x w of fc unit 0\n"
+    "d_w = linear_grad_weight x a backward of fc from a unit 0\n"
+    "u = sgd w d_w update of fc from a unit 0\n";
+
+// An update is measured like the rest; where nobody measured it, its estimate is scaled.
+static void updates_are_measured(void **state)
+{
+    (void)state;
+    for (int known = 0; known < 2; known++) {
+        Case t;
+        const LayerTime times[] = {{"fc", 0.5, 1, known ? 0.25 : 0}};
+        run_cost_of(&t, with_update, times, 1);
+        const PlanUnit *u = t.plan.units;
+        assert_true(fabs(u[0].forward_s - 0.5) < 1e-12);
+        assert_true(fabs(u[0].backward_s - 1) < 1e-12);
+        assert_true(known ? fabs(u[0].update_s - 0.25) < 1e-12
+                          : u[0].update_s > 0 && u[0].update_s < 1);
+        release(&t);
+    }
 }
 
 // Against a count from scratch, over every cut of random models.
@@ -148,9 +174,9 @@ static void cut_bytes_by_definition(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(estimates_follow_flops_and_bytes),
-                                       cmocka_unit_test(measured_times_win),
-                                       cmocka_unit_test(shares_out_a_layer),
-                                       cmocka_unit_test(cut_bytes_by_definition)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(estimates_follow_flops_and_bytes),
+        cmocka_unit_test(measured_times_win), cmocka_unit_test(shares_out_a_layer),
+        cmocka_unit_test(updates_are_measured), cmocka_unit_test(cut_bytes_by_definition)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -263,7 +263,14 @@ static void test_profile(void **state)
         double forward = json_number_value(json_object_get(l, "forward_s"));
         assert_true(i == 1 ? forward > 0.003 && forward < 0.1 : forward < 0.001);
         assert_true(json_number_value(json_object_get(l, "backward_s")) < 0.001);
+        assert_true(json_number_value(json_object_get(l, "update_s")) < 0.001);
     }
+    double load_s = json_number_value(json_object_get(root, "load_s"));
+    assert_true(load_s > 0 && load_s < 0.01);
+    // A process without code and libraries is none; this one keeps little beside its arena.
+    assert_in_range(json_integer_value(json_object_get(root, "process_bytes")), 1 << 19,
+                    1 << 30);
+    assert_in_range(json_integer_value(json_object_get(root, "library_bytes")), 1, 64 << 20);
     assert_string_equal(json_string_value(json_object_get(json_array_get(layers, 3), "name")),
                         "loss");
     json_decref(root);
