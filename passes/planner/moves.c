@@ -166,9 +166,24 @@ static void make_counts(Maker *k)
     }
 }
 
-static int range_config(const Machines *m, int first, int end)
+// Up to so many machines every gap between stages is tried, and machines that were left out are counted,
+// since a stage holds fewer micro-batches when fewer machines are behind it.
+enum { FEW_MACHINES = 8 };
+
+static int gap_counts(const Maker *k)
 {
-    return 1 + (m->n - 1 - first) * (m->n - first) / 2 + end - first - 1;
+    bool limit = k->o->memory_bytes > 0;
+    for (int t = 0; t < k->m->n_types; t++)
+        limit |= k->m->types[t].memory_bytes > 0;
+    return limit && k->m->n <= FEW_MACHINES ? k->m->n : 1;
+}
+
+// unused: machines that were left out behind the first one.
+static int range_config(const Maker *k, int first, int end, int unused)
+{
+    int n = k->m->n, range = (n - 1 - first) * (n - first) / 2 + end - first - 1;
+    int counts = gap_counts(k);
+    return 1 + range * counts + (unused < counts ? unused : counts - 1);
 }
 
 // Links between hosts that are not per device carry a boundary once for every host.
@@ -186,7 +201,7 @@ static bool useful_end(const Maker *k, int end, int limit)
     const Machines *m = k->m;
     if (end == limit || k->o->exact_stages)
         return end == limit;
-    if (m->n_types > 1)
+    if (m->n_types > 1 || m->n <= FEW_MACHINES)
         return true;
     int group = 1; // with machines all alike one gains by leaving some out only at a border
     for (int l = 0; !m->host && l < m->n_levels; l++) {
@@ -198,16 +213,20 @@ static bool useful_end(const Maker *k, int end, int limit)
            m->host[end - 1] != m->host[end];
 }
 
-// from: the stage behind stands on [a, b), or a == b == n: there is none.
-static void move_range(Maker *k, int first, int end, int a, int b)
+typedef struct Behind { // the stage behind stands on [a, b); a == b: there is none
+    int a, b, unused;
+} Behind;
+
+static void move_range(Maker *k, int first, int end, Behind behind)
 {
     const Machines *m = k->m;
     int *take = arena_array(k->arena, int, m->n_types + 1);
     for (int i = first; i < end; i++)
         take[m->type[i]]++;
-    Standing s = {.options = k->o, .behind = a == b ? 0 : m->n - a};
-    Move move = {.from = a == b ? 0 : range_config(m, a, b),
-                 .to = range_config(m, first, end),
+    int a = behind.a, b = behind.b, unused = behind.unused;
+    Standing s = {.options = k->o, .behind = m->n - a - unused};
+    Move move = {.from = a == b ? 0 : range_config(k, a, b, unused),
+                 .to = range_config(k, first, end, unused + a - end),
                  .first = first};
     if (!stand_on(k, take, &s, &move))
         return;
@@ -222,26 +241,29 @@ static void move_range(Maker *k, int first, int end, int a, int b)
     push(k, &s, move);
 }
 
-static void moves_from_range(Maker *k, int a, int b)
+static void moves_from_range(Maker *k, Behind behind)
 {
+    int a = behind.a;
     for (int end = a; end > 0 && !k->full; end--)
         for (int first = end - 1; useful_end(k, end, a) && first >= 0 && !k->full; first--)
-            move_range(k, first, end, a, b);
+            move_range(k, first, end, behind);
 }
 
 static void make_ranges(Maker *k)
 {
     const Machines *m = k->m;
-    k->moves->n_configs = 1 + m->n * (m->n + 1) / 2;
-    k->moves->full = range_config(m, 0, 1);
+    int counts = gap_counts(k);
+    k->moves->n_configs = 1 + m->n * (m->n + 1) / 2 * counts;
+    k->moves->full = range_config(k, 0, 1, 0);
     if (m->n > 128) {
         k->full = true;
         return;
     }
-    moves_from_range(k, m->n, m->n);
+    moves_from_range(k, (Behind){m->n, m->n, 0});
     for (int a = m->n - 1; a > 0 && !k->full; a--)
         for (int b = a + 1; b <= m->n; b++)
-            moves_from_range(k, a, b);
+            for (int unused = 0; unused < counts && unused <= m->n - b; unused++)
+                moves_from_range(k, (Behind){a, b, unused});
     if (k->o->overlap != OVERLAP_NONE) // a boundary is paid for by the move in front of it
         for (int i = 0; i < k->list.n; i++)
             k->list.items[i].in_bytes = k->list.items[i].in_fixed = 0;
