@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 50, GRACE_MS = 1500 };
+enum { LOOK_MS = 50, GRACE_MS = 3000 };
 
 static volatile sig_atomic_t interrupted;
 
@@ -48,8 +48,17 @@ typedef VEC(const char *) Words;
 // word for a shell that is known.
 static const char *const *words_of(Arena *a, const char *host, const char *script)
 {
-    static const char *const options[] = {
-        "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--"};
+    // No question, and an end to waiting for a host that is down or goes away.
+    static const char *const options[] = {"-T",
+                                          "-o",
+                                          "BatchMode=yes",
+                                          "-o",
+                                          "ConnectTimeout=10",
+                                          "-o",
+                                          "ServerAliveInterval=5",
+                                          "-o",
+                                          "ServerAliveCountMax=3",
+                                          "--"};
     Words w = {0};
     CHECK(!strpbrk(script, "'\n"), "control", "a script with quotes: %s", script);
     if (host_is_local(host)) {
@@ -65,14 +74,6 @@ static const char *const *words_of(Arena *a, const char *host, const char *scrip
     }
     vec_push(a, &w, NULL);
     return w.items;
-}
-
-const char *remote_command(Arena *a, const char *host, const char *script, const char *input)
-{
-    const char *from = input ? arena_printf(a, " < %s", input) : "";
-    if (host_is_local(host))
-        return arena_printf(a, "sh -c '%s'%s", script, from);
-    return arena_printf(a, "%s %s \"sh -c '...'\"%s   # as above", remote_shell(), host, from);
 }
 
 // Processes

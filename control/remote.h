@@ -31,8 +31,6 @@ bool remote_start(Arena *a, Remote *r, const char *host, const char *script, con
 RemoteEnd remote_wait(Remote *r, double seconds, bool first_line);
 // Ends it if it runs still, and forgets what it printed.
 void remote_end(Remote *r);
-// The command that remote_start runs, for people.
-const char *remote_command(Arena *a, const char *host, const char *script, const char *input);
 // Where other hosts reach this one by TCP: what ssh's configuration makes of its name.
 const char *remote_address(Arena *a, const char *host);
 // ssh, or what STAGECC_SSH names.

@@ -49,6 +49,22 @@ static int find_links_program(Session *s)
     return EXIT_ENVIRONMENT;
 }
 
+static const char *output_file(const Session *s)
+{
+    return s->args->out ? s->args->out : "devices.json";
+}
+
+// Before minutes of measuring, not behind them.
+static int check_output(const Session *s)
+{
+    const char *path = output_file(s), *slash = strrchr(path, '/');
+    const char *dir = slash ? arena_strndup(s->arena, path, (size_t)(slash - path) + 1) : ".";
+    if (!access(dir, W_OK))
+        return EXIT_DONE;
+    error_at((Loc){path, 0, 0}, "cannot write into %s: %s", dir, strerror(errno));
+    return EXIT_ENVIRONMENT;
+}
+
 static int prepare(Session *s, Arena *a, const Args *args)
 {
     *s = (Session){.arena = a, .args = args, .threads = (int)args->options.threads};
@@ -61,20 +77,25 @@ static int prepare(Session *s, Arena *a, const Args *args)
     }
     s->figures = arena_array(a, HostFigures, s->hosts.n);
     int status = check_hosts(&s->hosts);
+    if (!status)
+        status = check_output(s);
     return status ? status : find_links_program(s);
 }
 
 static void print_steps(const Session *s)
 {
-    const char *script = devices_script(s->arena, "timeout 20 \"$d/p\" MODE & p=$!", "");
-    printf(
-        "on every host, with MODE host, memory, listen, connect, and with the program of %s:\n",
-        s->args->model ? s->args->model : "a model of stagecc's own");
-    for (int i = 0; i < s->hosts.n; i++)
-        printf("%s: %d slot%s of %d thread%s\n  %s\n", s->hosts.items[i].name,
-               s->hosts.items[i].slots, s->hosts.items[i].slots > 1 ? "s" : "", s->threads,
-               s->threads > 1 ? "s" : "",
-               remote_command(s->arena, s->hosts.items[i].name, script, s->links));
+    const Args *args = s->args;
+    const char *command = "timeout 70 \"$d/p\" ARGUMENTS & p=$!";
+    printf("programs: %s host, memory, listen, connect; %s, compiled here\n", s->links,
+           args->model ? args->model : "a model of stagecc's own");
+    for (int i = 0; i < s->hosts.n; i++) {
+        const Host *h = &s->hosts.items[i];
+        printf("%s: %d slot%s of %d thread%s, by %s%s%s\n", h->name, h->slots,
+               h->slots > 1 ? "s" : "", s->threads, s->threads > 1 ? "s" : "",
+               host_is_local(h->name) ? "sh" : remote_shell(),
+               host_is_local(h->name) ? "" : " ", host_is_local(h->name) ? "" : h->name);
+    }
+    printf("each program by: sh -c '%s' < PROGRAM\n", devices_script(s->arena, command, ""));
 }
 
 static int measure_all(Session *s)
@@ -106,7 +127,7 @@ static int write_file(const Session *s, const Devices *d, const char *path)
 
 static int finish(Session *s)
 {
-    const char *path = s->args->out ? s->args->out : "devices.json";
+    const char *path = output_file(s);
     const Devices *d = devices_of(s);
     devices_warn(s);
     int status = write_file(s, d, path);

@@ -43,6 +43,7 @@ typedef struct Session {
 } Session;
 
 // driver/devices_ask.c
+const char *devices_token(Arena *a); // 24 hexadecimal digits that nobody guesses
 // A program is sent to a host, started there, and removed. `before` starts processes in the
 // background and adds them to $p; `after` runs when all have ended well. "$d" is a directory of its own,
 // "$d/p" the program.

@@ -4,17 +4,30 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
+const char *devices_token(Arena *a)
+{
+    unsigned char bytes[12];
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
+        fatal("no random numbers: %s", strerror(errno));
+    char *text = arena_alloc(a, 2 * sizeof bytes + 1);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    return text;
+}
+
+// The directory has its name before it is made, so that it is removed whenever the end comes.
 const char *devices_script(Arena *a, const char *before, const char *after)
 {
     return arena_printf(
         a,
-        "d=$(mktemp -d) || exit 2; p=; s=0; trap \"rm -rf \\\"$d\\\"\" EXIT; "
+        "d=${TMPDIR:-/tmp}/stagecc-%s; p=; s=0; trap \"rm -rf \\\"$d\\\"\" EXIT; "
         "trap \"kill \\$p 2> /dev/null; exit 130\" HUP INT TERM; "
-        "cat > \"$d/p\" && chmod 700 \"$d/p\" || exit 2; %s; "
-        "for q in $p; do wait $q || s=$?; done; "
+        "umask 077; mkdir \"$d\" && cat > \"$d/p\" && chmod 700 \"$d/p\" || exit 2; "
+        "%s; for q in $p; do wait $q || s=$?; done; "
         "if [ $s -ne 0 ]; then cat \"$d\"/log* >&2 2> /dev/null; exit $s; fi%s%s",
-        before, *after ? "; " : "", after);
+        devices_token(a), before, *after ? "; " : "", after);
 }
 
 void devices_progress(const Session *s, const char *format, ...)
@@ -48,9 +61,9 @@ static const char *last_line(Arena *a, const char *text)
     return end ? arena_strndup(a, text + begin, end - begin) : "it gave no reason";
 }
 
-static int unreachable(const Remote *r, const char *why)
+static int unreachable(const Remote *r, const char *what, const char *why)
 {
-    error_at(NO_LOC, "cannot reach %s by ssh: %s", r->host, why);
+    error_at(NO_LOC, "cannot reach %s by ssh (%s): %s", r->host, what, why);
     note_at(NO_LOC,
             "`%s %s true` must work without a question (an ssh key in "
             "~/.ssh/authorized_keys there)",
@@ -60,7 +73,9 @@ static int unreachable(const Remote *r, const char *why)
 
 static int cannot_start(const Remote *r, const char *why)
 {
-    if (strstr(why, "shared librar"))
+    if (str_starts(why, "cannot start ")) // here: ssh, or sh
+        error_at(NO_LOC, "%s; apt-get install openssh-client, or set STAGECC_SSH", why);
+    else if (strstr(why, "shared librar"))
         error_at(NO_LOC,
                  "%s: %s; apt-get install libdnnl2 libjansson4 libgomp1 there (Debian's names)",
                  r->host, why);
@@ -87,7 +102,7 @@ int devices_failed(Session *s, const Remote *r, RemoteEnd end, const char *what)
         return EXIT_PEER;
     }
     if (r->status == REMOTE_UNREACHABLE && !host_is_local(r->host))
-        return unreachable(r, why);
+        return unreachable(r, what, why);
     if (r->status == 126 || r->status == 127)
         return cannot_start(r, why);
     error_at(NO_LOC, "%s: %s failed: %s", r->host, what, why);
@@ -145,11 +160,11 @@ int devices_hosts(Session *s)
 {
     int n = s->hosts.n;
     Question *q = arena_array(s->arena, Question, n);
-    const char *script = devices_script(s->arena, "timeout 20 \"$d/p\" host & p=$!", "");
     devices_progress(s, "looking at %d host%s", n, n > 1 ? "s" : "");
     for (int i = 0; i < n; i++)
         q[i] = (Question){.host = s->hosts.items[i].name,
-                          .script = script,
+                          .script =
+                              devices_script(s->arena, "timeout 20 \"$d/p\" host & p=$!", ""),
                           .input = s->links,
                           .what = "looking at its cores and memory",
                           .limit_s = 40};

@@ -6,11 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 enum { MAX_PAIRS = 64, PAIR_BYTES = 40 << 20, LISTEN_S = 30, CONNECT_S = 60 };
 
-static int read_link(const Session *s, const char *who, const char *text, LinkFigures *f)
+static int read_link(const char *who, const char *text, LinkFigures *f)
 {
     json_error_t error;
     json_t *o = json_loads(text, 0, &error);
@@ -19,7 +18,6 @@ static int read_link(const Session *s, const char *who, const char *text, LinkFi
         .latency_s = {devices_number(o, "latency_s"), devices_number(o, "latency_spread")},
         .bandwidth_spread = devices_number(o, "bandwidth_spread")};
     json_decref(o);
-    (void)s;
     if (f->bytes_per_s > 0)
         return EXIT_DONE;
     error_at(NO_LOC, "%s: measuring a link gave no figures", who);
@@ -61,7 +59,7 @@ int devices_links_inside(Session *s)
         devices_progress(s, "measuring shared memory between the slots of a host");
     int status = devices_ask(s, q, n);
     for (int i = 0; i < n && !status; i++)
-        status = read_link(s, q[i].host, q[i].answer, &s->figures[which[i]].inside);
+        status = read_link(q[i].host, q[i].answer, &s->figures[which[i]].inside);
     return status;
 }
 
@@ -75,17 +73,6 @@ typedef struct Pair {
     int port;
 } Pair;
 
-static const char *new_token(const Session *s)
-{
-    unsigned char bytes[12];
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
-        fatal("no random numbers: %s", strerror(errno));
-    const char *text = "";
-    for (size_t i = 0; i < sizeof bytes; i++)
-        text = arena_printf(s->arena, "%s%02x", text, bytes[i]);
-    return text;
-}
-
 static int start(Session *s, Remote *r, int host, const char *words)
 {
     const char *name = s->hosts.items[host].name;
@@ -98,7 +85,7 @@ static int start(Session *s, Remote *r, int host, const char *words)
 
 static int start_listener(Session *s, Pair *p)
 {
-    p->token = new_token(s);
+    p->token = devices_token(s->arena);
     p->address = remote_address(s->arena, s->hosts.items[p->to].name);
     return start(s, &p->listener, p->to, arena_printf(s->arena, "listen %s", p->token));
 }
@@ -121,7 +108,7 @@ static int finish(Session *s, Pair *p)
     const char *both = arena_printf(s->arena, "measuring the link to %s", to);
     RemoteEnd end = remote_wait(&p->connector, CONNECT_S, false);
     if (end == REMOTE_ENDED && p->connector.status == 0)
-        return read_link(s, both, p->connector.out.data ? p->connector.out.data : "",
+        return read_link(both, p->connector.out.data ? p->connector.out.data : "",
                          &s->between[p->from * s->hosts.n + p->to]);
     int status = devices_failed(s, &p->connector, end, both);
     if (status == EXIT_PEER && p->connector.status == 1)

@@ -2,6 +2,7 @@
 #include "driver/devices.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 // A device's share of the memory that is free: a tenth stays for everything else.
@@ -10,10 +11,11 @@ static const double usable = 0.9;
 static const double least_difference = 0.03, most_difference = 0.1;
 static const double large_spread = 0.3;
 
-static double three_digits(double x)
+static double three_digits(double x) // by decimal digits, so that it is written with three
 {
-    double unit = x > 0 ? pow(10, floor(log10(x)) - 2) : 1;
-    return round(x / unit) * unit;
+    char text[32];
+    snprintf(text, sizeof text, "%.3g", x);
+    return strtod(text, NULL);
 }
 
 static double measured_speed(const Session *s, int host)
@@ -152,13 +154,19 @@ static void warn_host(const Session *s, int i)
     warn_spread("the speed", h->name, NULL, f->step_s.spread);
 }
 
+// Only the link that varies most: where a host is busy they all do.
 void devices_warn(const Session *s)
 {
-    int n = s->hosts.n;
-    for (int i = 0; i < n; i++)
+    int n = s->hosts.n, worst = 0;
+    for (int i = 0; i < n; i++) {
         warn_host(s, i);
+        if (s->hosts.items[i].slots > 1)
+            warn_spread("the bandwidth", s->hosts.items[i].name, s->hosts.items[i].name,
+                        s->figures[i].inside.bandwidth_spread);
+    }
     for (int i = 0; i < n * n; i++)
-        if (s->between && s->between[i].bytes_per_s > 0)
-            warn_spread("the bandwidth", s->hosts.items[i / n].name, s->hosts.items[i % n].name,
-                        s->between[i].bandwidth_spread);
+        if (s->between[i].bandwidth_spread > s->between[worst].bandwidth_spread)
+            worst = i;
+    warn_spread("the bandwidth", s->hosts.items[worst / n].name, s->hosts.items[worst % n].name,
+                s->between[worst].bandwidth_spread);
 }

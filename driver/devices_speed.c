@@ -146,12 +146,12 @@ int devices_speeds(Session *s)
     Measured *result = arena_array(s->arena, Measured, s->hosts.n), alone;
     bool wanted = false;
     for (int i = 0; i < s->hosts.n; i++)
-        wanted |= !s->hosts.items[i].weight;
+        wanted |= s->hosts.items[i].weight <= 0;
     if (!wanted)
         return EXIT_DONE;
     int status = devices_build_model(s);
     for (int i = 0; i < s->hosts.n; i++)
-        if (!i || !s->hosts.items[i].weight)
+        if (!i || s->hosts.items[i].weight <= 0)
             which[n++] = i;
     devices_progress(s, "measuring the speed of %d host%s, all slots at once", n,
                      n > 1 ? "s" : "");
