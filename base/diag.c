@@ -98,7 +98,12 @@ static void show_source_line(Loc loc)
     if (!s || !*s)
         return;
     int n = (int)strcspn(s, "\r\n");
-    fprintf(state.out, "    %.*s\n", n > MAX_SHOWN ? MAX_SHOWN : n, s);
+    fputs("    ", state.out);
+    for (int i = 0; i < n && i < MAX_SHOWN; i++) { // nothing that would command a terminal
+        bool control = ((unsigned char)s[i] < 0x20 && s[i] != '\t') || s[i] == 0x7f;
+        fputc(control ? '?' : s[i], state.out);
+    }
+    fputc('\n', state.out);
     if (loc.col < 1 || loc.col > n + 1 || loc.col > MAX_SHOWN)
         return;
     fputs("    ", state.out);

@@ -56,7 +56,7 @@ int command_check(Arena *a, Args *args)
 {
     if (list_tables(args))
         return EXIT_DONE;
-    if (graph_file_given(a, args))
+    if (graph_file_given(args))
         return graph_file_check(a, args);
     bool no_passes = args->passes && !*args->passes;
     Job j;

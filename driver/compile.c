@@ -45,8 +45,8 @@ static Graph *parse(Job *j, const char *text)
         if (frontends[i]->probe(args->operand, text))
             return frontends[i]->parse(j->arena, args->operand, text, &m);
     error_at((Loc){args->operand, 0, 0},
-             "this is neither a C model (`#include <stagecc/model.h>`) "
-             "nor IR text (\"graph NAME ...\")");
+             "this is neither a C model (`#include <stagecc/model.h>`), IR text "
+             "(\"graph NAME ...\") nor a profiled graph (\"node1 -- Conv2d(...) -- ...\")");
     return NULL;
 }
 

@@ -120,7 +120,7 @@ int measured_load(Job *j, const char *dir); // what `measure` left there
 Profile *profile_of_graph(Arena *a, const Graph *g, const Compile *c);
 
 // driver/graph_file.c: check and plan of a profiled graph (graph.txt) without its model.
-bool graph_file_given(Arena *a, const Args *args); // told by the operand's content
+bool graph_file_given(const Args *args); // told by the operand's content
 int graph_file_check(Arena *a, const Args *args);
 int graph_file_plan(Arena *a, const Args *args);
 

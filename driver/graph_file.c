@@ -7,18 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-static char *read_operand(Arena *a, const Args *args)
+bool graph_file_given(const Args *args)
 {
-    char *text = file_read(args->operand, NULL);
-    char *kept = text ? arena_strdup(a, text) : NULL;
-    free(text);
-    return kept;
-}
-
-bool graph_file_given(Arena *a, const Args *args)
-{
-    const char *text = read_operand(a, args);
-    return text && profile_looks_like(text);
+    return profile_file(args->operand);
 }
 
 static double total(const Profile *p, double (*of)(const ProfileNode *))
@@ -41,7 +32,7 @@ static double parameters(const ProfileNode *n)
 
 int graph_file_check(Arena *a, const Args *args)
 {
-    const Profile *p = profile_read(a, args->operand, read_operand(a, args));
+    const Profile *p = profile_load(a, args->operand);
     if (!p || !profile_order(a, p))
         return EXIT_INPUT;
     if (args->emit && strcmp(args->emit, "graph") != 0) {
@@ -208,11 +199,23 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+// What the planner keeps of its cuts grows with the square of the layers.
+static bool too_many_layers(const Args *args, const Profile *p)
+{
+    enum { MOST_LAYERS = 1 << 16 };
+    if (p->nodes.n > MOST_LAYERS)
+        error_at((Loc){args->operand, 0, 0},
+                 "these are %d layers, %d are the most that can be planned: profile groups of "
+                 "them as one",
+                 p->nodes.n, MOST_LAYERS);
+    return p->nodes.n > MOST_LAYERS;
+}
+
 int graph_file_plan(Arena *a, const Args *args)
 {
     double begin = now();
-    Profile *p = profile_read(a, args->operand, read_operand(a, args));
-    if (!p || !profile_order(a, p))
+    Profile *p = profile_load(a, args->operand);
+    if (!p || !profile_order(a, p) || too_many_layers(args, p))
         return EXIT_INPUT;
     GraphProblem *g = graph_problem(a, p, args);
     if (!g)
@@ -226,7 +229,8 @@ int graph_file_plan(Arena *a, const Args *args)
     Plan *plan = graph_plan(a, args, g, r);
     plan->planning_s = now() - begin;
     if (!r->feasible) {
-        error_at((Loc){args->operand, 0, 0}, "%s", r->why);
+        plan->why = why_no_plan(a, g, r);
+        error_at((Loc){args->operand, 0, 0}, "%s", plan->why);
         char *json = args->json ? plan_to_json(plan) : NULL;
         fputs(json ? json : "", stdout);
         free(json);

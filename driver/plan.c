@@ -7,7 +7,7 @@ int command_plan(Arena *a, Args *args)
 {
     Job j;
     int stages = 0;
-    bool profiled = graph_file_given(a, args);
+    bool profiled = graph_file_given(args);
     j = (Job){.arena = a, .args = args};
     int status = profiled ? EXIT_DONE : job_load(&j, a, args);
     if (!status)

@@ -44,4 +44,7 @@ double shifted_cut(const GraphProblem *g, const PlanResult *r, int k, bool earli
 // driver/explain.c: why this plan, and what would help. Sets plan->explain (JSON); the same as text into out.
 void explain_plan(Arena *a, Plan *plan, const GraphProblem *g, const PlanResult *r, Text *out);
 
+// driver/infeasible.c: why there is none, with the layer that fits nowhere or what is missing.
+const char *why_no_plan(Arena *a, const GraphProblem *g, const PlanResult *r);
+
 #endif

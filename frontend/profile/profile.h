@@ -35,6 +35,8 @@ typedef struct Profile {
 bool profile_looks_like(const char *text); // "NAME -- " in its first line
 // NULL: errors were reported, with line and column and what would be right.
 Profile *profile_read(Arena *a, const char *file, const char *text);
+Profile *profile_load(Arena *a, const char *file); // likewise, what file holds
+bool profile_file(const char *file);               // does its content look like a graph?
 void profile_print(Text *out, const Profile *p);
 // The format's own spelling of a node's numbers (ms and bytes, three decimals).
 const char *profile_fields(Arena *a, double forward_ms, double backward_ms,
