@@ -24,6 +24,8 @@ static const char *assign(Evaluation *e)
     for (int s = 0; s < e->n_stages; s++)
         for (int i = 0; i < e->stages[s].n_nodes; i++) {
             int v = e->stages[s].nodes[i];
+            if (v < 0 || v >= e->p->n)
+                return arena_printf(e->arena, "stage %d has node %d of %d", s, v, e->p->n);
             if (e->stage_of[v] >= 0)
                 return arena_printf(e->arena, "%s is in two stages", e->p->nodes[v].name);
             e->stage_of[v] = s;

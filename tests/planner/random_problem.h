@@ -126,10 +126,10 @@ static inline void random_tensors(Arena *a, Random *r, Problem *p, const int *or
 }
 
 // Nodes are numbered in no order at all.
-static inline Problem *random_problem(Arena *a, Random *r, int n, int n_profiles)
+static inline Problem *random_graph(Arena *a, Random *r, int n, int n_profiles,
+                                    GraphShape shape)
 {
     Problem *p = arena_new(a, Problem);
-    GraphShape shape = (GraphShape)random_int(r, 0, N_SHAPES - 1);
     GraphNumbers numbers = (GraphNumbers)random_int(r, 0, NUMBERS_ONE_BIG);
     *p = (Problem){.n = n, .n_profiles = n_profiles};
     p->nodes = arena_array(a, ProblemNode, n);
@@ -142,6 +142,13 @@ static inline Problem *random_problem(Arena *a, Random *r, int n, int n_profiles
         random_tensors(a, r, p, order, place, shape, numbers);
     if (numbers == NUMBERS_ONE_BIG)
         p->nodes[random_int(r, 0, n - 1)].forward_s[0] = 10;
+    return p;
+}
+
+// Of any shape, some with nodes that belong together.
+static inline Problem *random_problem(Arena *a, Random *r, int n, int n_profiles)
+{
+    Problem *p = random_graph(a, r, n, n_profiles, (GraphShape)random_int(r, 0, N_SHAPES - 1));
     for (int i = 0; n > 1 && i < 2 && random_one_in(r, 4); i++)
         p->together[p->n_together++] =
             (ProblemPair){random_int(r, 0, n - 1), random_int(r, 0, n - 1)};

@@ -23,7 +23,7 @@ typedef struct Case {
 
 static int many(int quick)
 {
-    return getenv("STAGECC_LONG") ? 40 * quick : quick;
+    return getenv("STAGECC_LONG") ? 25 * quick : quick;
 }
 
 static Case *begin(int group, int number)

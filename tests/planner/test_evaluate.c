@@ -1,0 +1,241 @@
+// What a plan costs, reckoned by hand; plans and problems that are none, each with its text.
+#include "passes/planner/planner.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+// 0 -> 1 -> 2 -> 3 and 0 -> 2: 100 bytes of 0 for both, 30 of 1, 7 of 2. 3 s and 6 s each on the first profile.
+typedef struct Setting {
+    Arena arena;
+    Problem p;
+    Machines *m;
+    CostOptions o;
+    StageChoice stages[3];
+    int n_stages;
+    double seconds;
+} Setting;
+
+static int users[][2] = {{1, 2}, {2}, {3}};
+static int chosen[][2] = {{0}, {1, 2}, {3}};
+static int machines[][2] = {{0}, {1, 2}, {3}};
+
+static void begin(Setting *s)
+{
+    int sizes[] = {2, 2};
+    double bytes_per_s[] = {100, 10};
+    *s = (Setting){.n_stages = 3};
+    Arena *a = &s->arena;
+    s->p = (Problem){.n = 4, .n_tensors = 3, .n_profiles = 2};
+    s->p.nodes = arena_array(a, ProblemNode, 4);
+    s->p.tensors = arena_array(a, ProblemTensor, 3);
+    for (int v = 0; v < 4; v++)
+        s->p.nodes[v] = (ProblemNode){.name = arena_printf(a, "n%d", v),
+                                      .forward_s = {3, 30},
+                                      .backward_s = {6, 60},
+                                      .parameter_bytes = 10 * v,
+                                      .activation_bytes = 5};
+    double bytes[] = {100, 30, 7};
+    for (int t = 0; t < 3; t++)
+        s->p.tensors[t] = (ProblemTensor){t, users[t], t ? 1 : 2, bytes[t]};
+    s->m = machines_alike(a, sizes, bytes_per_s, 2);
+    s->m->levels[1].latency_s = 0.5;
+    s->o = (CostOptions){.model = "stagecc",
+                         .schedule = "1f1b",
+                         .overlap = OVERLAP_TRANSFERS,
+                         .state_factor = 2};
+    for (int i = 0; i < 3; i++)
+        s->stages[i] = (StageChoice){.nodes = chosen[i],
+                                     .n_nodes = i == 1 ? 2 : 1,
+                                     .machines = machines[i],
+                                     .replicas = i == 1 ? 2 : 1};
+}
+
+static const char *evaluate(Setting *s)
+{
+    return planner_evaluate(&s->arena, &s->p, s->m, &s->o, s->stages, s->n_stages, &s->seconds);
+}
+
+static void is(double x, double expected)
+{
+    if (fabs(x - expected) > 1e-12 * fmax(1, fabs(expected)))
+        fail_msg("%.17g where %.17g is right", x, expected);
+}
+
+static void numbers_are_those_of_the_definitions(void **state)
+{
+    (void)state;
+    Setting s;
+    begin(&s);
+    assert_null(evaluate(&s));
+    StageChoice *first = &s.stages[0], *middle = &s.stages[1], *last = &s.stages[2];
+    is(first->forward_s, 3);
+    is(first->backward_s, 6);
+    is(first->compute_s, 9);
+    is(first->sync_s, 0);
+    is(first->in_bytes, 0);
+    is(first->receive_s, 0);
+    is(first->out_bytes, 100); // one tensor for two users crosses once
+    // Machines 1 and 2 are in two pairs: 10 bytes/s for each pair, half a second.
+    is(first->send_s, 2 * 100 / 10.0 + 1);
+    assert_int_equal(first->in_flight, 4);
+    is(first->memory_bytes, 5 * 4);
+    is(first->time_s, 21);
+    is(middle->compute_s, 18 / 2.0);
+    is(middle->sync_s, 2 * 1 / 2.0 * 30 / 10 + 2 * 0.5);
+    is(middle->in_bytes, 100);
+    is(middle->receive_s, 2 * 100 / (10 * 2.0) + 1); // its two pairs receive side by side
+    is(middle->out_bytes, 7);
+    is(middle->send_s, 2 * 7 / (10 * 2.0) + 1);
+    assert_int_equal(middle->in_flight, 2); // three machines take turns, two of them here
+    is(middle->memory_bytes, (2 + 1 + 2) * 30 + 2 * 10);
+    is(middle->time_s, 13);
+    is(last->receive_s, 2 * 7 / 10.0 + 1);
+    is(last->send_s, 0);
+    assert_int_equal(last->in_flight, 1);
+    is(last->memory_bytes, (1 + 1 + 2) * 30 + 5);
+    is(last->time_s, 9);
+    is(s.seconds, 21);
+    arena_release(&s.arena);
+}
+
+static void options_change_what_they_say(void **state)
+{
+    (void)state;
+    Setting s;
+    begin(&s);
+    StageChoice *middle = &s.stages[1];
+    s.o.overlap = OVERLAP_NONE;
+    assert_null(evaluate(&s));
+    is(middle->time_s, 9 + 4 + 11 + 1.7);
+    s.o.overlap = OVERLAP_ALL;
+    s.p.nodes[1].parameter_bytes = 110;
+    assert_null(evaluate(&s));
+    is(middle->time_s, 3 + 13 + 1); // half the forward, then 130 bytes of gradients
+    middle->recompute = true;
+    assert_null(evaluate(&s));
+    is(middle->compute_s, (18 + 6) / 2.0);
+    is(middle->memory_bytes, (2 + 1 + 2) * 130 + 10 + 2 * 100);
+    s.o.compression = 4;
+    assert_null(evaluate(&s));
+    is(middle->receive_s, 2 * 25 / 20.0 + 1);
+    s.o.micro_batches = 2; // one version of weights, one synchronisation for two
+    assert_null(evaluate(&s));
+    is(middle->sync_s, (13 + 1) / 2.0);
+    assert_int_equal(s.stages[0].in_flight, 2);
+    assert_int_equal(middle->in_flight, 1);
+    is(middle->memory_bytes, (1 + 1 + 2) * 130 + 10 + 1 * 100);
+    s.o.micro_batches = 16;
+    assert_null(evaluate(&s));
+    assert_int_equal(s.stages[0].in_flight, 4);
+    s.o.schedule = "gpipe";
+    assert_null(evaluate(&s));
+    assert_int_equal(s.stages[0].in_flight, 16);
+    assert_int_equal(middle->in_flight, 8);
+    s.m->types[0] = (MachineType){.speed = 2, .profile = 1};
+    assert_null(evaluate(&s));
+    is(s.stages[0].forward_s, 15);
+    is(middle->compute_s, (180 + 60) / 2.0 / 2);
+    arena_release(&s.arena);
+}
+
+#define REFUSED(s, text) assert_string_equal(evaluate(s), (text))
+
+static void what_is_no_plan_is_refused(void **state)
+{
+    (void)state;
+    Setting s;
+    begin(&s);
+    s.stages[1].n_nodes = 1;
+    REFUSED(&s, "n2 is in no stage");
+    s.stages[1].n_nodes = 2;
+    int twice[] = {3, 0}, none[] = {4}, negative[] = {-1}, same[] = {1, 1}, far[] = {4};
+    s.stages[2].nodes = twice;
+    s.stages[2].n_nodes = 2;
+    REFUSED(&s, "n0 is in two stages");
+    s.stages[2].n_nodes = 1;
+    s.stages[2].nodes = none;
+    REFUSED(&s, "stage 2 has node 4 of 4");
+    s.stages[2].nodes = negative;
+    REFUSED(&s, "stage 2 has node -1 of 4");
+    // 0 and 2 before 1, which lies between them
+    int around[] = {0, 2}, between[] = {1};
+    begin(&s);
+    s.stages[0].nodes = around;
+    s.stages[0].n_nodes = 2;
+    s.stages[1].nodes = between;
+    s.stages[1].n_nodes = 1;
+    REFUSED(&s, "n2 uses n1, which a later stage makes");
+    begin(&s);
+    ProblemPair pair = {2, 3};
+    s.p.together = &pair;
+    s.p.n_together = 1;
+    REFUSED(&s, "n2 and n3 are in different stages");
+    begin(&s);
+    s.stages[1].machines = same;
+    REFUSED(&s, "machine 1 is taken twice, or there is none");
+    s.stages[1].machines = machines[1];
+    s.stages[2].machines = far;
+    REFUSED(&s, "machine 4 is taken twice, or there is none");
+    s.stages[2].machines = negative;
+    REFUSED(&s, "machine -1 is taken twice, or there is none");
+    begin(&s);
+    s.stages[2].replicas = 0;
+    REFUSED(&s, "stage 2 has no nodes or no machines");
+    begin(&s);
+    s.o.memory_bytes = 170;
+    assert_null(evaluate(&s));
+    s.o.memory_bytes = 169;
+    REFUSED(&s, "stage 1 needs 170 bytes, its machines have 169");
+    MachineType types[] = {{.speed = 1}, {.speed = 1, .memory_bytes = 124}};
+    s.o.memory_bytes = 170;
+    s.m->types = types;
+    s.m->n_types = 2;
+    s.m->type[3] = 1;
+    REFUSED(&s, "stage 2 needs 125 bytes, its machines have 124");
+    types[1] = (MachineType){.speed = 1, .profile = 1};
+    assert_null(evaluate(&s));
+    s.m->type[2] = 1;
+    REFUSED(&s, "stage 1 is on machines with different profiles");
+    arena_release(&s.arena);
+}
+
+static void what_is_no_problem_is_refused(void **state)
+{
+    (void)state;
+    Setting s;
+    begin(&s);
+    Arena *a = &s.arena;
+    assert_null(problem_check(a, &s.p));
+    s.p.nodes[2].backward_s[1] = -1;
+    assert_string_equal(problem_check(a, &s.p), "n2: its time is not finite and positive");
+    s.p.nodes[2].backward_s[1] = NAN;
+    assert_non_null(problem_check(a, &s.p));
+    s.p.nodes[2].backward_s[1] = 0;
+    s.p.nodes[1].activation_bytes = INFINITY;
+    assert_string_equal(problem_check(a, &s.p), "n1: its size is not finite and positive");
+    s.p.nodes[1].activation_bytes = 0;
+    s.p.tensors[0].bytes = -1;
+    assert_string_equal(problem_check(a, &s.p),
+                        "n0: its tensor's size is not finite and positive");
+    s.p.tensors[0].bytes = 0;
+    int back[] = {1};
+    s.p.tensors[2].users = back;
+    assert_string_equal(problem_check(a, &s.p), "n1 is part of a cycle");
+    arena_release(&s.arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_are_those_of_the_definitions),
+        cmocka_unit_test(options_change_what_they_say),
+        cmocka_unit_test(what_is_no_plan_is_refused),
+        cmocka_unit_test(what_is_no_problem_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
