@@ -304,7 +304,7 @@ static void read_line(Reader *r)
 Profile *profile_read(Arena *a, const char *file, const char *text)
 {
     Profile *profile = arena_new(a, Profile);
-    Reader r = {.arena = a, .file = file, .profile = profile, .table_size = 1024};
+    Reader r = {.arena = a, .file = file, .profile = profile, .table_size = 64};
     int before = diag_errors();
     r.table = arena_array(a, int, r.table_size);
     for (const char *p = text, *next; *p; p = next) {

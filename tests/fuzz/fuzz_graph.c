@@ -1,7 +1,9 @@
-// FUZZ: base/*.c frontend/profile/*.c
+// FUZZ: base/*.c frontend/profile/*.c passes/planner/*.c
 // graph.txt: any bytes are read or refused; what is read prints to the same bytes, but for blank lines
-// and lines that stand out of order.
-#include "frontend/profile/profile.h"
+// and lines that stand out of order. Small graphs are planned.
+#define SOURCE_DIR "."
+#include "tests/fuzz/planned.h"
+#include "tests/planner/profiles.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +29,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         profile_print(&twice, again);
         if (strcmp(once.data, twice.data))
             abort();
-        profile_order(&arena, p);
+        if (profile_order(&arena, p)) {
+            const Problem *problem = problem_of_profile(&arena, profile_planned(&arena, p));
+            double bytes = 1;
+            for (int i = 0; i < problem->n; i++)
+                bytes += 2 * problem->nodes[i].parameter_bytes;
+            plan_small(&arena, problem, bytes);
+        }
         text_release(&once);
         text_release(&twice);
     }
