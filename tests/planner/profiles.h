@@ -52,13 +52,33 @@ static inline Problem *problem_of_profile(Arena *a, const Profile *profile)
     return p;
 }
 
+// Without nodes that read data, as `stagecc plan` sees a graph.
+static inline Profile *profile_planned(Arena *a, const Profile *profile)
+{
+    Profile *kept = arena_new(a, Profile);
+    int *at = arena_array(a, int, profile->nodes.n + 1);
+    for (int i = 0; i < profile->nodes.n; i++) {
+        at[i] = str_starts(profile->nodes.items[i].description, "Input") ? -1 : kept->nodes.n;
+        if (at[i] >= 0)
+            vec_push(a, &kept->nodes, profile->nodes.items[i]);
+    }
+    for (int i = 0; i < profile->edges.n; i++) {
+        ProfileEdge e = profile->edges.items[i];
+        e.from = at[e.from];
+        e.to = at[e.to];
+        if (e.from >= 0 && e.to >= 0)
+            vec_push(a, &kept->edges, e);
+    }
+    return kept;
+}
+
 static inline Problem *problem_named(Arena *a, const char *model)
 {
     const char *path = arena_printf(a, "%s/%s.graph.txt", profiles_at(), model);
     char *text = file_read(path, NULL);
     Profile *profile = text ? profile_read(a, path, text) : NULL;
     free(text);
-    return profile ? problem_of_profile(a, profile) : NULL;
+    return profile ? problem_of_profile(a, profile_planned(a, profile)) : NULL;
 }
 
 static inline Machines *machines_of(Arena *a, const int *sizes, const double *bytes_per_s,
