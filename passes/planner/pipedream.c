@@ -82,7 +82,7 @@ static bool fits(const Dp *d, int i, int j, int in_flight)
 {
     double bytes =
         between(d->cuts->activation_bytes, i, j) + between(d->cuts->parameter_bytes, i, j);
-    return !d->memory || in_flight * bytes <= d->memory;
+    return d->memory <= 0 || in_flight * bytes <= d->memory;
 }
 
 static int ceil_div(int a, int b)
@@ -228,8 +228,10 @@ static Choice choose(const Dp *d, int level, int i, int j, int m)
     Choice c = {-2, m, one_stage(d, level, i, j, m)};
     for (int k = i + 1; k < j; k++)
         for (int q = 1; q < (d->options->straight ? 2 : m); q++) {
+            if (first_end(d, level, k, j, q) > m)
+                continue;
             double before = best(l, k, m - q)[i + 1];
-            if (before >= c.time || first_end(d, level, k, j, q) > m)
+            if (before >= c.time)
                 continue;
             double t = fmax(before, last_stage(d, level, k, j, q));
             if (t < c.time)
