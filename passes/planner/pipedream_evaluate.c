@@ -44,7 +44,7 @@ static bool fill(const Machines *m, const CostOptions *o, StageChoice *s, Sums s
     s->parameter_bytes = sums.parameters;
     s->in_flight = (behind + r - 1) / r + 1;
     s->memory_bytes = (s->in_flight - 1) * (sums.parameters + sums.activations);
-    return !limit || s->memory_bytes <= limit;
+    return limit <= 0 || s->memory_bytes <= limit;
 }
 
 const char *pipedream_evaluate(Arena *a, const PipedreamGraph *g, const Machines *m,

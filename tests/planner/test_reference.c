@@ -60,9 +60,10 @@ static void compare(Arena *a, const json_t *row, Counts *c)
         c->worse++;
         return;
     }
-    bool other = differs(row, "pipeline_time_s", r->pipeline_time_s) |
-                 differs(row, "data_parallel_time_s", r->data_parallel_time_s) |
-                 differs(row, "single_machine_time_s", r->single_machine_time_s);
+    bool other = false;
+    other |= differs(row, "pipeline_time_s", r->pipeline_time_s);
+    other |= differs(row, "data_parallel_time_s", r->data_parallel_time_s);
+    other |= differs(row, "single_machine_time_s", r->single_machine_time_s);
     double slowest = 0;
     for (int i = 0; i < r->n_stages; i++)
         slowest = fmax(slowest, r->stages[i].time_s);
