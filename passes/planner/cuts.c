@@ -251,3 +251,19 @@ Cuts *cuts_of_order(Arena *a, const Core *c, int *order)
     cuts->all = false;
     return cuts;
 }
+
+Cuts *cuts_of_path(Arena *a, const Core *c)
+{
+    int *order = arena_array(a, int, c->n + 1);
+    for (int v = 0; v < c->n; v++) { // nodes are numbered topologically
+        bool follows = false;
+        for (int i = c->before.first[v]; i < c->before.first[v + 1]; i++)
+            follows |= c->before.items[i] == v - 1;
+        if (v && !follows)
+            return NULL;
+        order[v] = v;
+    }
+    Cuts *cuts = cuts_of_order(a, c, order);
+    cuts->all = true;
+    return cuts;
+}

@@ -26,6 +26,8 @@ typedef struct Cuts {
 Cuts *cuts_all(Arena *a, const Core *c, int limit);
 // The cuts of one topological order: order[c->n], which is kept.
 Cuts *cuts_of_order(Arena *a, const Core *c, int *order);
+// Every cut, where the graph is one path; NULL: it is not.
+Cuts *cuts_of_path(Arena *a, const Core *c);
 bool cut_holds(const Cuts *c, int cut, int node); // O(n) for an order
 bool cut_within(const Cuts *c, int inner, int outer);
 

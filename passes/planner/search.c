@@ -3,25 +3,51 @@
 // optimal, up to 1e-11 of its time, which stands for rounding.
 #include "passes/planner/search.h"
 
+#include "passes/planner/count.h"
 #include "passes/planner/orders.h"
 
 #include <math.h>
 
 enum {
     MOST_CUTS = 300000,
+    MOST_SET_WORDS = 1 << 23,
     MANY_CUTS = 20000,
     N_RANDOM = 40,
     N_SEARCH_ORDERS = 2 * ORDER_RANDOM + N_RANDOM
 };
 static const double most_work =
     1e8; // cuts times moves of a probe that takes a fraction of a second
+static const double order_work = 8e7; // likewise, for all probes of orders
+static const double order_tolerance = 1e-4;
 static const double rounding = 1e-11;
 
+typedef struct Prober { // one of the two
+    Sweep *sweep;
+    Count *count;
+    const Cuts *cuts;
+} Prober;
+
+static Prober prober_of(const Search *q, const Cuts *cuts, bool sparse)
+{
+    Prober p = {.cuts = cuts};
+    if (q->moves)
+        p.sweep = sweep_new(q->arena, cuts, q->moves, q->goal);
+    else
+        p.count = count_new(q->arena, cuts, q->machines, q->options, sparse);
+    return p;
+}
+
+static bool probe(const Prober *p, double t, bool tidy, Steps *out)
+{
+    return p->sweep ? sweep_probe(p->sweep, t, tidy, out) : count_probe(p->count, t, out);
+}
+
 typedef struct Bracket {
-    double low;  // not reached, or a bound from elsewhere
-    Steps best;  // best.n == 0: none yet
-    bool close;  // the best plan is thought to be near the optimum
-    bool proven; // nothing faster is among these cuts and moves
+    double low;       // not reached, or a bound from elsewhere
+    Steps best;       // best.n == 0: none yet
+    bool close;       // the best plan is thought to be near the optimum
+    double tolerance; // relative: when to stop
+    bool proven;      // nothing faster is among these cuts and moves
 } Bracket;
 
 // Where to probe next: geometrically between the ends while they are far apart; then in turn just below the best
@@ -72,25 +98,39 @@ static void polish(const Cuts *c, Steps *steps)
         steps->time_s = fmax(steps->time_s, step_seconds(c, &steps->items[s]));
 }
 
+// The optimum is often near the bound, and probes that fail are quick near it: start there.
+static bool any_plan(const Prober *p, Bracket *b)
+{
+    static const double factor[] = {1.02, 1.1, 1.3, 2, 4, 16};
+    for (int i = 0; i < (int)(sizeof factor / sizeof *factor) && b->low > 0; i++) {
+        double t = b->low * factor[i];
+        if (probe(p, t, false, &b->best))
+            return true;
+        if (!p->sweep || !p->sweep->truncated)
+            b->low = t;
+    }
+    return probe(p, INFINITY, false, &b->best);
+}
+
 // Narrows b, whose best plan may come from elsewhere. false: no plan at all.
-static bool narrow(Sweep *s, Bracket *b)
+static bool narrow(const Prober *p, Bracket *b)
 {
     Steps steps;
-    if (!b->best.n && !sweep_probe(s, INFINITY, false, &b->best))
+    if (!b->best.n && !any_plan(p, b))
         return false;
     bool sure = true;
-    for (int turn = 0; b->best.time_s * (1 - rounding) > b->low; turn++) {
+    for (int turn = 0; b->best.time_s * (1 - rounding) > b->low * (1 + b->tolerance); turn++) {
         double t = next_probe(b, turn);
-        if (sweep_probe(s, t, false, &steps)) {
-            polish(s->cuts, &steps);
+        if (probe(p, t, false, &steps)) {
+            polish(p->cuts, &steps);
             b->best = steps;
         } else {
             b->low = t;
-            sure &= !s->truncated;
+            sure &= !p->sweep || !p->sweep->truncated;
         }
     }
-    b->proven = sure;
-    if (sweep_probe(s, b->best.time_s, true, &steps))
+    b->proven = sure && !b->tolerance;
+    if (probe(p, b->best.time_s, true, &steps))
         b->best = steps;
     return true;
 }
@@ -101,22 +141,33 @@ static void measure(const Search *q, Cuts *cuts)
         q->measure(q->user, cuts);
 }
 
+// Of one probe, roughly.
+static double work(const Search *q, const Cuts *cuts)
+{
+    double n = cuts->n;
+    return q->moves ? n * q->moves->n : n * fmin(n, cuts->order ? q->machines->n : n);
+}
+
 // Where not all cuts can be looked at: chains of cuts, each of one order. A probe just below the best
 // plan tells quickly whether an order can do better.
-static const Cuts *search_orders(const Search *q, Bracket *b)
+static const Cuts *search_orders(const Search *q, Bracket *b, int *n_orders)
 {
     const Cuts *best = NULL;
-    for (int i = 0; i < N_SEARCH_ORDERS; i++) {
+    *n_orders = 0;
+    double budget = order_work;
+    for (int i = 0; i < N_SEARCH_ORDERS && (i < 2 || budget > 0); i++) {
         OrderRule rule = i < 2 * ORDER_RANDOM ? (OrderRule)(i / 2) : ORDER_RANDOM;
         int *order = order_of(q->arena, q->core, rule, i % 2, (uint64_t)i);
         Cuts *chain = cuts_of_order(q->arena, q->core, order);
         measure(q, chain);
-        Sweep *s = sweep_new(q->arena, chain, q->moves, q->goal);
-        Bracket own = {.low = b->low, .close = b->best.n > 0};
-        double t = b->best.n ? b->best.time_s * (1 - rounding) : INFINITY;
-        if (t <= b->low || !sweep_probe(s, t, false, &own.best))
+        budget -= work(q, chain);
+        ++*n_orders;
+        Prober p = prober_of(q, chain, true);
+        Bracket own = {.low = b->low, .close = b->best.n > 0, .tolerance = order_tolerance};
+        double t = b->best.n ? b->best.time_s * (1 - order_tolerance) : INFINITY;
+        if (t <= b->low || !probe(&p, t, false, &own.best))
             continue;
-        narrow(s, &own);
+        narrow(&p, &own);
         b->best = own.best;
         best = chain;
     }
@@ -140,20 +191,31 @@ static void to_all(Arena *a, const Cuts *chain, const Cuts *all, Steps *steps)
 bool search_plan(const Search *q, Found *found)
 {
     Bracket b = {.low = q->bound};
-    Cuts *cuts = cuts_all(q->arena, q->core, MOST_CUTS);
-    if (!cuts || (double)cuts->n * q->moves->n > most_work) {
-        found->cuts = search_orders(q, &b);
+    Cuts *cuts = cuts_of_path(q->arena, q->core);
+    int limit = MOST_SET_WORDS / (q->core->n / 64 + 1);
+    cuts = cuts ? cuts : cuts_all(q->arena, q->core, limit < MOST_CUTS ? limit : MOST_CUTS);
+    if (!cuts || work(q, cuts) > most_work) {
+        int orders;
+        found->cuts = search_orders(q, &b, &orders);
         found->steps = b.best;
-        found->method = arena_printf(q->arena, "%d orders", N_SEARCH_ORDERS);
+        found->method = arena_printf(q->arena, "%d orders", orders);
         return b.best.n > 0;
     }
     measure(q, cuts);
-    const Cuts *chain = cuts->n > MANY_CUTS ? search_orders(q, &b) : NULL;
+    int orders;
+    const Cuts *chain = cuts->n > MANY_CUTS ? search_orders(q, &b, &orders) : NULL;
     if (chain) {
         b.close = true;
         to_all(q->arena, chain, cuts, &b.best);
     }
-    bool any = narrow(sweep_new(q->arena, cuts, q->moves, q->goal), &b);
+    Prober p = prober_of(q, cuts, true);
+    bool any = narrow(&p, &b);
+    if (p.count && count_sparse(p.count)) {
+        p = prober_of(q, cuts, false);
+        b.low = q->bound;
+        b.close = any;
+        any = narrow(&p, &b);
+    }
     found->cuts = cuts;
     found->steps = b.best;
     found->proven = b.proven;

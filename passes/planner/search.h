@@ -7,7 +7,10 @@
 typedef struct Search {
     Arena *arena;
     const Core *core;
+    // NULL: there are too many; machines are alike, and counting them is enough (count.h).
     Moves *moves;
+    const Machines *machines;
+    const CostOptions *options;
     int goal;     // as in Sweep
     double bound; // seconds: no plan is faster
     // The cost model's own view of the bytes that cross a cut; NULL: cuts have what is true.

@@ -1,13 +1,27 @@
 // The steps of a search as stages: which nodes, which machines.
 #include "passes/planner/search.h"
 
+static void add_members(const Core *c, int node, StageChoice *s)
+{
+    for (int k = c->members.first[node]; k < c->members.first[node + 1]; k++)
+        s->nodes[s->n_nodes++] = c->members.items[k];
+}
+
 static void list_nodes(Arena *a, const Cuts *c, const Step *step, StageChoice *s)
 {
-    s->nodes = arena_array(a, int, c->core->problem->n);
-    for (int i = 0; i < c->core->n; i++)
+    int n = 0;
+    for (int i = 0; !c->order && i < c->core->n; i++)
         if (cut_holds(c, step->end, i) && !cut_holds(c, step->begin, i))
             for (int k = c->core->members.first[i]; k < c->core->members.first[i + 1]; k++)
-                s->nodes[s->n_nodes++] = c->core->members.items[k];
+                n++;
+    for (int i = step->begin; c->order && i < step->end; i++)
+        n += c->core->members.first[c->order[i] + 1] - c->core->members.first[c->order[i]];
+    s->nodes = arena_array(a, int, n + 1);
+    for (int i = 0; !c->order && i < c->core->n; i++)
+        if (cut_holds(c, step->end, i) && !cut_holds(c, step->begin, i))
+            add_members(c->core, i, s);
+    for (int i = step->begin; c->order && i < step->end; i++)
+        add_members(c->core, c->order[i], s);
 }
 
 // Machines of the types that the move says, the last ones first.

@@ -71,14 +71,15 @@ static bool may_begin(const Move *m, int cut)
 double step_seconds(const Cuts *c, const Step *s)
 {
     const Move *m = s->move;
-    double t = fmax(receive_s(c, m, s->begin), send_s(c, m, s->end));
+    double t = receive_s(c, m, s->begin), send = send_s(c, m, s->end);
+    t = send > t ? send : t;
     if (!may_begin(m, s->begin))
         return INFINITY;
     for (int i = 0; i < m->n_rows; i++) {
         const MoveRow *r = &m->rows[i];
         double v = end_value(c, m, r, s->end) - begin_value(c, m, r, s->begin) - r->budget;
         if (r->timed)
-            t = fmax(t, v);
+            t = v > t ? v : t;
         else if (v > 0)
             return INFINITY;
     }
