@@ -29,6 +29,8 @@ int command_plan(Arena *a, Args *args)
     } else if (!status) {
         Text t = {0};
         report_plan_table(&t, &j.plan);
+        if (args->explain)
+            listing(&t, &j);
         printf("%s%s/plan.json, gpus=%d.txt, .dot%s\n", t.data, job_dir(&j, "plan"), stages,
                args->no_svg ? "" : ", .svg");
         text_release(&t);

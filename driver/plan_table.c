@@ -61,8 +61,12 @@ static void put_quality(Text *out, const Plan *p)
     if (gap <= 1e-9)
         text_printf(out, "optimal: %s\n", method);
     else if (p->lower_bound_s > 0)
-        text_printf(out, "no plan is faster than %s, this one is within %.*f %%: %s\n",
-                    human_seconds(low, p->lower_bound_s), gap < 0.1 ? 2 : 0, 100 * gap, method);
+        text_printf(out, "no plan is faster than %s, this one is within %.*g %%: %s\n",
+                    human_seconds(low, p->lower_bound_s),
+                    gap < 0.1  ? 2
+                    : gap < 10 ? 3
+                               : 6,
+                    100 * gap, method);
     else
         text_printf(out, "no bound is known: %s\n", method);
 }

@@ -1,6 +1,5 @@
 // What people look at: the table of stages, plan.json, the profiled graph, pictures.
-#include "driver/driver.h"
-
+#include "driver/plan_report.h"
 #include "ir/dot.h"
 
 #include <errno.h>
@@ -65,11 +64,38 @@ static const double *layer_seconds(const Job *j)
     return seconds;
 }
 
+static const char *words_of(Arena *a, const Plan *p, const PlanStage *s)
+{
+    char t[4][32], b[2][32];
+    double parameters = 0;
+    for (int u = s->first_unit; u <= s->last_unit; u++)
+        parameters += (double)p->units[u].parameter_bytes;
+    bool slowest = p->n_stages > 1 && s->id == plan_bottleneck(p);
+    return arena_printf(
+        a, ": %s\nforward %s, backward %s, send %s\nmemory %s, parameters %s%s%s",
+        human_seconds(t[0], plan_stage_seconds(s)), human_seconds(t[1], s->forward_s),
+        human_seconds(t[2], s->backward_s), human_seconds(t[3], s->send_s),
+        human_bytes(b[0], plan_stage_bytes(s)), human_bytes(b[1], plan_bytes(parameters)),
+        slowest ? "\nthe slowest stage: " : "", slowest ? stage_limit(s) : "");
+}
+
+static const char *const *stage_words(Arena *a, const Plan *p)
+{
+    const char **words = arena_array(a, const char *, p->n_stages);
+    for (int s = 0; s < p->n_stages; s++)
+        words[s] = words_of(a, p, &p->stages[s]);
+    return words;
+}
+
+// stage_of_unit NULL: no frames around stages.
 static int write_picture(const Job *j, const char *base, const int *stage_of_unit)
 {
     Text t = {0};
+    const Plan *p = &j->plan;
     DotOptions o = {.stage_of_unit = stage_of_unit,
-                    .n_units = j->plan.n_units,
+                    .n_units = p->n_units,
+                    .stage_words = stage_of_unit ? stage_words(j->arena, p) : NULL,
+                    .slowest = p->n_stages > 1 ? plan_bottleneck(p) : -1,
                     .layer_s = layer_seconds(j)};
     dot_print(&t, j->graph, &o);
     const char *dot = arena_printf(j->arena, "%s.dot", base);
@@ -93,6 +119,10 @@ int report_write_plan(const Job *j, const char *dir)
     const char *base = arena_printf(j->arena, "%s/gpus=%d", dir, p->n_stages);
     if (!status)
         status = write_profile_graph(j, arena_printf(j->arena, "%s.txt", base));
+    if (!status) {
+        listing(&t, j);
+        status = write_text(arena_printf(j->arena, "%s/listing.txt", dir), &t);
+    }
     return status ? status : write_picture(j, base, stage_of_unit);
 }
 

@@ -118,6 +118,19 @@ static void put_box(Dot *d, int i, const char *indent)
     text_puts(d->out, "];\n");
 }
 
+static void put_frame(Dot *d, int stage)
+{
+    bool slowest = d->o->stage_words && stage == d->o->slowest;
+    text_printf(d->out, "    subgraph cluster_stage%d {\n        label=\"stage %d", stage,
+                stage);
+    if (d->o->stage_words)
+        dot_escaped(d->out, d->o->stage_words[stage]);
+    text_printf(d->out, "\"; style=\"rounded,filled\"; color=\"%s\";%s\n",
+                slowest ? "red" : dot_stage_colour(stage), slowest ? " penwidth=5;" : "");
+    if (slowest)
+        text_printf(d->out, "        fillcolor=\"%s\";\n", dot_stage_colour(stage));
+}
+
 static void put_boxes(Dot *d)
 {
     int stages = 0;
@@ -125,10 +138,7 @@ static void put_boxes(Dot *d)
         if (d->boxes.items[i].stage >= stages)
             stages = d->boxes.items[i].stage + 1;
     for (int s = 0; s < stages; s++) {
-        text_printf(d->out,
-                    "    subgraph cluster_stage%d {\n"
-                    "        label=\"stage %d\"; style=\"rounded,filled\"; color=\"%s\";\n",
-                    s, s, dot_stage_colour(s));
+        put_frame(d, s);
         for (int i = 0; i < d->boxes.n; i++)
             if (d->boxes.items[i].stage == s)
                 put_box(d, i, "        ");

@@ -8,6 +8,8 @@
 typedef struct DotOptions {
     const int *stage_of_unit; // [n_units]: boxes in a coloured frame per stage; NULL: no frames
     int n_units;
+    const char *const *stage_words; // [stages]: lines behind a stage's number; NULL: none
+    int slowest;                    // the stage that gets a red frame; -1: none
     const double *layer_s; // [layers], seconds per micro-batch; NULL or negative: not shown
 } DotOptions;
 

@@ -241,6 +241,8 @@ static void fill_units(const Coster *k, Plan *p)
             u->node = n->id;
         }
         add_time(u, n->phase, seconds_of(k, n));
+        if (n->layer && (n->phase == PHASE_FORWARD || n->phase == PHASE_BACKWARD))
+            k->c->layer_s[n->layer->id] += seconds_of(k, n);
         add_bytes(k, p, n, crossing);
     }
     for (int u = 0; u < p->n_units; u++) {
@@ -264,6 +266,7 @@ void pass_cost(Compile *c)
     p->n_nodes = c->graph->nodes.n;
     p->n_units = units;
     p->units = arena_array(c->perm, PlanUnit, units);
+    c->layer_s = arena_array(c->perm, double, c->graph->layers.n);
     estimate_all(&k);
     fill_units(&k, p);
 }

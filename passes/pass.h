@@ -31,6 +31,8 @@ typedef struct Compile {
     const LayerTime *times; // measured; NULL: estimate
     int n_times;
     ProgramCosts program; // measured with them
+    double
+        *layer_s; // out, by layer: forward and backward of a micro-batch; NULL: no plan wanted
     // Bytes of an output in LAYOUT_KERNEL: asked of the backend by the driver. NULL: as logical.
     int64_t (*kernel_bytes)(void *user, const Node *n);
     // Of the backend: the library kernel that a node calls, by all that decides it; NULL: none.
