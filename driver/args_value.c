@@ -154,11 +154,10 @@ static bool match_bandwidths(Arena *a, Args *args)
         error_at(NO_LOC, "-b is of the machines of -n N");
         return false;
     }
-    if (b == n || (!b && n == 1)) {
-        if (!b && n)
-            vec_push(a, &args->bandwidths, default_bytes_per_s);
+    for (int i = 0; !b && i < n; i++)
+        vec_push(a, &args->bandwidths, default_bytes_per_s);
+    if (!b || b == n)
         return true;
-    }
     error_at(NO_LOC,
              "-n has %d level%s, -b %d: give each level of machines its bandwidth, like "
              "-n 4 4 -b 1e10 1e9",

@@ -5,7 +5,8 @@
 //   sync      2 (r-1)/r P / B + 2 (r-1) L  ring all-reduce of the gradients on links of B bytes/s and L
 //                                          seconds (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms
 //                                          for clusters of workstations", JPDC 2009); once an update, so divided
-//                                          by the micro-batches of one
+//                                          by its micro-batches, which are r where the pipeline never drains: one
+//                                          for each replica
 //   receive   2 O / (B w c) + 2 L          activations of the cut before it, and as many gradients back, over w links
 //   send      likewise of the cut behind   side by side, compressed by c; both sides of a boundary pay
 //
@@ -43,7 +44,7 @@ static void add_sync(const Standing *s, MoveRow *row)
     int r = s->replicas;
     if (r == 1)
         return;
-    double updates = s->options->micro_batches ? 1.0 / s->options->micro_batches : 1;
+    double updates = 1.0 / (s->options->micro_batches ? s->options->micro_batches : r);
     row->parameters = updates * 2 * (r - 1) / r / s->sync.bytes_per_s;
     row->budget = -updates * 2 * (r - 1) * s->sync.latency_s;
 }

@@ -100,12 +100,14 @@ static bool meets(const Count *c, int begin, int end, int r, int behind)
     return step_seconds(c->cuts, &step) <= c->t;
 }
 
-// A stage whose parts are divided by r, or grow to `grown` with it: part / r + grown (1 - 1/r) <= T.
-static double fewest(double part, double grown, double t)
+// The least r > 1 with part / r + grown (1 - 1/r) / d <= T, where part > T; d: 1, or r where the replicas' gradients
+// are summed once for r micro-batches, which makes it a quadratic equation.
+static double fewest(const Count *c, double part, double grown)
 {
-    if (grown < t)
-        return (part - grown) / (t - grown);
-    return part <= t ? 1 : INFINITY;
+    if (c->o->micro_batches)
+        return grown < c->t ? (part - grown) / (c->t - grown) : INFINITY;
+    double b = part + grown, root = b * b - 4 * c->t * grown;
+    return root > 0 ? (b + sqrt(root)) / (2 * c->t) : part / c->t;
 }
 
 static double larger(double a, double b) // fmax is a call
@@ -126,9 +128,11 @@ static double at_least(const Count *c, int begin, int end)
         row->forward * (cuts->forward[one->profile][end] - cuts->forward[one->profile][begin]);
     double in = begin ? cuts->bytes[begin] : 0, out = end < cuts->n - 1 ? cuts->bytes[end] : 0;
     work += row->in_bytes * in + row->out_bytes * out;
-    double grown =
-        2 * two->rows[two->n_rows > 1 && two->rows[1].timed ? 1 : 0].parameters * parameters;
-    double r = two->rows[0].parameters > 0 ? fewest(work, grown, c->t) : work / c->t;
+    double r = work / c->t;
+    if (r > 1 && c->o->overlap != OVERLAP_ALL) {
+        double d = c->o->micro_batches ? 2 : 4; // (1 - 1/r) / d of two replicas is 1 / d
+        r = fewest(c, work, d * two->rows[0].parameters * parameters);
+    }
     return larger(r, larger(one->in_bytes * in, one->out_bytes * out) / c->t);
 }
 

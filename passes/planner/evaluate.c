@@ -142,7 +142,7 @@ static double sync_s(const Evaluation *e, const StageChoice *s)
     MachineLevel link = machines_link(e->m, first, last);
     double once = 2.0 * (r - 1) / r * s->parameter_bytes / link.bytes_per_s +
                   2.0 * (r - 1) * link.latency_s;
-    return r == 1 ? 0 : e->o->micro_batches ? once / e->o->micro_batches : once;
+    return r == 1 ? 0 : once / (e->o->micro_batches ? e->o->micro_batches : r);
 }
 
 static void add_up(const Evaluation *e, StageChoice *s, double *activations)

@@ -199,7 +199,7 @@ static inline double oracle_work(const Oracle *k, unsigned begin, unsigned end,
         sync =
             2.0 * (r - 1) / r * (k->parameters[end] - k->parameters[begin]) / link.bytes_per_s +
             2 * (r - 1) * link.latency_s;
-        sync /= o->micro_batches ? o->micro_batches : 1;
+        sync /= o->micro_batches ? o->micro_batches : r;
     }
     for (int again = o->recompute == 1; again <= (o->recompute > 0); again++) {
         double bytes = oracle_bytes(k, begin, end, r, behind, again);

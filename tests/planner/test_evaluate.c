@@ -86,14 +86,14 @@ static void numbers_are_those_of_the_definitions(void **state)
     is(first->memory_bytes, 5 * 4);
     is(first->time_s, 21);
     is(middle->compute_s, 18 / 2.0);
-    is(middle->sync_s, 2 * 1 / 2.0 * 30 / 10 + 2 * 0.5);
+    is(middle->sync_s, (2 * 1 / 2.0 * 30 / 10 + 2 * 0.5) / 2); // once for two micro-batches
     is(middle->in_bytes, 100);
     is(middle->receive_s, 2 * 100 / (10 * 2.0) + 1); // its two pairs receive side by side
     is(middle->out_bytes, 7);
     is(middle->send_s, 2 * 7 / (10 * 2.0) + 1);
     assert_int_equal(middle->in_flight, 2); // three machines take turns, two of them here
     is(middle->memory_bytes, (2 + 1 + 2) * 30 + 2 * 10);
-    is(middle->time_s, 13);
+    is(middle->time_s, 11);
     is(last->receive_s, 2 * 7 / 10.0 + 1);
     is(last->send_s, 0);
     assert_int_equal(last->in_flight, 1);
@@ -111,24 +111,24 @@ static void options_change_what_they_say(void **state)
     StageChoice *middle = &s.stages[1];
     s.o.overlap = OVERLAP_NONE;
     assert_null(evaluate(&s));
-    is(middle->time_s, 9 + 4 + 11 + 1.7);
+    is(middle->time_s, 9 + 2 + 11 + 1.7);
     s.o.overlap = OVERLAP_ALL;
-    s.p.nodes[1].parameter_bytes = 110;
+    s.p.nodes[1].parameter_bytes = 170;
     assert_null(evaluate(&s));
-    is(middle->time_s, 3 + 13 + 1); // half the forward, then 130 bytes of gradients
+    is(middle->time_s, 3 + 10); // half the forward, then 190 bytes of gradients for two
     middle->recompute = true;
     assert_null(evaluate(&s));
     is(middle->compute_s, (18 + 6) / 2.0);
-    is(middle->memory_bytes, (2 + 1 + 2) * 130 + 10 + 2 * 100);
+    is(middle->memory_bytes, (2 + 1 + 2) * 190 + 10 + 2 * 100);
     s.o.compression = 4;
     assert_null(evaluate(&s));
     is(middle->receive_s, 2 * 25 / 20.0 + 1);
     s.o.micro_batches = 2; // one version of weights, one synchronisation for two
     assert_null(evaluate(&s));
-    is(middle->sync_s, (13 + 1) / 2.0);
+    is(middle->sync_s, (19 + 1) / 2.0);
     assert_int_equal(s.stages[0].in_flight, 2);
     assert_int_equal(middle->in_flight, 1);
-    is(middle->memory_bytes, (1 + 1 + 2) * 130 + 10 + 1 * 100);
+    is(middle->memory_bytes, (1 + 1 + 2) * 190 + 10 + 1 * 100);
     s.o.micro_batches = 16;
     assert_null(evaluate(&s));
     assert_int_equal(s.stages[0].in_flight, 4);
