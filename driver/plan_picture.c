@@ -100,8 +100,11 @@ static void put_cut_off(Text *out, const char *text, size_t most)
 {
     size_t n = strlen(text);
     char kept[128];
-    snprintf(kept, sizeof kept, "%.*s%s", (int)(n > most ? most - 3 : n), text,
-             n > most ? "..." : "");
+    bool cut = n > most;
+    for (n = cut ? most - 3 : n;
+         cut && n > 0 && (text[n] & 0xc0) == 0x80;) // within a character
+        n--;
+    snprintf(kept, sizeof kept, "%.*s%s", (int)n, text, cut ? "..." : "");
     dot_escaped(out, kept);
 }
 
@@ -157,6 +160,9 @@ static void put_box(Picture *d, int i)
         text_puts(d->out, "\\n");
     } else if (!d->frames) {
         text_printf(d->out, "stages %d-%d\\n", b->first_stage, b->last_stage);
+        if (slowest)
+            text_printf(d->out, "stage %d is the slowest: %s\\n", d->slowest,
+                        stage_limit(&d->plan->stages[d->slowest]));
     }
     put_box_words(d, b);
     text_printf(d->out, "\", width=%.2f, height=%.2f, fontsize=%.0f", 0.4 + 2.2 * share,
