@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 50, GRACE_MS = 3000 };
+enum { LOOK_MS = 50, GRACE_MS = 3000, AGAIN_MS = 500 };
 
 static volatile sig_atomic_t interrupted;
 
@@ -183,13 +183,21 @@ RemoteEnd remote_wait(Remote *r, double seconds, bool first_line)
     }
 }
 
+void remote_stop(const Remote *r)
+{
+    if (r->pid)
+        kill(-r->pid, SIGTERM);
+}
+
 void remote_end(Remote *r)
 {
     if (r->pid) {
         pid_t group = r->pid;
-        kill(-group, SIGTERM);
-        for (int ms = 0; !has_ended(r) && ms < GRACE_MS; ms += 10)
+        for (int ms = 0; !has_ended(r) && ms < GRACE_MS; ms += 10) {
+            if (ms % AGAIN_MS == 0) // a shell that starts a process may miss it
+                remote_stop(r);
             usleep(10 * 1000);
+        }
         kill(-group, SIGKILL);
         while (!has_ended(r))
             usleep(1000);

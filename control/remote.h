@@ -29,6 +29,8 @@ typedef enum RemoteEnd {
 bool remote_start(Arena *a, Remote *r, const char *host, const char *script, const char *input);
 // Until it ends, or (first_line) has printed a line, or the time is over.
 RemoteEnd remote_wait(Remote *r, double seconds, bool first_line);
+// Asks it to end if it runs still: of several, all before the first is waited for.
+void remote_stop(const Remote *r);
 // Ends it if it runs still, and forgets what it printed.
 void remote_end(Remote *r);
 // Where other hosts reach this one by TCP: what ssh's configuration makes of its name.

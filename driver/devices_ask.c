@@ -17,13 +17,18 @@ const char *devices_token(Arena *a)
     return text;
 }
 
-// The directory has its name before it is made, so that it is removed whenever the end comes.
+// The directory has its name before it is made, so that it is removed whenever the end comes, and only
+// when nobody is left to write into it. SIGHUP, which `timeout` passes on, ends a stage program at once
+// (after SIGTERM it would finish its step); twice, since a process that is about to start misses one.
 const char *devices_script(Arena *a, const char *before, const char *after)
 {
     return arena_printf(
         a,
-        "d=${TMPDIR:-/tmp}/stagecc-%s; p=; s=0; trap \"rm -rf \\\"$d\\\"\" EXIT; "
-        "trap \"kill \\$p 2> /dev/null; exit 130\" HUP INT TERM; "
+        "d=${TMPDIR:-/tmp}/stagecc-%s; p=; s=0; "
+        "clean() { trap \"\" HUP INT TERM; rm -rf \"$d\"; }; "
+        "stop() { trap \"\" HUP INT TERM; for i in 1 2; do kill -HUP $p $!; sleep 0.1; done "
+        "2> /dev/null; wait; clean; exit 130; }; "
+        "trap clean EXIT; trap stop HUP INT TERM; "
         "umask 077; mkdir \"$d\" && cat > \"$d/p\" && chmod 700 \"$d/p\" || exit 2; "
         "%s; for q in $p; do wait $q || s=$?; done; "
         "if [ $s -ne 0 ]; then cat \"$d\"/log* >&2 2> /dev/null; exit $s; fi%s%s",
@@ -134,6 +139,8 @@ int devices_ask(Session *s, Question *q, int n)
     }
     for (int i = 0; i < started && !status; i++)
         status = take_answer(s, &q[i], &r[i]);
+    for (int i = 0; i < started; i++)
+        remote_stop(&r[i]);
     for (int i = 0; i < started; i++)
         remote_end(&r[i]);
     return status;

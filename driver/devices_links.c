@@ -129,6 +129,10 @@ static int measure_round(Session *s, Pair *pairs, int n)
     for (int i = 0; i < n && !status; i++)
         status = finish(s, &pairs[i]);
     for (int i = 0; i < n; i++) {
+        remote_stop(&pairs[i].listener);
+        remote_stop(&pairs[i].connector);
+    }
+    for (int i = 0; i < n; i++) {
         remote_end(&pairs[i].listener);
         remote_end(&pairs[i].connector);
     }

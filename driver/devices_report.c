@@ -40,11 +40,15 @@ static double speed_of(const Session *s, int host, const double *earlier)
     return fabs(speed - 1) <= noise ? 1 : three_digits(speed);
 }
 
+// Down to a sixteenth of its power of two: hosts that are alike differ in what is free by chance.
 static int64_t memory_of(const Session *s, int host)
 {
     const Host *h = &s->hosts.items[host];
     double share = usable * (double)s->figures[host].memory_bytes / h->slots;
-    return h->memory_bytes ? h->memory_bytes : (int64_t)(share / 0x1p20) << 20;
+    int exponent;
+    frexp(share, &exponent);
+    double step = ldexp(1, exponent - 5);
+    return h->memory_bytes ? h->memory_bytes : (int64_t)(floor(share / step) * step);
 }
 
 static const char *backend_of(const Session *s)
@@ -125,13 +129,12 @@ void devices_print(const Devices *d)
     }
 }
 
-static void warn_spread(const char *what, const char *from, const char *to, double spread)
+static void warn_spread(const Session *s, const char *what, double spread)
 {
     if (spread > large_spread)
-        warning_at(
-            NO_LOC,
-            "%s of %s%s%s varies by %.0f %%: the median counts; measure again when it is idle",
-            what, from, to ? " to " : "", to ? to : "", 100 * spread);
+        warning_at(NO_LOC,
+                   "%s varies by %.0f %%: the median counts; measure again when %s idle", what,
+                   100 * spread, s->hosts.n > 1 ? "the hosts are" : "the host is");
 }
 
 static void warn_host(const Session *s, int i)
@@ -151,22 +154,24 @@ static void warn_host(const Session *s, int i)
                    "%s had %.1f of %d cores free for %d: something else runs there, and the "
                    "figures say so",
                    h->name, f->free_cores, f->cores, wanted);
-    warn_spread("the speed", h->name, NULL, f->step_s.spread);
+    warn_spread(s, arena_printf(s->arena, "the speed of %s", h->name), f->step_s.spread);
+    if (h->slots > 1)
+        warn_spread(s, arena_printf(s->arena, "the bandwidth within %s", h->name),
+                    f->inside.bandwidth_spread);
 }
 
-// Only the link that varies most: where a host is busy they all do.
+// Of the links between hosts only the one that varies most: where a host is busy they all do.
 void devices_warn(const Session *s)
 {
+    const Host *hosts = s->hosts.items;
     int n = s->hosts.n, worst = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         warn_host(s, i);
-        if (s->hosts.items[i].slots > 1)
-            warn_spread("the bandwidth", s->hosts.items[i].name, s->hosts.items[i].name,
-                        s->figures[i].inside.bandwidth_spread);
-    }
     for (int i = 0; i < n * n; i++)
         if (s->between[i].bandwidth_spread > s->between[worst].bandwidth_spread)
             worst = i;
-    warn_spread("the bandwidth", s->hosts.items[worst / n].name, s->hosts.items[worst % n].name,
+    warn_spread(s,
+                arena_printf(s->arena, "the bandwidth from %s to %s", hosts[worst / n].name,
+                             hosts[worst % n].name),
                 s->between[worst].bandwidth_spread);
 }
