@@ -145,10 +145,10 @@ static void warn_host(const Session *s, int i)
     if (wanted > f->cores)
         warning_at(
             NO_LOC,
-            "%s has %d core%s for %d slots of %d thread%s: they take turns, and the speed "
+            "%s has %d core%s for %d slot%s of %d thread%s: they take turns, and the speed "
             "says so",
-            h->name, f->cores, f->cores > 1 ? "s" : "", h->slots, s->threads,
-            s->threads > 1 ? "s" : "");
+            h->name, f->cores, f->cores > 1 ? "s" : "", h->slots, h->slots > 1 ? "s" : "",
+            s->threads, s->threads > 1 ? "s" : "");
     else if (wanted > f->free_cores + 0.5)
         warning_at(NO_LOC,
                    "%s had %.1f of %d cores free for %d: something else runs there, and the "

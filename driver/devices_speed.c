@@ -55,6 +55,22 @@ int devices_build_model(Session *s)
     return status;
 }
 
+// Slots that compute at once. Where there are more of them than cores they take turns, which the medians
+// of layers do not see: they are shorter than a turn. Then as many run as have cores, and the time is
+// what the turns make of it.
+static int slots_at_once(const Session *s, int host, bool alone)
+{
+    int slots = alone ? 1 : s->hosts.items[host].slots,
+        room = s->figures[host].cores / s->threads;
+    return slots <= room ? slots : room > 1 ? room : 1;
+}
+
+static double turns(const Session *s, int host, bool alone)
+{
+    int slots = alone ? 1 : s->hosts.items[host].slots;
+    return (double)slots / slots_at_once(s, host, alone);
+}
+
 // One run in `slots` processes; prints the times of one after the other.
 static const char *run_script(const Session *s, int host, int slots)
 {
@@ -123,18 +139,21 @@ static int run_all(Session *s, const int *which, int n, bool alone, Measured *re
             break;
         for (int i = 0; i < n; i++) {
             const Host *host = &s->hosts.items[which[i]];
-            q[i] = (Question){.host = host->name,
-                              .script = run_script(s, which[i], alone ? 1 : host->slots),
-                              .input = s->program,
-                              .what = "measuring its speed",
-                              .limit_s = RUN_LIMIT_S + 60};
+            q[i] =
+                (Question){.host = host->name,
+                           .script = run_script(s, which[i], slots_at_once(s, which[i], alone)),
+                           .input = s->program,
+                           .what = "measuring its speed",
+                           .limit_s = RUN_LIMIT_S + 60};
         }
         status = devices_ask(s, q, n);
         for (int i = 0; i < n && !status; i++)
             status = read_steps(s, &q[i], &samples[i]);
     }
-    for (int i = 0; i < n && !status; i++)
+    for (int i = 0; i < n && !status; i++) {
         result[i] = middle(&samples[i]);
+        result[i].value *= turns(s, which[i], alone);
+    }
     return status;
 }
 
