@@ -109,6 +109,12 @@ static int load_stored_plan(Job *j)
     }
     const Plan *p = plan_from_json(j->arena, path, text);
     free(text);
+    if (p && !plan_has_streams(p)) {
+        error_at((Loc){path, 0, 0},
+                 "this is the plan of a profiled graph; make one of the model: stagecc plan "
+                 "MODEL -n K -o DIR");
+        return EXIT_INPUT;
+    }
     j->stored = p;
     char value[64];
     for (int i = 0; p && option_name(i); i++)

@@ -175,6 +175,7 @@ Plan *graph_plan(Arena *a, const Args *args, const GraphProblem *g, const PlanRe
                    .source = args->operand,
                    .cost_source = "profile",
                    .options = args->options,
+                   .n_nodes = p->nodes.n,
                    .n_stages = r->n_stages};
     fill_summary(a, plan, g, r);
     if (!r->feasible)
@@ -200,22 +201,28 @@ static double now(void)
 }
 
 // What the planner keeps of its cuts grows with the square of the layers.
-static bool too_many_layers(const Args *args, const Profile *p)
+static bool right_size(const Args *args, const Profile *p)
 {
     enum { MOST_LAYERS = 1 << 16 };
+    Loc loc = {args->operand, 0, 0};
+    int layers = 0;
+    for (int i = 0; i < p->nodes.n; i++)
+        layers += !str_starts(p->nodes.items[i].description, "Input");
     if (p->nodes.n > MOST_LAYERS)
-        error_at((Loc){args->operand, 0, 0},
+        error_at(loc,
                  "these are %d layers, %d are the most that can be planned: profile groups of "
                  "them as one",
                  p->nodes.n, MOST_LAYERS);
-    return p->nodes.n > MOST_LAYERS;
+    else if (!layers)
+        error_at(loc, "there is nothing to plan: every node reads data (`Input...`)");
+    return layers && p->nodes.n <= MOST_LAYERS;
 }
 
 int graph_file_plan(Arena *a, const Args *args)
 {
     double begin = now();
     Profile *p = profile_load(a, args->operand);
-    if (!p || !profile_order(a, p) || too_many_layers(args, p))
+    if (!p || !profile_order(a, p) || !right_size(args, p))
         return EXIT_INPUT;
     GraphProblem *g = graph_problem(a, p, args);
     if (!g)
