@@ -71,7 +71,7 @@ void engine_wait(Engine *e, Worker *w, int64_t want, int on_stage)
 
 void engine_wake(Engine *e, Worker *w)
 {
-    if (w->woken)
+    if (w->woken || w->running)
         return;
     w->woken = true;
     e->ready[(e->ready_head + e->n_ready++) % e->n_workers] = w->index;
@@ -159,6 +159,7 @@ static void advance(Engine *e, Worker *w)
         w->work_s = e->work(e, w, i);
         if (w->work_s > 0) {
             heap_push(&e->running, e->virtual_s + w->work_s, w->index);
+            w->running = true;
             return;
         }
         finish(e, w, i);
@@ -199,6 +200,7 @@ static bool next_event(Engine *e)
     e->virtual_s = done.key;
     e->now_s = end_s;
     Worker *w = &e->workers[done.worker];
+    w->running = false;
     finish(e, w, next_of(w));
     engine_wake(e, w);
     return true;
@@ -214,7 +216,7 @@ static bool all_done(const Engine *e, char *why, int why_size)
         char text[128];
         snprintf(why, (size_t)why_size,
                  "deadlock: stage %d, replica %d, step %lld, waits for stage %d with %s",
-                 w->stage, w->replica, (long long)(w->at / w->n), w->on,
+                 w->stage, w->replica, (long long)(w->at / w->n + 1), w->on,
                  instr_text(e->plan, instr, text, sizeof text));
         return false;
     }

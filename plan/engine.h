@@ -24,7 +24,7 @@ typedef struct Worker {
     int n;
     int64_t at, end;        // instructions done, and of all steps
     double begin_s, work_s; // of the running instruction: when, seconds of core
-    bool waiting, woken, asleep;
+    bool waiting, woken, asleep, running;
     double since_s;      // waiting
     int on;              // stage it waits for
     int64_t want, state; // the model's

@@ -101,7 +101,7 @@ static bool meet(Engine *e, Worker *w)
     }
     for (int r = 0; r < replicas; r++) {
         Worker *peer = &e->workers[e->first_worker[w->stage] + r];
-        if (peer->waiting && peer->want == peers)
+        if (peer != w && peer->waiting && peer->want == peers)
             engine_wake(e, peer);
     }
     return true;
