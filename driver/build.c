@@ -1,6 +1,8 @@
 // stagecc build: sources and executables.
 #include "driver/driver.h"
 
+#include "driver/machines.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,7 +56,12 @@ int stages_wanted(Job *j, int fallback, int *stages)
         stages_of_plan(j, stages);
     else
         *stages = args->stages ? (int)args->stages : fallback;
-    return EXIT_DONE;
+    const Devices *d = args->devices && !j->stored && !args->stages
+                           ? devices_read(j->arena, args->devices)
+                           : NULL;
+    if (d)
+        *stages = d->n;
+    return args->devices && !args->stages && !j->stored && !d ? EXIT_INPUT : EXIT_DONE;
 }
 
 int build_programs(Job *j, const char *dir)

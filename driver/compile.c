@@ -2,6 +2,7 @@
 // everything else is asked of the frontends.
 #include "driver/driver.h"
 
+#include "driver/machines.h"
 #include "frontend/frontend.h"
 #include "ir/text.h"
 
@@ -162,6 +163,31 @@ int job_load(Job *j, Arena *a, Args *args)
     return status || !args->profile ? status : measured_load(j, args->profile);
 }
 
+// --devices: a stage for each. Times are measured here, so that their speeds alone count.
+static bool take_devices(Job *j, int stages)
+{
+    const char *file = j->args->devices;
+    const Devices *d = file ? devices_read(j->arena, file) : NULL;
+    if (!d)
+        return !file;
+    if (d->n != stages) {
+        error_at((Loc){file, 0, 0},
+                 "there are %d devices and %d stages: a model has a stage on each of them",
+                 d->n, stages);
+        return false;
+    }
+    for (int i = 0; i < d->n; i++)
+        if (d->devices[i].profile)
+            warning_at(d->devices[i].loc,
+                       "the profile of `%s` is not read for a model: its speed counts",
+                       d->devices[i].name);
+    int *profile = arena_array(j->arena, int, d->n + 1);
+    j->compile.machines =
+        machines_of_devices(j->arena, d, file, profile, &j->plan.device_names);
+    j->plan.n_device_names = d->n;
+    return j->compile.machines;
+}
+
 int job_compile(Job *j, int stages)
 {
     Args *args = j->args;
@@ -181,6 +207,8 @@ int job_compile(Job *j, int stages)
     c->blocked = j->backend->blocked;
     c->fuse = j->backend->fuse;
     c->kernel_key = j->backend->kernel_key;
+    if (stages && !take_devices(j, stages))
+        return EXIT_INPUT;
     if (j->kernels && !plan_read_kernels(j->arena, &j->plan, j->kernels))
         return EXIT_INPUT;
     PassOptions o = {args->passes, args->stop_after, args->dump_after, args->time_passes};

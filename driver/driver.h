@@ -126,8 +126,9 @@ int graph_file_plan(Arena *a, const Args *args);
 
 // driver/report.c: files and tables that people look at. Exit status.
 void report_plan_table(Text *out, const Plan *plan);
-int report_write_plan(const Job *j,
-                      const char *dir); // plan.json listing.txt gpus=N.txt gpus=N.dot gpus=N.svg
+int report_write_plan(
+    const Job *j,
+    const char *dir); // plan.json listing.txt gpus=N.txt gpus=N.dot gpus=N.svg
 int report_write_profile(const Job *j, const char *dir); // graph.txt graph.dot graph.svg
 
 // driver/listing.c: every line of the model's source with the stage and cost of the layers it makes.

@@ -11,7 +11,9 @@
 static int build_whole(const Job *j, const char *dir)
 {
     Job whole;
-    int status = job_load(&whole, j->arena, j->args);
+    Args args = *j->args;
+    args.devices = NULL; // one stage, here
+    int status = job_load(&whole, j->arena, &args);
     if (!status)
         status = job_compile(&whole, 1);
     if (!status && dir_make(dir))

@@ -1,10 +1,14 @@
-// The optimal contiguous split. best[s][u] is the least possible time of the slowest of s stages that
-// hold the units before u; a dynamic program over (s, u) finds it exactly. Among all splits whose
-// slowest stage is that fast, a second program takes the one that moves the fewest bytes. Where
-// nothing fits into the memory, a third one says how much would be needed.
+// The optimal contiguous split of a model's units over machines, each of which runs one stage. best[taken][u]
+// is the least possible time of the slowest stage that holds the units before u, where `taken` says how
+// many machines of every type are in use; a dynamic program over both finds it exactly. Among all splits whose
+// slowest stage is that fast, a second program takes the one that moves the fewest bytes. Where nothing
+// fits into the memory, a third one says how much would be needed.
 //
-// Stage s holds its own number of micro-batches in flight, which the index s tells, so memory
-// is a plain condition of the program.
+// The planner of profiled graphs (passes/planner) looks at cuts, this pass at runs of units, since it
+// knows more: what a stage reads is sent to it straight from where it is made, past the stages between,
+// and a stage's memory is what the memory pass will make of it. Stage s holds its own number of
+// micro-batches in flight, which the number of machines in use tells.
+#include "passes/planner/planner.h"
 #include "passes/ranges.h"
 #include "passes/schedule.h"
 
@@ -22,9 +26,13 @@ typedef struct Search {
     Ranges ranges;
     int stages;
     const ScheduleInfo *schedule;
-    double bound; // LEAST_BYTES: seconds
-    double *best; // [stages + 1][units + 1]
-    int *from;    // likewise: the first unit of the last stage
+    const MachineType *types;
+    int n_types, *have, *stride; // machines of every type; what one more adds to `taken`
+    int n_taken, *used;          // [n_taken] machines in use
+    double bound;                // LEAST_BYTES: seconds
+    double *best;                // [n_taken][units + 1]
+    int *from;                   // likewise: the first unit of the last stage
+    uint8_t *on;                 // likewise: the type that it runs on
 } Search;
 
 static int64_t memory(const Search *s, const Range *r, int stage)
@@ -33,45 +41,66 @@ static int64_t memory(const Search *s, const Range *r, int stage)
     return range_memory(&s->ranges, r, s->schedule->in_flight(s->stages, stage, micro_batches));
 }
 
-static bool fits(const Search *s, const Range *r, int stage)
+static bool fits(const Search *s, const Range *r, int stage, const MachineType *type)
 {
-    return !s->c->memory_limit || memory(s, r, stage) <= s->c->memory_limit;
+    int64_t limit = s->c->memory_limit, own = (int64_t)type->memory_bytes;
+    if (own && (!limit || own < limit))
+        limit = own;
+    return !limit || memory(s, r, stage) <= limit;
+}
+
+// Machines compute at their own speed; what they send travels alike.
+static double seconds(const Range *r, const MachineType *type)
+{
+    return r->compute_s / type->speed + range_send_s(r);
 }
 
 // What a stage adds to the goal; infinite: it must not be.
-static double value(const Search *s, Goal goal, const Range *r, int stage)
+static double value(const Search *s, Goal goal, const Range *r, int stage,
+                    const MachineType *type)
 {
     switch (goal) {
-    case LEAST_TIME: return fits(s, r, stage) ? range_seconds(r) : INFINITY;
+    case LEAST_TIME: return fits(s, r, stage, type) ? seconds(r, type) : INFINITY;
     case LEAST_BYTES:
-        return fits(s, r, stage) && range_seconds(r) <= s->bound ? (double)r->in : INFINITY;
+        return fits(s, r, stage, type) && seconds(r, type) <= s->bound ? (double)r->in
+                                                                       : INFINITY;
     case LEAST_MEMORY: return (double)memory(s, r, stage);
     }
     return INFINITY;
 }
 
+// One more stage, on a machine of type t.
+static void relax_on(Search *s, Goal goal, const Range *r, int taken, int t)
+{
+    int width = s->ranges.n + 1, stage = s->used[taken];
+    double before = s->best[taken * width + r->first];
+    double own = value(s, goal, r, stage, &s->types[t]);
+    double all = goal == LEAST_BYTES ? before + own : fmax(before, own);
+    int to = (taken + s->stride[t]) * width + r->last + 1;
+    if (all < s->best[to]) {
+        s->best[to] = all;
+        s->from[to] = r->first;
+        s->on[to] = (uint8_t)t;
+    }
+}
+
 static void relax(Search *s, Goal goal, const Range *r)
 {
-    int width = s->ranges.n + 1;
     bool ends = r->last == s->ranges.n - 1;
-    for (int stage = 0; stage < s->stages; stage++) {
-        double before = s->best[stage * width + r->first];
-        if (before == INFINITY || ends != (stage == s->stages - 1))
+    for (int taken = 0; taken < s->n_taken - 1; taken++) {
+        if (s->best[taken * (s->ranges.n + 1) + r->first] == INFINITY ||
+            ends != (s->used[taken] == s->stages - 1))
             continue;
-        double own = value(s, goal, r, stage);
-        double all = goal == LEAST_BYTES ? before + own : fmax(before, own);
-        int to = (stage + 1) * width + r->last + 1;
-        if (all < s->best[to]) {
-            s->best[to] = all;
-            s->from[to] = r->first;
-        }
+        for (int t = 0; t < s->n_types; t++)
+            if (taken / s->stride[t] % (s->have[t] + 1) < s->have[t])
+                relax_on(s, goal, r, taken, t);
     }
 }
 
 // The best value; infinite where no split is possible.
 static double search(Search *s, Goal goal)
 {
-    int n = s->ranges.n, size = (s->stages + 1) * (n + 1);
+    int n = s->ranges.n, size = s->n_taken * (n + 1);
     for (int i = 0; i < size; i++)
         s->best[i] = INFINITY;
     s->best[0] = 0;
@@ -123,8 +152,8 @@ static void report_memory(Search *s)
     memory_note_largest(s->c, -1);
 }
 
-// The last units of all stages, into cuts[stages].
-static bool find_cuts(Search *s, int *cuts)
+// The last units of all stages, into cuts[stages], and their types of machines.
+static bool find_cuts(Search *s, int *cuts, int *on)
 {
     s->bound = search(s, LEAST_TIME);
     if (s->bound == INFINITY) {
@@ -136,14 +165,19 @@ static bool find_cuts(Search *s, int *cuts)
         1 + 1e-9; // sums in another order differ in the last bits: equal is nearly equal
     CHECK(search(s, LEAST_BYTES) < INFINITY, "partition", "the optimal split was lost");
     s->bound = slowest;
-    for (int stage = s->stages, u = s->ranges.n; stage > 0; stage--) {
-        cuts[stage - 1] = u - 1;
-        u = s->from[stage * (s->ranges.n + 1) + u];
+    int u = s->ranges.n, taken = s->n_taken - 1;
+    for (int stage = s->stages - 1; stage >= 0; stage--) {
+        int at = taken * (s->ranges.n + 1) + u;
+        cuts[stage] = u - 1;
+        on[stage] = s->on[at];
+        u = s->from[at];
+        taken -= s->stride[s->on[at]];
     }
     return true;
 }
 
-static bool take_fixed_cuts(Search *s, int *cuts)
+// Stages of a plan that was made before stand on the machines as these are listed.
+static bool take_fixed_cuts(Search *s, int *cuts, int *on)
 {
     for (int i = 0; i < s->stages; i++) {
         int last = i == s->stages - 1 ? s->ranges.n - 1 : s->c->fixed_cuts[i];
@@ -158,14 +192,29 @@ static bool take_fixed_cuts(Search *s, int *cuts)
             return false;
         }
         cuts[i] = last;
+        on[i] = s->c->machines ? s->c->machines->type[i] : 0;
     }
     s->bound = search(s, LEAST_TIME);
     return true;
 }
 
-static void fill_stages(Search *s, const int *cuts)
+// The first machine of its type that no stage has: what the stage runs on.
+static void take_machine(const Search *s, PlanStage *stage, int type, bool *taken)
+{
+    const Machines *m = s->c->machines;
+    int d = 0;
+    while (m && (taken[d] || m->type[d] != type))
+        d++;
+    stage->devices = arena_new(s->c->perm, int);
+    stage->devices[0] = m ? d : stage->id;
+    stage->n_devices = 1;
+    taken[d] = true;
+}
+
+static void fill_stages(Search *s, const int *cuts, const int *on)
 {
     Plan *p = s->c->plan;
+    bool *taken = arena_array(s->c->scratch, bool, s->stages);
     double update_s = 0;
     p->n_stages = s->stages;
     p->stages = arena_array(s->c->perm, PlanStage, s->stages);
@@ -180,12 +229,41 @@ static void fill_stages(Search *s, const int *cuts)
             stage->backward_s += p->units[u].backward_s;
             stage->update_s += p->units[u].update_s;
         }
+        double speed = s->types[on[i]].speed;
+        stage->forward_s /= speed;
+        stage->backward_s /= speed;
+        stage->update_s /= speed;
+        take_machine(s, stage, on[i], taken);
         stage->send_s = range_send_s(range_of(&s->ranges, stage->first_unit, stage->last_unit));
-        update_s += stage->update_s;
+        update_s += speed * stage->update_s;
     }
     double micro_batches = (double)p->options.micro_batches;
     p->single_s = micro_batches * s->ranges.work[s->ranges.n] + update_s;
     p->lower_bound_s = micro_batches * (s->bound < INFINITY ? s->bound : 0);
+}
+
+// Without machines there are as many as stages, all alike.
+static void find_machines(Search *s)
+{
+    static const MachineType alike = {.speed = 1};
+    const Machines *m = s->c->machines;
+    Arena *a = s->c->scratch;
+    s->types = m ? m->types : &alike;
+    s->n_types = m ? m->n_types : 1;
+    s->have = arena_array(a, int, s->n_types);
+    s->stride = arena_array(a, int, s->n_types);
+    s->have[0] = m ? 0 : s->stages;
+    for (int d = 0; m && d < m->n; d++)
+        s->have[m->type[d]]++;
+    s->n_taken = 1;
+    for (int t = 0; t < s->n_types; t++) {
+        s->stride[t] = s->n_taken;
+        s->n_taken *= s->have[t] + 1;
+    }
+    s->used = arena_array(a, int, s->n_taken);
+    for (int taken = 0; taken < s->n_taken; taken++)
+        for (int t = 0; t < s->n_types; t++)
+            s->used[taken] += taken / s->stride[t] % (s->have[t] + 1);
 }
 
 static double now(void)
@@ -208,13 +286,16 @@ void pass_partition(Compile *c)
         c->no_plan = true;
         return;
     }
-    size_t size = (size_t)(s.stages + 1) * (size_t)(s.ranges.n + 1);
+    find_machines(&s);
+    size_t size = (size_t)s.n_taken * (size_t)(s.ranges.n + 1);
     s.best = arena_array(c->scratch, double, size);
     s.from = arena_array(c->scratch, int, size);
-    int *cuts = arena_array(c->scratch, int, s.stages);
-    bool good = c->fixed_cuts ? take_fixed_cuts(&s, cuts) : find_cuts(&s, cuts);
+    s.on = arena_array(c->scratch, uint8_t, size);
+    int *cuts = arena_array(c->scratch, int, s.stages),
+        *on = arena_array(c->scratch, int, s.stages);
+    bool good = c->fixed_cuts ? take_fixed_cuts(&s, cuts, on) : find_cuts(&s, cuts, on);
     c->no_plan |= !good && !c->fixed_cuts;
     if (good)
-        fill_stages(&s, cuts);
+        fill_stages(&s, cuts, on);
     p->planning_s = now() - begin;
 }

@@ -49,8 +49,8 @@ static Move move_of(const Count *c, int replicas, int behind)
                   .sync = link,
                   .in = link,
                   .out = link,
-                  .in_width = replicas,
-                  .out_width = replicas,
+                  .in_width = moves_width(c->m, &link, replicas),
+                  .out_width = moves_width(c->m, &link, replicas),
                   .recompute = c->o->recompute == 1};
     Move m = {.from = behind,
               .to = behind + replicas,
@@ -97,7 +97,8 @@ static bool meets(const Count *c, int begin, int end, int r, int behind)
         m = &own;
     }
     Step step = {begin, end, m};
-    return step_seconds(c->cuts, &step) <= c->t;
+    double seconds = step_seconds(c->cuts, &step);
+    return seconds < INFINITY && seconds <= c->t; // infinite: it does not fit
 }
 
 // The least r > 1 with part / r + grown (1 - 1/r) / d <= T, where part > T; d: 1, or r where the replicas' gradients

@@ -19,6 +19,7 @@ typedef struct Maker {
     Moves *moves;
     VEC(Move) list;
     int limit;
+    int unit; // of ranges: machines are taken by whole units
     bool full;
 } Maker;
 
@@ -47,10 +48,11 @@ static void push(Maker *k, const Standing *s, Move m)
         }
 }
 
-// Of one level or host: links of r machines that carry a boundary side by side.
-static double alike_width(const Machines *m, const MachineLevel *link, int r)
+double moves_width(const Machines *m, const MachineLevel *link, int r)
 {
-    return m->host && !link->per_device ? 1 : r;
+    if (link->per_device)
+        return r;
+    return m->host || r < link->group ? 1 : r / link->group;
 }
 
 // One type of machines: configuration c means that the last c of them are taken.
@@ -72,8 +74,8 @@ static void make_alike(Maker *k)
                           .sync = link,
                           .in = link,
                           .out = link,
-                          .in_width = alike_width(m, &link, r),
-                          .out_width = alike_width(m, &link, r)};
+                          .in_width = moves_width(m, &link, r),
+                          .out_width = moves_width(m, &link, r)};
             push(k, &s,
                  (Move){.from = c,
                         .to = c + r,
@@ -137,7 +139,7 @@ static void moves_from_counts(Maker *k, const Counts *c, int config, const int *
             m.to += take[t] * c->stride[t];
         m.replicas = s.replicas;
         m.take = arena_copy(k->arena, take, sizeof *take * (size_t)c->n);
-        s.in_width = s.out_width = alike_width(k->m, &link, s.replicas);
+        s.in_width = s.out_width = moves_width(k->m, &link, s.replicas);
         push(k, &s, m);
     }
 }
@@ -175,14 +177,16 @@ static int gap_counts(const Maker *k)
     bool limit = k->o->memory_bytes > 0;
     for (int t = 0; t < k->m->n_types; t++)
         limit |= k->m->types[t].memory_bytes > 0;
-    return limit && k->m->n <= FEW_MACHINES ? k->m->n : 1;
+    return limit && k->m->n <= FEW_MACHINES && k->unit == 1 ? k->m->n : 1;
 }
 
 // unused: machines that were left out behind the first one.
 static int range_config(const Maker *k, int first, int end, int unused)
 {
-    int n = k->m->n, range = (n - 1 - first) * (n - first) / 2 + end - first - 1;
-    int counts = gap_counts(k);
+    int n = k->m->n / k->unit, counts = gap_counts(k);
+    first /= k->unit;
+    end /= k->unit;
+    int range = (n - 1 - first) * (n - first) / 2 + end - first - 1;
     return 1 + range * counts + (unused < counts ? unused : counts - 1);
 }
 
@@ -244,29 +248,43 @@ static void move_range(Maker *k, int first, int end, Behind behind)
 static void moves_from_range(Maker *k, Behind behind)
 {
     int a = behind.a;
-    for (int end = a; end > 0 && !k->full; end--)
-        for (int first = end - 1; useful_end(k, end, a) && first >= 0 && !k->full; first--)
+    for (int end = a; end > 0 && !k->full; end -= k->unit)
+        for (int first = end - k->unit; useful_end(k, end, a) && first >= 0 && !k->full;
+             first -= k->unit)
             move_range(k, first, end, behind);
 }
 
 static void make_ranges(Maker *k)
 {
     const Machines *m = k->m;
-    int counts = gap_counts(k);
-    k->moves->n_configs = 1 + m->n * (m->n + 1) / 2 * counts;
-    k->moves->full = range_config(k, 0, 1, 0);
-    if (m->n > 128) {
-        k->full = true;
+    int counts = gap_counts(k), n = m->n / k->unit;
+    k->full = n > 128;
+    k->list.n = 0;
+    if (k->full)
         return;
-    }
+    k->moves->n_configs = 1 + n * (n + 1) / 2 * counts;
+    k->moves->full = range_config(k, 0, k->unit, 0);
     moves_from_range(k, (Behind){m->n, m->n, 0});
-    for (int a = m->n - 1; a > 0 && !k->full; a--)
-        for (int b = a + 1; b <= m->n; b++)
+    for (int a = m->n - k->unit; a > 0 && !k->full; a -= k->unit)
+        for (int b = a + k->unit; b <= m->n; b += k->unit)
             for (int unused = 0; unused < counts && unused <= m->n - b; unused++)
                 moves_from_range(k, (Behind){a, b, unused});
     if (k->o->overlap != OVERLAP_NONE) // a boundary is paid for by the move in front of it
         for (int i = 0; i < k->list.n; i++)
             k->list.items[i].in_bytes = k->list.items[i].in_fixed = 0;
+}
+
+// Machines one by one where that is not too much, else by whole groups of a level; straight plans and those on
+// every machine need single ones.
+static void make_units(Maker *k)
+{
+    k->unit = 1;
+    make_ranges(k);
+    bool single = k->o->straight || k->o->exact_stages || k->m->host;
+    for (int l = 0; k->full && !single && l < k->m->n_levels - 1; l++) {
+        k->unit *= k->m->levels[l].size;
+        make_ranges(k);
+    }
 }
 
 static void find_rest(Maker *k, bool ranges)
@@ -302,7 +320,7 @@ Moves *moves_of(Arena *a, const Machines *m, const CostOptions *o, int limit)
     k.moves = arena_new(a, Moves);
     bool ranges = !links_alike(m);
     if (ranges)
-        make_ranges(&k);
+        make_units(&k);
     else if (m->n_types == 1)
         make_alike(&k);
     else if (m->n_types <= 16)

@@ -57,6 +57,9 @@ typedef struct Moves {
 // NULL: there would be more than `limit`.
 Moves *moves_of(Arena *a, const Machines *m, const CostOptions *o, int limit);
 
+// How many links of this kind r machines, wherever they are, have at least for what they send together.
+double moves_width(const Machines *m, const MachineLevel *link, int r);
+
 // How a stage stands: what a cost model (cost_*.c) needs to know to fill a move's rows.
 typedef struct Standing {
     const CostOptions *options;

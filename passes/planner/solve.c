@@ -54,6 +54,52 @@ static double bound_of_work(const Solver *v)
     return least / speed;
 }
 
+// Links all as good as the best one: no plan on the real ones is faster than the best on these. 0: that one is not
+// known for certain.
+static double bound_of_links(const Solver *v, const Search *q)
+{
+    Machines best = *v->m;
+    MachineLevel link = machines_link(v->m, 0, 0);
+    for (int d = 0; d < v->m->n; d++)
+        for (int l = 0; l < (v->m->host ? 1 : v->m->n_levels); l++) {
+            MachineLevel other = v->m->host ? machines_link(v->m, d, d) : v->m->levels[l];
+            link.bytes_per_s = fmax(link.bytes_per_s, other.bytes_per_s);
+            link.latency_s = fmin(link.latency_s, other.latency_s);
+        }
+    for (int i = 0; v->m->host && i < v->m->n_hosts * v->m->n_hosts; i++) {
+        link.bytes_per_s = fmax(link.bytes_per_s, v->m->link[i].bytes_per_s);
+        link.latency_s = fmin(link.latency_s, v->m->link[i].latency_s);
+    }
+    best.host = NULL;
+    best.n_levels = 1;
+    best.levels[0] = (MachineLevel){v->m->n, link.bytes_per_s, link.latency_s, true, 1};
+    Search flat = *q;
+    flat.machines = &best;
+    flat.moves = moves_of(v->arena, &best, v->o, MOST_MOVES);
+    flat.goal = v->o->exact_stages && flat.moves ? flat.moves->full : -1;
+    Found found = {0};
+    bool sure = flat.moves || (v->m->n_types == 1 && v->o->recompute != 2);
+    return sure && search_plan(&flat, &found) && found.proven ? found.steps.time_s : 0;
+}
+
+// For machines that are too many and too different for the moves: all as slow and small as the least of them, with
+// times of one profile. What is found holds on the real ones. NULL: their profiles differ.
+static const Machines *leveled(Arena *a, const Machines *m)
+{
+    Machines *flat = arena_copy(a, m, sizeof *m);
+    flat->types = arena_copy(a, m->types, sizeof *m->types);
+    flat->n_types = 1;
+    flat->type = arena_array(a, int, m->n);
+    for (int t = 0; t < m->n_types; t++) {
+        double memory = m->types[t].memory_bytes, *least = &flat->types[0].memory_bytes;
+        if (m->types[t].profile != m->types[0].profile)
+            return NULL;
+        flat->types[0].speed = fmin(flat->types[0].speed, m->types[t].speed);
+        *least = memory > 0 && (memory < *least || *least <= 0) ? memory : *least;
+    }
+    return flat;
+}
+
 PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const CostOptions *o)
 {
     if (!strcmp(o->model, "pipedream"))
@@ -69,13 +115,25 @@ PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const C
                 .moves = moves_of(a, m, o, MOST_MOVES),
                 .bound = bound_of_work(&v)};
     q.goal = o->exact_stages && q.moves ? q.moves->full : -1;
+    if (!q.moves && m->n_types > 1)
+        q.machines = leveled(a, m);
+    if (!q.machines) {
+        r->why =
+            "these are too many machines with profiles of their own to plan for; give them speeds";
+        return r;
+    }
+    bool alike = q.moves || (m->n_types == 1 && (m->host ? m->n_hosts : m->n_levels) == 1);
     Found found = {0};
     if (!search_plan(&q, &found)) {
         r->why = "no plan fits";
         return r;
     }
     take(&v, &found);
-    r->exact = found.proven && (q.moves ? q.moves->exact : o->recompute != 2);
+    r->exact = found.proven && (q.moves ? q.moves->exact : alike && o->recompute != 2);
+    if (found.proven && !r->exact)
+        r->method = arena_printf(a, "%s, machines side by side", r->method);
     r->lower_bound_s = r->exact ? r->pipeline_time_s : q.bound;
+    if (found.proven && !r->exact)
+        r->lower_bound_s = fmin(r->pipeline_time_s, fmax(q.bound, bound_of_links(&v, &q)));
     return r;
 }

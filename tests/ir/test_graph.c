@@ -145,7 +145,9 @@ static void test_picture(void **state)
     static const int stages[] = {0, 1, 1};
     static const double seconds[] = {-1, 0.0015, 0, -1, 2};
     Text t = {0};
-    dot_print(&t, g, &(DotOptions){stages, 3, seconds});
+    dot_print(&t, g,
+              &(DotOptions){
+                  .stage_of_unit = stages, .n_units = 3, .slowest = -1, .layer_s = seconds});
     const char *boxes = strstr(t.data, "    subgraph");
     assert_non_null(boxes);
     assert_string_equal(

@@ -174,6 +174,12 @@ static inline Machines *random_alike(Arena *a, Random *r, int n)
     Machines *m = machines_alike(a, sizes, bytes_per_s, 1);
     m->types[0].speed = speed[random_one_in(r, 2) ? 0 : random_int(r, 0, 3)];
     m->levels[0].latency_s = random_latency(r);
+    if (random_one_in(r, 4)) { // one host, whose link its machines may share
+        m->host = arena_array(a, int, n);
+        m->n_hosts = 1;
+        m->link = arena_copy(a, m->levels, sizeof *m->link);
+        m->link->per_device = random_one_in(r, 2);
+    }
     return m;
 }
 

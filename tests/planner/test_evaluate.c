@@ -28,7 +28,8 @@ static void begin(Setting *s)
 {
     int sizes[] = {2, 2};
     double bytes_per_s[] = {100, 10};
-    *s = (Setting){.n_stages = 3};
+    arena_reset(&s->arena);
+    *s = (Setting){.arena = s->arena, .n_stages = 3};
     Arena *a = &s->arena;
     s->p = (Problem){.n = 4, .n_tensors = 3, .n_profiles = 2};
     s->p.nodes = arena_array(a, ProblemNode, 4);
@@ -69,7 +70,7 @@ static void is(double x, double expected)
 static void numbers_are_those_of_the_definitions(void **state)
 {
     (void)state;
-    Setting s;
+    Setting s = {0};
     begin(&s);
     assert_null(evaluate(&s));
     StageChoice *first = &s.stages[0], *middle = &s.stages[1], *last = &s.stages[2];
@@ -106,7 +107,7 @@ static void numbers_are_those_of_the_definitions(void **state)
 static void options_change_what_they_say(void **state)
 {
     (void)state;
-    Setting s;
+    Setting s = {0};
     begin(&s);
     StageChoice *middle = &s.stages[1];
     s.o.overlap = OVERLAP_NONE;
@@ -148,7 +149,7 @@ static void options_change_what_they_say(void **state)
 static void what_is_no_plan_is_refused(void **state)
 {
     (void)state;
-    Setting s;
+    Setting s = {0};
     begin(&s);
     s.stages[1].n_nodes = 1;
     REFUSED(&s, "n2 is in no stage");
@@ -207,7 +208,7 @@ static void what_is_no_plan_is_refused(void **state)
 static void what_is_no_problem_is_refused(void **state)
 {
     (void)state;
-    Setting s;
+    Setting s = {0};
     begin(&s);
     Arena *a = &s.arena;
     assert_null(problem_check(a, &s.p));

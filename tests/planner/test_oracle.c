@@ -1,6 +1,7 @@
 // The planner against all plans there are: thousands of small random graphs, on machines alike, unequal, on
 // levels and on hosts, with memory limits just above and below what can be planned. STAGECC_LONG=1 looks
 // at hundreds of thousands.
+#include "passes/planner/search.h"
 #include "tests/planner/oracle.h"
 #include "tests/planner/random_problem.h"
 
@@ -150,6 +151,33 @@ static void larger_graphs_on_more_machines_are_too(void **state)
     }
 }
 
+// What is done where the moves would be too many: the same, from the number of machines alone.
+static void counting_machines_is_enough(void **state)
+{
+    (void)state;
+    for (int i = 0; i < many(1500); i++) {
+        Case *c = begin(7, i);
+        c->p = random_problem(&c->arena, &c->random, random_int(&c->random, 1, 7), 1);
+        c->m = random_alike(&c->arena, &c->random, random_int(&c->random, 1, 5));
+        c->o = random_options(&c->random);
+        c->o.exact_stages = false;
+        c->o.recompute = random_int(&c->random, 0, 1);
+        c->o.memory_bytes = random_int(&c->random, 0, 1) * random_int(&c->random, 1, 9000);
+        Core core = core_of(&c->arena, c->p);
+        Search q = {
+            .arena = &c->arena, .core = &core, .machines = c->m, .options = &c->o, .goal = -1};
+        Found found = {0};
+        OracleTails *t = oracle_tails(&c->arena, oracle_of(&c->arena, c->p, c->m, &c->o));
+        bool any = search_plan(&q, &found);
+        AGREE(c, any == (t->best < INFINITY), "a plan: %d, %.17g s", any, t->best);
+        AGREE(c, !any || (found.proven && near(found.steps.time_s, t->best)),
+              "%.17g s, the best takes %.17g s", found.steps.time_s, t->best);
+        StageChoice *stages = any ? stages_of(&c->arena, c->m, &found) : NULL;
+        int used = any ? machines_of_stages(stages, found.steps.n) : 0;
+        AGREE(c, !any || used == t->fewest, "%d machines, %d do as well", used, t->fewest);
+    }
+}
+
 static void unequal_machines_are_too(void **state)
 {
     (void)state;
@@ -252,6 +280,7 @@ int main(void)
         cmocka_unit_test(the_oracle_agrees_with_itself),
         cmocka_unit_test(alike_machines_are_planned_as_well_as_can_be),
         cmocka_unit_test(larger_graphs_on_more_machines_are_too),
+        cmocka_unit_test(counting_machines_is_enough),
         cmocka_unit_test(unequal_machines_are_too),
         cmocka_unit_test(levels_are_planned_as_well_as_can_be_side_by_side),
         cmocka_unit_test(hosts_with_links_of_their_own_are_too),

@@ -89,6 +89,8 @@ static void more_bandwidth_memory_or_speed_never_hurts(void **state)
         roomy.memory_bytes *= factor;
         never_slower(solve(c, c->p, c->m, &roomy), t);
         c->m->levels[0].bytes_per_s *= factor;
+        for (int k = 0; k < c->m->n_hosts * c->m->n_hosts; k++)
+            c->m->link[k].bytes_per_s *= factor;
         double faster = solve(c, c->p, c->m, &c->o);
         never_slower(faster, t);
         c->m->types[0].speed *= factor;
@@ -127,6 +129,10 @@ static void units_do_not_matter(void **state)
             c->p->tensors[k].bytes *= b;
         c->m->levels[0].bytes_per_s *= b / s;
         c->m->levels[0].latency_s *= s;
+        for (int k = 0; k < c->m->n_hosts * c->m->n_hosts; k++) {
+            c->m->link[k].bytes_per_s *= b / s;
+            c->m->link[k].latency_s *= s;
+        }
         c->o.memory_bytes *= b;
         assert_true(near(solve(c, c->p, c->m, &c->o), t * s));
     }
