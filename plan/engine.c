@@ -125,7 +125,7 @@ static void finish(Engine *e, Worker *w, const rt_instr *i)
     double busy = e->now_s - w->begin_s;
     if (w->work_s > 0) {
         w->busy_s += busy;
-        w->shared_s += busy - w->work_s;
+        w->shared_s += e->options.cores && busy > w->work_s ? busy - w->work_s : 0;
         if (w->last_s == 0)
             w->first_s = w->begin_s;
         w->last_s = e->now_s;
