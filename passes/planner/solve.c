@@ -130,10 +130,12 @@ PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const C
     }
     take(&v, &found);
     r->exact = found.proven && (q.moves ? q.moves->exact : alike && o->recompute != 2);
-    if (found.proven && !r->exact)
-        r->method = arena_printf(a, "%s, machines side by side", r->method);
     r->lower_bound_s = r->exact ? r->pipeline_time_s : q.bound;
     if (found.proven && !r->exact)
         r->lower_bound_s = fmin(r->pipeline_time_s, fmax(q.bound, bound_of_links(&v, &q)));
+    r->exact = r->lower_bound_s >=
+               r->pipeline_time_s * (1 - 1e-9); // the bound may be met all the same
+    if (found.proven && !r->exact)
+        r->method = arena_printf(a, "%s, machines side by side", r->method);
     return r;
 }
