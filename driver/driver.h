@@ -133,6 +133,8 @@ int report_write_profile(const Job *j, const char *dir); // graph.txt graph.dot 
 
 // driver/listing.c: every line of the model's source with the stage and cost of the layers it makes.
 void listing(Text *out, const Job *j);
+// driver/explain_model.c: why this cut, and other plans. Sets j->plan.explain (JSON); the same as text into out.
+void explain_model(Job *j, Text *out);
 
 // driver/run.c: start the programs of dir (made for this plan) with the RUN options.
 int run_programs(const Plan *plan, const char *dir, const Args *args);

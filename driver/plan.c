@@ -20,6 +20,9 @@ int command_plan(Arena *a, Args *args)
         return graph_file_plan(a, args);
     if (!status)
         status = job_compile(&j, stages);
+    Text explanation = {0};
+    if (!status && args->explain)
+        explain_model(&j, &explanation);
     if (!status)
         status = report_write_plan(&j, job_dir(&j, "plan"));
     if (!status && args->json) {
@@ -29,12 +32,15 @@ int command_plan(Arena *a, Args *args)
     } else if (!status) {
         Text t = {0};
         report_plan_table(&t, &j.plan);
-        if (args->explain)
+        if (args->explain) {
+            text_puts(&t, explanation.data);
             listing(&t, &j);
+        }
         printf("%s%s/plan.json, gpus=%d.txt, .dot%s\n", t.data, job_dir(&j, "plan"), stages,
                args->no_svg ? "" : ", .svg");
         text_release(&t);
     }
+    text_release(&explanation);
     job_release(&j);
     return status;
 }
