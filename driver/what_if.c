@@ -320,7 +320,8 @@ static void without_cut(Tries *t, int k)
     const StageChoice *left = &t->r->stages[k], *right = left + 1;
     ProblemPair pair = {left->nodes[left->n_nodes - 1], right->nodes[0]};
     ProblemPair *pairs = arena_array(&trial.arena, ProblemPair, p->n_together + 1);
-    memcpy(pairs, p->together, sizeof *pairs * (size_t)p->n_together);
+    for (int i = 0; i < p->n_together; i++)
+        pairs[i] = p->together[i];
     pairs[p->n_together++] = pair;
     p->together = pairs;
     solve(t,
