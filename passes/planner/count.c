@@ -177,8 +177,8 @@ static void try_queues(Count *c, int begin, int bound)
         int r = c->tried[k];
         for (; q->begin < q->end; q->begin++) {
             int end = q->items[q->begin];
-            double sum = c->moves[r].rows[0].compute *
-                         (c->cuts->compute[0][end] - c->cuts->compute[0][begin]);
+            const double *compute = c->cuts->compute[c->moves[r].profile];
+            double sum = c->moves[r].rows[0].compute * (compute[end] - compute[begin]);
             sum += c->moves[r].rows[0].parameters *
                    (c->cuts->parameters[end] - c->cuts->parameters[begin]);
             if (sum <= (c->t + c->moves[r].rows[0].budget) * (1 + 1e-12))

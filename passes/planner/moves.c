@@ -128,6 +128,8 @@ static void moves_from_counts(Maker *k, const Counts *c, int config, const int *
     int left[16] = {0}, take[16] = {0}, behind = 0;
     for (int t = 0; t < c->n; t++) {
         left[t] = c->have[t] - taken[t];
+        if (k->o->straight && left[t] > 1) // there are very many ways to take more
+            left[t] = 1;
         behind += taken[t];
     }
     while (next_counts(take, left, c->n) && !k->full) {

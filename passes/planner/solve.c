@@ -100,6 +100,30 @@ static const Machines *leveled(Arena *a, const Machines *m)
     return flat;
 }
 
+static bool limited(const Solver *v)
+{
+    bool limit = v->o->memory_bytes > 0;
+    for (int t = 0; t < v->m->n_types; t++)
+        limit |= v->m->types[t].memory_bytes > 0;
+    return limit;
+}
+
+// Where machines are counted, recomputation is for all stages or for none: for all, if there is no other plan.
+static bool search_all(const Solver *v, const Search *q, Found *found)
+{
+    Search one = *q;
+    CostOptions o = *v->o;
+    bool choose = !q->moves && o.recompute == 2;
+    if (choose) {
+        o.recompute = 0;
+        one.options = &o;
+    }
+    if (search_plan(&one, found))
+        return true;
+    o.recompute = 1;
+    return choose && limited(v) && search_plan(&one, found);
+}
+
 PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const CostOptions *o)
 {
     if (!strcmp(o->model, "pipedream"))
@@ -124,18 +148,19 @@ PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const C
     }
     bool alike = q.moves || (m->n_types == 1 && (m->host ? m->n_hosts : m->n_levels) == 1);
     Found found = {0};
-    if (!search_plan(&q, &found)) {
+    if (!search_all(&v, &q, &found)) {
         r->why = "no plan fits";
         return r;
     }
     take(&v, &found);
-    r->exact = found.proven && (q.moves ? q.moves->exact : alike && o->recompute != 2);
+    bool complete = q.moves ? q.moves->exact : alike;
+    r->exact = found.proven && complete && (q.moves || o->recompute != 2 || !limited(&v));
     r->lower_bound_s = r->exact ? r->pipeline_time_s : q.bound;
     if (found.proven && !r->exact)
         r->lower_bound_s = fmin(r->pipeline_time_s, fmax(q.bound, bound_of_links(&v, &q)));
     r->exact = r->lower_bound_s >=
                r->pipeline_time_s * (1 - 1e-9); // the bound may be met all the same
-    if (found.proven && !r->exact)
+    if (found.proven && !r->exact && !complete)
         r->method = arena_printf(a, "%s, machines side by side", r->method);
     return r;
 }

@@ -246,6 +246,14 @@ static void orders_follow_their_rules(void **state)
     order_is(&c, order_of(&a, &c, ORDER_NARROW, false, 0), "024135");
     // From the end: 5 reads 8 and 1; 3 turns 8 into 9, 4 turns 1 into 7, so 3, then 1 (10 for 9) before 4.
     order_is(&c, order_of(&a, &c, ORDER_NARROW, true, 0), "024135");
+    // 1 reads 0 for the last time and makes 12 of 10 bytes; 2 makes 5 more of it.
+    p = nodes(&a, 4);
+    tensor(&a, p, 0, 1, -1, 10);
+    tensor(&a, p, 1, 3, -1, 12);
+    tensor(&a, p, 2, 3, -1, 5);
+    tensor(&a, p, 0, 2, -1, 0);
+    c = core_of(&a, p);
+    order_is(&c, order_of(&a, &c, ORDER_NARROW, false, 0), "0123");
     arena_release(&a);
 }
 

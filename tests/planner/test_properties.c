@@ -1,5 +1,6 @@
 // What must hold of every plan, on graphs too large to try all of them: more machines, bandwidth or memory
 // never hurt, units and names do not matter, what was planted is found.
+#include "passes/planner/search.h"
 #include "tests/planner/random_problem.h"
 
 #include <setjmp.h>
@@ -199,14 +200,14 @@ static void nodes_that_do_nothing_take_no_machine(void **state)
 // A chain made of stages: one second a machine, few bytes between stages and many within, parameters too
 // large to replicate but where replicas are planted.
 typedef struct Planted {
-    int n, first[65], replicas[65], machines;
+    int n, first[701], replicas[701], machines;
 } Planted;
 
-static Problem *plant(Case *c, Planted *g)
+static Problem *plant(Case *c, Planted *g, int n_stages)
 {
     Arena *a = &c->arena;
     Problem *p = arena_new(a, Problem);
-    g->n = random_int(&c->random, 1, 32);
+    g->n = n_stages;
     g->machines = 0;
     p->nodes = arena_array(a, ProblemNode, 8 * g->n);
     p->tensors = arena_array(a, ProblemTensor, 8 * g->n);
@@ -233,31 +234,162 @@ static Problem *plant(Case *c, Planted *g)
     return p;
 }
 
+static void find_planted(Case *c, int n_stages)
+{
+    Planted g;
+    Problem *p = plant(c, &g, n_stages);
+    double bytes_per_s = 1e5;
+    Machines *m = machines_alike(&c->arena, &g.machines, &bytes_per_s, 1);
+    CostOptions o = {.model = "stagecc", .schedule = "1f1b", .overlap = OVERLAP_TRANSFERS};
+    PlanResult *r = planner_solve(&c->arena, p, m, &o);
+    assert_true(r->feasible && r->exact);
+    assert_true(near(r->pipeline_time_s, 1));
+    assert_int_equal(r->machines_used, g.machines);
+    assert_int_equal(r->n_stages, g.n);
+    for (int s = 0; s < g.n; s++) {
+        assert_int_equal(r->stages[s].replicas, g.replicas[s]);
+        assert_int_equal(r->stages[s].n_nodes, g.first[s + 1] - g.first[s]);
+        for (int k = 0; k < r->stages[s].n_nodes; k++)
+            assert_int_equal(r->stages[s].nodes[k], g.first[s] + k);
+    }
+}
+
 static void what_was_planted_is_found(void **state)
 {
     (void)state;
     Case c = {0};
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 102; i++) {
         arena_reset(&c.arena);
         c.random = (Random){(uint64_t)i};
-        Planted g;
-        Problem *p = plant(&c, &g);
-        double bytes_per_s = 1e5;
-        Machines *m = machines_alike(&c.arena, &g.machines, &bytes_per_s, 1);
-        CostOptions o = {.model = "stagecc", .schedule = "1f1b", .overlap = OVERLAP_TRANSFERS};
-        PlanResult *r = planner_solve(&c.arena, p, m, &o);
-        assert_true(r->feasible && r->exact);
-        assert_true(near(r->pipeline_time_s, 1));
-        assert_int_equal(r->machines_used, g.machines);
-        assert_int_equal(r->n_stages, g.n);
-        for (int s = 0; s < g.n; s++) {
-            assert_int_equal(r->stages[s].replicas, g.replicas[s]);
-            assert_int_equal(r->stages[s].n_nodes, g.first[s + 1] - g.first[s]);
-            for (int k = 0; k < r->stages[s].n_nodes; k++)
-                assert_int_equal(r->stages[s].nodes[k], g.first[s] + k);
-        }
+        // The last two on very many machines: all pairs of cuts, windows of them.
+        find_planted(&c, i < 100 ? random_int(&c.random, 1, 32) : i == 100 ? 200 : 700);
     }
     arena_release(&c.arena);
+}
+
+// Very many machines are counted, along windows of a chain: as a sweep over all moves would have it.
+static void long_chains_are_the_same_by_counting(void **state)
+{
+    (void)state;
+    Case c = {0};
+    for (int i = 0; i < 4; i++) {
+        arena_reset(&c.arena);
+        c.random = (Random){(uint64_t)i};
+        c.p = random_graph(&c.arena, &c.random, 3100, 1 + i % 2, SHAPE_CHAIN);
+        c.m = random_alike(&c.arena, &c.random, random_int(&c.random, 2, 9));
+        c.m->types[0].profile = i % 2;
+        c.o = random_options(&c.random);
+        c.o.overlap = OVERLAP_TRANSFERS;
+        c.o.exact_stages = false;
+        c.o.recompute = random_int(&c.random, 0, 1);
+        double t = solve(&c, c.p, c.m, &c.o);
+        Core core = core_of(&c.arena, c.p);
+        Search q = {
+            .arena = &c.arena, .core = &core, .machines = c.m, .options = &c.o, .goal = -1};
+        Found found = {0};
+        assert_true(search_plan(&q, &found) && found.proven);
+        if (!near(found.steps.time_s, t))
+            fail_msg("chain %d: %.17g s by counting, %.17g s", i, found.steps.time_s, t);
+    }
+    arena_release(&c.arena);
+}
+
+// 10 s, then three nodes that no stage would notice: the cut goes where one byte crosses.
+static void of_plans_equally_fast_one_sends_little(void **state)
+{
+    (void)state;
+    Arena a = {0};
+    ProblemNode nodes[] = {{"a", .forward_s = {10}},
+                           {"b", .forward_s = {1}},
+                           {"c", .forward_s = {1}},
+                           {"d", .forward_s = {1}},
+                           {"e", .forward_s = {1}}};
+    int users[] = {1, 2, 3, 4}, two = 2;
+    double bytes[] = {5, 9, 1, 7}, bytes_per_s = 100;
+    ProblemTensor tensors[4];
+    for (int t = 0; t < 4; t++)
+        tensors[t] = (ProblemTensor){t, &users[t], 1, bytes[t]};
+    Problem p = {.nodes = nodes, .n = 5, .tensors = tensors, .n_tensors = 4, .n_profiles = 1};
+    ProblemPair pair = {0, 2}; // 12 s with c in front of the cut
+    p.together = &pair;
+    p.n_together = 1;
+    CostOptions o = {.model = "stagecc", .schedule = "1f1b", .straight = true};
+    o.overlap = OVERLAP_TRANSFERS;
+    PlanResult *r = planner_solve(&a, &p, machines_alike(&a, &two, &bytes_per_s, 1), &o);
+    assert_true(r->feasible && near(r->pipeline_time_s, 12));
+    assert_int_equal(r->n_stages, 2);
+    assert_true(r->stages[0].out_bytes == 1);
+    p.n_together = 0; // 10 s, but for the first cut with 5 bytes, it takes more
+    r = planner_solve(&a, &p, machines_alike(&a, &two, &bytes_per_s, 1), &o);
+    assert_true(near(r->pipeline_time_s, 10));
+    assert_true(r->stages[0].out_bytes == 5);
+    nodes[4].forward_s[0] =
+        20; // the last one decides, and the cut of 1 byte is as good as that of 7
+    r = planner_solve(&a, &p, machines_alike(&a, &two, &bytes_per_s, 1), &o);
+    assert_true(near(r->pipeline_time_s, 20));
+    assert_true(r->stages[0].out_bytes == 7);
+    nodes[4].forward_s[0] = 0;
+    nodes[3].forward_s[0] = 20; // 5, 9 and 1 byte with 23, 22 and 20 s, 7 bytes with 33
+    r = planner_solve(&a, &p, machines_alike(&a, &two, &bytes_per_s, 1), &o);
+    assert_true(near(r->pipeline_time_s, 20));
+    assert_true(r->stages[0].out_bytes == 1);
+    arena_release(&a);
+}
+
+// Thousands of machines, on levels or unequal: what holds of all plans.
+static void very_many_machines_get_a_plan(void **state)
+{
+    (void)state;
+    Case c = {0};
+    for (int i = 0; i < 8; i++) {
+        arena_reset(&c.arena);
+        c.random = (Random){(uint64_t)i};
+        int sizes[] = {8, 48}, n = 384;
+        double bytes_per_s[] = {1000, 300};
+        c.p = random_graph(&c.arena, &c.random, 60, 1, SHAPE_CHAIN);
+        c.m = i % 2 ? machines_alike(&c.arena, sizes, bytes_per_s, 2)
+                    : machines_alike(&c.arena, &n, bytes_per_s, 1);
+        if (i % 4 > 1)
+            random_types(&c.arena, &c.random, c.m, 1, 1e6);
+        c.o = random_options(&c.random);
+        c.o.exact_stages = false;
+        PlanResult *r = planner_solve(&c.arena, c.p, c.m, &c.o);
+        double t;
+        assert_true(r->feasible);
+        assert_null(planner_evaluate(&c.arena, c.p, c.m, &c.o, r->stages, r->n_stages, &t));
+        assert_true(near(t, r->pipeline_time_s));
+        assert_true(r->lower_bound_s <= t * (1 + 1e-9));
+        if (r->exact != near(t, r->lower_bound_s))
+            fail_msg("%.17g s, bound %.17g s, exact %d", t, r->lower_bound_s, r->exact);
+    }
+    arena_release(&c.arena);
+}
+
+// Each node keeps 1000 bytes, of which a stage that is not the last one needs twice as many, unless it computes
+// them again.
+static void very_many_machines_compute_again_where_nothing_else_fits(void **state)
+{
+    (void)state;
+    Arena a = {0};
+    ProblemNode nodes[4];
+    ProblemTensor tensors[3];
+    int users[] = {1, 2, 3}, n = 384;
+    double bytes_per_s = 100;
+    for (int v = 0; v < 4; v++)
+        nodes[v] = (ProblemNode){.name = "n", .forward_s = {1}, .activation_bytes = 1000};
+    for (int t = 0; t < 3; t++)
+        tensors[t] = (ProblemTensor){t, &users[t], 1, 1};
+    Problem p = {.nodes = nodes, .n = 4, .tensors = tensors, .n_tensors = 3, .n_profiles = 1};
+    Machines *m = machines_alike(&a, &n, &bytes_per_s, 1);
+    CostOptions o = {.model = "stagecc", .schedule = "1f1b", .recompute = 2};
+    PlanResult *r = planner_solve(&a, &p, m, &o);
+    assert_true(r->feasible && r->exact && !r->stages[0].recompute);
+    o.memory_bytes = 1500;
+    r = planner_solve(&a, &p, m, &o);
+    assert_true(r->feasible && r->stages[0].recompute);
+    o.recompute = 0;
+    assert_false(planner_solve(&a, &p, m, &o)->feasible);
+    arena_release(&a);
 }
 
 // More cuts than there are atoms: still a plan, a bound below it, and no claim beyond the two.
@@ -295,6 +427,10 @@ int main(void)
         cmocka_unit_test(names_do_not_matter),
         cmocka_unit_test(nodes_that_do_nothing_take_no_machine),
         cmocka_unit_test(what_was_planted_is_found),
+        cmocka_unit_test(long_chains_are_the_same_by_counting),
+        cmocka_unit_test(of_plans_equally_fast_one_sends_little),
+        cmocka_unit_test(very_many_machines_get_a_plan),
+        cmocka_unit_test(very_many_machines_compute_again_where_nothing_else_fits),
         cmocka_unit_test(graphs_with_too_many_cuts_are_planned_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
