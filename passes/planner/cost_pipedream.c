@@ -20,7 +20,7 @@ void cost_pipedream(const Standing *s, Move *m)
     m->in_bytes = m->in_fixed = m->out_bytes = m->out_fixed = 0;
     if (o->compression > 0 && m->begin == BEGIN_LATER)
         m->in_bytes = m->out_bytes = 2 / (b * r * o->compression);
-    if (o->memory_bytes && m->in_flight)
+    if (o->memory_bytes > 0 && m->in_flight)
         m->rows[m->n_rows++] = (MoveRow){
             .parameters = m->in_flight, .activations = m->in_flight, .budget = o->memory_bytes};
 }

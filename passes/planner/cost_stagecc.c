@@ -53,9 +53,9 @@ static void add_memory(const Standing *s, Move *m)
 {
     const CostOptions *o = s->options;
     double limit = s->memory_bytes;
-    if (o->memory_bytes && (!limit || o->memory_bytes < limit))
+    if (o->memory_bytes > 0 && (limit <= 0 || o->memory_bytes < limit))
         limit = o->memory_bytes;
-    if (!limit)
+    if (limit <= 0)
         return;
     double versions = o->micro_batches ? 1 : m->in_flight;
     m->rows[m->n_rows++] = (MoveRow){.parameters = versions + 1 + o->state_factor,

@@ -126,11 +126,11 @@ static double transfer_s(const Evaluation *e, int s, int other)
 static double slowest(const Evaluation *e, const StageChoice *s, double *memory)
 {
     double speed = INFINITY;
-    *memory = e->o->memory_bytes ? e->o->memory_bytes : INFINITY;
+    *memory = e->o->memory_bytes > 0 ? e->o->memory_bytes : INFINITY;
     for (int i = 0; i < s->replicas; i++) {
         const MachineType *t = &e->m->types[e->m->type[s->machines[i]]];
         speed = fmin(speed, t->speed);
-        *memory = t->memory_bytes ? fmin(*memory, t->memory_bytes) : *memory;
+        *memory = t->memory_bytes > 0 ? fmin(*memory, t->memory_bytes) : *memory;
     }
     return speed;
 }

@@ -102,7 +102,8 @@ static bool stand_on(const Maker *k, const int *take, Standing *s, Move *m)
         bool first = !s->replicas;
         m->profile = type->profile;
         s->speed = first || type->speed < s->speed ? type->speed : s->speed;
-        if (type->memory_bytes && (!s->memory_bytes || type->memory_bytes < s->memory_bytes))
+        if (type->memory_bytes > 0 &&
+            (s->memory_bytes <= 0 || type->memory_bytes < s->memory_bytes))
             s->memory_bytes = type->memory_bytes;
         s->replicas += take[t];
     }

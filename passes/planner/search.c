@@ -129,7 +129,7 @@ static bool narrow(const Prober *p, Bracket *b)
             sure &= !p->sweep || !p->sweep->truncated;
         }
     }
-    b->proven = sure && !b->tolerance;
+    b->proven = sure && b->tolerance <= 0;
     if (probe(p, b->best.time_s, true, &steps))
         b->best = steps;
     return true;

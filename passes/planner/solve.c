@@ -149,7 +149,10 @@ PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const C
     bool alike = q.moves || (m->n_types == 1 && (m->host ? m->n_hosts : m->n_levels) == 1);
     Found found = {0};
     if (!search_all(&v, &q, &found)) {
-        r->why = "no plan fits";
+        r->why = q.machines == m
+                     ? "no plan fits"
+                     : "these are too many machines to tell apart, and no plan fits "
+                       "as many with the memory of the least";
         return r;
     }
     take(&v, &found);

@@ -179,7 +179,7 @@ static inline double oracle_work(const Oracle *k, unsigned begin, unsigned end,
                                  unsigned machines, int behind)
 {
     const CostOptions *o = k->o;
-    double speed = INFINITY, limit = o->memory_bytes ? o->memory_bytes : INFINITY;
+    double speed = INFINITY, limit = o->memory_bytes > 0 ? o->memory_bytes : INFINITY;
     int r = oracle_count(machines), profile = -1;
     for (int i = 0; i < k->m->n; i++) {
         const MachineType *type = &k->m->types[k->m->type[i]];
@@ -189,7 +189,7 @@ static inline double oracle_work(const Oracle *k, unsigned begin, unsigned end,
             return INFINITY;
         profile = type->profile;
         speed = fmin(speed, type->speed);
-        limit = type->memory_bytes ? fmin(limit, type->memory_bytes) : limit;
+        limit = type->memory_bytes > 0 ? fmin(limit, type->memory_bytes) : limit;
     }
     double forward = (k->forward[profile][end] - k->forward[profile][begin]) / speed / r;
     double compute = (k->compute[profile][end] - k->compute[profile][begin]) / speed / r;

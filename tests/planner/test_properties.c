@@ -294,45 +294,29 @@ static void long_chains_are_the_same_by_counting(void **state)
     arena_release(&c.arena);
 }
 
-// 10 s, then three nodes that no stage would notice: the cut goes where one byte crosses.
+// 10 s, then 13 that two machines do wherever they are cut: where one byte crosses.
 static void of_plans_equally_fast_one_sends_little(void **state)
 {
     (void)state;
     Arena a = {0};
     ProblemNode nodes[] = {{"a", .forward_s = {10}},
-                           {"b", .forward_s = {1}},
-                           {"c", .forward_s = {1}},
+                           {"b", .forward_s = {4}},
+                           {"c", .forward_s = {4}},
                            {"d", .forward_s = {1}},
-                           {"e", .forward_s = {1}}};
-    int users[] = {1, 2, 3, 4}, two = 2;
+                           {"e", .forward_s = {4}}};
+    int users[] = {1, 2, 3, 4}, three = 3;
     double bytes[] = {5, 9, 1, 7}, bytes_per_s = 100;
     ProblemTensor tensors[4];
     for (int t = 0; t < 4; t++)
         tensors[t] = (ProblemTensor){t, &users[t], 1, bytes[t]};
     Problem p = {.nodes = nodes, .n = 5, .tensors = tensors, .n_tensors = 4, .n_profiles = 1};
-    ProblemPair pair = {0, 2}; // 12 s with c in front of the cut
-    p.together = &pair;
-    p.n_together = 1;
     CostOptions o = {.model = "stagecc", .schedule = "1f1b", .straight = true};
     o.overlap = OVERLAP_TRANSFERS;
-    PlanResult *r = planner_solve(&a, &p, machines_alike(&a, &two, &bytes_per_s, 1), &o);
-    assert_true(r->feasible && near(r->pipeline_time_s, 12));
-    assert_int_equal(r->n_stages, 2);
-    assert_true(r->stages[0].out_bytes == 1);
-    p.n_together = 0; // 10 s, but for the first cut with 5 bytes, it takes more
-    r = planner_solve(&a, &p, machines_alike(&a, &two, &bytes_per_s, 1), &o);
-    assert_true(near(r->pipeline_time_s, 10));
+    PlanResult *r = planner_solve(&a, &p, machines_alike(&a, &three, &bytes_per_s, 1), &o);
+    assert_true(r->feasible && near(r->pipeline_time_s, 10));
+    assert_int_equal(r->n_stages, 3);
     assert_true(r->stages[0].out_bytes == 5);
-    nodes[4].forward_s[0] =
-        20; // the last one decides, and the cut of 1 byte is as good as that of 7
-    r = planner_solve(&a, &p, machines_alike(&a, &two, &bytes_per_s, 1), &o);
-    assert_true(near(r->pipeline_time_s, 20));
-    assert_true(r->stages[0].out_bytes == 7);
-    nodes[4].forward_s[0] = 0;
-    nodes[3].forward_s[0] = 20; // 5, 9 and 1 byte with 23, 22 and 20 s, 7 bytes with 33
-    r = planner_solve(&a, &p, machines_alike(&a, &two, &bytes_per_s, 1), &o);
-    assert_true(near(r->pipeline_time_s, 20));
-    assert_true(r->stages[0].out_bytes == 1);
+    assert_true(r->stages[1].out_bytes == 1);
     arena_release(&a);
 }
 
@@ -341,7 +325,7 @@ static void very_many_machines_get_a_plan(void **state)
 {
     (void)state;
     Case c = {0};
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 16; i++) {
         arena_reset(&c.arena);
         c.random = (Random){(uint64_t)i};
         int sizes[] = {8, 48}, n = 384;
@@ -350,12 +334,15 @@ static void very_many_machines_get_a_plan(void **state)
         c.m = i % 2 ? machines_alike(&c.arena, sizes, bytes_per_s, 2)
                     : machines_alike(&c.arena, &n, bytes_per_s, 1);
         if (i % 4 > 1)
-            random_types(&c.arena, &c.random, c.m, 1, 1e6);
+            random_types(&c.arena, &c.random, c.m, 1, 1e5);
         c.o = random_options(&c.random);
         c.o.exact_stages = false;
         PlanResult *r = planner_solve(&c.arena, c.p, c.m, &c.o);
         double t;
-        assert_true(r->feasible);
+        if (!r->feasible) {
+            assert_true(r->why && c.m->n_types > 1);
+            continue;
+        }
         assert_null(planner_evaluate(&c.arena, c.p, c.m, &c.o, r->stages, r->n_stages, &t));
         assert_true(near(t, r->pipeline_time_s));
         assert_true(r->lower_bound_s <= t * (1 + 1e-9));
@@ -363,6 +350,24 @@ static void very_many_machines_get_a_plan(void **state)
             fail_msg("%.17g s, bound %.17g s, exact %d", t, r->lower_bound_s, r->exact);
     }
     arena_release(&c.arena);
+}
+
+// Two neighbours take 1 s; whoever looks at slow links alone finds 2 s, and must not call that the best.
+static void very_many_machines_on_levels_are_not_said_to_be_planned_best(void **state)
+{
+    (void)state;
+    Arena a = {0};
+    ProblemNode nodes[] = {{"a", .forward_s = {1}}, {"b", .forward_s = {1}}};
+    int user = 1, sizes[] = {200, 2};
+    double bytes_per_s[] = {1000, 1};
+    ProblemTensor tensor = {0, &user, 1, 100};
+    Problem p = {.nodes = nodes, .n = 2, .tensors = &tensor, .n_tensors = 1, .n_profiles = 1};
+    CostOptions o = {.model = "stagecc", .schedule = "1f1b", .straight = true};
+    o.overlap = OVERLAP_TRANSFERS;
+    PlanResult *r = planner_solve(&a, &p, machines_alike(&a, sizes, bytes_per_s, 2), &o);
+    assert_true(r->feasible && r->lower_bound_s <= 1);
+    assert_int_equal(r->exact, near(r->pipeline_time_s, 1));
+    arena_release(&a);
 }
 
 // Each node keeps 1000 bytes, of which a stage that is not the last one needs twice as many, unless it computes
@@ -430,6 +435,7 @@ int main(void)
         cmocka_unit_test(long_chains_are_the_same_by_counting),
         cmocka_unit_test(of_plans_equally_fast_one_sends_little),
         cmocka_unit_test(very_many_machines_get_a_plan),
+        cmocka_unit_test(very_many_machines_on_levels_are_not_said_to_be_planned_best),
         cmocka_unit_test(very_many_machines_compute_again_where_nothing_else_fits),
         cmocka_unit_test(graphs_with_too_many_cuts_are_planned_all_the_same),
     };
