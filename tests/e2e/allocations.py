@@ -43,16 +43,17 @@ def watched(program, steps, data, library, work):
     """{object file: allocations}, peak resident bytes, resident bytes of the arena."""
     env = dict(os.environ, LD_PRELOAD=str(library), MALLOC_WATCH=str(work / f"watch-{steps}"))
     child = subprocess.Popen([program, "--data", data, "--steps", str(steps)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    arena = [0]
+    arena, ended = [0], threading.Event()
 
     def watch():
-        while child.poll() is None:
+        while not ended.is_set():  # poll() would take the exit status from wait4
             arena[0] = max(arena[0], arena_resident(child.pid))
             time.sleep(0.1)
 
     thread = threading.Thread(target=watch)
     thread.start()
     _, status, usage = os.wait4(child.pid, 0)
+    ended.set()
     child.returncode = os.waitstatus_to_exitcode(status)
     thread.join()
     assert child.returncode == 0, f"{program} ended with {child.returncode}"
