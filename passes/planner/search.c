@@ -130,7 +130,8 @@ static bool narrow(const Prober *p, Bracket *b)
         }
     }
     b->proven = sure && b->tolerance <= 0;
-    if (probe(p, b->best.time_s, true, &steps))
+    // As fast up to rounding: the same stage between other cuts may differ in its last bits.
+    if (probe(p, b->best.time_s * (1 + rounding), true, &steps))
         b->best = steps;
     return true;
 }

@@ -370,6 +370,34 @@ static void very_many_machines_on_levels_are_not_said_to_be_planned_best(void **
     arena_release(&a);
 }
 
+// Half of 400 machines have room for one node of 1000 bytes, not for two: a plan must fit those it stands on.
+static void very_many_unequal_machines_hold_what_they_get(void **state)
+{
+    (void)state;
+    Arena a = {0};
+    ProblemNode nodes[] = {{"a", .forward_s = {1}, .activation_bytes = 1000},
+                           {"b", .forward_s = {1}, .activation_bytes = 1000}};
+    int user = 1, n = 400;
+    double bytes_per_s = 1;
+    ProblemTensor tensor = {0, &user, 1, 100};
+    Problem p = {.nodes = nodes, .n = 2, .tensors = &tensor, .n_tensors = 1, .n_profiles = 1};
+    MachineType types[] = {{.speed = 1, .memory_bytes = 1e6},
+                           {.speed = 1, .memory_bytes = 1500}};
+    Machines *m = machines_alike(&a, &n, &bytes_per_s, 1);
+    m->types = types;
+    m->n_types = 2;
+    for (int i = n / 2; i < n; i++)
+        m->type[i] = 1;
+    CostOptions o = {.model = "stagecc", .schedule = "1f1b", .micro_batches = 1};
+    PlanResult *r =
+        planner_solve(&a, &p, m, &o); // ends the process where the plan does not fit
+    assert_true(r->feasible && r->lower_bound_s <= r->pipeline_time_s);
+    types[1].memory_bytes = 900;
+    r = planner_solve(&a, &p, m, &o);
+    assert_true(r->feasible || strstr(r->why, "too many machines to tell apart"));
+    arena_release(&a);
+}
+
 // Each node keeps 1000 bytes, of which a stage that is not the last one needs twice as many, unless it computes
 // them again.
 static void very_many_machines_compute_again_where_nothing_else_fits(void **state)
@@ -436,6 +464,7 @@ int main(void)
         cmocka_unit_test(of_plans_equally_fast_one_sends_little),
         cmocka_unit_test(very_many_machines_get_a_plan),
         cmocka_unit_test(very_many_machines_on_levels_are_not_said_to_be_planned_best),
+        cmocka_unit_test(very_many_unequal_machines_hold_what_they_get),
         cmocka_unit_test(very_many_machines_compute_again_where_nothing_else_fits),
         cmocka_unit_test(graphs_with_too_many_cuts_are_planned_all_the_same),
     };
