@@ -1,8 +1,6 @@
 // stagecc build: sources and executables.
 #include "driver/driver.h"
 
-#include "driver/machines.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,13 +53,8 @@ int stages_wanted(Job *j, int fallback, int *stages)
     if (j->stored)
         stages_of_plan(j, stages);
     else
-        *stages = args->stages ? (int)args->stages : fallback;
-    const Devices *d = args->devices && !j->stored && !args->stages
-                           ? devices_read(j->arena, args->devices)
-                           : NULL;
-    if (d)
-        *stages = d->n;
-    return args->devices && !args->stages && !j->stored && !d ? EXIT_INPUT : EXIT_DONE;
+        *stages = args->stages ? (int)args->stages : j->devices ? j->devices->n : fallback;
+    return EXIT_DONE;
 }
 
 int build_programs(Job *j, const char *dir)

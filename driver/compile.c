@@ -85,10 +85,7 @@ static void settle_isa(Options *o)
 // IR text has its micro-batch written into every shape; the batch follows from it.
 static int settle_batch(Options *o, const Graph *g)
 {
-    bool given = false;
-    for (int i = 0; option_name(i); i++)
-        given |= !strcmp(option_name(i), "batch") && o->set >> i & 1;
-    if (!given)
+    if (!options_given(o, "batch"))
         o->batch = g->micro_batch * o->micro_batches;
     if (o->batch == g->micro_batch * o->micro_batches)
         return EXIT_DONE;
@@ -143,6 +140,8 @@ int job_load(Job *j, Arena *a, Args *args)
 {
     *j = (Job){.arena = a, .args = args};
     int status = args->plan ? load_stored_plan(j) : EXIT_DONE;
+    if (args->devices && !(j->devices = devices_read(a, args->devices)))
+        status = EXIT_INPUT;
     if (!status)
         status = choose_backend(j);
     if (status)
@@ -167,9 +166,9 @@ int job_load(Job *j, Arena *a, Args *args)
 static bool take_devices(Job *j, int stages)
 {
     const char *file = j->args->devices;
-    const Devices *d = file ? devices_read(j->arena, file) : NULL;
+    const Devices *d = j->devices;
     if (!d)
-        return !file;
+        return true;
     if (d->n != stages) {
         error_at((Loc){file, 0, 0},
                  "there are %d devices and %d stages: a model has a stage on each of them",

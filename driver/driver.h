@@ -7,6 +7,7 @@
 #include "codegen/codegen.h"
 #include "frontend/profile/profile.h"
 #include "passes/pass.h"
+#include "plan/devices.h"
 #include "plan/options.h"
 
 enum ArgGroup {
@@ -99,7 +100,8 @@ typedef struct Job {
     const Backend *backend;
     Graph *graph;
     Plan plan;
-    const Plan *stored; // --plan DIR; NULL: none
+    const Plan *stored;     // --plan DIR; NULL: none
+    const Devices *devices; // --devices FILE; NULL: none
     Compile compile;
     const char *kernels; // kernels.json of this machine; NULL: bounds are used
 } Job;
@@ -126,6 +128,7 @@ int graph_file_plan(Arena *a, const Args *args);
 
 // driver/report.c: files and tables that people look at. Exit status.
 void report_plan_table(Text *out, const Plan *plan);
+int report_write(const char *path, Text *t); // the text is released
 int report_write_plan(
     const Job *j,
     const char *dir); // plan.json listing.txt gpus=N.txt gpus=N.dot gpus=N.svg

@@ -3,10 +3,11 @@
 // a plan once more, since shapes, layouts and memory depend on it.
 #include "driver/plan_report.h"
 
+#include "base/clock.h"
+
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
 static const double most_s = 5; // for all other plans
 enum { MOST_SHIFT = 3 };        // units, until one may be cut behind
@@ -19,13 +20,6 @@ typedef struct Tries {
     json_t *list;
 } Tries;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void ignore(void *user, DiagKind kind, Loc loc, const char *message)
 {
     (void)user, (void)kind, (void)loc, (void)message;
@@ -35,7 +29,7 @@ static void ignore(void *user, DiagKind kind, Loc loc, const char *message)
 // there was no time to try.
 static double step_of(Tries *t, Args args, int stages, const int *cuts)
 {
-    double begin = now(), step_s = INFINITY;
+    double begin = clock_seconds(), step_s = INFINITY;
     if (begin - t->begin_s + t->longest_s > most_s)
         return -1;
     Job other;
@@ -50,7 +44,7 @@ static double step_of(Tries *t, Args args, int stages, const int *cuts)
     diag_capture(NULL, NULL);
     diag_reset();
     arena_reset(&t->arena);
-    t->longest_s = fmax(t->longest_s, now() - begin);
+    t->longest_s = fmax(t->longest_s, clock_seconds() - begin);
     return step_s;
 }
 
@@ -155,7 +149,7 @@ void explain_model(Job *j, Text *out)
 {
     Plan *p = &j->plan;
     json_t *json = json_object();
-    Tries t = {.job = j, .begin_s = now(), .out = out, .list = json_array()};
+    Tries t = {.job = j, .begin_s = clock_seconds(), .out = out, .list = json_array()};
     int slowest = plan_bottleneck(p);
     put_slowest(out, json, p);
     put_cuts(out, json, p);

@@ -2,10 +2,11 @@
 // again keeps every byte; a plan adds stage ids and nothing else.
 #include "driver/plan_report.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 bool graph_file_given(const Args *args)
 {
@@ -102,7 +103,7 @@ static void fill_cut_bytes(Arena *a, Plan *plan, const Profile *p, const int *no
     }
 }
 
-static void fill_stage(PlanStage *to, const StageChoice *s, const CostOptions *o)
+static void fill_stage(PlanStage *to, const StageChoice *s)
 {
     to->replicas = s->replicas;
     to->devices = s->machines;
@@ -119,20 +120,17 @@ static void fill_stage(PlanStage *to, const StageChoice *s, const CostOptions *o
     to->parameter_bytes = plan_bytes(s->parameter_bytes);
     to->in_bytes = plan_bytes(s->in_bytes);
     to->out_bytes = plan_bytes(s->out_bytes);
-    double versions = o->micro_batches ? 1 : s->in_flight;
-    double persistent = (versions + 1 + o->state_factor) * s->parameter_bytes;
-    double slots = s->memory_bytes - persistent;
-    to->persistent_bytes = plan_bytes(persistent);
-    to->slot_bytes = plan_bytes(s->in_flight && slots > 0 ? slots / s->in_flight : 0);
+    double slots = s->memory_bytes - s->persistent_bytes;
+    to->persistent_bytes = plan_bytes(s->persistent_bytes);
+    to->slot_bytes = plan_bytes(s->in_flight ? slots / s->in_flight : 0);
 }
 
-static void fill_stages(Arena *a, Plan *plan, const GraphProblem *g, const PlanResult *r,
-                        const int *stage_of_unit)
+static void fill_stages(Arena *a, Plan *plan, const PlanResult *r, const int *stage_of_unit)
 {
     plan->stages = arena_array(a, PlanStage, r->n_stages);
     for (int s = 0; s < r->n_stages; s++) {
         plan->stages[s] = (PlanStage){.id = s, .first_unit = plan->n_units};
-        fill_stage(&plan->stages[s], &r->stages[s], &g->cost);
+        fill_stage(&plan->stages[s], &r->stages[s]);
     }
     for (int u = plan->n_units - 1; u >= 0; u--)
         plan->stages[stage_of_unit[u]].first_unit = u;
@@ -186,18 +184,11 @@ Plan *graph_plan(Arena *a, const Args *args, const GraphProblem *g, const PlanRe
     int *stage_of_unit = arena_array(a, int, plan->n_units + 1);
     for (int u = 0; u < plan->n_units; u++)
         stage_of_unit[u] = stage[node[u]];
-    fill_stages(a, plan, g, r, stage_of_unit);
+    fill_stages(a, plan, r, stage_of_unit);
     for (int i = 0; i < p->nodes.n; i++)
         p->nodes.items[i].stage = stage[i];
     plan->step_s = plan->asynchronous ? plan->pipeline_s : plan_simulate(plan);
     return plan;
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 // What the planner keeps of its cuts grows with the square of the layers.
@@ -220,7 +211,7 @@ static bool right_size(const Args *args, const Profile *p)
 
 int graph_file_plan(Arena *a, const Args *args)
 {
-    double begin = now();
+    double begin = clock_seconds();
     Profile *p = profile_load(a, args->operand);
     if (!p || !profile_order(a, p) || !right_size(args, p))
         return EXIT_INPUT;
@@ -234,7 +225,7 @@ int graph_file_plan(Arena *a, const Args *args)
     }
     const PlanResult *r = planner_solve(a, &g->problem, g->machines, &g->cost);
     Plan *plan = graph_plan(a, args, g, r);
-    plan->planning_s = now() - begin;
+    plan->planning_s = clock_seconds() - begin;
     if (!r->feasible) {
         plan->why = why_no_plan(a, g, r);
         error_at((Loc){args->operand, 0, 0}, "%s", plan->why);

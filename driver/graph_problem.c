@@ -134,23 +134,10 @@ static bool add_rules(Arena *a, Problem *p, const Args *args)
     return good;
 }
 
-static char *read_file(Arena *a, const char *path)
-{
-    char *text = file_read(path, NULL);
-    if (!text) {
-        error_at((Loc){path, 0, 0}, "cannot read: %s", strerror(errno));
-        return NULL;
-    }
-    char *kept = arena_strdup(a, text);
-    free(text);
-    return kept;
-}
-
 // A device's own times: the same graph, measured there.
 static bool add_profile(Arena *a, GraphProblem *g, const char *file, Loc loc)
 {
-    char *text = read_file(a, file);
-    Profile *p = text ? profile_read(a, file, text) : NULL;
+    Profile *p = profile_load(a, file);
     if (!p)
         return false;
     int k = g->problem.n_profiles;
@@ -210,14 +197,6 @@ static Machines *machines_of_levels(Arena *a, const Args *args)
     return machines_alike(a, sizes, args->bandwidths.items, args->machines.n);
 }
 
-static bool given(const Options *o, const char *name)
-{
-    for (int i = 0; option_name(i); i++)
-        if (!strcmp(option_name(i), name))
-            return o->set >> i & 1;
-    return false;
-}
-
 static double state_factor(const Options *o)
 {
     if (!strcmp(o->optimizer, "sgd"))
@@ -233,7 +212,8 @@ CostOptions cost_options(const Args *args)
     CostOptions c = {.model = args->cost_model ? args->cost_model : "stagecc",
                      .overlap = OVERLAP_TRANSFERS,
                      .schedule = o->schedule,
-                     .micro_batches = given(o, "micro-batches") ? (int)o->micro_batches : 0,
+                     .micro_batches =
+                         options_given(o, "micro-batches") ? (int)o->micro_batches : 0,
                      .state_factor = state_factor(o),
                      .memory_bytes = (double)args->memory_bytes,
                      .compression = args->compression,

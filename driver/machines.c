@@ -23,17 +23,18 @@ const Devices *devices_read(Arena *a, const char *file)
 // Devices of one host side by side, hosts in the order of the file. host[i] numbers them.
 static int *by_host(Arena *a, const Devices *d, int *host, int *n_hosts)
 {
-    int *order = arena_array(a, int, d->n + 1), n = 0;
+    int *order = arena_array(a, int, d->n + 1);
     bool *taken = arena_array(a, bool, d->n + 1);
-    for (int i = 0; i < d->n; i++) {
-        for (int k = i; k < d->n && !taken[i]; k++)
+    for (int i = 0, n = 0; i < d->n; i++) {
+        if (taken[i])
+            continue;
+        for (int k = i; k < d->n; k++)
             if (!strcmp(d->devices[i].host, d->devices[k].host)) {
+                taken[k] = true;
                 host[n] = *n_hosts;
                 order[n++] = k;
             }
-        *n_hosts += !taken[i];
-        for (int k = d->n - 1; k >= i && !taken[i]; k--)
-            taken[k] = taken[k] || !strcmp(d->devices[i].host, d->devices[k].host);
+        ++*n_hosts;
     }
     return order;
 }

@@ -5,14 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int write_text(const char *path, const char *text, size_t n)
-{
-    if (!file_write(path, text, n))
-        return EXIT_DONE;
-    error_at((Loc){path, 0, 0}, "cannot write: %s", strerror(errno));
-    return EXIT_ENVIRONMENT;
-}
-
 // All that there were, used or not: what the names of files say.
 static int machines_of_plan(const Plan *plan)
 {
@@ -28,8 +20,7 @@ static int write_picture(Arena *a, const Plan *plan, const Profile *p, const cha
     Text t = {0};
     plan_picture(&t, plan, p);
     const char *dot = arena_printf(a, "%s.dot", base);
-    int status = write_text(dot, t.data, t.length);
-    text_release(&t);
+    int status = report_write(dot, &t);
     if (!status && svg)
         draw_svg(dot, arena_printf(a, "%s.svg", base));
     return status;
@@ -45,11 +36,11 @@ int plan_output(Arena *a, const Plan *plan, const Profile *p, const Args *args,
     const char *base = arena_printf(a, "%s/gpus=%d", dir, machines);
     Text t = {0};
     profile_print(&t, p);
-    int status = write_text(arena_printf(a, "%s.txt", base), t.data, t.length);
-    text_release(&t);
+    int status = report_write(arena_printf(a, "%s.txt", base), &t);
     char *json = plan_to_json(plan);
+    text_puts(&t, json);
     if (!status)
-        status = write_text(arena_printf(a, "%s/plan.json", dir), json, strlen(json));
+        status = report_write(arena_printf(a, "%s/plan.json", dir), &t);
     if (!status)
         status = write_picture(a, plan, p, base, !args->no_svg);
     if (!status && args->json) {

@@ -31,7 +31,7 @@ void report_plan_table(Text *out, const Plan *plan)
                 plan->step_s > 0 ? plan->single_s / plan->step_s : 0.0, plan->cost_source);
 }
 
-static int write_text(const char *path, Text *t)
+int report_write(const char *path, Text *t)
 {
     int failed = file_write(path, t->data ? t->data : "", t->length);
     if (failed)
@@ -44,7 +44,7 @@ static int write_profile_graph(const Job *j, const char *path)
 {
     Text t = {0};
     profile_print(&t, profile_of_graph(j->arena, j->graph, &j->compile));
-    return write_text(path, &t);
+    return report_write(path, &t);
 }
 
 // By layer id; negative: not measured. NULL: nothing was.
@@ -99,7 +99,7 @@ static int write_picture(const Job *j, const char *base, const int *stage_of_uni
                     .layer_s = layer_seconds(j)};
     dot_print(&t, j->graph, &o);
     const char *dot = arena_printf(j->arena, "%s.dot", base);
-    int status = write_text(dot, &t);
+    int status = report_write(dot, &t);
     if (!status && !j->args->no_svg)
         draw_svg(dot, arena_printf(j->arena, "%s.svg", base));
     return status;
@@ -115,13 +115,13 @@ int report_write_plan(const Job *j, const char *dir)
     Text t = {0};
     text_puts(&t, json);
     free(json);
-    int status = write_text(arena_printf(j->arena, "%s/plan.json", dir), &t);
+    int status = report_write(arena_printf(j->arena, "%s/plan.json", dir), &t);
     const char *base = arena_printf(j->arena, "%s/gpus=%d", dir, p->n_stages);
     if (!status)
         status = write_profile_graph(j, arena_printf(j->arena, "%s.txt", base));
     if (!status) {
         listing(&t, j);
-        status = write_text(arena_printf(j->arena, "%s/listing.txt", dir), &t);
+        status = report_write(arena_printf(j->arena, "%s/listing.txt", dir), &t);
     }
     return status ? status : write_picture(j, base, stage_of_unit);
 }

@@ -2,10 +2,11 @@
 // compares with. Everything but moved cuts is the planner run again.
 #include "driver/plan_report.h"
 
+#include "base/clock.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const double most_s = 5; // for all that is tried of one kind
 enum { MOST_JOINED = 16 };      // cuts that are forbidden in turn
@@ -26,13 +27,6 @@ typedef struct Tries {
     WhatIfs all;
 } Tries;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void note(Tries *t, const char *what, double time_s)
 {
     vec_push(t->arena, &t->all.tried, ((WhatIf){what, time_s}));
@@ -40,14 +34,14 @@ static void note(Tries *t, const char *what, double time_s)
 
 static void solve(Tries *t, const char *what, Trial *trial)
 {
-    double begin = now();
+    double begin = clock_seconds();
     if (begin - t->begin_s + t->longest_s > most_s) {
         vec_push(t->arena, &t->all.left_out, what);
     } else {
         const PlanResult *r =
             planner_solve(&trial->arena, &trial->problem, &trial->machines, &trial->cost);
         note(t, what, r->feasible ? r->pipeline_time_s : INFINITY);
-        t->longest_s = fmax(t->longest_s, now() - begin);
+        t->longest_s = fmax(t->longest_s, clock_seconds() - begin);
     }
     arena_release(&trial->arena);
 }
@@ -117,14 +111,6 @@ static void double_bandwidths(Tries *t)
 }
 
 // Machines
-
-static bool memory_is_limited(const Tries *t)
-{
-    bool limited = t->g->cost.memory_bytes > 0;
-    for (int i = 0; i < t->g->machines->n_types; i++)
-        limited |= t->g->machines->types[i].memory_bytes > 0;
-    return limited;
-}
 
 static void double_memory(Tries *t)
 {
@@ -214,7 +200,7 @@ static int slowest_stage(const PlanResult *r)
 
 WhatIfs what_helps(Arena *a, const GraphProblem *g, const PlanResult *r)
 {
-    Tries t = {.arena = a, .g = g, .r = r, .begin_s = now()};
+    Tries t = {.arena = a, .g = g, .r = r, .begin_s = clock_seconds()};
     bool pipedream = !strcmp(g->cost.model, "pipedream");
     double_bandwidths(&t);
     add_machine(&t, slowest_stage(r));
@@ -223,7 +209,7 @@ WhatIfs what_helps(Arena *a, const GraphProblem *g, const PlanResult *r)
         compress(&t);
     if (!pipedream && g->cost.overlap != OVERLAP_ALL)
         overlap_all(&t);
-    if (memory_is_limited(&t)) {
+    if (machines_limited(g->machines, &g->cost)) {
         double_memory(&t);
         if (!pipedream && !g->cost.recompute)
             recompute(&t);
@@ -332,7 +318,7 @@ static void without_cut(Tries *t, int k)
 
 WhatIfs other_plans(Arena *a, const GraphProblem *g, const PlanResult *r)
 {
-    Tries t = {.arena = a, .g = g, .r = r, .begin_s = now()};
+    Tries t = {.arena = a, .g = g, .r = r, .begin_s = clock_seconds()};
     int slowest = slowest_stage(r);
     note(&t, "one machine", r->single_machine_time_s);
     if (r->n_stages > 1 || r->machines_used < g->machines->n)

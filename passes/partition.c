@@ -8,12 +8,12 @@
 // knows more: what a stage reads is sent to it straight from where it is made, past the stages between,
 // and a stage's memory is what the memory pass will make of it. Stage s holds its own number of
 // micro-batches in flight, which the number of machines in use tells.
+#include "base/clock.h"
 #include "passes/planner/planner.h"
 #include "passes/ranges.h"
 #include "passes/schedule.h"
 
 #include <math.h>
-#include <time.h>
 
 typedef enum Goal {
     LEAST_TIME,   // of the slowest stage
@@ -266,19 +266,12 @@ static void find_machines(Search *s)
             s->used[taken] += taken / s->stride[t] % (s->have[t] + 1);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void pass_partition(Compile *c)
 {
     Plan *p = c->plan;
     if (!c->stages || !p)
         return;
-    double begin = now();
+    double begin = clock_seconds();
     Search s = {.c = c, .ranges = ranges_of(c), .stages = c->stages};
     s.schedule = schedule_find(c->options->schedule);
     CHECK(s.schedule, "partition", "no schedule is called %s", c->options->schedule);
@@ -297,5 +290,5 @@ void pass_partition(Compile *c)
     c->no_plan |= !good && !c->fixed_cuts;
     if (good)
         fill_stages(&s, cuts, on);
-    p->planning_s = now() - begin;
+    p->planning_s = clock_seconds() - begin;
 }

@@ -3,12 +3,13 @@
 // just ran), scratch memory is reset, errors of the model stop the run.
 #include "passes/pass.h"
 
+#include "base/clock.h"
+
 #include "ir/text.h"
 #include "ir/verify.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 const PassInfo pass_info[] = {
 #define PASS(name, meaning) {#name, meaning, pass_##name},
@@ -58,13 +59,6 @@ static uint32_t parse_list(const char *option, const char *list, uint32_t missin
     }
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void verify(const Graph *g, const char *pass)
 {
     Text why = {0};
@@ -103,14 +97,14 @@ static void print_timings(const Timing *t, uint32_t ran)
 
 static void run_one(Compile *c, int pass, Timing *t)
 {
-    double begin = now();
+    double begin = clock_seconds();
     pass_info[pass].run(c);
     graph_renumber(c->graph);
     arena_reset(c->scratch);
-    double end = now();
+    double end = clock_seconds();
     if (!diag_errors())
         verify(c->graph, pass_info[pass].name);
-    *t = (Timing){end - begin, now() - end, c->graph->nodes.n};
+    *t = (Timing){end - begin, clock_seconds() - end, c->graph->nodes.n};
 }
 
 bool passes_run(Compile *c, const PassOptions *o)

@@ -233,3 +233,11 @@ const char *option_value(const Options *o, int i, char *buffer)
     }
     return buffer;
 }
+
+bool options_given(const Options *o, const char *name)
+{
+    for (int i = 0; option_name(i); i++)
+        if (!strcmp(option_name(i), name))
+            return o->set >> i & 1;
+    return false;
+}

@@ -25,6 +25,7 @@ Options options_default(void);
 // A value FROM_MODEL never replaces one FROM_COMMAND_LINE.
 bool options_set(Options *o, const char *name, const char *value, OptionSource from, Loc loc);
 bool options_known(const char *name);
+bool options_given(const Options *o, const char *name); // set by anyone, not the fallback
 // Rules between options: the batch divides into micro-batches. false: reported.
 bool options_check(const Options *o);
 

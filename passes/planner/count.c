@@ -14,7 +14,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { PAIRS = 3000, ALL_REPLICAS = 24 }; // cuts of which all pairs are looked at
+enum {
+    PAIRS = 3000,     // cuts of which all pairs are looked at
+    ALL_REPLICAS = 24 // of large numbers not all are tried when `sparse`
+};
 
 typedef struct Queue {
     int *items, begin, end; // cuts, of falling index and rising g
@@ -74,7 +77,7 @@ Count *count_new(Arena *a, const Cuts *cuts, const Machines *m, const CostOption
 {
     Count *c = arena_new(a, Count);
     *c = (Count){.arena = a, .cuts = cuts, .m = m, .o = o, .model = cost_model_find(o->model)};
-    c->memory = o->memory_bytes > 0 || m->types[0].memory_bytes > 0;
+    c->memory = machines_limited(m, o);
     c->most = o->straight ? 1 : m->n;
     c->moves = arena_array(a, Move, c->most + 1);
     for (int r = 1; r <= c->most; r++)

@@ -177,10 +177,8 @@ enum { FEW_MACHINES = 8 };
 
 static int gap_counts(const Maker *k)
 {
-    bool limit = k->o->memory_bytes > 0;
-    for (int t = 0; t < k->m->n_types; t++)
-        limit |= k->m->types[t].memory_bytes > 0;
-    return limit && k->m->n <= FEW_MACHINES && k->unit == 1 ? k->m->n : 1;
+    return machines_limited(k->m, k->o) && k->m->n <= FEW_MACHINES && k->unit == 1 ? k->m->n
+                                                                                   : 1;
 }
 
 // unused: machines that were left out behind the first one.

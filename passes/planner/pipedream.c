@@ -314,11 +314,6 @@ static void cost(const Dp *d, const Stages *by_level, int index, StageChoice *ou
     out->replicas = leaf->n_at;
 }
 
-static bool planned(const PipedreamGraph *g, int v)
-{
-    return g->planned[v >> 6] >> (v & 63) & 1;
-}
-
 static int *stages_of_nodes(Arena *a, const Dp *d, const Stages *leaves)
 {
     int *stage = arena_array(a, int, d->graph->problem->n + 1);
@@ -344,7 +339,7 @@ static void add_nodes(Arena *a, const Dp *d, const int *stage, int index, StageC
         if (stage[v] != index)
             continue;
         out->nodes[out->n_nodes++] = v;
-        if (planned(d->graph, v)) {
+        if (pipedream_planned(d->graph, v)) {
             out->forward_s += p->nodes[v].forward_s[0];
             out->backward_s += p->nodes[v].backward_s[0];
         }
@@ -386,7 +381,7 @@ double pipedream_single_machine(const PipedreamGraph *g)
     const ProblemNode *nodes = g->problem->nodes;
     double t = 0;
     for (int v = 0; v < g->problem->n; v++)
-        t += planned(g, v) ? nodes[v].forward_s[0] + nodes[v].backward_s[0] : 0;
+        t += pipedream_planned(g, v) ? nodes[v].forward_s[0] + nodes[v].backward_s[0] : 0;
     return t;
 }
 
@@ -394,7 +389,7 @@ double pipedream_data_parallel(const PipedreamGraph *g, const Machines *m)
 {
     double t = pipedream_single_machine(g), parameters = 0;
     for (int v = 0; v < g->problem->n; v++)
-        parameters += planned(g, v) ? g->problem->nodes[v].parameter_bytes : 0;
+        parameters += pipedream_planned(g, v) ? g->problem->nodes[v].parameter_bytes : 0;
     for (int i = 0; i < m->n_levels; i++) {
         double n = m->levels[i].size, below = i ? m->levels[i - 1].size : 1;
         t = (t + 4 * (n - 1) * parameters / (m->levels[i].bytes_per_s * n) / below) / n;

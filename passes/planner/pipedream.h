@@ -34,6 +34,11 @@ typedef struct PipedreamCuts {
     double *output_bytes;                                 // [n] pipedream_output_bytes
 } PipedreamCuts;
 
+static inline bool pipedream_planned(const PipedreamGraph *g, int v)
+{
+    return g->planned[v >> 6] >> (v & 63) & 1;
+}
+
 PipedreamGraph *pipedream_graph(Arena *a, const Problem *p);
 // O(cut): activations of its maximal nodes and of those in `extra` of a maximal node, once each.
 // What is sent over a cut within branches is over-counted. A cut holds planned nodes only.

@@ -15,7 +15,7 @@ static Sums add_up(const PipedreamGraph *g, StageChoice *s, uint64_t *cut)
     for (int i = 0; i < s->n_nodes; i++) {
         int v = s->nodes[i];
         const ProblemNode *n = &g->problem->nodes[v];
-        if (!(g->planned[v >> 6] >> (v & 63) & 1))
+        if (!pipedream_planned(g, v))
             continue;
         cut[v >> 6] |= UINT64_C(1) << (v & 63);
         s->forward_s += n->forward_s[0];

@@ -17,11 +17,6 @@ typedef struct Reduced {
     Core core;
 } Reduced;
 
-static bool planned(const PipedreamGraph *g, int v)
-{
-    return g->planned[v >> 6] >> (v & 63) & 1;
-}
-
 static void reduce(Reduced *r, const Problem *p)
 {
     Arena *a = r->arena;
@@ -31,7 +26,7 @@ static void reduce(Reduced *r, const Problem *p)
                            .n_profiles = 1};
     r->old = arena_array(a, int, p->n + 1);
     for (int v = 0; v < p->n; v++) {
-        number[v] = planned(r->graph, v) ? r->problem.n : -1;
+        number[v] = pipedream_planned(r->graph, v) ? r->problem.n : -1;
         if (number[v] < 0)
             continue;
         r->old[r->problem.n] = v;
@@ -50,24 +45,26 @@ static void reduce(Reduced *r, const Problem *p)
     r->core = core_of(a, &r->problem);
 }
 
+static void add_node(const Reduced *r, uint64_t *set, int node)
+{
+    int old = r->old[r->core.members.items[r->core.members.first[node]]];
+    set[old >> 6] |= UINT64_C(1) << (old & 63);
+}
+
 static void measure(void *user, Cuts *cuts)
 {
     const Reduced *r = user;
     size_t words = (size_t)r->graph->words;
     uint64_t *set = arena_array(r->arena, uint64_t, words);
     for (int i = 0; i < cuts->n; i++) {
-        if (cuts->sets)
-            memset(set, 0, words * sizeof *set);
-        for (int v = 0; v < r->core.n; v++) { // of an order each cut has one node more
-            int node = cuts->sets ? v : i ? cuts->order[i - 1] : -1;
-            if (node >= 0 && (!cuts->sets || cut_holds(cuts, i, v))) {
-                int old = r->old[r->core.members.items[r->core.members.first[node]]];
-                set[old >> 6] |= UINT64_C(1) << (old & 63);
-            }
-            if (!cuts->sets)
-                break;
-        }
+        if (cuts->order && i) // one node more than the cut before
+            add_node(r, set, cuts->order[i - 1]);
+        for (int v = 0; !cuts->order && v < r->core.n; v++)
+            if (cut_holds(cuts, i, v))
+                add_node(r, set, v);
         cuts->bytes[i] = pipedream_output_bytes(r->graph, set);
+        if (!cuts->order)
+            memset(set, 0, words * sizeof *set);
     }
 }
 

@@ -110,7 +110,9 @@ typedef struct StageChoice {
     double sync_s;            // gradients of the replicas
     double receive_s, send_s; // at the boundaries before and behind, both directions
     double time_s;            // what the cost model makes of the four
-    double parameter_bytes, in_bytes, out_bytes, memory_bytes;
+    double parameter_bytes, in_bytes, out_bytes;
+    double memory_bytes,
+        persistent_bytes; // in all; that do not depend on micro-batches in flight
 } StageChoice;
 
 typedef struct PlanResult {
@@ -139,6 +141,8 @@ const char *planner_evaluate(Arena *a, const Problem *p, const Machines *m,
 const char *problem_check(Arena *a, const Problem *p);
 // Machines of `n_levels` levels, all alike: `-n 4 2 -b 1e10 1e9`.
 Machines *machines_alike(Arena *a, const int *sizes, const double *bytes_per_s, int n_levels);
+// Whether memory is limited on any of them.
+bool machines_limited(const Machines *m, const CostOptions *o);
 // The slowest link between any two of the machines first .. last (both inclusive).
 MachineLevel machines_link(const Machines *m, int first, int last);
 

@@ -102,3 +102,11 @@ MachineLevel machines_link(const Machines *m, int first, int last)
     }
     return link;
 }
+
+bool machines_limited(const Machines *m, const CostOptions *o)
+{
+    bool limited = o->memory_bytes > 0;
+    for (int t = 0; t < m->n_types; t++)
+        limited |= m->types[t].memory_bytes > 0;
+    return limited;
+}

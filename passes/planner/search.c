@@ -151,9 +151,9 @@ static double work(const Search *q, const Cuts *cuts)
 
 // Where not all cuts can be looked at: chains of cuts, each of one order. A probe just below the best
 // plan tells quickly whether an order can do better.
-static const Cuts *search_orders(const Search *q, Bracket *b, int *n_orders)
+static Cuts *search_orders(const Search *q, Bracket *b, int *n_orders)
 {
-    const Cuts *best = NULL;
+    Cuts *best = NULL;
     *n_orders = 0;
     double budget = order_work;
     for (int i = 0; i < N_SEARCH_ORDERS && (i < 2 || budget > 0); i++) {
@@ -189,26 +189,33 @@ static void to_all(Arena *a, const Cuts *chain, const Cuts *all, Steps *steps)
     }
 }
 
+// NULL: there are too many.
+static Cuts *every_cut(const Search *q)
+{
+    int limit = MOST_SET_WORDS / (q->core->n / 64 + 1);
+    Cuts *cuts = q->cuts ? q->cuts : cuts_of_path(q->arena, q->core);
+    if (!cuts)
+        cuts = cuts_all(q->arena, q->core, limit < MOST_CUTS ? limit : MOST_CUTS);
+    return cuts && work(q, cuts) <= most_work ? cuts : NULL;
+}
+
 bool search_plan(const Search *q, Found *found)
 {
     Bracket b = {.low = q->bound};
-    Cuts *cuts = cuts_of_path(q->arena, q->core);
-    int limit = MOST_SET_WORDS / (q->core->n / 64 + 1);
-    cuts = cuts ? cuts : cuts_all(q->arena, q->core, limit < MOST_CUTS ? limit : MOST_CUTS);
-    if (!cuts || work(q, cuts) > most_work) {
-        int orders;
-        found->cuts = search_orders(q, &b, &orders);
-        found->steps = b.best;
-        found->method = arena_printf(q->arena, "%d orders", orders);
+    Cuts *cuts = every_cut(q);
+    int orders;
+    Cuts *chain = !cuts || cuts->n > MANY_CUTS ? search_orders(q, &b, &orders) : NULL;
+    if (!cuts) {
+        *found = (Found){.cuts = chain,
+                         .steps = b.best,
+                         .method = arena_printf(q->arena, "%d orders", orders)};
         return b.best.n > 0;
     }
-    measure(q, cuts);
-    int orders;
-    const Cuts *chain = cuts->n > MANY_CUTS ? search_orders(q, &b, &orders) : NULL;
     if (chain) {
         b.close = true;
         to_all(q->arena, chain, cuts, &b.best);
     }
+    measure(q, cuts);
     Prober p = prober_of(q, cuts, true);
     bool any = narrow(&p, &b);
     if (p.count && count_sparse(p.count)) {
@@ -217,9 +224,9 @@ bool search_plan(const Search *q, Found *found)
         b.close = any;
         any = narrow(&p, &b);
     }
-    found->cuts = cuts;
-    found->steps = b.best;
-    found->proven = b.proven;
-    found->method = arena_printf(q->arena, "every cut (%d of them)", cuts->n);
+    *found = (Found){.cuts = cuts,
+                     .steps = b.best,
+                     .proven = b.proven,
+                     .method = arena_printf(q->arena, "every cut (%d of them)", cuts->n)};
     return any;
 }

@@ -12,6 +12,7 @@ typedef struct Search {
     const Machines *machines;
     const CostOptions *options;
     int goal;     // as in Sweep
+    Cuts *cuts;   // every cut, where they are known already; NULL: they are looked for
     double bound; // seconds: no plan is faster
     // The cost model's own view of the bytes that cross a cut; NULL: cuts have what is true.
     void (*measure)(void *user, Cuts *cuts);
@@ -19,7 +20,7 @@ typedef struct Search {
 } Search;
 
 typedef struct Found {
-    const Cuts *cuts;
+    Cuts *cuts;
     Steps steps;
     bool proven; // no plan of these moves is faster, whatever the cuts
     const char *method;

@@ -29,7 +29,8 @@ static void take(const Solver *v, const Found *found)
     r->feasible = true;
 }
 
-static double one_stage(const Solver *v, int replicas)
+// Of all nodes as one stage, whatever its memory.
+static double one_stage(const Solver *v, int first, int replicas)
 {
     StageChoice s = {.n_nodes = v->p->n, .replicas = replicas};
     s.nodes = arena_array(v->arena, int, v->p->n);
@@ -37,11 +38,28 @@ static double one_stage(const Solver *v, int replicas)
     for (int i = 0; i < v->p->n; i++)
         s.nodes[i] = i;
     for (int i = 0; i < replicas; i++)
-        s.machines[i] = i;
-    CostOptions o = *v->o;
+        s.machines[i] = first + i;
     double t;
-    const char *why = planner_evaluate(v->arena, v->p, v->m, &o, &s, 1, &t);
-    return why && replicas > 1 && v->m->n_types > 1 ? INFINITY : t;
+    planner_evaluate(v->arena, v->p, v->m, v->o, &s, 1, &t);
+    return t;
+}
+
+// What the plan is compared with: the best single machine; one stage on all of them, where their profiles are one.
+static void compare(const Solver *v)
+{
+    const Machines *m = v->m;
+    PlanResult *r = v->result;
+    bool mixed = false;
+    r->single_machine_time_s = INFINITY;
+    for (int t = 0; t < m->n_types; t++) {
+        int d = 0;
+        while (d < m->n && m->type[d] != t)
+            d++;
+        if (d < m->n)
+            r->single_machine_time_s = fmin(r->single_machine_time_s, one_stage(v, d, 1));
+        mixed |= m->types[t].profile != m->types[0].profile;
+    }
+    r->data_parallel_time_s = mixed ? INFINITY : one_stage(v, 0, m->n);
 }
 
 static double bound_of_work(const Solver *v)
@@ -54,32 +72,47 @@ static double bound_of_work(const Solver *v)
     return least / speed;
 }
 
-// Links all as good as the best one: no plan on the real ones is faster than the best on these. 0: that one is not
-// known for certain.
-static double bound_of_links(const Solver *v, const Search *q)
+static void take_better(MachineLevel *best, MachineLevel link)
 {
-    Machines best = *v->m;
-    MachineLevel link = machines_link(v->m, 0, 0);
-    for (int d = 0; d < v->m->n; d++)
-        for (int l = 0; l < (v->m->host ? 1 : v->m->n_levels); l++) {
-            MachineLevel other = v->m->host ? machines_link(v->m, d, d) : v->m->levels[l];
-            link.bytes_per_s = fmax(link.bytes_per_s, other.bytes_per_s);
-            link.latency_s = fmin(link.latency_s, other.latency_s);
-        }
-    for (int i = 0; v->m->host && i < v->m->n_hosts * v->m->n_hosts; i++) {
-        link.bytes_per_s = fmax(link.bytes_per_s, v->m->link[i].bytes_per_s);
-        link.latency_s = fmin(link.latency_s, v->m->link[i].latency_s);
-    }
-    best.host = NULL;
-    best.n_levels = 1;
-    best.levels[0] = (MachineLevel){v->m->n, link.bytes_per_s, link.latency_s, true, 1};
-    Search flat = *q;
-    flat.machines = &best;
-    flat.moves = moves_of(v->arena, &best, v->o, MOST_MOVES);
-    flat.goal = v->o->exact_stages && flat.moves ? flat.moves->full : -1;
+    best->bytes_per_s = fmax(best->bytes_per_s, link.bytes_per_s);
+    best->latency_s = fmin(best->latency_s, link.latency_s);
+}
+
+// The best link that any two machines have.
+static MachineLevel best_link(const Machines *m)
+{
+    MachineLevel best = {.size = m->n, .latency_s = INFINITY, .per_device = true, .group = 1};
+    for (int l = 0; !m->host && l < m->n_levels; l++)
+        if (m->levels[l].size > 1)
+            take_better(&best, m->levels[l]);
+    for (int d = 1; m->host && d < m->n; d++) // those of one host stand side by side
+        for (int h = m->host[d - 1]; h <= m->host[d]; h++)
+            if (m->host[d - 1] == m->host[d])
+                take_better(&best, m->link[h * m->n_hosts + h]);
+    for (int i = 0; m->host && i < m->n_hosts * m->n_hosts; i++)
+        if (i / m->n_hosts != i % m->n_hosts)
+            take_better(&best, m->link[i]);
+    if (best.bytes_per_s <= 0) // there is one machine alone
+        best.bytes_per_s = INFINITY, best.latency_s = 0;
+    return best;
+}
+
+// All links as good as the best one: no plan on the real ones is faster than the best on these. 0: that one is not
+// known for certain.
+static double bound_of_links(const Solver *v, const Search *q, const Found *on)
+{
+    Machines flat = *v->m;
+    flat.host = NULL;
+    flat.n_levels = 1;
+    flat.levels[0] = best_link(v->m);
+    Search again = *q;
+    again.machines = &flat;
+    again.moves = moves_of(v->arena, &flat, v->o, MOST_MOVES);
+    again.goal = v->o->exact_stages && again.moves ? again.moves->full : -1;
+    again.cuts = on->cuts;
     Found found = {0};
-    bool sure = flat.moves || (v->m->n_types == 1 && v->o->recompute != 2);
-    return sure && search_plan(&flat, &found) && found.proven ? found.steps.time_s : 0;
+    bool sure = again.moves || (v->m->n_types == 1 && v->o->recompute != 2);
+    return sure && search_plan(&again, &found) && found.proven ? found.steps.time_s : 0;
 }
 
 // For machines that are too many and too different for the moves: all as slow and small as the least of them, with
@@ -100,14 +133,6 @@ static const Machines *leveled(Arena *a, const Machines *m)
     return flat;
 }
 
-static bool limited(const Solver *v)
-{
-    bool limit = v->o->memory_bytes > 0;
-    for (int t = 0; t < v->m->n_types; t++)
-        limit |= v->m->types[t].memory_bytes > 0;
-    return limit;
-}
-
 // Where machines are counted, recomputation is for all stages or for none: for all, if there is no other plan.
 static bool search_all(const Solver *v, const Search *q, Found *found)
 {
@@ -121,7 +146,27 @@ static bool search_all(const Solver *v, const Search *q, Found *found)
     if (search_plan(&one, found))
         return true;
     o.recompute = 1;
-    return choose && limited(v) && search_plan(&one, found);
+    return choose && machines_limited(v->m, v->o) && search_plan(&one, found);
+}
+
+// What is known of the best plan. The moves of machines on levels or hosts, and those that are counted on the slowest
+// link, are not all that there are.
+static void judge(const Solver *v, const Search *q, const Found *found)
+{
+    const Machines *m = v->m;
+    PlanResult *r = v->result;
+    bool alike = m->n_types == 1 && (m->host ? m->n_hosts : m->n_levels) == 1;
+    bool complete = q->moves ? q->moves->exact : alike;
+    bool counted = !q->moves && v->o->recompute == 2 && machines_limited(m, v->o);
+    r->lower_bound_s = q->bound;
+    if (found->proven && complete && !counted)
+        r->lower_bound_s = r->pipeline_time_s;
+    else if (found->proven)
+        r->lower_bound_s =
+            fmin(r->pipeline_time_s, fmax(q->bound, bound_of_links(v, q, found)));
+    r->exact = r->lower_bound_s >= r->pipeline_time_s * (1 - 1e-9);
+    if (found->proven && !r->exact && !complete)
+        r->method = arena_printf(v->arena, "%s, machines side by side", r->method);
 }
 
 PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const CostOptions *o)
@@ -130,8 +175,7 @@ PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const C
         return pipedream_plan(a, p, m, o);
     PlanResult *r = arena_new(a, PlanResult);
     Solver v = {.arena = a, .p = p, .m = m, .o = o, .core = core_of(a, p), .result = r};
-    r->single_machine_time_s = one_stage(&v, 1);
-    r->data_parallel_time_s = one_stage(&v, m->n);
+    compare(&v);
     Search q = {.arena = a,
                 .machines = m,
                 .options = o,
@@ -146,7 +190,6 @@ PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const C
             "these are too many machines with profiles of their own to plan for; give them speeds";
         return r;
     }
-    bool alike = q.moves || (m->n_types == 1 && (m->host ? m->n_hosts : m->n_levels) == 1);
     Found found = {0};
     if (!search_all(&v, &q, &found)) {
         r->why = q.machines == m
@@ -156,14 +199,6 @@ PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const C
         return r;
     }
     take(&v, &found);
-    bool complete = q.moves ? q.moves->exact : alike;
-    r->exact = found.proven && complete && (q.moves || o->recompute != 2 || !limited(&v));
-    r->lower_bound_s = r->exact ? r->pipeline_time_s : q.bound;
-    if (found.proven && !r->exact)
-        r->lower_bound_s = fmin(r->pipeline_time_s, fmax(q.bound, bound_of_links(&v, &q)));
-    r->exact = r->lower_bound_s >=
-               r->pipeline_time_s * (1 - 1e-9); // the bound may be met all the same
-    if (found.proven && !r->exact && !complete)
-        r->method = arena_printf(a, "%s, machines side by side", r->method);
+    judge(&v, &q, &found);
     return r;
 }

@@ -15,13 +15,9 @@
 
 enum { LANES = 8, FRONT = 16 };
 
-typedef struct Front {
+struct Front {
     int n;
     double value[FRONT][MAX_ROWS];
-} Front;
-
-struct Fronts {
-    Front *of; // [cuts]
 };
 
 Sweep *sweep_new(Arena *a, const Cuts *cuts, const Moves *moves, int goal)
@@ -274,18 +270,16 @@ static bool front_meets(const Sweep *s, const Front *f, const Move *m, int cut)
 static void run_front(Sweep *s, const Move *m)
 {
     const Cuts *c = s->cuts;
-    if (!s->fronts) {
-        s->fronts = arena_new(s->arena, struct Fronts);
-        s->fronts->of = arena_array(s->arena, Front, c->n);
-    }
+    if (!s->fronts)
+        s->fronts = arena_array(s->arena, Front, c->n);
     int top = s->highest[m->from];
     for (int cut = top; cut >= 0; cut--) {
-        Front *f = &s->fronts->of[cut];
+        Front *f = &s->fronts[cut];
         f->n = 0;
         for (int k = c->above.first[cut]; k < c->above.first[cut + 1]; k++) {
             int up = c->above.items[k];
-            for (int i = 0; up <= top && i < s->fronts->of[up].n; i++)
-                front_add(s, f, s->fronts->of[up].value[i], m->n_rows);
+            for (int i = 0; up <= top && i < s->fronts[up].n; i++)
+                front_add(s, f, s->fronts[up].value[i], m->n_rows);
         }
         if (f->n && may_begin(m, cut) && receive_s(c, m, cut) <= s->t &&
             front_meets(s, f, m, cut))

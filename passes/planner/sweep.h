@@ -16,6 +16,8 @@ typedef struct Steps { // first stage first
     double time_s; // of the slowest stage, as the conditions of the moves have it
 } Steps;
 
+typedef struct Front Front;
+
 typedef struct Sweep {
     Arena *arena;
     const Cuts *cuts;
@@ -26,7 +28,7 @@ typedef struct Sweep {
     int *least;            // [cuts] Moves.nested: the first configuration that reached the cut
     int *lowest, *highest; // [configs] cuts that were reached, at most between
     double *low;           // [cuts][LANES]
-    struct Fronts *fronts;
+    Front *fronts;         // [cuts] of moves with several conditions
     double t;
 } Sweep;
 

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "control/hostfile.h"
+#include "tests/capture.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -49,15 +50,10 @@ static void reads_hosts(void **state)
 static void says(const char *text, const char *complaint)
 {
     Arena a = {0};
-    char *out = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&out, &size);
-    diag_output(f, false);
-    diag_source("f", text);
+    Capture said;
+    capture_begin(&said, text);
     Hosts *h = hostfile_parse(&a, "f", text);
-    fclose(f);
-    diag_output(stderr, false);
-    diag_reset();
+    char *out = capture_end(&said);
     if (h || !strstr(out, complaint))
         fail_msg("expected `%s` in `%s`", complaint, out);
     free(out);

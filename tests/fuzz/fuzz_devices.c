@@ -1,8 +1,8 @@
 // FUZZ: base/*.c plan/*.c
 // devices.json: any bytes are read or refused with a word; what is read is written to a text that reads
 // back to itself, without a warning, with the same numbers.
-#include "base/diag.h"
 #include "plan/devices.h"
+#include "tests/fuzz/silent.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +25,7 @@ static void check_numbers(const Devices *a, const Devices *b)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static FILE *sink;
-    if (!sink)
-        sink = fopen("/dev/null", "w");
-    diag_output(sink, false);
-    diag_reset();
+    silent();
     Arena arena = {0};
     char *text = arena_strndup(&arena, (const char *)data, size);
     diag_source("fuzz", text);

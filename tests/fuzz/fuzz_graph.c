@@ -3,6 +3,7 @@
 // and lines that stand out of order. Small graphs are planned.
 #define SOURCE_DIR "."
 #include "tests/fuzz/planned.h"
+#include "tests/fuzz/silent.h"
 #include "tests/planner/profiles.h"
 
 #include <stdlib.h>
@@ -12,11 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static FILE *sink;
-    if (!sink)
-        sink = fopen("/dev/null", "w");
-    diag_output(sink, false);
-    diag_reset();
+    silent();
     Arena arena = {0};
     char *text = arena_strndup(&arena, (const char *)data, size);
     Profile *p = profile_read(&arena, "fuzz", text);

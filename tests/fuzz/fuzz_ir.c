@@ -2,6 +2,7 @@
 // The text form of graphs: any bytes are read or refused; what is read prints to a text that reads
 // back to itself.
 #include "ir/text.h"
+#include "tests/fuzz/silent.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static FILE *sink;
-    if (!sink)
-        sink = fopen("/dev/null", "w");
-    diag_output(sink, false);
-    diag_reset();
+    silent();
     Arena arena = {0};
     Graph *g = ir_read(&arena, "fuzz", arena_strndup(&arena, (const char *)data, size));
     if (g) {

@@ -4,6 +4,7 @@
 // of it prints and reads back.
 #include "frontend/clang/read.h"
 #include "ir/text.h"
+#include "tests/fuzz/silent.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -144,11 +145,7 @@ static const char after[] = "loss(mse(x, x));\n}\n";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static FILE *sink;
-    if (!sink)
-        sink = fopen("/dev/null", "w");
-    diag_output(sink, false);
-    diag_reset();
+    silent();
     Bytes b = {data, data + size, {0}};
     text_puts(&b.out, before);
     for (int i = 0; i < 40 && b.at < b.end; i++)

@@ -1,10 +1,10 @@
 // FUZZ: base/*.c plan/*.c passes/planner/*.c
 // plan.json: any bytes are read or refused; the streams of what is read verify, and it is written to a
 // text that reads back to itself. Its units are planned as a chain.
-#include "base/diag.h"
 #include "base/text.h"
 #include "plan/plan.h"
 #include "tests/fuzz/planned.h"
+#include "tests/fuzz/silent.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,11 +46,7 @@ static void plan_units(Arena *a, const Plan *plan)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static FILE *sink;
-    if (!sink)
-        sink = fopen("/dev/null", "w");
-    diag_output(sink, false);
-    diag_reset();
+    silent();
     Arena arena = {0};
     Plan *p = plan_from_json(&arena, "fuzz", arena_strndup(&arena, (const char *)data, size));
     if (p) {

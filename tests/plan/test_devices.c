@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "plan/devices.h"
+#include "tests/capture.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -101,16 +102,11 @@ static void missing_fields_have_defaults(void **state)
 static char *complaint_about(const char *text, bool accepted)
 {
     Arena a = {0};
-    char *out = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&out, &size);
-    diag_output(f, false);
-    diag_source("f", text);
+    Capture said;
+    capture_begin(&said, text);
     Devices *d = devices_from_json(&a, "f", text);
     bool agreed = (diag_errors() == 0) == (d != NULL);
-    fclose(f);
-    diag_output(stderr, false);
-    diag_reset();
+    char *out = capture_end(&said);
     if (!agreed || (d != NULL) != accepted)
         fail_msg("%s: %s", d ? "accepted" : "refused", out);
     arena_release(&a);
