@@ -28,6 +28,8 @@ static double least_memory(const GraphProblem *g, int node, int machine, Arena *
 
 const char *why_no_plan(Arena *a, const GraphProblem *g, const PlanResult *r)
 {
+    if (!strcmp(g->cost.model, "pipedream"))
+        return r->why; // by a rule of its own
     Arena scratch = {0};
     char need[32], have[32];
     int largest = 0, worst = 0;
