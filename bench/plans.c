@@ -55,16 +55,16 @@ static void print_reference(Arena *a, const Problem *p, const Machines *m, const
     CostOptions corrected = {
         .model = "stagecc", .straight = v->straight, .overlap = OVERLAP_TRANSFERS};
     PlanResult *r = pipedream_solve(a, p, m, &own);
-    double t;
     if (!r || !r->feasible) {
         printf(", \"reference_failed\": \"%s\"", r ? "no plan" : "too many cuts");
         return;
     }
-    const char *why = planner_evaluate(a, p, m, &corrected, r->stages, r->n_stages, &t);
+    const char *why = planner_evaluate(a, p, m, &corrected, r->stages, r->n_stages);
     if (why) {
         fprintf(stderr, "the reference's plan: %s\n", why);
         exit(1);
     }
+    double t = stages_time_s(r->stages, r->n_stages);
     printf(", \"reference_own_s\": %.12g, \"reference_s\": %.12g, \"reference_stages\": %d, "
            "\"reference_machines\": %d",
            r->pipeline_time_s, t, r->n_stages, r->machines_used);

@@ -53,18 +53,24 @@ static double read_decimal(const char *value, char **end)
     return plain && *end - value <= (ptrdiff_t)strspn(value, "0123456789.eE+-") ? x : NAN;
 }
 
+// The power of 1024 that "G", "g", "GB" or "GiB" stands for; 0 for none; -1: it is no unit.
+static int read_unit(const char *text)
+{
+    static const char units[] = "KMGT";
+    if (!*text)
+        return 0;
+    const char *unit = strchr(units, toupper((unsigned char)*text++));
+    bool ends = !*text || !strcmp(text, "iB") || !strcmp(text, "B");
+    return unit && ends ? (int)(unit - units + 1) : -1;
+}
+
 // "24G", "1.5g", "24GiB", "1000000".
 static bool read_memory(Host *h, const Field *f)
 {
-    static const char units[] = "KMGT";
     char *end = f->value;
     double bytes = read_decimal(f->value, &end);
-    if (isfinite(bytes) && *end) {
-        const char *unit = strchr(units, toupper((unsigned char)*end++));
-        if (!strcmp(end, "iB") || !strcmp(end, "B"))
-            end += strlen(end);
-        bytes = unit && !*end ? ldexp(bytes, 10 * (int)(unit - units + 1)) : NAN;
-    }
+    int unit = read_unit(end);
+    bytes = unit < 0 ? NAN : ldexp(bytes, 10 * unit);
     h->memory_bytes = bytes >= 1 && bytes <= 0x1p60 ? (int64_t)bytes : 0;
     if (h->memory_bytes)
         return true;

@@ -53,9 +53,9 @@ bool looks_like_number(const char *text)
 bool counts_add(Arena *a, const char *option, const char *text, Counts *out)
 {
     for (const char *p = text;; p++) {
-        char *end;
+        char *end = NULL;
         long long n = isdigit((unsigned char)*p) ? strtoll(p, &end, 10) : 0;
-        if (!isdigit((unsigned char)*p) || (*end && *end != ',') || n < 1 || n > MAX_MACHINES) {
+        if (!end || (*end && *end != ',') || n < 1 || n > MAX_MACHINES) {
             error_at(NO_LOC, "--%s takes a whole number from 1, not `%s`", option, text);
             return false;
         }

@@ -20,8 +20,7 @@ static double least_memory(const GraphProblem *g, int node, int machine, Arena *
                      .machines = &machine,
                      .replicas = 1,
                      .recompute = g->cost.recompute == 1};
-    double time;
-    planner_evaluate(scratch, &one, g->machines, &g->cost, &s, 1, &time);
+    planner_evaluate(scratch, &one, g->machines, &g->cost, &s, 1);
     arena_reset(scratch);
     return s.memory_bytes;
 }

@@ -252,10 +252,10 @@ double shifted_cut(const GraphProblem *g, const PlanResult *r, int k, bool earli
 {
     Arena a = {0};
     StageChoice *s = copy_stages(&a, g, r), *left = &s[k], *right = &s[k + 1];
-    double t, some_s = r->pipeline_time_s * 1e-3;
-    if (!shift(g, earlier ? left : right, earlier ? right : left, earlier, some_s) ||
-        planner_evaluate(&a, &g->problem, g->machines, &g->cost, s, r->n_stages, &t))
-        t = INFINITY;
+    double t = INFINITY, some_s = r->pipeline_time_s * 1e-3;
+    if (shift(g, earlier ? left : right, earlier ? right : left, earlier, some_s) &&
+        !planner_evaluate(&a, &g->problem, g->machines, &g->cost, s, r->n_stages))
+        t = stages_time_s(s, r->n_stages);
     arena_release(&a);
     return t;
 }
@@ -278,10 +278,9 @@ static double merged(const Tries *t, int k)
                         .replicas = to->replicas + from->replicas,
                         .recompute = to->recompute};
     memmove(from, from + 1, sizeof *s * (size_t)(r->n_stages - k - 2));
-    double time;
-    if (planner_evaluate(&a, &t->g->problem, t->g->machines, &t->g->cost, s, r->n_stages - 1,
-                         &time))
-        time = INFINITY;
+    double time = INFINITY;
+    if (!planner_evaluate(&a, &t->g->problem, t->g->machines, &t->g->cost, s, r->n_stages - 1))
+        time = stages_time_s(s, r->n_stages - 1);
     arena_release(&a);
     return time;
 }

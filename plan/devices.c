@@ -270,7 +270,7 @@ static int by_ends(const void *a, const void *b)
 
 static void check_names(Reader *r, const Devices *d, Device **sorted)
 {
-    qsort(sorted, (size_t)d->n, sizeof *sorted, by_name);
+    qsort(sorted, (size_t)d->n, sizeof(void *), by_name);
     for (int i = 1; i < d->n; i++)
         if (!strcmp(sorted[i]->name, sorted[i - 1]->name) && ++r->errors <= MAX_TOLD) {
             error_at(sorted[i]->loc, "devices[%d].name `%s` is taken: every device has its own",
@@ -283,7 +283,7 @@ static void check_host(Reader *r, const Devices *d, Device **by_hosts, const Dev
                        const char *host)
 {
     Device wanted = {.host = host}, *key = &wanted;
-    if (bsearch(&key, by_hosts, (size_t)d->n, sizeof *by_hosts, by_host) ||
+    if (bsearch(&key, by_hosts, (size_t)d->n, sizeof(void *), by_host) ||
         ++r->errors > MAX_TOLD)
         return;
     const char **hosts = arena_array(r->arena, const char *, d->n);
@@ -298,14 +298,14 @@ static void check_host(Reader *r, const Devices *d, Device **by_hosts, const Dev
 static void check_links(Reader *r, const Devices *d, Device **by_hosts)
 {
     DeviceLink **sorted = arena_array(r->arena, DeviceLink *, d->n_links + 1);
-    qsort(by_hosts, (size_t)d->n, sizeof *by_hosts, by_host);
+    qsort(by_hosts, (size_t)d->n, sizeof(void *), by_host);
     for (int i = 0; i < d->n_links; i++) {
         DeviceLink *l = sorted[i] = &d->links[i];
         check_host(r, d, by_hosts, l, l->from);
         if (strcmp(l->from, l->to) != 0)
             check_host(r, d, by_hosts, l, l->to);
     }
-    qsort(sorted, (size_t)d->n_links, sizeof *sorted, by_ends);
+    qsort(sorted, (size_t)d->n_links, sizeof(void *), by_ends);
     for (int i = 1; i < d->n_links; i++)
         if (!strcmp(end_of(sorted[i], 0), end_of(sorted[i - 1], 0)) &&
             !strcmp(end_of(sorted[i], 1), end_of(sorted[i - 1], 1)) &&

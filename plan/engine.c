@@ -216,7 +216,7 @@ static bool all_done(const Engine *e, char *why, int why_size)
         char text[128];
         snprintf(why, (size_t)why_size,
                  "deadlock: stage %d, replica %d, step %lld, waits for stage %d with %s",
-                 w->stage, w->replica, (long long)(w->at / w->n + 1), w->on,
+                 w->stage, w->replica, (long long)w->at / w->n + 1, w->on,
                  instr_text(e->plan, instr, text, sizeof text));
         return false;
     }

@@ -211,13 +211,10 @@ static int common_multiple(const Plan *p, int most)
 {
     int64_t n = 1;
     for (int s = 0; s < p->n_stages; s++) {
-        int64_t a = n, b = p->stages[s].replicas;
-        while (b) {
-            int64_t rest = a % b;
-            a = b;
-            b = rest;
-        }
-        n = n / a * p->stages[s].replicas;
+        int64_t r = p->stages[s].replicas > 0 ? p->stages[s].replicas : 1, both = n;
+        while (both % r) // the first multiple of n that is one of r
+            both += n;
+        n = both;
         if (n > most)
             return 1;
     }
@@ -231,7 +228,7 @@ double chain_pace(const Engine *e)
     int n = c->n_flushed,
         last = n - 1 - chain_flight(e->plan, 0, n / 4) * e->plan->stages[0].replicas;
     int first = last / 2, round = common_multiple(e->plan, last - first);
-    if (last <= 0)
+    if (last <= 0 || round < 1)
         return n ? c->flushed[n - 1] / n : 0;
     first = last - (last - first) / round * round;
     return first < last ? (c->flushed[last] - c->flushed[first]) / (last - first) : 0;

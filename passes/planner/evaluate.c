@@ -210,9 +210,16 @@ static const char *evaluate_stage(const Evaluation *e, int k)
     return NULL;
 }
 
+double stages_time_s(const StageChoice *stages, int n)
+{
+    double slowest = 0;
+    for (int s = 0; s < n; s++)
+        slowest = fmax(slowest, stages[s].time_s);
+    return slowest;
+}
+
 const char *planner_evaluate(Arena *a, const Problem *p, const Machines *m,
-                             const CostOptions *o, StageChoice *stages, int n_stages,
-                             double *pipeline_time_s)
+                             const CostOptions *o, StageChoice *stages, int n_stages)
 {
     Evaluation e = {.arena = a, .p = p, .m = m, .o = o, .stages = stages, .n_stages = n_stages};
     const char *why = assign(&e);
@@ -221,11 +228,9 @@ const char *planner_evaluate(Arena *a, const Problem *p, const Machines *m,
     if (why)
         return why;
     find_crossing(&e);
-    *pipeline_time_s = 0;
     for (int s = 0; s < n_stages; s++) {
         const char *wrong = evaluate_stage(&e, s);
         why = why ? why : wrong;
-        *pipeline_time_s = fmax(*pipeline_time_s, stages[s].time_s);
     }
     return why;
 }

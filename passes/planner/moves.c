@@ -198,7 +198,8 @@ static double width(const Machines *m, int first, int end, const MachineLevel *l
         return end - first;
     if (m->host)
         return m->host[end - 1] - m->host[first] + 1;
-    return (end - 1) / link->group - first / link->group + 1;
+    int groups = (end - 1) / link->group - first / link->group + 1;
+    return groups;
 }
 
 static bool useful_end(const Maker *k, int end, int limit)

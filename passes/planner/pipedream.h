@@ -57,8 +57,7 @@ PlanResult *pipedream_solve(Arena *a, const Problem *p, const Machines *m,
 // Numbers of the stages of a flat plan (one level) whose nodes and replicas are chosen. NULL, or that a
 // stage does not fit.
 const char *pipedream_evaluate(Arena *a, const PipedreamGraph *g, const Machines *m,
-                               const CostOptions *o, StageChoice *stages, int n_stages,
-                               double *pipeline_time_s);
+                               const CostOptions *o, StageChoice *stages, int n_stages);
 // Seconds of all planned nodes; and by level t = (t + 4 (n - 1) P / (B n) / n_in) / n.
 double pipedream_single_machine(const PipedreamGraph *g);
 double pipedream_data_parallel(const PipedreamGraph *g, const Machines *m);

@@ -48,14 +48,12 @@ static bool fill(const Machines *m, const CostOptions *o, StageChoice *s, Sums s
 }
 
 const char *pipedream_evaluate(Arena *a, const PipedreamGraph *g, const Machines *m,
-                               const CostOptions *o, StageChoice *stages, int n_stages,
-                               double *pipeline_time_s)
+                               const CostOptions *o, StageChoice *stages, int n_stages)
 {
     uint64_t *cut = arena_array(a, uint64_t, g->words);
     const char *why = NULL;
     double sent = 0;
     int behind = m->n;
-    *pipeline_time_s = 0;
     for (int i = 0; i < n_stages; i++) {
         StageChoice *s = &stages[i];
         Sums sums = add_up(g, s, cut);
@@ -67,7 +65,6 @@ const char *pipedream_evaluate(Arena *a, const PipedreamGraph *g, const Machines
         if (!fill(m, o, s, sums, behind) && !why)
             why = arena_printf(a, "stage %d holds %.0f bytes by PipeDream's rule", i,
                                s->memory_bytes);
-        *pipeline_time_s = fmax(*pipeline_time_s, s->time_s);
     }
     return why;
 }

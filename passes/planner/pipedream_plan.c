@@ -125,8 +125,8 @@ static PlanResult *search(Reduced *r, const Machines *m, const CostOptions *o)
     result->stages = widen(r, stages_of(a, m, &found), found.steps.n);
     result->machines_used = machines_of_stages(result->stages, result->n_stages);
     result->method = found.method;
-    const char *why = pipedream_evaluate(a, r->graph, m, o, result->stages, result->n_stages,
-                                         &result->pipeline_time_s);
+    const char *why = pipedream_evaluate(a, r->graph, m, o, result->stages, result->n_stages);
+    result->pipeline_time_s = stages_time_s(result->stages, result->n_stages);
     CHECK(!why, "planner", "%s", why);
     result->feasible = true;
     result->exact = found.proven;

@@ -133,8 +133,8 @@ PlanResult *planner_solve(Arena *a, const Problem *p, const Machines *m, const C
 // definitions, apart from the search. NULL, or what is wrong: a node left out or twice, not convex, a machine
 // twice, memory.
 const char *planner_evaluate(Arena *a, const Problem *p, const Machines *m,
-                             const CostOptions *o, StageChoice *stages, int n_stages,
-                             double *pipeline_time_s);
+                             const CostOptions *o, StageChoice *stages, int n_stages);
+double stages_time_s(const StageChoice *stages, int n); // of the slowest, once evaluated
 
 // planner/problem.c
 // NULL, or what is wrong: a cycle, numbers that are negative or not finite.

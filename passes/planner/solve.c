@@ -23,8 +23,8 @@ static void take(const Solver *v, const Found *found)
     r->stages = stages_of(v->arena, v->m, found);
     r->machines_used = machines_of_stages(r->stages, r->n_stages);
     r->method = found->method;
-    const char *why = planner_evaluate(v->arena, v->p, v->m, v->o, r->stages, r->n_stages,
-                                       &r->pipeline_time_s);
+    const char *why = planner_evaluate(v->arena, v->p, v->m, v->o, r->stages, r->n_stages);
+    r->pipeline_time_s = stages_time_s(r->stages, r->n_stages);
     CHECK(!why, "planner", "%s", why);
     r->feasible = true;
 }
@@ -39,9 +39,8 @@ static double one_stage(const Solver *v, int first, int replicas)
         s.nodes[i] = i;
     for (int i = 0; i < replicas; i++)
         s.machines[i] = first + i;
-    double t;
-    planner_evaluate(v->arena, v->p, v->m, v->o, &s, 1, &t);
-    return t;
+    planner_evaluate(v->arena, v->p, v->m, v->o, &s, 1);
+    return s.time_s;
 }
 
 // What the plan is compared with: the best single machine; one stage on all of them, where their profiles are one.

@@ -148,7 +148,7 @@ static Figure middle(Samples *all, int pairs, int big)
     if (!together)
         links_fail("out of memory");
     for (int i = 0; i < pairs; i++)
-        memcpy(together + i * n, (big ? all[i].big : all[i].small) + WARM,
+        memcpy(together + (size_t)i * (size_t)n, (big ? all[i].big : all[i].small) + WARM,
                (size_t)n * sizeof *together);
     Figure f = figure_of(together, pairs * n);
     free(together);

@@ -16,11 +16,11 @@ static inline void check_plan(Arena *a, const Problem *p, const Machines *m, Cos
     const PlanResult *r = planner_solve(a, p, m, &o);
     if (!r->feasible)
         return;
-    double time = NAN;
     const char *why =
         !strcmp(o.model, "pipedream")
-            ? pipedream_evaluate(a, pipedream_graph(a, p), m, &o, r->stages, r->n_stages, &time)
-            : planner_evaluate(a, p, m, &o, r->stages, r->n_stages, &time);
+            ? pipedream_evaluate(a, pipedream_graph(a, p), m, &o, r->stages, r->n_stages)
+            : planner_evaluate(a, p, m, &o, r->stages, r->n_stages);
+    double time = stages_time_s(r->stages, r->n_stages);
     if (why || !isfinite(time) || fabs(time - r->pipeline_time_s) > 1e-9 * time ||
         r->lower_bound_s > r->pipeline_time_s * (1 + 1e-9) || r->machines_used > m->n) {
         fprintf(stderr, "%s, %d machines: %s, %.17g s, planned %.17g, at least %.17g\n",

@@ -46,12 +46,12 @@ static bool near(double x, double y)
 static double solve(Case *c, const Problem *p, const Machines *m, const CostOptions *o)
 {
     PlanResult *r = planner_solve(&c->arena, p, m, o);
-    double t;
     if (!r->feasible) {
         assert_non_null(r->why);
         return INFINITY;
     }
-    assert_null(planner_evaluate(&c->arena, p, m, o, r->stages, r->n_stages, &t));
+    assert_null(planner_evaluate(&c->arena, p, m, o, r->stages, r->n_stages));
+    double t = stages_time_s(r->stages, r->n_stages);
     assert_true(near(t, r->pipeline_time_s));
     assert_true(r->lower_bound_s <= t * (1 + 1e-9));
     assert_true(r->exact || m->n_levels > 1);
@@ -338,12 +338,12 @@ static void very_many_machines_get_a_plan(void **state)
         c.o = random_options(&c.random);
         c.o.exact_stages = false;
         PlanResult *r = planner_solve(&c.arena, c.p, c.m, &c.o);
-        double t;
         if (!r->feasible) {
             assert_true(r->why && c.m->n_types > 1);
             continue;
         }
-        assert_null(planner_evaluate(&c.arena, c.p, c.m, &c.o, r->stages, r->n_stages, &t));
+        assert_null(planner_evaluate(&c.arena, c.p, c.m, &c.o, r->stages, r->n_stages));
+        double t = stages_time_s(r->stages, r->n_stages);
         assert_true(near(t, r->pipeline_time_s));
         assert_true(r->lower_bound_s <= t * (1 + 1e-9));
         if (r->exact != near(t, r->lower_bound_s))
@@ -439,9 +439,9 @@ static void graphs_with_too_many_cuts_are_planned_all_the_same(void **state)
         c.o.exact_stages = false;
         c.o.recompute = 0;
         PlanResult *r = planner_solve(&c.arena, c.p, c.m, &c.o);
-        double t;
         assert_true(r->feasible);
-        assert_null(planner_evaluate(&c.arena, c.p, c.m, &c.o, r->stages, r->n_stages, &t));
+        assert_null(planner_evaluate(&c.arena, c.p, c.m, &c.o, r->stages, r->n_stages));
+        double t = stages_time_s(r->stages, r->n_stages);
         assert_true(near(t, r->pipeline_time_s));
         assert_true(r->lower_bound_s <= t * (1 + 1e-9));
         assert_true(!r->exact || near(t, r->lower_bound_s));
