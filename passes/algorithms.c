@@ -53,18 +53,21 @@ static bool large(Product p)
            p.k >= SMALLEST_MATRIX && p.m % 2 + p.n % 2 + p.k % 2 == 0;
 }
 
+static bool is_convolution(Op op)
+{
+    return op == OP_CONV2D || op == OP_CONV2D_GRAD_INPUT || op == OP_CONV2D_GRAD_WEIGHT;
+}
+
 static bool wants_fast(const Node *n)
 {
     if (is_product(n->op))
         return large(product_of(n));
+    if (!is_convolution(n->op))
+        return false;
     const Node *a = n->inputs[0], *b = n->inputs[1];
-    switch ((int)n->op) {
-    case OP_CONV2D:
-    case OP_CONV2D_GRAD_INPUT: return suits(n, b->shape) && pays(a->shape) && laid_out(a, n, b);
-    case OP_CONV2D_GRAD_WEIGHT:
-        return suits(n, n->shape) && pays(a->shape) && laid_out(a, b, n);
-    }
-    return false;
+    bool of_weight = n->op == OP_CONV2D_GRAD_WEIGHT;
+    const Node *weight = of_weight ? n : b, *other = of_weight ? b : n;
+    return suits(n, weight->shape) && pays(a->shape) && laid_out(a, other, weight);
 }
 
 void pass_algorithms(Compile *c)
