@@ -8,7 +8,7 @@ trip() { # NAME MODEL OPTIONS...
     local out=$dir/$1
     "$stagecc" profile "${@:2}" --batch 2 --micro-batches 1 --no-svg -o "$out" > /dev/null
     "$stagecc" check "$out/graph.txt" --emit=graph | cmp - "$out/graph.txt"
-    "$stagecc" plan "$out/graph.txt" -n 2 -o "$out/plan" --no-svg > /dev/null
+    "$stagecc" plan "$out/graph.txt" -n 2 --straight_pipeline -o "$out/plan" --no-svg > /dev/null
     sed 's/ -- stage_id=[0-9]*$//' "$out/plan/gpus=2.txt" | cmp - "$out/graph.txt"
     grep -q -- '-- stage_id=1$' "$out/plan/gpus=2.txt"
     "$stagecc" check "$out/plan/gpus=2.txt" --emit=graph | cmp - "$out/plan/gpus=2.txt"
