@@ -17,7 +17,7 @@ void cost_pipedream(const Standing *s, Move *m)
     m->rows[0] =
         (MoveRow){.compute = 1 / r, .parameters = 4 * (r - 1) / (b * r) / r, .timed = true};
     m->n_rows = 1;
-    m->in_bytes = m->in_fixed = m->out_bytes = m->out_fixed = 0;
+    m->in_bytes = m->out_bytes = 0;
     if (o->compression > 0 && m->begin == BEGIN_LATER)
         m->in_bytes = m->out_bytes = 2 / (b * r * o->compression);
     if (o->memory_bytes > 0 && m->in_flight)

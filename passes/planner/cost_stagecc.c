@@ -7,8 +7,9 @@
 //                                          for clusters of workstations", JPDC 2009); once an update, so divided
 //                                          by its micro-batches, which are r where the pipeline never drains: one
 //                                          for each replica
-//   receive   2 O / (B w c) + 2 L          activations of the cut before it, and as many gradients back, over w links
-//   send      likewise of the cut behind   side by side, compressed by c; both sides of a boundary pay
+//   receive   2 O k / c + 2 L / r          activations of the cut before it, and as many gradients back, compressed
+//   send      likewise of the cut behind   by c, k seconds a byte on the busiest link (links.c); both sides of a
+//                                          boundary pay, and the replicas take turns waiting
 //
 // and the stage's time is, by what overlaps (CostOptions.overlap):
 //
@@ -69,10 +70,12 @@ void cost_stagecc(const Standing *s, Move *m)
     double c = s->options->compression > 0 ? s->options->compression : 1;
     m->in_flight = cost_in_flight(s->options, s->replicas, s->behind);
     m->recompute = s->recompute;
-    m->in_bytes = 2 / (s->in.bytes_per_s * s->in_width * c);
-    m->in_fixed = 2 * s->in.latency_s;
-    m->out_bytes = 2 / (s->out.bytes_per_s * s->out_width * c);
-    m->out_fixed = 2 * s->out.latency_s;
+    m->in_bytes = 2 / c * s->in.per_byte;
+    m->in_fixed = 2 * s->in.fixed;
+    m->out_bytes = 2 / c * s->out.per_byte;
+    m->out_fixed = 2 * s->out.fixed;
+    m->their_bytes = 2 / c * s->their.per_byte;
+    m->their_fixed = 2 * s->their.fixed;
     m->rows[0] = compute_row(s, m);
     switch (s->options->overlap) {
     case OVERLAP_NONE:

@@ -29,8 +29,10 @@ struct Count {
     const Machines *m;
     const CostOptions *o;
     const CostModel *model;
-    bool memory;          // what fits depends on the machines behind
-    int most;             // replicas of a stage
+    bool memory; // what fits depends on the machines behind
+    int most;    // replicas of a stage
+    MachineLevel slowest;
+    Transfer *transfers;  // [most + 1]
     Move *moves;          // [most + 1] without memory
     int *g;               // [cuts] fewest machines of the tail that begins there; n + 1: none
     int *next, *replicas; // [cuts] of the first stage of that tail: its end, its replicas
@@ -43,17 +45,14 @@ struct Count {
 static Move move_of(const Count *c, int replicas, int behind)
 {
     const MachineType *type = &c->m->types[0];
-    MachineLevel link = machines_link(c->m, 0, c->m->n - 1);
     Standing s = {.options = c->o,
                   .replicas = replicas,
                   .behind = behind,
                   .speed = type->speed,
                   .memory_bytes = type->memory_bytes,
-                  .sync = link,
-                  .in = link,
-                  .out = link,
-                  .in_width = moves_width(c->m, &link, replicas),
-                  .out_width = moves_width(c->m, &link, replicas),
+                  .sync = c->slowest,
+                  .in = c->transfers[replicas],
+                  .out = c->transfers[replicas],
                   .recompute = c->o->recompute == 1};
     Move m = {.from = behind,
               .to = behind + replicas,
@@ -79,9 +78,13 @@ Count *count_new(Arena *a, const Cuts *cuts, const Machines *m, const CostOption
     *c = (Count){.arena = a, .cuts = cuts, .m = m, .o = o, .model = cost_model_find(o->model)};
     c->memory = machines_limited(m, o);
     c->most = o->straight ? 1 : m->n;
+    c->slowest = links_slowest(m);
+    c->transfers = arena_array(a, Transfer, c->most + 1);
     c->moves = arena_array(a, Move, c->most + 1);
-    for (int r = 1; r <= c->most; r++)
+    for (int r = 1; r <= c->most; r++) {
+        c->transfers[r] = links_anywhere(m, r);
         c->moves[r] = move_of(c, r, 0);
+    }
     c->g = arena_array(a, int, cuts->n);
     c->next = arena_array(a, int, cuts->n);
     c->replicas = arena_array(a, int, cuts->n);

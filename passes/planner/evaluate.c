@@ -1,7 +1,7 @@
 // What a plan costs, from the definitions alone: sums over the nodes of every stage, tensors by who
 // makes and who uses them, machines as they are listed. Nothing here is shared with the search, so that
 // each checks the other.
-#include "passes/planner/planner.h"
+#include "passes/planner/evaluate_links.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,6 +15,7 @@ typedef struct Evaluation {
     int n_stages;
     int *stage_of;   // [p->n]
     double *crosses; // [n_stages + 1] bytes at the boundary before each stage
+    Traffic *traffic;
 } Evaluation;
 
 static const char *assign(Evaluation *e)
@@ -85,42 +86,15 @@ static void find_crossing(Evaluation *e)
     }
 }
 
-static void span(const StageChoice *s, int *first, int *last)
-{
-    for (int i = 0; i < s->replicas; i++) {
-        *first = s->machines[i] < *first ? s->machines[i] : *first;
-        *last = s->machines[i] > *last ? s->machines[i] : *last;
-    }
-}
-
-static int links_side_by_side(const Evaluation *e, const StageChoice *s,
-                              const MachineLevel *link)
-{
-    if (link->per_device)
-        return s->replicas;
-    bool *seen = arena_array(e->arena, bool, e->m->n + 1);
-    int n = 0;
-    for (int i = 0; i < s->replicas; i++) {
-        int d = s->machines[i], group = e->m->host ? e->m->host[d] : d / link->group;
-        n += !seen[group];
-        seen[group] = true;
-    }
-    return n;
-}
-
 // What stage s pays at its boundary with stage `other`.
 static double transfer_s(const Evaluation *e, int s, int other)
 {
     if (other < 0 || other >= e->n_stages)
         return 0;
-    int first = e->m->n, last = -1;
-    span(&e->stages[s], &first, &last);
-    span(&e->stages[other], &first, &last);
-    MachineLevel link = machines_link(e->m, first, last);
-    double bytes = e->crosses[s > other ? s : other];
+    double bytes = e->crosses[s > other ? s : other], latency = 0;
     double c = e->o->compression > 0 ? e->o->compression : 1;
-    return 2 * bytes / c / (link.bytes_per_s * links_side_by_side(e, &e->stages[s], &link)) +
-           2 * link.latency_s;
+    double of_byte = traffic_busiest(e->traffic, &e->stages[s], &e->stages[other], &latency);
+    return 2 * bytes / c * of_byte + 2 * latency / e->stages[s].replicas;
 }
 
 static double slowest(const Evaluation *e, const StageChoice *s, double *memory)
@@ -137,12 +111,10 @@ static double slowest(const Evaluation *e, const StageChoice *s, double *memory)
 
 static double sync_s(const Evaluation *e, const StageChoice *s)
 {
-    int first = e->m->n, last = -1, r = s->replicas;
-    span(s, &first, &last);
-    MachineLevel link = machines_link(e->m, first, last);
-    double once = 2.0 * (r - 1) / r * s->parameter_bytes / link.bytes_per_s +
-                  2.0 * (r - 1) * link.latency_s;
-    return r == 1 ? 0 : once / (e->o->micro_batches ? e->o->micro_batches : r);
+    int r = s->replicas;
+    double latency = 0, of_byte = traffic_ring(e->traffic, s, &latency);
+    double once = 2.0 * (r - 1) / r * s->parameter_bytes * of_byte + 2.0 * (r - 1) * latency;
+    return once / (e->o->micro_batches ? e->o->micro_batches : r);
 }
 
 static void add_up(const Evaluation *e, StageChoice *s, double *activations)
@@ -228,6 +200,7 @@ const char *planner_evaluate(Arena *a, const Problem *p, const Machines *m,
     if (why)
         return why;
     find_crossing(&e);
+    e.traffic = traffic_new(a, m);
     for (int s = 0; s < n_stages; s++) {
         const char *wrong = evaluate_stage(&e, s);
         why = why ? why : wrong;

@@ -1,12 +1,6 @@
-// The three families of configurations:
-//   counts   machines of every type that are taken, where all links are alike; with one type, a number
-//   ranges   first and end of the machines of the stage in front, where links differ: stages stand side
-//            by side in the order of the machines, so what lies between two of them is known
-// Where links differ, a boundary's link is known only when the stage in front is placed; that move then
-// answers for both sides.
+// Where all links are alike, a configuration counts the machines of every type that are taken; with one type it
+// is a number. moves_ranges.c has those of machines whose links differ.
 #include "passes/planner/moves.h"
-
-#include "base/vec.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,11 +9,9 @@ typedef struct Maker {
     Arena *arena;
     const Machines *m;
     const CostOptions *o;
-    const CostModel *model;
     Moves *moves;
-    VEC(Move) list;
+    MoveList list;
     int limit;
-    int unit; // of ranges: machines are taken by whole units
     bool full;
 } Maker;
 
@@ -28,31 +20,31 @@ static bool links_alike(const Machines *m)
     return m->host ? m->n_hosts == 1 : m->n_levels == 1;
 }
 
-static void push(Maker *k, const Standing *s, Move m)
+bool moves_push(Arena *a, MoveList *list, int limit, const Standing *s, const Move *m)
 {
-    bool pipedream = !strcmp(k->o->model, "pipedream");
+    const CostOptions *o = s->options;
+    const CostModel *model = cost_model_find(o->model);
+    bool pipedream = !strcmp(o->model, "pipedream");
     for (int begin = pipedream ? BEGIN_FIRST : BEGIN_ANY;
          begin <= (pipedream ? BEGIN_LATER : BEGIN_ANY); begin++)
         for (int again = 0; again < 2; again++) {
-            Move made = m;
+            Move made = *m;
             Standing standing = *s;
             standing.recompute = again;
-            if (k->o->recompute != 2 && (k->o->recompute == 1) != again)
+            if (o->recompute != 2 && (o->recompute == 1) != again)
                 continue;
+            if (list->n == limit)
+                return false;
             made.begin = (MoveBegin)begin;
-            k->model->fill(&standing, &made);
-            if (k->list.n == k->limit)
-                k->full = true;
-            else
-                vec_push(k->arena, &k->list, made);
+            model->fill(&standing, &made);
+            vec_push(a, list, made);
         }
+    return true;
 }
 
-double moves_width(const Machines *m, const MachineLevel *link, int r)
+static void push(Maker *k, const Standing *s, Move m)
 {
-    if (link->per_device)
-        return r;
-    return m->host || r < link->group ? 1 : r / link->group;
+    k->full |= !moves_push(k->arena, &k->list, k->limit, s, &m);
 }
 
 // One type of machines: configuration c means that the last c of them are taken.
@@ -60,7 +52,6 @@ static void make_alike(Maker *k)
 {
     const Machines *m = k->m;
     const MachineType *type = &m->types[0];
-    MachineLevel link = machines_link(m, 0, m->n - 1);
     k->moves->n_configs = m->n + 1;
     k->moves->full = m->n;
     k->moves->nested = !k->o->exact_stages;
@@ -71,11 +62,9 @@ static void make_alike(Maker *k)
                           .behind = c,
                           .speed = type->speed,
                           .memory_bytes = type->memory_bytes,
-                          .sync = link,
-                          .in = link,
-                          .out = link,
-                          .in_width = moves_width(m, &link, r),
-                          .out_width = moves_width(m, &link, r)};
+                          .sync = links_slowest(m),
+                          .in = links_anywhere(m, r),
+                          .out = links_anywhere(m, r)};
             push(k, &s,
                  (Move){.from = c,
                         .to = c + r,
@@ -89,25 +78,25 @@ typedef struct Counts {
     int have[16], stride[16], n; // machines of every type; n: types
 } Counts;
 
-// What a stage would be on `take` machines of every type; false: none, or of unequal profiles.
-static bool stand_on(const Maker *k, const int *take, Standing *s, Move *m)
+bool moves_stand_on(const Machines *m, const CostOptions *o, const int *take, Standing *s,
+                    Move *move)
 {
     s->replicas = 0;
-    for (int t = 0; t < k->m->n_types; t++) {
-        const MachineType *type = &k->m->types[t];
+    for (int t = 0; t < m->n_types; t++) {
+        const MachineType *type = &m->types[t];
         if (!take[t])
             continue;
-        if (s->replicas && m->profile != type->profile)
+        if (s->replicas && move->profile != type->profile)
             return false;
         bool first = !s->replicas;
-        m->profile = type->profile;
+        move->profile = type->profile;
         s->speed = first || type->speed < s->speed ? type->speed : s->speed;
         if (type->memory_bytes > 0 &&
             (s->memory_bytes <= 0 || type->memory_bytes < s->memory_bytes))
             s->memory_bytes = type->memory_bytes;
         s->replicas += take[t];
     }
-    return s->replicas && (!k->o->straight || s->replicas == 1);
+    return s->replicas && (!o->straight || s->replicas == 1);
 }
 
 // The next vector below or at `most`, as digits of a number. false: that was the last.
@@ -125,7 +114,6 @@ static bool next_counts(int *take, const int *most, int n)
 
 static void moves_from_counts(Maker *k, const Counts *c, int config, const int *taken)
 {
-    MachineLevel link = machines_link(k->m, 0, k->m->n - 1);
     int left[16] = {0}, take[16] = {0}, behind = 0;
     for (int t = 0; t < c->n; t++) {
         left[t] = c->have[t] - taken[t];
@@ -134,15 +122,15 @@ static void moves_from_counts(Maker *k, const Counts *c, int config, const int *
         behind += taken[t];
     }
     while (next_counts(take, left, c->n) && !k->full) {
-        Standing s = {.options = k->o, .behind = behind, .sync = link, .in = link, .out = link};
+        Standing s = {.options = k->o, .behind = behind, .sync = links_slowest(k->m)};
         Move m = {.from = config, .to = config, .first = -1};
-        if (!stand_on(k, take, &s, &m))
+        if (!moves_stand_on(k->m, k->o, take, &s, &m))
             continue;
         for (int t = 0; t < c->n; t++)
             m.to += take[t] * c->stride[t];
         m.replicas = s.replicas;
         m.take = arena_copy(k->arena, take, sizeof *take * (size_t)c->n);
-        s.in_width = s.out_width = moves_width(k->m, &link, s.replicas);
+        s.in = s.out = links_anywhere(k->m, s.replicas);
         push(k, &s, m);
     }
 }
@@ -168,124 +156,6 @@ static void make_counts(Maker *k)
     for (int config = 0; config < (int)configs && !k->full; config++) {
         moves_from_counts(k, &c, config, taken);
         next_counts(taken, c.have, c.n);
-    }
-}
-
-// Up to so many machines every gap between stages is tried, and machines that were left out are counted,
-// since a stage holds fewer micro-batches when fewer machines are behind it.
-enum { FEW_MACHINES = 8 };
-
-static int gap_counts(const Maker *k)
-{
-    return machines_limited(k->m, k->o) && k->m->n <= FEW_MACHINES && k->unit == 1 ? k->m->n
-                                                                                   : 1;
-}
-
-// unused: machines that were left out behind the first one.
-static int range_config(const Maker *k, int first, int end, int unused)
-{
-    int n = k->m->n / k->unit, counts = gap_counts(k);
-    first /= k->unit;
-    end /= k->unit;
-    int range = (n - 1 - first) * (n - first) / 2 + end - first - 1;
-    return 1 + range * counts + (unused < counts ? unused : counts - 1);
-}
-
-// Links between hosts that are not per device carry a boundary once for every host.
-static double width(const Machines *m, int first, int end, const MachineLevel *link)
-{
-    if (link->per_device)
-        return end - first;
-    if (m->host)
-        return m->host[end - 1] - m->host[first] + 1;
-    int groups = (end - 1) / link->group - first / link->group + 1;
-    return groups;
-}
-
-static bool useful_end(const Maker *k, int end, int limit)
-{
-    const Machines *m = k->m;
-    if (end == limit || k->o->exact_stages)
-        return end == limit;
-    if (m->n_types > 1 || m->n <= FEW_MACHINES)
-        return true;
-    int group = 1; // with machines all alike one gains by leaving some out only at a border
-    for (int l = 0; !m->host && l < m->n_levels; l++) {
-        group *= m->levels[l].size;
-        if (end == limit / group * group)
-            return end > 0;
-    }
-    return m->host && end > 0 && m->host[end] == m->host[limit - 1] &&
-           m->host[end - 1] != m->host[end];
-}
-
-typedef struct Behind { // the stage behind stands on [a, b); a == b: there is none
-    int a, b, unused;
-} Behind;
-
-static void move_range(Maker *k, int first, int end, Behind behind)
-{
-    const Machines *m = k->m;
-    int *take = arena_array(k->arena, int, m->n_types + 1);
-    for (int i = first; i < end; i++)
-        take[m->type[i]]++;
-    int a = behind.a, b = behind.b, unused = behind.unused;
-    Standing s = {.options = k->o, .behind = m->n - a - unused};
-    Move move = {.from = a == b ? 0 : range_config(k, a, b, unused),
-                 .to = range_config(k, first, end, unused + a - end),
-                 .first = first};
-    if (!stand_on(k, take, &s, &move))
-        return;
-    move.replicas = s.replicas;
-    s.sync = machines_link(m, first, end - 1);
-    s.out = machines_link(m, first, a == b ? end - 1 : b - 1);
-    s.in = machines_link(m, 0, m->n - 1);
-    s.in_width = width(m, first, end, &s.in);
-    s.out_width = width(m, first, end, &s.out);
-    if (a != b)
-        s.out_width = fmin(s.out_width, width(m, a, b, &s.out));
-    push(k, &s, move);
-}
-
-static void moves_from_range(Maker *k, Behind behind)
-{
-    int a = behind.a;
-    for (int end = a; end > 0 && !k->full; end -= k->unit)
-        for (int first = end - k->unit; useful_end(k, end, a) && first >= 0 && !k->full;
-             first -= k->unit)
-            move_range(k, first, end, behind);
-}
-
-static void make_ranges(Maker *k)
-{
-    const Machines *m = k->m;
-    int counts = gap_counts(k), n = m->n / k->unit;
-    k->full = n > 128;
-    k->list.n = 0;
-    if (k->full)
-        return;
-    k->moves->n_configs = 1 + n * (n + 1) / 2 * counts;
-    k->moves->full = range_config(k, 0, k->unit, 0);
-    moves_from_range(k, (Behind){m->n, m->n, 0});
-    for (int a = m->n - k->unit; a > 0 && !k->full; a -= k->unit)
-        for (int b = a + k->unit; b <= m->n; b += k->unit)
-            for (int unused = 0; unused < counts && unused <= m->n - b; unused++)
-                moves_from_range(k, (Behind){a, b, unused});
-    if (k->o->overlap != OVERLAP_NONE) // a boundary is paid for by the move in front of it
-        for (int i = 0; i < k->list.n; i++)
-            k->list.items[i].in_bytes = k->list.items[i].in_fixed = 0;
-}
-
-// Machines one by one where that is not too much, else by whole groups of a level; straight plans and those on
-// every machine need single ones.
-static void make_units(Maker *k)
-{
-    k->unit = 1;
-    make_ranges(k);
-    bool single = k->o->straight || k->o->exact_stages || k->m->host;
-    for (int l = 0; k->full && !single && l < k->m->n_levels - 1; l++) {
-        k->unit *= k->m->levels[l].size;
-        make_ranges(k);
     }
 }
 
@@ -315,14 +185,29 @@ static void find_rest(Maker *k, bool ranges)
     }
 }
 
+// By `from`; as they are among those of one.
+static void sort_moves(Arena *a, Moves *moves)
+{
+    Move *old = moves->items;
+    int *place = arena_array(a, int, moves->n_configs + 1);
+    moves->first = arena_array(a, int, moves->n_configs + 1);
+    for (int i = 0; i < moves->n; i++)
+        moves->first[old[i].from + 1]++;
+    for (int c = 0; c < moves->n_configs; c++)
+        place[c + 1] = moves->first[c + 1] += moves->first[c];
+    moves->items = arena_array(a, Move, moves->n);
+    for (int i = 0; i < moves->n; i++)
+        moves->items[place[old[i].from]++] = old[i];
+}
+
 Moves *moves_of(Arena *a, const Machines *m, const CostOptions *o, int limit)
 {
-    Maker k = {.arena = a, .m = m, .o = o, .limit = limit, .model = cost_model_find(o->model)};
-    CHECK(k.model, "planner", "no cost model is called %s", o->model);
-    k.moves = arena_new(a, Moves);
+    CHECK(cost_model_find(o->model), "planner", "no cost model is called %s", o->model);
+    Moves *moves = arena_new(a, Moves);
+    Maker k = {.arena = a, .m = m, .o = o, .limit = limit, .moves = moves};
     bool ranges = !links_alike(m);
     if (ranges)
-        make_units(&k);
+        k.full = !moves_of_ranges(a, m, o, limit, moves);
     else if (m->n_types == 1)
         make_alike(&k);
     else if (m->n_types <= 16)
@@ -331,15 +216,12 @@ Moves *moves_of(Arena *a, const Machines *m, const CostOptions *o, int limit)
         k.full = true;
     if (k.full)
         return NULL;
-    Moves *moves = k.moves;
-    moves->items = k.list.items;
-    moves->n = k.list.n;
+    if (!ranges) {
+        moves->items = k.list.items;
+        moves->n = k.list.n;
+    }
     moves->exact = !ranges;
-    moves->first = arena_array(a, int, moves->n_configs + 1);
-    for (int i = 0; i < moves->n; i++)
-        moves->first[moves->items[i].from + 1]++;
-    for (int c = 0; c < moves->n_configs; c++)
-        moves->first[c + 1] += moves->first[c];
+    sort_moves(a, moves);
     find_rest(&k, ranges);
     return moves;
 }

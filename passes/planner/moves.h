@@ -9,7 +9,8 @@
 #ifndef STAGECC_PASSES_PLANNER_MOVES_H
 #define STAGECC_PASSES_PLANNER_MOVES_H
 
-#include "passes/planner/planner.h"
+#include "base/vec.h"
+#include "passes/planner/links.h"
 
 enum { MAX_ROWS = 3 };
 
@@ -36,6 +37,8 @@ typedef struct Move {
     double in_bytes,
         in_fixed; // in_bytes O(begin) + in_fixed <= T, where a stage stands in front
     double out_bytes, out_fixed; // likewise at `end`, where one stands behind
+    double their_bytes,
+        their_fixed; // likewise: what that one pays there, where only this move knows
     MoveBegin
         begin; // FIRST: for the stage that begins at the empty cut alone; LATER: for others
     bool recompute;
@@ -57,17 +60,14 @@ typedef struct Moves {
 // NULL: there would be more than `limit`.
 Moves *moves_of(Arena *a, const Machines *m, const CostOptions *o, int limit);
 
-// How many links of this kind r machines, wherever they are, have at least for what they send together.
-double moves_width(const Machines *m, const MachineLevel *link, int r);
-
 // How a stage stands: what a cost model (cost_*.c) needs to know to fill a move's rows.
 typedef struct Standing {
     const CostOptions *options;
     int replicas, behind; // machines of this stage; of all stages behind it
     double speed, memory_bytes;
-    MachineLevel sync;          // the slowest link between two of its machines
-    MachineLevel in, out;       // to the stages before and behind
-    double in_width, out_width; // how many such links carry a boundary's bytes side by side
+    MachineLevel sync; // the slowest link between its machines
+    Transfer in, out,
+        their; // at the boundaries before and behind; what the stage behind pays there
     bool recompute;
 } Standing;
 
@@ -81,6 +81,16 @@ extern const int n_cost_models;
 const CostModel *cost_model_find(const char *name); // NULL: unknown
 void cost_stagecc(const Standing *s, Move *m);
 void cost_pipedream(const Standing *s, Move *m);
+
+// passes/planner/moves_ranges.c: those of machines whose links differ. false: there would be more than `limit`.
+bool moves_of_ranges(Arena *a, const Machines *m, const CostOptions *o, int limit,
+                     Moves *moves);
+// The move of one stage, with recomputation or without or both ways, onto `list`. false: it is full.
+typedef VEC(Move) MoveList;
+bool moves_push(Arena *a, MoveList *list, int limit, const Standing *s, const Move *m);
+// What a stage would be on `take` machines of every type; false: none, or of unequal profiles.
+bool moves_stand_on(const Machines *m, const CostOptions *o, const int *take, Standing *s,
+                    Move *move);
 
 // Micro-batches between forward and backward of one replica (docs/planner.md, Memory).
 int cost_in_flight(const CostOptions *o, int replicas, int behind);

@@ -240,14 +240,15 @@ static Choice choose(const Dp *d, int level, int i, int j, int m)
     return c;
 }
 
-// Machines of a stage: of every group that its parent has, the q from `offset` on.
+// Machines of a stage: of every group that its parent has, the q from `offset` on. The groups take micro-batches in
+// turn, so that what passes between two stages of a group stays there.
 static void place(Arena *a, Stage *s, const Stage *parent, int offset, int unit)
 {
     s->n_at = parent->n_at * s->replicas;
     s->at = arena_array(a, int, s->n_at);
     for (int g = 0; g < parent->n_at; g++)
         for (int r = 0; r < s->replicas; r++)
-            s->at[g * s->replicas + r] = parent->at[g] + (offset + r) * unit;
+            s->at[r * parent->n_at + g] = parent->at[g] + (offset + r) * unit;
 }
 
 static void unfold(Arena *a, const Dp *d, int level, const Stages *up, int parent, Stages *out)

@@ -143,7 +143,8 @@ const char *problem_check(Arena *a, const Problem *p);
 Machines *machines_alike(Arena *a, const int *sizes, const double *bytes_per_s, int n_levels);
 // Whether memory is limited on any of them.
 bool machines_limited(const Machines *m, const CostOptions *o);
-// The slowest link between any two of the machines first .. last (both inclusive).
-MachineLevel machines_link(const Machines *m, int first, int last);
+// The links on the way from one machine to another; how many. On levels its own of every level up to the one
+// that has both in one group; between hosts, and within one, what was measured from end to end.
+int machines_way(const Machines *m, int from, int to, const MachineLevel *way[MAX_LEVELS]);
 
 #endif

@@ -75,32 +75,18 @@ Machines *machines_alike(Arena *a, const int *sizes, const double *bytes_per_s, 
     return m;
 }
 
-static MachineLevel slower(MachineLevel a, MachineLevel b)
+int machines_way(const Machines *m, int from, int to, const MachineLevel *way[MAX_LEVELS])
 {
-    if (b.bytes_per_s < a.bytes_per_s)
-        return slower(b, a);
-    a.latency_s = fmax(a.latency_s, b.latency_s);
-    return a;
-}
-
-MachineLevel machines_link(const Machines *m, int first, int last)
-{
+    int n = 0, group = 1;
     if (m->host) {
-        MachineLevel link = m->link[m->host[first] * m->n_hosts + m->host[first]];
-        for (int a = m->host[first]; a <= m->host[last]; a++)
-            for (int b = a; b <= m->host[last]; b++)
-                link = slower(link, m->link[a * m->n_hosts + b]);
-        return link;
+        way[0] = &m->link[m->host[from] * m->n_hosts + m->host[to]];
+        return 1;
     }
-    int group = 1;
-    MachineLevel link = m->levels[0];
-    for (int l = 0; l < m->n_levels; l++) {
-        link = l ? slower(link, m->levels[l]) : link;
-        group *= m->levels[l].size;
-        if (first / group == last / group)
-            break;
-    }
-    return link;
+    do {
+        way[n] = &m->levels[n];
+        group *= m->levels[n++].size;
+    } while (n < m->n_levels && from / group != to / group);
+    return n;
 }
 
 bool machines_limited(const Machines *m, const CostOptions *o)

@@ -54,9 +54,12 @@ static double receive_s(const Cuts *c, const Move *m, int cut)
     return cut ? m->in_bytes * c->bytes[cut] + m->in_fixed : 0;
 }
 
+// On both sides of the boundary, as far as the move knows them.
 static double send_s(const Cuts *c, const Move *m, int cut)
 {
-    return cut != c->n - 1 ? m->out_bytes * c->bytes[cut] + m->out_fixed : 0;
+    double own = m->out_bytes * c->bytes[cut] + m->out_fixed;
+    double their = m->their_bytes * c->bytes[cut] + m->their_fixed;
+    return cut == c->n - 1 ? 0 : own > their ? own : their;
 }
 
 static bool may_begin(const Move *m, int cut)

@@ -7,12 +7,17 @@
 #ifndef STAGECC_TESTS_ORACLE_H
 #define STAGECC_TESTS_ORACLE_H
 
-#include "passes/planner/planner.h"
+#include "tests/planner/oracle_links.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { ORACLE_NODES = 12, ORACLE_MACHINES = 8 };
+enum { ORACLE_NODES = 12 };
+
+typedef struct OracleMeeting { // of the machines of two stages
+    bool known;
+    double of_byte, latency;
+} OracleMeeting;
 
 typedef struct Oracle {
     const Problem *p;
@@ -24,6 +29,7 @@ typedef struct Oracle {
     bool *is_cut;     // [1 << n] by set of nodes
     double *crossing; // likewise: bytes made within and used outside
     double *compute[MAX_PROFILES], *forward[MAX_PROFILES], *parameters, *activations; // sums
+    OracleMeeting *meetings; // [own << machines | others]
 } Oracle;
 
 static inline bool oracle_has(unsigned set, int i)
@@ -69,6 +75,7 @@ static inline Oracle *oracle_of(Arena *a, const Problem *p, const Machines *m,
     unsigned sets = 1u << p->n;
     k->all = sets - 1;
     k->all_machines = (1u << m->n) - 1;
+    k->meetings = arena_array(a, OracleMeeting, 1 << 2 * m->n);
     k->is_cut = arena_array(a, bool, sets);
     k->crossing = arena_array(a, double, sets);
     for (int f = 0; f < p->n_profiles; f++) {
@@ -82,68 +89,17 @@ static inline Oracle *oracle_of(Arena *a, const Problem *p, const Machines *m,
     return k;
 }
 
-static inline int oracle_count(unsigned set)
-{
-    return __builtin_popcount(set);
-}
-
-static inline void oracle_slower(MachineLevel *link, MachineLevel other)
-{
-    double latency = fmax(link->latency_s, other.latency_s);
-    if (other.bytes_per_s < link->bytes_per_s)
-        *link = other;
-    link->latency_s = latency;
-}
-
-// The slowest that a message passes between any two machines from the first to the last of `machines`:
-// a pair's own level and those within it, or the links of hosts with themselves and each other.
-static inline MachineLevel oracle_link(const Machines *m, unsigned machines)
-{
-    MachineLevel slowest = {.bytes_per_s = INFINITY, .per_device = true};
-    int first = __builtin_ctz(machines), last = 31 - __builtin_clz(machines);
-    if (!m->host)
-        slowest = m->levels[0];
-    else
-        slowest = m->link[m->host[first] * m->n_hosts + m->host[first]];
-    for (int i = first; i <= last; i++)
-        for (int j = i; j <= last; j++) {
-            if (m->host) {
-                oracle_slower(&slowest, m->link[m->host[i] * m->n_hosts + m->host[j]]);
-                continue;
-            }
-            int group = 1;
-            for (int l = 0; l < m->n_levels && i / group != j / group; l++) {
-                oracle_slower(&slowest, m->levels[l]);
-                group *= m->levels[l].size;
-            }
-        }
-    return slowest;
-}
-
-// How many such links carry the bytes of a boundary at once.
-static inline int oracle_width(const Machines *m, unsigned machines, const MachineLevel *link)
-{
-    if (link->per_device)
-        return oracle_count(machines);
-    int n = 0;
-    for (int i = 0, previous = -1; i < m->n; i++) {
-        int group = m->host ? m->host[i] : i / link->group;
-        if (oracle_has(machines, i) && group != previous) {
-            previous = group;
-            n++;
-        }
-    }
-    return n;
-}
-
 // What `machines` pay for a boundary to or from `others`.
 static inline double oracle_transfer(const Oracle *k, unsigned machines, unsigned others,
                                      double bytes)
 {
-    MachineLevel link = oracle_link(k->m, machines | others);
+    OracleMeeting *known = &k->meetings[machines << k->m->n | others];
     double sent = k->o->compression > 0 ? bytes / k->o->compression : bytes;
-    return 2 * sent / link.bytes_per_s / oracle_width(k->m, machines, &link) +
-           2 * link.latency_s;
+    if (!known->known) {
+        oracle_meet(k->m, machines, others, &known->of_byte, &known->latency);
+        known->known = true;
+    }
+    return 2 * sent * known->of_byte + 2 * known->latency / oracle_count(machines);
 }
 
 static inline int oracle_in_flight(const CostOptions *o, int replicas, int behind)
@@ -194,13 +150,9 @@ static inline double oracle_work(const Oracle *k, unsigned begin, unsigned end,
     double forward = (k->forward[profile][end] - k->forward[profile][begin]) / speed / r;
     double compute = (k->compute[profile][end] - k->compute[profile][begin]) / speed / r;
     double sync = 0, best = INFINITY;
-    if (r > 1) {
-        MachineLevel link = oracle_link(k->m, machines);
-        sync =
-            2.0 * (r - 1) / r * (k->parameters[end] - k->parameters[begin]) / link.bytes_per_s +
-            2 * (r - 1) * link.latency_s;
-        sync /= o->micro_batches ? o->micro_batches : r;
-    }
+    if (r > 1)
+        sync = oracle_ring(k->m, machines, k->parameters[end] - k->parameters[begin]) /
+               (o->micro_batches ? o->micro_batches : r);
     for (int again = o->recompute == 1; again <= (o->recompute > 0); again++) {
         double bytes = oracle_bytes(k, begin, end, r, behind, again);
         double busy = again ? compute + forward : compute;

@@ -200,9 +200,9 @@ static inline void random_types(Arena *a, Random *r, Machines *m, int n_profiles
 
 static inline Machines *random_levels(Arena *a, Random *r)
 {
-    static const int shapes[][3] = {{2, 2, 0}, {2, 3, 0}, {3, 2, 0},
+    static const int shapes[][3] = {{2, 2, 0}, {2, 3, 0}, {3, 2, 0}, {4, 2, 0},
                                     {1, 3, 0}, {2, 2, 2}, {1, 2, 2}};
-    const int *sizes = shapes[random_int(r, 0, 5)];
+    const int *sizes = shapes[random_int(r, 0, 6)];
     int n_levels = sizes[2] ? 3 : 2;
     double bytes_per_s[3];
     for (int l = 0; l < n_levels; l++)

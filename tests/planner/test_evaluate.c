@@ -83,26 +83,26 @@ static void numbers_are_those_of_the_definitions(void **state)
     is(first->in_bytes, 0);
     is(first->receive_s, 0);
     is(first->out_bytes, 100); // one tensor for two users crosses once
-    // Machines 1 and 2 are in two pairs: 10 bytes/s for each pair, half a second.
-    is(first->send_s, 2 * 100 / 10.0 + 1);
+    // In turn to machine 1, at 100 bytes/s, and to machine 2, at 10 and with half a second.
+    is(first->send_s, 2 * 100 * (0.5 / 100 + 0.5 / 10) + 2 * 0.5);
     assert_int_equal(first->in_flight, 4);
     is(first->memory_bytes, 5 * 4);
-    is(first->time_s, 21);
+    is(first->time_s, 12);
     is(middle->compute_s, 18 / 2.0);
     is(middle->sync_s, (2 * 1 / 2.0 * 30 / 10 + 2 * 0.5) / 2); // once for two micro-batches
     is(middle->in_bytes, 100);
-    is(middle->receive_s, 2 * 100 / (10 * 2.0) + 1); // its two pairs receive side by side
+    is(middle->receive_s, 2 * 100 * 0.5 / 10 + 2 * 0.5 / 2); // machine 2, every other time
     is(middle->out_bytes, 7);
-    is(middle->send_s, 2 * 7 / (10 * 2.0) + 1);
+    is(middle->send_s, 2 * 7 * 0.5 / 10 + 2 * 0.5 / 2); // machine 1, likewise
     assert_int_equal(middle->in_flight, 2); // three machines take turns, two of them here
     is(middle->memory_bytes, (2 + 1 + 2) * 30 + 2 * 10);
     is(middle->time_s, 11);
-    is(last->receive_s, 2 * 7 / 10.0 + 1);
+    is(last->receive_s, 2 * 7 * (0.5 / 100 + 0.5 / 10) + 2 * 0.5);
     is(last->send_s, 0);
     assert_int_equal(last->in_flight, 1);
     is(last->memory_bytes, (1 + 1 + 2) * 30 + 5);
     is(last->time_s, 9);
-    is(s.seconds, 21);
+    is(s.seconds, 12);
     arena_release(&s.arena);
 }
 
@@ -114,7 +114,7 @@ static void options_change_what_they_say(void **state)
     StageChoice *middle = &s.stages[1];
     s.o.overlap = OVERLAP_NONE;
     assert_null(evaluate(&s));
-    is(middle->time_s, 9 + 2 + 11 + 1.7);
+    is(middle->time_s, 9 + 2 + 10.5 + 1.2);
     s.o.overlap = OVERLAP_ALL;
     s.p.nodes[1].parameter_bytes = 170;
     assert_null(evaluate(&s));
@@ -125,7 +125,7 @@ static void options_change_what_they_say(void **state)
     is(middle->memory_bytes, (2 + 1 + 2) * 190 + 10 + 2 * 100);
     s.o.compression = 4;
     assert_null(evaluate(&s));
-    is(middle->receive_s, 2 * 25 / 20.0 + 1);
+    is(middle->receive_s, 2 * 25 / 20.0 + 0.5);
     s.o.micro_batches = 2; // one version of weights, one synchronisation for two
     assert_null(evaluate(&s));
     is(middle->sync_s, (19 + 1) / 2.0);
@@ -143,6 +143,104 @@ static void options_change_what_they_say(void **state)
     assert_null(evaluate(&s));
     is(s.stages[0].forward_s, 15);
     is(middle->compute_s, (180 + 60) / 2.0 / 2);
+    arena_release(&s.arena);
+}
+
+// Two stages with 100 bytes between them, on r and q machines.
+static void place(Setting *s, const int *first, int r, const int *second, int q)
+{
+    Arena *a = &s->arena;
+    int nodes[2][4] = {{0}, {1, 2, 3}};
+    s->n_stages = 2;
+    s->stages[0] =
+        (StageChoice){.nodes = arena_copy(a, nodes[0], sizeof nodes[0]), .n_nodes = 1};
+    s->stages[1] =
+        (StageChoice){.nodes = arena_copy(a, nodes[1], sizeof nodes[1]), .n_nodes = 3};
+    s->stages[0].machines = arena_copy(a, first, sizeof *first * (size_t)r);
+    s->stages[1].machines = arena_copy(a, second, sizeof *second * (size_t)q);
+    s->stages[0].replicas = r;
+    s->stages[1].replicas = q;
+    assert_null(evaluate(s));
+    is(s->stages[0].out_bytes, 100);
+}
+
+// Servers of four machines with 10 bytes/s each; 12.5 bytes/s and 0.5 s between servers, which have one such link or
+// as many as machines.
+static void what_machines_share_is_as_busy_as_all_of_them(void **state)
+{
+    (void)state;
+    Setting s = {0};
+    begin(&s);
+    int sizes[] = {4, 2}, all[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    double bytes_per_s[] = {10, 12.5};
+    s.m = machines_alike(&s.arena, sizes, bytes_per_s, 2);
+    s.m->levels[1].latency_s = 0.5;
+    const StageChoice *first = &s.stages[0], *second = &s.stages[1];
+    place(&s, all, 4, all + 4,
+          4); // a server each: 5 s by their own links, 16 s by the server's
+    is(first->send_s, 2 * 100 / 12.5 + 2 * 0.5 / 4);
+    is(second->receive_s, 2 * 100 / 12.5 + 2 * 0.5 / 4);
+    place(&s, all, 1, all + 4, 1); // one machine cannot use more than its own
+    is(first->send_s, 2 * 100 / 10.0 + 2 * 0.5);
+    place(&s, all, 1, all + 4, 4);
+    is(first->send_s, 2 * 100 / 10.0 + 2 * 0.5);
+    is(second->receive_s, 2 * 100 / 12.5 + 2 * 0.5 / 4);
+    place(&s, all, 3, all + 3,
+          3); // 0 meets 3 in its own server; two of three micro-batches leave it
+    is(first->send_s, 2 * 100 * 2 / 3.0 / 12.5 + 2 * 0.5 / 3);
+    is(second->receive_s, 2 * 100 * 2 / 3.0 / 12.5 + 2 * 0.5 / 3);
+    place(&s, all, 2, all + 2, 3); // each meets each of three, one of them in the other server
+    is(first->send_s, 2 * 100 / 2 / 10.0 + 2 * 0.5 / 2);
+    is(second->receive_s, 2 * 100 / 3.0 / 10 + 2 * 0.5 / 3);
+    s.m->levels[1].per_device = true;
+    place(&s, all, 4, all + 4, 4);
+    is(first->send_s, 2 * 100 / 4 / 10.0 + 2 * 0.5 / 4);
+    arena_release(&s.arena);
+}
+
+// Who meets whom is what counts: with as many replicas, one only ever meets the same other.
+static void replicas_that_never_meet_pay_for_no_link_between_them(void **state)
+{
+    (void)state;
+    Setting s = {0};
+    begin(&s); // pairs of machines, 100 bytes/s within and 10 between them
+    int one[] = {0, 2}, beside[] = {1, 3}, across[] = {3, 1};
+    place(&s, one, 2, beside, 2);
+    is(s.stages[0].send_s, 2 * 100 / 2 / 100.0);
+    is(s.stages[1].receive_s, 2 * 100 / 2 / 100.0);
+    is(s.stages[1].sync_s, (2 * 1 / 2.0 * 60 / 10 + 2 * 0.5) / 2); // its ring is between pairs
+    place(&s, one, 2, across, 2);
+    is(s.stages[0].send_s, 2 * 100 / 2 / 10.0 + 2 * 0.5 / 2);
+    arena_release(&s.arena);
+}
+
+// Machines 0 and 1 on host 0, one each on hosts 1 and 2.
+static void hosts_have_links_of_their_own(void **state)
+{
+    (void)state;
+    Setting s = {0};
+    begin(&s);
+    int on[] = {0, 0, 1, 2}, all[] = {0, 1, 2, 3};
+    double bytes_per_s[] = {100, 10, 5, 10, 100, 20, 5, 20, 100};
+    s.m->host = on;
+    s.m->n_hosts = 3;
+    s.m->link = arena_array(&s.arena, MachineLevel, 9);
+    for (int i = 0; i < 9; i++)
+        s.m->link[i] = (MachineLevel){.bytes_per_s = bytes_per_s[i], .per_device = i % 4 == 0};
+    const StageChoice *first = &s.stages[0], *second = &s.stages[1];
+    place(&s, all, 2, all + 2,
+          2); // host 0 sends to one and then to the other, which receive side by side
+    is(first->send_s, 2 * 100 * (0.5 / 10 + 0.5 / 5));
+    is(second->receive_s, 2 * 100 * 0.5 / 5);
+    is(first->sync_s, 0); // no parameters
+    is(second->sync_s, (2 * 1 / 2.0 * 60 / 20) / 2);
+    s.m->link[1].per_device = s.m->link[3].per_device = true;
+    s.m->link[2].per_device = s.m->link[6].per_device = true;
+    place(&s, all, 2, all + 2, 2);
+    is(first->send_s, 2 * 100 * 0.5 / 5);
+    place(&s, all, 1, all + 1, 3); // the slowest link of the ring is the one that closes it
+    is(second->sync_s, (2 * 2 / 3.0 * 60 / 5) / 3);
+    is(first->send_s, 2 * 100 * (1 / 100.0 + 1 / 10.0 + 1 / 5.0) / 3);
     arena_release(&s.arena);
 }
 
@@ -237,6 +335,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_those_of_the_definitions),
         cmocka_unit_test(options_change_what_they_say),
+        cmocka_unit_test(what_machines_share_is_as_busy_as_all_of_them),
+        cmocka_unit_test(replicas_that_never_meet_pay_for_no_link_between_them),
+        cmocka_unit_test(hosts_have_links_of_their_own),
         cmocka_unit_test(what_is_no_plan_is_refused),
         cmocka_unit_test(what_is_no_problem_is_refused),
     };
