@@ -39,8 +39,8 @@ room(plan DIRS plan LINK base PkgConfig::JANSSON)
 room(frontend DIRS frontend frontend/clang frontend/profile LINK ir ${LIBCLANG})
 target_include_directories(frontend SYSTEM PRIVATE ${LLVM_INCLUDE})
 room(passes DIRS passes passes/planner LINK ir plan)
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64") # its loops over lanes; same rounding as elsewhere
-  set_source_files_properties(passes/planner/sweep.c PROPERTIES
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64") # their loops over lanes; same rounding as elsewhere
+  set_source_files_properties(passes/planner/sweep.c passes/planner/narrow.c PROPERTIES
     COMPILE_OPTIONS "-march=x86-64-v3;-ffp-contract=off")
 endif()
 room(codegen DIRS codegen codegen/ref codegen/c LINK ir plan)

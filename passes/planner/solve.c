@@ -1,4 +1,5 @@
 // From a problem to an answer: the search, its plan as stages, what it is compared with.
+#include "passes/planner/bound.h"
 #include "passes/planner/pipedream_plan.h"
 #include "passes/planner/search.h"
 
@@ -158,6 +159,11 @@ static void judge(const Solver *v, const Search *q, const Found *found)
     bool complete = q->moves ? q->moves->exact : alike;
     bool counted = !q->moves && v->o->recompute == 2 && machines_limited(m, v->o);
     r->lower_bound_s = q->bound;
+    if (!found->proven) {
+        MachineLevel link = best_link(m);
+        r->lower_bound_s =
+            bound_of_width(v->arena, &v->core, m, &link, v->o, q->bound, r->pipeline_time_s);
+    }
     if (found->proven && complete && !counted)
         r->lower_bound_s = r->pipeline_time_s;
     else if (found->proven)
