@@ -162,15 +162,19 @@ static void set_up(Arena *a, Bound *b, const Core *c, double speed)
     b->sum = arena_array(a, double, (n + 1) * (b->m->n + 1) * N_KINDS);
 }
 
-double bound_of_width(Arena *a, const Core *c, const Machines *m, const MachineLevel *link,
-                      const CostOptions *o, double low, double high)
+static bool applies(const Bound *b, double bytes)
 {
-    Bound b = {.m = m, .link = link, .o = o};
+    return b->m->n_types == 1 && b->m->n <= MOST_MACHINES && b->o->overlap != OVERLAP_ALL &&
+           bytes > 0 && bytes < INFINITY;
+}
+
+double bound_of_width(Arena *a, const Core *c, const Machines *m, const CostOptions *o,
+                      double low, double high)
+{
+    Bound b = {.m = m, .link = &m->levels[0], .o = o};
     double bytes = width_of(&b, WIDEST, high);
-    if (m->n_types > 1 || m->n > MOST_MACHINES || o->overlap == OVERLAP_ALL || !(bytes > 0) ||
-        bytes == INFINITY)
-        return low;
-    b.narrow = narrow_cuts(a, c, STEPS * m->n, bytes, WIDTHS * WIDEST);
+    if (applies(&b, bytes))
+        b.narrow = narrow_cuts(a, c, STEPS * m->n, bytes, WIDTHS * WIDEST);
     if (!b.narrow)
         return low;
     set_up(a, &b, c, m->types[0].speed);

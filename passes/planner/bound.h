@@ -4,9 +4,9 @@
 
 #include "passes/planner/core.h"
 
-// Seconds between `low`, which is a bound already, and `high`: no plan on these machines is faster, were every pair
-// of them linked by `link`. `low` where machines are unlike or many, or where there is too much to look at.
-double bound_of_width(Arena *a, const Core *c, const Machines *m, const MachineLevel *link,
-                      const CostOptions *o, double low, double high);
+// Seconds between `low`, which is a bound already, and `high`: no plan is faster on these machines, which have one level.
+// `low` where they are unlike or many, or where there is too much to look at.
+double bound_of_width(Arena *a, const Core *c, const Machines *m, const CostOptions *o,
+                      double low, double high);
 
 #endif

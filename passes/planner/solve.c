@@ -97,14 +97,21 @@ static MachineLevel best_link(const Machines *m)
     return best;
 }
 
-// All links as good as the best one: no plan on the real ones is faster than the best on these. 0: that one is not
+// All links as good as the best one.
+static Machines flattened(const Machines *m)
+{
+    Machines flat = *m;
+    flat.host = NULL;
+    flat.n_levels = 1;
+    flat.levels[0] = best_link(m);
+    return flat;
+}
+
+// No plan on the real links is faster than the best on these. 0: that one is not
 // known for certain.
 static double bound_of_links(const Solver *v, const Search *q, const Found *on)
 {
-    Machines flat = *v->m;
-    flat.host = NULL;
-    flat.n_levels = 1;
-    flat.levels[0] = best_link(v->m);
+    Machines flat = flattened(v->m);
     Search again = *q;
     again.machines = &flat;
     again.moves = moves_of(v->arena, &flat, v->o, MOST_MOVES);
@@ -159,11 +166,10 @@ static void judge(const Solver *v, const Search *q, const Found *found)
     bool complete = q->moves ? q->moves->exact : alike;
     bool counted = !q->moves && v->o->recompute == 2 && machines_limited(m, v->o);
     r->lower_bound_s = q->bound;
-    if (!found->proven) {
-        MachineLevel link = best_link(m);
+    Machines flat = flattened(m);
+    if (!found->proven)
         r->lower_bound_s =
-            bound_of_width(v->arena, &v->core, m, &link, v->o, q->bound, r->pipeline_time_s);
-    }
+            bound_of_width(v->arena, &v->core, &flat, v->o, q->bound, r->pipeline_time_s);
     if (found->proven && complete && !counted)
         r->lower_bound_s = r->pipeline_time_s;
     else if (found->proven)

@@ -89,11 +89,10 @@ static void no_plan_is_below_the_bound(void **state)
         CostOptions o = random_options(&r);
         o.overlap = (Overlap)random_int(&r, 0, 1);
         const PlanResult *plan = planner_solve(&a, p, m, &o);
-        MachineLevel link = m->host ? *m->link : m->levels[0];
+        m->levels[0] = m->host ? *m->link : m->levels[0];
         Core core = core_of(&a, p);
         double work = work_of(&core, m), time = plan->pipeline_time_s;
-        double bound =
-            plan->feasible ? bound_of_width(&a, &core, m, &link, &o, work, 2 * time) : work;
+        double bound = plan->feasible ? bound_of_width(&a, &core, m, &o, work, 2 * time) : work;
         if (plan->feasible && (!plan->exact || bound > time * (1 + 1e-9))) {
             printf("seed %d: bound %.17g, best plan %.17g\n", i + 77, bound, time);
             print_problem(p, m, &o);
