@@ -3,10 +3,15 @@
 // number a cut is enough, g(begin) = least of g(end) + r over all stages (begin, end), where r, the fewest
 // replicas with which the stage meets T, has a closed form.
 //
-// All pairs of cuts are looked at where there are few. Along one order with many nodes, the ends that r replicas
-// can reach from `begin` are a window that slides with it, and a queue of candidates for every r holds
-// the least g of its window (the sliding minimum of Lemire, "Streaming maximum-minimum filter using no more
-// than three comparisons per element", 2006).
+// Along one order, the ends that r replicas can reach from `begin` are a window that slides with it, and the least g of
+// a window is a sliding minimum (Lemire, "Streaming maximum-minimum filter using no more than three comparisons per
+// element", 2006). The windows of all r share their candidates, the stairs: cuts of falling index and rising g, without those
+// for which a later one is as good, both in g and in the replicas that what crosses it needs. That the two never
+// contradict each other is since a stage that gets across an earlier cut with r replicas may also begin at a later
+// one that needs no more: an earlier cut has the lesser g only where it needs no more replicas. So one comparison
+// tells whether a window may better g(begin), and it slides no sooner than then.
+//
+// Elsewhere, and where there would be more windows than cuts, all pairs of cuts are looked at.
 #include "passes/planner/count.h"
 
 #include "passes/planner/moves.h"
@@ -14,14 +19,13 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    PAIRS = 3000,     // cuts of which all pairs are looked at
-    ALL_REPLICAS = 24 // of large numbers not all are tried when `sparse`
-};
+enum { ALL_REPLICAS = 24 }; // of large numbers not all are tried when `sparse`
 
-typedef struct Queue {
-    int *items, begin, end; // cuts, of falling index and rising g
-} Queue;
+typedef struct Window { // of ends for a stage of so many replicas
+    int replicas;
+    int first; // the stairs before it are out of reach
+    double compute, forward, parameters, budget;
+} Window;
 
 struct Count {
     Arena *arena;
@@ -37,8 +41,11 @@ struct Count {
     int *g;               // [cuts] fewest machines of the tail that begins there; n + 1: none
     int *next, *replicas; // [cuts] of the first stage of that tail: its end, its replicas
     int *alive, n_alive;  // cuts with a tail, of falling index
-    Queue *queues;        // [n_tried]
-    int *tried, n_tried;  // replicas, ascending: all of them, or all small and some large ones
+    Window *windows;      // of rising replicas: of all, or of all small and some large ones
+    int n_windows;
+    int *reach; // [windows] no fewer machines for a tail that begins with such a stage
+    int *need;  // [cuts] the first window whose replicas get across what is cut there in time
+    int *stairs, n_stairs;
     double t;
 };
 
@@ -63,12 +70,26 @@ static Move move_of(const Count *c, int replicas, int behind)
     return m;
 }
 
-static void choose_replicas(Count *c, bool sparse)
+static void open_windows(Count *c, bool sparse)
 {
-    c->tried = arena_array(c->arena, int, c->most);
-    for (int r = 1; r <= c->most; r += sparse && r >= ALL_REPLICAS ? r / 8 : 1)
-        c->tried[c->n_tried++] = r;
-    c->queues = arena_array(c->arena, Queue, c->n_tried);
+    c->windows = arena_array(c->arena, Window, c->most);
+    for (int r = 1; r <= c->most; r += sparse && r >= ALL_REPLICAS ? r / 8 : 1) {
+        const MoveRow *row = &c->moves[r].rows[0];
+        c->windows[c->n_windows++] = (Window){.replicas = r,
+                                              .compute = row->compute,
+                                              .forward = row->forward,
+                                              .parameters = row->parameters,
+                                              .budget = row->budget};
+    }
+    c->reach = arena_array(c->arena, int, c->n_windows);
+    c->need = arena_array(c->arena, int, c->cuts->n);
+    c->stairs = arena_array(c->arena, int, c->cuts->n);
+}
+
+bool count_slides(const Machines *m, const CostOptions *o)
+{
+    return !machines_limited(m, o) && o->overlap == OVERLAP_TRANSFERS &&
+           !strcmp(o->model, "stagecc");
 }
 
 Count *count_new(Arena *a, const Cuts *cuts, const Machines *m, const CostOptions *o,
@@ -89,8 +110,8 @@ Count *count_new(Arena *a, const Cuts *cuts, const Machines *m, const CostOption
     c->next = arena_array(a, int, cuts->n);
     c->replicas = arena_array(a, int, cuts->n);
     c->alive = arena_array(a, int, cuts->n);
-    if (cuts->order && cuts->n > PAIRS && !c->memory && o->overlap == OVERLAP_TRANSFERS)
-        choose_replicas(c, sparse);
+    if (cuts->order && count_slides(m, o) && (sparse || c->most < cuts->n / 2))
+        open_windows(c, sparse);
     return c;
 }
 
@@ -175,56 +196,96 @@ static void try_pairs(Count *c, int begin, int bound)
         try_stage(c, begin, c->alive[i]);
 }
 
-// From the largest cut that r replicas reach: what lies beyond is out for every smaller `begin`, too.
-static void try_queues(Count *c, int begin, int bound)
+// Not beyond reach, that is, up to rounding.
+static bool reaches(const Count *c, const Window *w, int begin, int end)
 {
-    for (int k = 0; k < c->n_tried && c->tried[k] < c->g[begin] && c->g[begin] > bound; k++) {
-        Queue *q = &c->queues[k];
-        int r = c->tried[k];
-        for (; q->begin < q->end; q->begin++) {
-            int end = q->items[q->begin];
-            const double *compute = c->cuts->compute[c->moves[r].profile];
-            double sum = c->moves[r].rows[0].compute * (compute[end] - compute[begin]);
-            sum += c->moves[r].rows[0].parameters *
-                   (c->cuts->parameters[end] - c->cuts->parameters[begin]);
-            if (sum <= (c->t + c->moves[r].rows[0].budget) * (1 + 1e-12))
-                break;
-        }
-        for (int i = q->begin; i < q->end && c->g[q->items[i]] + r < c->g[begin]; i++)
-            if (meets(c, begin, q->items[i], r, 0)) {
-                c->g[begin] = c->g[q->items[i]] + r;
-                c->next[begin] = q->items[i];
-                c->replicas[begin] = r;
-                break;
-            }
-    }
+    const Cuts *cuts = c->cuts;
+    int profile = c->moves[1].profile;
+    double sum = w->compute * (cuts->compute[profile][end] - cuts->compute[profile][begin]);
+    sum += w->forward * (cuts->forward[profile][end] - cuts->forward[profile][begin]);
+    sum += w->parameters * (cuts->parameters[end] - cuts->parameters[begin]);
+    return sum <= (c->t + w->budget) * (1 + 1e-12);
 }
 
-static void enqueue(Count *c, int cut)
+// Links are alike: what is sent in time is received in time.
+static int find_need(const Count *c, int cut)
 {
-    for (int k = 0; k < c->n_tried && c->g[cut] + c->tried[k] <= c->m->n; k++) {
-        Queue *q = &c->queues[k];
-        const Move *m = &c->moves[c->tried[k]];
-        if (cut != c->cuts->n - 1 && m->out_bytes * c->cuts->bytes[cut] + m->out_fixed > c->t)
+    int low = 0, high = cut && cut < c->cuts->n - 1 ? c->n_windows : 0;
+    for (int k = 0; low < high; k = (low + high) / 2) { // most need one
+        const Move *m = &c->moves[c->windows[k].replicas];
+        if (m->in_bytes * c->cuts->bytes[cut] + m->in_fixed <= c->t)
+            high = k;
+        else
+            low = k + 1;
+    }
+    return low;
+}
+
+// The best stage from `begin` to one of the ends in window k.
+static void look(Count *c, int k, int begin)
+{
+    Window *w = &c->windows[k];
+    w->first = w->first < c->n_stairs ? w->first : c->n_stairs;
+    while (w->first && reaches(c, w, begin, c->stairs[w->first - 1])) // others stand there now
+        w->first--;
+    while (w->first < c->n_stairs && !reaches(c, w, begin, c->stairs[w->first]))
+        w->first++;
+    c->reach[k] = c->n_stairs ? c->g[c->stairs[c->n_stairs - 1]] + w->replicas : w->replicas;
+    for (int i = w->first; i < c->n_stairs; i++) {
+        int end = c->stairs[i], g = c->g[end] + w->replicas;
+        bool better = g < c->g[begin];
+        if (c->need[end] > k || (better && !meets(c, begin, end, w->replicas, 0)))
             continue;
-        if (!q->items)
-            q->items = arena_array(c->arena, int, c->cuts->n);
-        while (q->end > q->begin && c->g[q->items[q->end - 1]] >= c->g[cut])
-            q->end--;
-        q->items[q->end++] = cut;
+        c->reach[k] = g;
+        if (better) {
+            c->g[begin] = g;
+            c->next[begin] = end;
+            c->replicas[begin] = w->replicas;
+        }
+        return;
     }
 }
 
-static void settle(Count *c, int cut)
+static void try_windows(Count *c, int begin, int bound)
 {
-    double before = c->cuts->least[cut];
-    if (c->g[cut] > c->m->n || fewest_machines(c, before) > c->m->n - c->g[cut]) {
-        c->g[cut] = c->m->n + 1; // too much is left for the machines that are left
+    c->need[begin] = find_need(c, begin);
+    for (int k = c->need[begin]; k < c->n_windows && c->g[begin] > bound; k++)
+        if (c->reach[k] < c->g[begin])
+            look(c, k, begin);
+}
+
+static void add_stair(Count *c, int cut)
+{
+    int g = c->g[cut], highest = c->n_stairs ? c->g[c->stairs[c->n_stairs - 1]] : 0;
+    for (; c->n_stairs; c->n_stairs--) {
+        int last = c->stairs[c->n_stairs - 1];
+        if (c->g[last] < g || (c->g[last] == g && c->need[last] < c->need[cut]))
+            break;
+    }
+    c->stairs[c->n_stairs++] = cut;
+    for (int k = 0; g < highest && k < c->n_windows; k++)
+        if (g + c->windows[k].replicas < c->reach[k])
+            c->reach[k] = g + c->windows[k].replicas;
+}
+
+static void clear_windows(Count *c)
+{
+    c->n_stairs = 0;
+    for (int k = 0; k < c->n_windows; k++) {
+        c->windows[k].first = 0;
+        c->reach[k] = c->windows[k].replicas;
+    }
+}
+
+static void settle(Count *c, int cut, int room)
+{
+    if (c->g[cut] > room) {
+        c->g[cut] = c->m->n + 1;
         return;
     }
     c->alive[c->n_alive++] = cut;
-    if (c->queues)
-        enqueue(c, cut);
+    if (c->windows)
+        add_stair(c, cut);
 }
 
 static void collect(const Count *c, Steps *out)
@@ -247,17 +308,18 @@ bool count_probe(Count *c, double t, Steps *out)
     c->t = t;
     c->n_alive = 0;
     c->g[all] = 0;
-    for (int k = 0; k < c->n_tried; k++)
-        c->queues[k].begin = c->queues[k].end = 0;
-    settle(c, all);
+    clear_windows(c);
+    settle(c, all, c->m->n);
     for (int cut = all - 1; cut >= 0; cut--) {
         int bound = fewest_machines(c, total - c->cuts->least[cut]);
-        c->g[cut] = c->m->n + 1;
-        if (c->queues)
-            try_queues(c, cut, bound);
+        // What is left of the graph needs machines, too.
+        int room = c->m->n - fewest_machines(c, c->cuts->least[cut]);
+        c->g[cut] = room + 1;
+        if (c->windows)
+            try_windows(c, cut, bound);
         else
             try_pairs(c, cut, bound);
-        settle(c, cut);
+        settle(c, cut, room);
     }
     if (c->g[0] > c->m->n)
         return false;
@@ -267,5 +329,5 @@ bool count_probe(Count *c, double t, Steps *out)
 
 bool count_sparse(const Count *c)
 {
-    return c->n_tried && c->n_tried < c->most;
+    return c->n_windows && c->n_windows < c->most;
 }

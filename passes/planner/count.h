@@ -10,6 +10,8 @@ typedef struct Count Count;
 // possible then (count_sparse).
 Count *count_new(Arena *a, const Cuts *cuts, const Machines *m, const CostOptions *o,
                  bool sparse);
+// Whether probes of an order are nearly linear: nothing depends on the machines behind a stage.
+bool count_slides(const Machines *m, const CostOptions *o);
 bool count_sparse(const Count *c);
 bool count_probe(Count *c, double t, Steps *out); // as sweep_probe
 

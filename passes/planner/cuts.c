@@ -65,10 +65,10 @@ static void *grown(Arena *a, const void *old, size_t have, size_t want)
     return items;
 }
 
-static void make_room(Growth *g)
+static void make_room(Growth *g, size_t want)
 {
     Cuts *c = g->cuts;
-    size_t have = (size_t)g->capacity, want = have ? 2 * have : 256;
+    size_t have = (size_t)g->capacity;
     double **sums[2 * MAX_PROFILES + 4];
     int n = 0;
     for (int k = 0; k < g->core->n_profiles; k++) {
@@ -178,7 +178,7 @@ static int grow(Growth *g, int from, int v)
     if (c->n == g->limit)
         return -1;
     if (c->n == g->capacity)
-        make_room(g);
+        make_room(g, 2 * (size_t)g->capacity);
     int i = c->n++;
     uint64_t *set = c->sets + (size_t)i * words;
     memcpy(set, c->sets + (size_t)from * words, words * sizeof *set);
@@ -199,7 +199,7 @@ static void begin(Growth *g)
     g->key = arena_array(g->arena, uint64_t, c->n + 1);
     for (int v = 0; v < c->n; v++)
         g->key[v] = mix((uint64_t)v);
-    make_room(g);
+    make_room(g, 256);
     g->cuts->n = 1;
     rehash(g);
     vec_push(g->arena, &g->frontier_first, 0);
@@ -236,8 +236,7 @@ Cuts *cuts_of_order(Arena *a, const Core *c, int *order)
     Growth g = {.arena = a, .core = c, .cuts = cuts};
     cuts->core = c;
     cuts->order = order;
-    while (g.capacity < c->n + 1)
-        make_room(&g);
+    make_room(&g, (size_t)c->n + 1);
     cuts->n = c->n + 1;
     cuts->above = (Lists){arena_array(a, int, c->n + 2), arena_array(a, int, c->n + 1)};
     uint64_t *set = arena_array(a, uint64_t, (c->n + 63) / 64 + 1);

@@ -5,9 +5,9 @@
 #include "passes/planner/core.h"
 
 typedef enum OrderRule {
+    ORDER_NARROW,  // what makes the fewest bytes cross next
     ORDER_DEPTH,   // what became ready last goes first: branches one after another
     ORDER_BREADTH, // what became ready first goes first: branches side by side
-    ORDER_NARROW,  // what makes the fewest bytes cross next
     ORDER_RANDOM,  // by random priorities of the nodes
     N_ORDER_RULES
 } OrderRule;

@@ -11,14 +11,15 @@
 enum {
     MOST_CUTS = 300000,
     MOST_SET_WORDS = 1 << 23,
-    MANY_CUTS = 20000,
     N_RANDOM = 40,
     N_SEARCH_ORDERS = 2 * ORDER_RANDOM + N_RANDOM
 };
 static const double most_work =
     1e8; // cuts times moves of a probe that takes a fraction of a second
-static const double order_work = 8e7; // likewise, for all probes of orders
-static const double order_tolerance = 1e-4;
+static const double order_work = 8e7;  // likewise, for all orders
+static const double count_work = 300;  // of a cut of an order, where machines are counted
+static const double little_work = 1e7; // of a probe that may well be one more
+static const double order_tolerance = 1e-4, fine_tolerance = 1e-7;
 static const double rounding = 1e-11;
 
 typedef struct Prober { // one of the two
@@ -27,13 +28,20 @@ typedef struct Prober { // one of the two
     const Cuts *cuts;
 } Prober;
 
+// Counting machines comes to the same as all moves of alike ones, and along an order is much faster.
+static bool counts(const Search *q, const Cuts *cuts)
+{
+    return !q->moves ||
+           (q->moves->nested && cuts->order && count_slides(q->machines, q->options));
+}
+
 static Prober prober_of(const Search *q, const Cuts *cuts, bool sparse)
 {
     Prober p = {.cuts = cuts};
-    if (q->moves)
-        p.sweep = sweep_new(q->arena, cuts, q->moves, q->goal);
-    else
+    if (counts(q, cuts))
         p.count = count_new(q->arena, cuts, q->machines, q->options, sparse);
+    else
+        p.sweep = sweep_new(q->arena, cuts, q->moves, q->goal);
     return p;
 }
 
@@ -47,20 +55,21 @@ typedef struct Bracket {
     Steps best;       // best.n == 0: none yet
     bool close;       // the best plan is thought to be near the optimum
     double tolerance; // relative: when to stop
+    double stride;    // by how much to go down while it is not known where the optimum is
     bool proven;      // nothing faster is among these cuts and moves
 } Bracket;
 
-// Where to probe next: geometrically between the ends while they are far apart; then in turn just below the best
-// plan, which is where the search ends, and a little lower, to get there in fewer steps.
+// Where to probe next: geometrically between the ends while they are far apart; from a best plan that is close in
+// strides that grow. Where the optimum is to be proven, in turn just below the best plan, which is where the search ends.
 static double next_probe(const Bracket *b, int turn)
 {
-    double high = b->best.time_s, below = high * (1 - rounding);
+    double high = b->best.time_s, below = high * (1 - rounding) / (1 + b->tolerance);
     bool close = b->close || high <= b->low * 1.02;
-    if (close && turn % 2 == 0)
+    if (close && turn % 2 == 0 && b->tolerance <= 0)
         return below;
     double middle = b->low > 0 ? sqrt(b->low * high) : high / 2;
-    if (close && middle < high * 0.99)
-        middle = high * 0.99;
+    if (close && middle < high * (1 - b->stride))
+        middle = high * (1 - b->stride);
     return middle < below ? middle : below;
 }
 
@@ -119,9 +128,11 @@ static bool narrow(const Prober *p, Bracket *b)
     if (!b->best.n && !any_plan(p, b))
         return false;
     bool sure = true;
+    b->stride = 0.01;
     for (int turn = 0; b->best.time_s * (1 - rounding) > b->low * (1 + b->tolerance); turn++) {
         double t = next_probe(b, turn);
         if (probe(p, t, false, &steps)) {
+            b->stride = fmin(2 * b->stride, 0.5);
             polish(p->cuts, &steps);
             b->best = steps;
         } else {
@@ -130,9 +141,6 @@ static bool narrow(const Prober *p, Bracket *b)
         }
     }
     b->proven = sure && b->tolerance <= 0;
-    // As fast up to rounding: the same stage between other cuts may differ in its last bits.
-    if (probe(p, b->best.time_s * (1 + rounding), true, &steps))
-        b->best = steps;
     return true;
 }
 
@@ -146,7 +154,27 @@ static void measure(const Search *q, Cuts *cuts)
 static double work(const Search *q, const Cuts *cuts)
 {
     double n = cuts->n;
-    return q->moves ? n * q->moves->n : n * fmin(n, cuts->order ? q->machines->n : n);
+    return counts(q, cuts) ? n * fmin(n, cuts->order ? q->machines->n : n) : n * q->moves->n;
+}
+
+// Of the plans that are as fast up to rounding (the same stage between other cuts may differ in its last bits) one on
+// few machines that sends little.
+static void tidy(const Search *q, const Prober *p, Bracket *b)
+{
+    Prober moves = *p;
+    Steps steps;
+    if (p->count && q->moves && (double)p->cuts->n * q->moves->n <= little_work)
+        moves =
+            (Prober){.cuts = p->cuts, .sweep = sweep_new(q->arena, p->cuts, q->moves, q->goal)};
+    if (probe(&moves, b->best.time_s * (1 + rounding), true, &steps))
+        b->best = steps;
+}
+
+// As many cuts, of no order, as a probe has the time for and sets the room.
+static int most_cuts(const Search *q)
+{
+    double n = q->moves ? most_work / q->moves->n : sqrt(most_work);
+    return (int)fmin(fmin(n, MOST_CUTS), MOST_SET_WORDS / (q->core->n / 64 + 1));
 }
 
 // Where not all cuts can be looked at: chains of cuts, each of one order. A probe just below the best
@@ -161,18 +189,29 @@ static Cuts *search_orders(const Search *q, Bracket *b, int *n_orders)
         int *order = order_of(q->arena, q->core, rule, i % 2, (uint64_t)i);
         Cuts *chain = cuts_of_order(q->arena, q->core, order);
         measure(q, chain);
-        budget -= work(q, chain);
+        budget -= counts(q, chain) ? count_work * chain->n : work(q, chain);
         ++*n_orders;
         Prober p = prober_of(q, chain, true);
         Bracket own = {.low = b->low, .close = b->best.n > 0, .tolerance = order_tolerance};
-        double t = b->best.n ? b->best.time_s * (1 - order_tolerance) : INFINITY;
-        if (t <= b->low || !probe(&p, t, false, &own.best))
+        double t = b->best.time_s * (1 - order_tolerance);
+        if (b->best.n && (t <= b->low || !probe(&p, t, false, &own.best)))
             continue;
-        narrow(&p, &own);
+        if (!narrow(&p, &own))
+            continue;
         b->best = own.best;
         best = chain;
     }
     return best;
+}
+
+// While orders were compared, their plans were not brought to the end.
+static void refine(const Search *q, const Cuts *cuts, Bracket *b)
+{
+    Prober p = prober_of(q, cuts, work(q, cuts) > little_work);
+    Bracket own = {.low = b->low, .best = b->best, .close = true, .tolerance = fine_tolerance};
+    narrow(&p, &own);
+    tidy(q, &p, &own);
+    b->best = own.best;
 }
 
 // The plan of a chain as one of all cuts.
@@ -192,11 +231,11 @@ static void to_all(Arena *a, const Cuts *chain, const Cuts *all, Steps *steps)
 // NULL: there are too many.
 static Cuts *every_cut(const Search *q)
 {
-    int limit = MOST_SET_WORDS / (q->core->n / 64 + 1);
     Cuts *cuts = q->cuts ? q->cuts : cuts_of_path(q->arena, q->core);
-    if (!cuts)
-        cuts = cuts_all(q->arena, q->core, limit < MOST_CUTS ? limit : MOST_CUTS);
-    return cuts && work(q, cuts) <= most_work ? cuts : NULL;
+    if (cuts)
+        return work(q, cuts) <= most_work ? cuts : NULL;
+    int most = most_cuts(q);
+    return most > q->core->n ? cuts_all(q->arena, q->core, most) : NULL;
 }
 
 bool search_plan(const Search *q, Found *found)
@@ -204,8 +243,12 @@ bool search_plan(const Search *q, Found *found)
     Bracket b = {.low = q->bound};
     Cuts *cuts = every_cut(q);
     int orders;
-    Cuts *chain = !cuts || cuts->n > MANY_CUTS ? search_orders(q, &b, &orders) : NULL;
+    // Where probes take long, the plan of an order is a start that saves most of them.
+    bool orders_first = !cuts || (!cuts->order && work(q, cuts) > little_work);
+    Cuts *chain = orders_first ? search_orders(q, &b, &orders) : NULL;
     if (!cuts) {
+        if (chain)
+            refine(q, chain, &b);
         *found = (Found){.cuts = chain,
                          .steps = b.best,
                          .method = arena_printf(q->arena, "%d orders", orders)};
@@ -224,6 +267,8 @@ bool search_plan(const Search *q, Found *found)
         b.close = any;
         any = narrow(&p, &b);
     }
+    if (any)
+        tidy(q, &p, &b);
     *found = (Found){.cuts = cuts,
                      .steps = b.best,
                      .proven = b.proven,
