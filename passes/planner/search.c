@@ -19,6 +19,8 @@ static const double most_work =
 static const double order_work = 8e7;  // likewise, for all orders
 static const double count_work = 300;  // of a cut of an order, where machines are counted
 static const double little_work = 1e7; // of a probe that may well be one more
+static const double start_work =
+    3e5; // of a probe that is worth the search for a plan to start from
 static const double order_tolerance = 1e-4, fine_tolerance = 1e-7;
 static const double rounding = 1e-11;
 
@@ -207,7 +209,7 @@ static Cuts *search_orders(const Search *q, Bracket *b, int *n_orders)
 // While orders were compared, their plans were not brought to the end.
 static void refine(const Search *q, const Cuts *cuts, Bracket *b)
 {
-    Prober p = prober_of(q, cuts, work(q, cuts) > little_work);
+    Prober p = prober_of(q, cuts, work(q, cuts) > start_work);
     Bracket own = {.low = b->low, .best = b->best, .close = true, .tolerance = fine_tolerance};
     narrow(&p, &own);
     tidy(q, &p, &own);
@@ -244,7 +246,7 @@ bool search_plan(const Search *q, Found *found)
     Cuts *cuts = every_cut(q);
     int orders;
     // Where probes take long, the plan of an order is a start that saves most of them.
-    bool orders_first = !cuts || (!cuts->order && work(q, cuts) > little_work);
+    bool orders_first = !cuts || (!cuts->order && work(q, cuts) > start_work);
     Cuts *chain = orders_first ? search_orders(q, &b, &orders) : NULL;
     if (!cuts) {
         if (chain)
