@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { MOST_TYPES = 16 }; // that are counted apart
+
 typedef struct Maker {
     Arena *arena;
     const Machines *m;
@@ -75,7 +77,7 @@ static void make_alike(Maker *k)
 }
 
 typedef struct Counts {
-    int have[16], stride[16], n; // machines of every type; n: types
+    int have[MOST_TYPES], stride[MOST_TYPES], n; // machines of every type; n: types
 } Counts;
 
 bool moves_stand_on(const Machines *m, const CostOptions *o, const int *take, Standing *s,
@@ -114,7 +116,7 @@ static bool next_counts(int *take, const int *most, int n)
 
 static void moves_from_counts(Maker *k, const Counts *c, int config, const int *taken)
 {
-    int left[16] = {0}, take[16] = {0}, behind = 0;
+    int left[MOST_TYPES] = {0}, take[MOST_TYPES] = {0}, behind = 0;
     for (int t = 0; t < c->n; t++) {
         left[t] = c->have[t] - taken[t];
         if (k->o->straight && left[t] > 1) // there are very many ways to take more
@@ -152,21 +154,19 @@ static void make_counts(Maker *k)
     }
     k->moves->n_configs = (int)configs;
     k->moves->full = (int)configs - 1;
-    int taken[16] = {0};
+    int taken[MOST_TYPES] = {0};
     for (int config = 0; config < (int)configs && !k->full; config++) {
         moves_from_counts(k, &c, config, taken);
         next_counts(taken, c.have, c.n);
     }
 }
 
-static void find_rest(Maker *k, bool ranges)
+static void find_rest(Arena *a, const Machines *m, bool ranges, Moves *moves)
 {
-    Moves *moves = k->moves;
-    const Machines *m = k->m;
     double all = 0;
     for (int i = 0; i < m->n; i++)
         all += m->types[m->type[i]].speed;
-    moves->rest = arena_array(k->arena, double, moves->n_configs);
+    moves->rest = arena_array(a, double, moves->n_configs);
     moves->rest[0] = all;
     for (int i = 0; i < moves->n; i++) {
         const Move *move = &moves->items[i];
@@ -200,28 +200,30 @@ static void sort_moves(Arena *a, Moves *moves)
         moves->items[place[old[i].from]++] = old[i];
 }
 
+static bool moves_of_counts(Arena *a, const Machines *m, const CostOptions *o, int limit,
+                            Moves *moves)
+{
+    Maker k = {.arena = a, .m = m, .o = o, .limit = limit, .moves = moves};
+    if (m->n_types > MOST_TYPES)
+        return false;
+    if (m->n_types == 1)
+        make_alike(&k);
+    else
+        make_counts(&k);
+    moves->items = k.list.items;
+    moves->n = k.list.n;
+    return !k.full;
+}
+
 Moves *moves_of(Arena *a, const Machines *m, const CostOptions *o, int limit)
 {
     CHECK(cost_model_find(o->model), "planner", "no cost model is called %s", o->model);
     Moves *moves = arena_new(a, Moves);
-    Maker k = {.arena = a, .m = m, .o = o, .limit = limit, .moves = moves};
     bool ranges = !links_alike(m);
-    if (ranges)
-        k.full = !moves_of_ranges(a, m, o, limit, moves);
-    else if (m->n_types == 1)
-        make_alike(&k);
-    else if (m->n_types <= 16)
-        make_counts(&k);
-    else
-        k.full = true;
-    if (k.full)
+    if (!(ranges ? moves_of_ranges : moves_of_counts)(a, m, o, limit, moves))
         return NULL;
-    if (!ranges) {
-        moves->items = k.list.items;
-        moves->n = k.list.n;
-    }
     moves->exact = !ranges;
     sort_moves(a, moves);
-    find_rest(&k, ranges);
+    find_rest(a, m, ranges, moves);
     return moves;
 }

@@ -183,9 +183,11 @@ static void moves_from_range(Ranges *k, Behind behind)
 
 static void make_ranges(Ranges *k)
 {
-    const int n = k->m->n, unit = k->unit;
+    const int n = k->m->n, unit = k->unit, units = n / unit;
     k->list.n = 0;
-    k->full = n / unit > MOST_UNITS;
+    k->full = units > MOST_UNITS;
+    if (!k->o->straight && k->m->n_types == 1) // first, a and b of neighbours on all machines
+        k->full |= (units + 1) * units * (units - 1) / 6 > k->limit;
     if (k->full)
         return;
     look_ahead(k);
