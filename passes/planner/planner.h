@@ -100,8 +100,8 @@ typedef struct CostOptions {
 } CostOptions;
 
 typedef struct StageChoice {
-    int *nodes, n_nodes; // in topological order
-    int *machines, replicas;
+    int *nodes, n_nodes;     // in topological order
+    int *machines, replicas; // micro-batch m is machines[m % replicas]'s
     bool recompute;
     int in_flight;                // micro-batches between forward and backward, of one replica
     double forward_s, backward_s; // of one micro-batch on the slowest of its machines

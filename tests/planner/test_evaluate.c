@@ -190,11 +190,11 @@ static void what_machines_share_is_as_busy_as_all_of_them(void **state)
     is(first->send_s, 2 * 100 * 2 / 3.0 / 12.5 + 2 * 0.5 / 3);
     is(second->receive_s, 2 * 100 * 2 / 3.0 / 12.5 + 2 * 0.5 / 3);
     place(&s, all, 2, all + 2, 3); // each meets each of three, one of them in the other server
-    is(first->send_s, 2 * 100 / 2 / 10.0 + 2 * 0.5 / 2);
+    is(first->send_s, 2 * 100 / 2.0 / 10 + 2 * 0.5 / 2);
     is(second->receive_s, 2 * 100 / 3.0 / 10 + 2 * 0.5 / 3);
     s.m->levels[1].per_device = true;
     place(&s, all, 4, all + 4, 4);
-    is(first->send_s, 2 * 100 / 4 / 10.0 + 2 * 0.5 / 4);
+    is(first->send_s, 2 * 100 / 4.0 / 10 + 2 * 0.5 / 4);
     arena_release(&s.arena);
 }
 
@@ -206,11 +206,11 @@ static void replicas_that_never_meet_pay_for_no_link_between_them(void **state)
     begin(&s); // pairs of machines, 100 bytes/s within and 10 between them
     int one[] = {0, 2}, beside[] = {1, 3}, across[] = {3, 1};
     place(&s, one, 2, beside, 2);
-    is(s.stages[0].send_s, 2 * 100 / 2 / 100.0);
-    is(s.stages[1].receive_s, 2 * 100 / 2 / 100.0);
+    is(s.stages[0].send_s, 2 * 100 / 2.0 / 100);
+    is(s.stages[1].receive_s, 2 * 100 / 2.0 / 100);
     is(s.stages[1].sync_s, (2 * 1 / 2.0 * 60 / 10 + 2 * 0.5) / 2); // its ring is between pairs
     place(&s, one, 2, across, 2);
-    is(s.stages[0].send_s, 2 * 100 / 2 / 10.0 + 2 * 0.5 / 2);
+    is(s.stages[0].send_s, 2 * 100 / 2.0 / 10 + 2 * 0.5 / 2);
     arena_release(&s.arena);
 }
 
