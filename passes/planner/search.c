@@ -4,6 +4,7 @@
 #include "passes/planner/search.h"
 
 #include "passes/planner/count.h"
+#include "passes/planner/neighbours.h"
 #include "passes/planner/orders.h"
 
 #include <math.h>
@@ -12,7 +13,8 @@ enum {
     MOST_CUTS = 300000,
     MOST_SET_WORDS = 1 << 23,
     N_RANDOM = 40,
-    N_SEARCH_ORDERS = 2 * ORDER_RANDOM + N_RANDOM
+    N_SEARCH_ORDERS = 2 * ORDER_RANDOM + N_RANDOM,
+    FAMILY_CUTS = 20000
 };
 static const double most_work =
     1e8; // cuts times moves of a probe that takes a fraction of a second
@@ -21,6 +23,8 @@ static const double count_work = 300;  // of a cut of an order, where machines a
 static const double little_work = 1e7; // of a probe that may well be one more
 static const double start_work =
     3e5; // of a probe that is worth the search for a plan to start from
+static const double family_work = 2e8; // likewise, for all families of cuts near a plan
+static const double probe_work = 2e7;  // of one probe of them
 static const double order_tolerance = 1e-4, fine_tolerance = 1e-7;
 static const double rounding = 1e-11;
 
@@ -176,6 +180,8 @@ static void tidy(const Search *q, const Prober *p, Bracket *b)
 static int most_cuts(const Search *q)
 {
     double n = q->moves ? most_work / q->moves->n : sqrt(most_work);
+    if (q->most_cuts)
+        return q->most_cuts;
     return (int)fmin(fmin(n, MOST_CUTS), MOST_SET_WORDS / (q->core->n / 64 + 1));
 }
 
@@ -203,6 +209,47 @@ static Cuts *search_orders(const Search *q, Bracket *b, int *n_orders)
         b->best = own.best;
         best = chain;
     }
+    return best;
+}
+
+// The plan of a family, along an order, if there is one faster than the best. NULL: there is none.
+static Cuts *search_family(const Search *q, Neighbours *near, const Cuts *family, Bracket *b)
+{
+    Search own = *q;
+    own.arena = &near->arena;
+    Prober p = prober_of(&own, family, true);
+    Bracket inner = {.low = b->low, .close = true, .tolerance = order_tolerance};
+    near->work += work(q, family);
+    if (!probe(&p, b->best.time_s * (1 - order_tolerance), false, &inner.best))
+        return NULL;
+    near->work += 8 * work(q, family); // narrow() takes about so many probes
+    narrow(&p, &inner);
+    Cuts *chain = neighbours_chain(q->arena, q->core, family, &inner.best);
+    polish(chain, &inner.best);
+    if (inner.best.time_s >= b->best.time_s)
+        return NULL;
+    b->best = inner.best;
+    return chain;
+}
+
+// Betters a plan along an order by families of cuts near it, until no kind of them helps.
+static Cuts *search_near(const Search *q, Bracket *b, Cuts *best, int *n_families)
+{
+    Neighbours near;
+    int limit = (int)fmin(q->most_cuts ? q->most_cuts : FAMILY_CUTS, probe_work / q->moves->n);
+    neighbours_init(&near, q->core, limit);
+    for (int failed = 0; failed < N_NEIGHBOUR_KINDS && near.work < family_work; failed++) {
+        if (b->best.time_s * (1 - order_tolerance) <= b->low)
+            break;
+        Cuts *family = neighbours_next(&near, best, &b->best);
+        if (!family && near.count == 1)
+            break; // the graph cannot be made small enough
+        *n_families += family != NULL;
+        Cuts *better = family ? search_family(q, &near, family, b) : NULL;
+        best = better ? better : best;
+        failed = better ? 0 : failed;
+    }
+    neighbours_release(&near);
     return best;
 }
 
@@ -249,11 +296,16 @@ bool search_plan(const Search *q, Found *found)
     bool orders_first = !cuts || (!cuts->order && work(q, cuts) > start_work);
     Cuts *chain = orders_first ? search_orders(q, &b, &orders) : NULL;
     if (!cuts) {
+        int families = 0;
+        if (chain && q->moves && !q->measure && !q->orders_alone)
+            chain = search_near(q, &b, chain, &families);
         if (chain)
             refine(q, chain, &b);
         *found = (Found){.cuts = chain,
                          .steps = b.best,
-                         .method = arena_printf(q->arena, "%d orders", orders)};
+                         .method = arena_printf(
+                             q->arena, families ? "%d orders, %d neighbourhoods" : "%d orders",
+                             orders, families)};
         return b.best.n > 0;
     }
     if (chain) {

@@ -11,9 +11,11 @@ typedef struct Search {
     Moves *moves;
     const Machines *machines;
     const CostOptions *options;
-    int goal;     // as in Sweep
-    Cuts *cuts;   // every cut, where they are known already; NULL: they are looked for
-    double bound; // seconds: no plan is faster
+    int goal;          // as in Sweep
+    Cuts *cuts;        // every cut, where they are known already; NULL: they are looked for
+    double bound;      // seconds: no plan is faster
+    int most_cuts;     // of a family that is looked at; 0: as many as there is time for
+    bool orders_alone; // where there are more: no families near the best plan
     // The cost model's own view of the bytes that cross a cut; NULL: cuts have what is true.
     void (*measure)(void *user, Cuts *cuts);
     void *user;
