@@ -40,7 +40,8 @@ static MachineLevel slowest_on_way(const Machines *m, int from, int to)
 MachineLevel links_ring(const Machines *m, int first, int end)
 {
     MachineLevel link = slowest_on_way(m, end - 1, first);
-    for (int i = first; i < end - 1; i++)
+    // On levels that way takes all kinds of links that any neighbours need.
+    for (int i = m->host ? first : end; i < end - 1; i++)
         link = slower(link, slowest_on_way(m, i, i + 1));
     return link;
 }

@@ -57,6 +57,7 @@ static void make_alike(Maker *k)
     k->moves->n_configs = m->n + 1;
     k->moves->full = m->n;
     k->moves->nested = !k->o->exact_stages;
+    k->full = !k->o->straight && (m->n + 1.0) * m->n / 2 > k->limit;
     for (int c = 0; c < m->n && !k->full; c++)
         for (int r = 1; r <= (k->o->straight ? 1 : m->n - c) && !k->full; r++) {
             Standing s = {.options = k->o,
