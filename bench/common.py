@@ -33,18 +33,53 @@ def build(name, model, *options):
     return out
 
 
-def step_rates(out, *options, skip=3):
-    """samples/s of every step but the first few."""
+def step_rates(out, *options, skip=3, watch=None):
+    """samples/s of every step but the first few. watch({stage: pid}) is called every second: seldom, as it takes a core."""
     log = out / "log.json"
-    run([STAGECC, "run", out, "--log-json", log, *options])
+    command = [STAGECC, "run", out, "--log-json", log, *options]
+    with subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=SOURCE) as launcher:
+        while watch and launcher.poll() is None:
+            watch(stage_processes(launcher.pid))
+            time.sleep(1)
+        complaints = launcher.stderr.read()
+    if launcher.returncode:
+        sys.exit(f"{' '.join(map(str, command))}\nexit {launcher.returncode}\n{complaints}")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     rates = [line["samples_per_s"] for line in lines if line.get("samples_per_s") and "step" in line]
     return rates[skip:]
 
 
+def stage_processes(launcher):
+    """{stage: pid} of the programs that `stagecc run` has started."""
+    found = {}
+    try:
+        for pid in map(int, pathlib.Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()):
+            name = pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0].rpartition("/")[2]
+            if name.startswith("stage") and name[5:].isdigit():
+                found[int(name[5:])] = pid
+    except OSError:  # somebody ended meanwhile
+        pass
+    return found
+
+
 def interleave(rounds, *sides):
     """[[figure of side 0, …], …]: every round runs all sides in turn."""
     return [[side() for side in sides] for _ in range(rounds)]
+
+
+def sandwich(rounds, outer, inner):
+    """[(outer before, inner, outer after), …]: a speed that drifts steadily does the same to both sides."""
+    figures, before = [], outer()
+    for _ in range(rounds):
+        middle, after = inner(), outer()
+        figures.append((before, middle, after))
+        before = after
+    return figures
+
+
+def by_outer(figures):
+    """Median of what `inner` is to the mean of `outer` before and after it."""
+    return median([2 * middle / (before + after) for before, middle, after in figures])
 
 
 def median(values):
@@ -54,6 +89,13 @@ def median(values):
 def ratio(rounds, a=0, b=1):
     """Median over the rounds of side a's figure by side b's."""
     return median([r[a] / r[b] for r in rounds])
+
+
+def stored(name):
+    """What an earlier call on such a machine has stored; {}: nothing."""
+    file = RESULTS / f"{name}.json"
+    whole = json.loads(file.read_text()) if file.exists() else {}
+    return whole if whole.get("machine") == machine() else {}
 
 
 def machine():

@@ -122,7 +122,19 @@ static double median(float *samples, int n)
     return n ? ((double)samples[(n - 1) / 2] + (double)samples[n / 2]) / 2 : 0;
 }
 
-static void write_layer(FILE *f, const rt_stage *s, int layer)
+// What the median of a kind's instructions is to the sum of its layers' medians. That sum is smaller: what
+// slows an instruction down, at every one, hits another layer every time, and no layer's median sees it.
+static double scale_of(const rt_stage *s, int kind)
+{
+    rt__profile *p = s->profile;
+    int n = p->n_samples[kind];
+    double sum = 0, whole = median(p->whole[kind], n);
+    for (int l = 0; l < s->program->n_layers; l++)
+        sum += median(samples_of(s, kind, l), n);
+    return sum > 0 ? whole / sum : 1;
+}
+
+static void write_layer(FILE *f, const rt_stage *s, int layer, const double *scale)
 {
     static const char *const names[N_LAYERED] = {"forward_s", "backward_s", "update_s"};
     char name[512];
@@ -130,7 +142,7 @@ static void write_layer(FILE *f, const rt_stage *s, int layer)
             rt__json_text(name, sizeof name, s->program->layers[layer].name));
     for (int k = 0; k < N_LAYERED; k++)
         fprintf(f, ", \"%s\": %.9g", names[k],
-                median(samples_of(s, k, layer), s->profile->n_samples[k]));
+                scale[k] * median(samples_of(s, k, layer), s->profile->n_samples[k]));
     fputs("}", f);
 }
 
@@ -143,6 +155,7 @@ int rt__profile_write(rt_stage *s)
     int64_t known = p->process_bytes + program->persistent_bytes + program->scratch_bytes +
                     program->in_flight * program->slot_bytes;
     int64_t peak = resident("VmHWM");
+    double scale[N_LAYERED];
     FILE *f = fopen(s->options.profile, "w");
     if (f) {
         fprintf(f,
@@ -151,8 +164,10 @@ int rt__profile_write(rt_stage *s)
                 median(p->whole[LOAD], p->n_samples[LOAD]),
                 median(p->whole[NORM], p->n_samples[NORM]), p->process_bytes,
                 peak > known ? peak - known : 0);
+        for (int k = 0; k < N_LAYERED; k++)
+            scale[k] = scale_of(s, k);
         for (int l = 0; l < s->program->n_layers; l++)
-            write_layer(f, s, l);
+            write_layer(f, s, l, scale);
         fputs("\n]}\n", f);
     }
     if (!f || ferror(f) | fclose(f))

@@ -8,7 +8,7 @@
 // of the process before it has an arena (code, libraries); library_bytes: of what came to it since, all
 // but the arena.
 // The first step is left out where there are more (caches, page faults, lazy libraries); of the rest the
-// median counts.
+// median counts, and layers are scaled so that they add up to the median of the whole instruction.
 #ifndef STAGECC_RUNTIME_PROFILE_H
 #define STAGECC_RUNTIME_PROFILE_H
 

@@ -277,6 +277,39 @@ static void test_profile(void **state)
     free(t);
 }
 
+// Every forward is slow, each in another layer.
+static void work_somewhere(rt_stage *s, int mb)
+{
+    rt_at(s, mb);
+    usleep(3000);
+}
+
+// What is slow in one sample in four is in no layer's median, but in that of the whole.
+static void test_profile_adds_up(void **state)
+{
+    (void)state;
+    Tiny *t = one_stage();
+    t->disturb = work_somewhere;
+    const char *file = in_dir("profile.json");
+    const char *const options[] = {"--data",    "synthetic", "--steps", "4",
+                                   "--profile", file,        NULL};
+    json_decref(run_one(t, options, 0));
+    json_error_t error;
+    json_t *root = json_load_file(file, 0, &error), *layers;
+    assert_non_null(root);
+    layers = json_object_get(root, "layers");
+    double forward_s = 0, backward_s = 0;
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        const json_t *l = json_array_get(layers, i);
+        forward_s += json_number_value(json_object_get(l, "forward_s"));
+        backward_s += json_number_value(json_object_get(l, "backward_s"));
+    }
+    assert_true(forward_s > 0.003 && forward_s < 0.1);
+    assert_true(backward_s > 0 && backward_s < 0.001);
+    json_decref(root);
+    free(t);
+}
+
 // Checkpoints and signals
 // ------------------------------------------------------------------------
 
@@ -396,8 +429,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reports), cmocka_unit_test(test_complaints),
         cmocka_unit_test(test_machine), cmocka_unit_test(test_trace),
-        cmocka_unit_test(test_profile), cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_signal),  cmocka_unit_test(test_version),
+        cmocka_unit_test(test_profile), cmocka_unit_test(test_profile_adds_up),
+        cmocka_unit_test(test_resume),  cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_version),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
