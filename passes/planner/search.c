@@ -37,8 +37,8 @@ typedef struct Prober { // one of the two
 // Counting machines comes to the same as all moves of alike ones, and along an order is much faster.
 static bool counts(const Search *q, const Cuts *cuts)
 {
-    return !q->moves ||
-           (q->moves->nested && cuts->order && count_slides(q->machines, q->options));
+    return !q->moves || (q->machines && q->moves->nested && cuts->order &&
+                         count_slides(q->machines, q->options));
 }
 
 static Prober prober_of(const Search *q, const Cuts *cuts, bool sparse)

@@ -9,7 +9,7 @@ typedef struct Search {
     const Core *core;
     // NULL: there are too many; machines are alike, and counting them is enough (count.h).
     Moves *moves;
-    const Machines *machines;
+    const Machines *machines; // NULL: of another cost model, known by its moves alone
     const CostOptions *options;
     int goal;          // as in Sweep
     Cuts *cuts;        // every cut, where they are known already; NULL: they are looked for
