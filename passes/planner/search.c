@@ -14,7 +14,8 @@ enum {
     MOST_SET_WORDS = 1 << 23,
     N_RANDOM = 40,
     N_SEARCH_ORDERS = 2 * ORDER_RANDOM + N_RANDOM,
-    FAMILY_CUTS = 20000
+    FAMILY_CUTS = 20000,
+    MANY_CUTS = 8 // times the nodes
 };
 static const double most_work =
     1e8; // cuts times moves of a probe that takes a fraction of a second
@@ -292,8 +293,9 @@ bool search_plan(const Search *q, Found *found)
     Bracket b = {.low = q->bound};
     Cuts *cuts = every_cut(q);
     int orders;
-    // Where probes take long, the plan of an order is a start that saves most of them.
-    bool orders_first = !cuts || (!cuts->order && work(q, cuts) > start_work);
+    // Where probes take long, beside those of an order, the plan of an order is a start that saves most of them.
+    bool orders_first =
+        !cuts || (cuts->n > MANY_CUTS * q->core->n && work(q, cuts) > start_work);
     Cuts *chain = orders_first ? search_orders(q, &b, &orders) : NULL;
     if (!cuts) {
         int families = 0;
