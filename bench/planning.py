@@ -128,7 +128,7 @@ WIDTH, HEIGHT, LEFT, TOP = 330, 260, 60, 40
 
 
 def panel(rows, title, left):
-    """One drawing of seconds over x, both by powers of ten, the names of the lines at their top left."""
+    """One drawing of seconds over x, both by powers of ten, the names of the lines at the bottom left, where none is: a process takes longer to start."""
     low, high = -3, math.ceil(math.log10(max(r["seconds"] for r in rows)))
     right = math.log10(max(r["x"] for r in rows))
 
@@ -151,7 +151,7 @@ def panel(rows, title, left):
         points = [at(r["x"], r["seconds"]) for r in rows if r["line"] == line]
         parts += [f'<polyline points="{" ".join(map(",".join, points))}" fill="none" stroke="{COLORS[i]}" stroke-width="2"/>',
                   *(f'<circle cx="{x}" cy="{y}" r="3" fill="{COLORS[i]}"/>' for x, y in points),
-                  text(left + 8, TOP + 16 + 15 * i, line, "start", f' fill="{COLORS[i]}"')]
+                  text(left + 8, bottom - 8 - 15 * i, line, "start", f' fill="{COLORS[i]}"')]
     return parts
 
 
