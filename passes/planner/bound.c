@@ -19,7 +19,7 @@ enum {
     WIDEST = 2,  // replicas
     RUN,         // the kind of a part of stages with more; kinds below are replicas
     N_KINDS,     // kind 0: the part before the first
-    STEPS = 256, // positions for every machine
+    STEPS = 256, // positions for T seconds
     WIDTHS = 64, // for every replica of a stage
     MOST_MACHINES = 32
 };
@@ -142,13 +142,9 @@ static bool possible(Bound *b, double t)
     return false;
 }
 
-static void set_up(Arena *a, Bound *b, const Core *c, double speed)
+static void set_up(Arena *a, Bound *b, double speed)
 {
     int n = b->narrow->n, updates = b->o->micro_batches;
-    for (int v = 0; v < c->n; v++) {
-        b->seconds += c->least[v] / speed;
-        b->parameters += c->parameters[v];
-    }
     for (int r = 1; r < N_KINDS; r++)
         b->sync[r] = 2.0 * (r - 1) / (updates ? updates : r) / b->link->bytes_per_s;
     for (int r = 1; r < RUN; r++) {
@@ -172,12 +168,17 @@ double bound_of_width(Arena *a, const Core *c, const Machines *m, const CostOpti
                       double low, double high)
 {
     Bound b = {.m = m, .link = &m->levels[0], .o = o};
-    double bytes = width_of(&b, WIDEST, high);
+    double bytes = width_of(&b, o->straight ? 1 : WIDEST, high), speed = m->types[0].speed;
+    for (int v = 0; v < c->n; v++) {
+        b.seconds += c->least[v] / speed;
+        b.parameters += c->parameters[v];
+    }
+    int positions = STEPS * (int)fmin(m->n, b.seconds / high + 1);
     if (applies(&b, bytes))
-        b.narrow = narrow_cuts(a, c, STEPS * m->n, bytes, WIDTHS * WIDEST);
+        b.narrow = narrow_cuts(a, c, positions, bytes, WIDTHS * (o->straight ? 1 : WIDEST));
     if (!b.narrow)
         return low;
-    set_up(a, &b, c, m->types[0].speed);
+    set_up(a, &b, speed);
     while (high > low * (1 + tolerance)) {
         double middle = (low + high) / 2;
         *(possible(&b, middle) ? &high : &low) = middle;
