@@ -247,7 +247,8 @@ static void expand(Frontier *f, const Level *from, int i, Level *to, bool fill)
                 continue;
             if (finished(f, &key, i)) {
                 if (fill)
-                    join_spots(f, s, v, in, f->out->spots + key.width * f->out->n + first);
+                    join_spots(f, s, v, in,
+                               f->out->spots + (ptrdiff_t)key.width * f->out->n + first);
                 continue;
             }
             State *t = state_at(to, &key);

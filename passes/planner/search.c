@@ -183,7 +183,8 @@ static int most_cuts(const Search *q)
     double n = q->moves ? most_work / q->moves->n : sqrt(most_work);
     if (q->most_cuts)
         return q->most_cuts;
-    return (int)fmin(fmin(n, MOST_CUTS), MOST_SET_WORDS / (q->core->n / 64 + 1));
+    int room = MOST_SET_WORDS / (q->core->n / 64 + 1);
+    return (int)fmin(fmin(n, MOST_CUTS), room);
 }
 
 // Where not all cuts can be looked at: chains of cuts, each of one order. A probe just below the best
