@@ -186,7 +186,8 @@ static void try_stage(Count *c, int begin, int end)
 
 static int fewest_machines(const Count *c, double seconds)
 {
-    double n = seconds / c->m->types[0].speed / c->t * (1 - 1e-12);
+    double n =
+        seconds > 0 ? seconds / c->m->types[0].speed / c->t * (1 - 1e-12) : 0; // T may be 0
     return n > c->m->n ? c->m->n + 1 : (int)ceil(n);
 }
 
