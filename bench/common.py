@@ -15,7 +15,7 @@ import time
 SOURCE = pathlib.Path(__file__).resolve().parent.parent
 STAGECC = pathlib.Path(os.environ.get("STAGECC", SOURCE / "build/release/stagecc"))
 RESULTS = SOURCE / "bench/results"
-WORK = pathlib.Path(os.environ.get("BENCH_WORK", SOURCE / "build/bench"))
+WORK = pathlib.Path(os.environ.get("BENCH_WORK", SOURCE / "build/bench")).resolve()
 
 
 def run(command, **options):
@@ -37,13 +37,13 @@ def step_rates(out, *options, skip=3, watch=None):
     """samples/s of every step but the first few. watch({stage: pid}) is called every second: seldom, as it takes a core."""
     log = out / "log.json"
     command = [STAGECC, "run", out, "--log-json", log, *options]
-    with subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=SOURCE) as launcher:
+    told = out / "stderr.txt"  # a file never fills up while nobody reads it
+    with told.open("w") as stderr, subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=stderr, cwd=SOURCE) as launcher:
         while watch and launcher.poll() is None:
             watch(stage_processes(launcher.pid))
             time.sleep(1)
-        complaints = launcher.stderr.read()
     if launcher.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\nexit {launcher.returncode}\n{complaints}")
+        sys.exit(f"{' '.join(map(str, command))}\nexit {launcher.returncode}\n{told.read_text()}")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     rates = [line["samples_per_s"] for line in lines if line.get("samples_per_s") and "step" in line]
     return rates[skip:]

@@ -168,14 +168,15 @@ double bound_of_width(Arena *a, const Core *c, const Machines *m, const CostOpti
                       double low, double high)
 {
     Bound b = {.m = m, .link = &m->levels[0], .o = o};
-    double bytes = width_of(&b, o->straight ? 1 : WIDEST, high), speed = m->types[0].speed;
+    int widest = o->straight ? 1 : WIDEST;
+    double bytes = width_of(&b, widest, high), speed = m->types[0].speed;
     for (int v = 0; v < c->n; v++) {
         b.seconds += c->least[v] / speed;
         b.parameters += c->parameters[v];
     }
     int positions = STEPS * (int)fmin(m->n, b.seconds / high + 1);
     if (applies(&b, bytes))
-        b.narrow = narrow_cuts(a, c, positions, bytes, WIDTHS * (o->straight ? 1 : WIDEST));
+        b.narrow = narrow_cuts(a, c, positions, bytes, WIDTHS * widest);
     if (!b.narrow)
         return low;
     set_up(a, &b, speed);

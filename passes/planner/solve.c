@@ -107,8 +107,7 @@ static Machines flattened(const Machines *m)
     return flat;
 }
 
-// No plan on the real links is faster than the best on these. 0: that one is not
-// known for certain.
+// No plan on the real links is faster than the best on these. 0: that one is not known for certain.
 static double bound_of_links(const Solver *v, const Search *q, const Found *on)
 {
     Machines flat = flattened(v->m);
@@ -166,10 +165,11 @@ static void judge(const Solver *v, const Search *q, const Found *found)
     bool complete = q->moves ? q->moves->exact : alike;
     bool counted = !q->moves && v->o->recompute == 2 && machines_limited(m, v->o);
     r->lower_bound_s = q->bound;
-    Machines flat = flattened(m);
-    if (!found->proven)
+    if (!found->proven) {
+        Machines flat = flattened(m);
         r->lower_bound_s =
             bound_of_width(v->arena, &v->core, &flat, v->o, q->bound, r->pipeline_time_s);
+    }
     if (found->proven && complete && !counted)
         r->lower_bound_s = r->pipeline_time_s;
     else if (found->proven)
