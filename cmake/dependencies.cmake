@@ -12,9 +12,10 @@ if(LLVM_CONFIG)
   execute_process(COMMAND ${LLVM_CONFIG} --includedir OUTPUT_VARIABLE LLVM_INCLUDE OUTPUT_STRIP_TRAILING_WHITESPACE)
   execute_process(COMMAND ${LLVM_CONFIG} --libdir OUTPUT_VARIABLE LLVM_LIBDIR OUTPUT_STRIP_TRAILING_WHITESPACE)
   string(REGEX MATCH "^[0-9]+" LLVM_MAJOR "${LLVM_VERSION}")
-  find_library(LIBCLANG NAMES clang-${LLVM_MAJOR} clang PATHS ${LLVM_LIBDIR} NO_DEFAULT_PATH)
+  find_library(LIBCLANG_FOUND NAMES clang-${LLVM_MAJOR} clang PATHS ${LLVM_LIBDIR} NO_DEFAULT_PATH)
+  get_filename_component(LIBCLANG "${LIBCLANG_FOUND}" REALPATH) # the name that a program has to load
 endif()
-if(NOT LIBCLANG OR NOT EXISTS ${LLVM_INCLUDE}/clang-c/Index.h OR LLVM_VERSION VERSION_LESS 17)
+if(NOT LIBCLANG_FOUND OR NOT EXISTS ${LLVM_INCLUDE}/clang-c/Index.h OR LLVM_VERSION VERSION_LESS 17)
   message(FATAL_ERROR "libclang 17 or newer is needed to read models: apt-get install libclang-19-dev llvm-19-dev (or run tools/setup)")
 endif()
 

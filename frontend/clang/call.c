@@ -135,7 +135,7 @@ Value eval_call(Machine *m, Ast *e)
         return POISON;
     if (f->builtin)
         return call_builtin(m, e, f, args, n, hint);
-    if (clang_Cursor_isNull(f->cursor))
+    if (libclang.Cursor_isNull(f->cursor))
         return complain(m, e,
                         "`%s` cannot be called: a model calls its own functions, layers, and "
                         "the C library's mathematics",

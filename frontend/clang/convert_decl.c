@@ -19,15 +19,15 @@ void converter_init(Converter *c, Source *source)
 
 static DeclSlot *slot_of(DeclSlot *slots, int size, CXCursor key)
 {
-    size_t mask = (size_t)size - 1, i = clang_hashCursor(key) & mask;
-    while (slots[i].used && !clang_equalCursors(slots[i].key, key))
+    size_t mask = (size_t)size - 1, i = libclang.hashCursor(key) & mask;
+    while (slots[i].used && !libclang.equalCursors(slots[i].key, key))
         i = (i + 1) & mask;
     return &slots[i];
 }
 
 uint64_t *converter_decl(Converter *c, CXCursor declaration)
 {
-    declaration = clang_getCanonicalCursor(declaration);
+    declaration = libclang.getCanonicalCursor(declaration);
     if (2 * (c->n_decls + 1) > c->decls_size) {
         int size = c->decls_size ? 2 * c->decls_size : 256;
         DeclSlot *grown = arena_array(c->arena, DeclSlot, size);
@@ -47,15 +47,15 @@ uint64_t *converter_decl(Converter *c, CXCursor declaration)
 
 static bool at_file_level(CXCursor declaration)
 {
-    CXCursor parent = clang_getCursorSemanticParent(declaration);
-    return clang_getCursorKind(parent) == CXCursor_TranslationUnit;
+    CXCursor parent = libclang.getCursorSemanticParent(declaration);
+    return libclang.getCursorKind(parent) == CXCursor_TranslationUnit;
 }
 
 // Its definition, or the declaration with an initialiser; a tentative one serves.
 static CXCursor defining(CXCursor declaration)
 {
-    CXCursor definition = clang_getCursorDefinition(declaration);
-    return clang_Cursor_isNull(definition) ? declaration : definition;
+    CXCursor definition = libclang.getCursorDefinition(declaration);
+    return libclang.Cursor_isNull(definition) ? declaration : definition;
 }
 
 Variable *convert_variable(Converter *c, CXCursor declaration)
@@ -67,33 +67,33 @@ Variable *convert_variable(Converter *c, CXCursor declaration)
     *kept = (uint64_t)(uintptr_t)v;
     CXCursor at = defining(declaration);
     bool global = at_file_level(at);
-    enum CX_StorageClass storage = clang_Cursor_getStorageClass(at);
-    v->name = source_string(c->source, clang_getCursorSpelling(at));
-    v->type = convert_type(c, clang_getCursorType(at));
-    v->loc = source_spot(c->source, clang_getCursorLocation(at)).loc;
+    enum CX_StorageClass storage = libclang.Cursor_getStorageClass(at);
+    v->name = source_string(c->source, libclang.getCursorSpelling(at));
+    v->type = convert_type(c, libclang.getCursorType(at));
+    v->loc = source_spot(c->source, libclang.getCursorLocation(at)).loc;
     v->is_static = global || storage == CX_SC_Static || storage == CX_SC_Extern;
     if (!v->is_static && c->current)
         v->slot = c->current->n_slots++;
-    CXCursor init = clang_Cursor_getVarDeclInitializer(at);
+    CXCursor init = libclang.Cursor_getVarDeclInitializer(at);
     Function *outer = c->current;
     if (v->is_static) // its literals are static as well
         c->current = NULL;
-    if (clang_getCursorKind(at) == CXCursor_VarDecl && !clang_Cursor_isNull(init))
+    if (libclang.getCursorKind(at) == CXCursor_VarDecl && !libclang.Cursor_isNull(init))
         v->init = convert_expression(c, init);
     c->current = outer;
     v->undefined = storage == CX_SC_Extern && !v->init;
-    if (clang_getCursorKind(at) == CXCursor_ParmDecl)
+    if (libclang.getCursorKind(at) == CXCursor_ParmDecl)
         v->calls = 2; // its name is the caller's business, not that of a layer
     return v;
 }
 
 static void add_parameters(Converter *c, Function *f)
 {
-    int n = clang_Cursor_getNumArguments(f->cursor);
+    int n = libclang.Cursor_getNumArguments(f->cursor);
     f->parameters = arena_array(c->arena, Variable *, n > 0 ? n : 1);
     for (int i = 0; i < n; i++)
         f->parameters[f->n_parameters++] =
-            convert_variable(c, clang_Cursor_getArgument(f->cursor, (unsigned)i));
+            convert_variable(c, libclang.Cursor_getArgument(f->cursor, (unsigned)i));
 }
 
 Function *convert_function(Converter *c, CXCursor declaration)
@@ -103,12 +103,12 @@ Function *convert_function(Converter *c, CXCursor declaration)
         return (Function *)(uintptr_t)*kept;
     Function *f = arena_new(c->arena, Function);
     *kept = (uint64_t)(uintptr_t)f;
-    f->name = source_string(c->source, clang_getCursorSpelling(declaration));
-    f->cursor = clang_getCursorDefinition(declaration);
-    CXType type = clang_getCursorType(declaration);
-    f->result = convert_type(c, clang_getResultType(type));
-    f->variadic = clang_isFunctionTypeVariadic(type);
-    if (clang_Cursor_isNull(f->cursor))
+    f->name = source_string(c->source, libclang.getCursorSpelling(declaration));
+    f->cursor = libclang.getCursorDefinition(declaration);
+    CXType type = libclang.getCursorType(declaration);
+    f->result = convert_type(c, libclang.getResultType(type));
+    f->variadic = libclang.isFunctionTypeVariadic(type);
+    if (libclang.Cursor_isNull(f->cursor))
         f->builtin = builtin_find(f->name);
     return f;
 }
@@ -116,7 +116,7 @@ Function *convert_function(Converter *c, CXCursor declaration)
 static enum CXChildVisitResult find_body(CXCursor child, CXCursor parent, CXClientData data)
 {
     (void)parent;
-    if (clang_getCursorKind(child) != CXCursor_CompoundStmt)
+    if (libclang.getCursorKind(child) != CXCursor_CompoundStmt)
         return CXChildVisit_Continue;
     *(CXCursor *)data = child;
     return CXChildVisit_Break;
@@ -130,8 +130,8 @@ void convert_body(Converter *c, Function *f)
     Function *outer = c->current;
     c->current = f;
     add_parameters(c, f);
-    CXCursor body = clang_getNullCursor();
-    clang_visitChildren(f->cursor, find_body, &body);
+    CXCursor body = libclang.getNullCursor();
+    libclang.visitChildren(f->cursor, find_body, &body);
     f->body = convert_statement(c, body);
     c->current = outer;
 }

@@ -18,7 +18,7 @@ static enum CXChildVisitResult collect(CXCursor child, CXCursor parent, CXClient
 Cursors cursor_children(Converter *c, CXCursor cursor)
 {
     Cursors list = {.arena = c->arena};
-    clang_visitChildren(cursor, collect, &list);
+    libclang.visitChildren(cursor, collect, &list);
     return list;
 }
 
@@ -26,9 +26,9 @@ Ast *ast_new(Converter *c, AstKind kind, CXCursor at)
 {
     Ast *a = arena_new(c->arena, Ast);
     a->kind = kind;
-    a->spot = source_spot(c->source, clang_getCursorLocation(at));
-    if (clang_isExpression(clang_getCursorKind(at)))
-        a->type = convert_type(c, clang_getCursorType(at));
+    a->spot = source_spot(c->source, libclang.getCursorLocation(at));
+    if (libclang.isExpression(libclang.getCursorKind(at)))
+        a->type = convert_type(c, libclang.getCursorType(at));
     return a;
 }
 
@@ -62,11 +62,11 @@ static Ast *with_children(Converter *c, AstKind kind, CXCursor at, const Cursors
 
 static Ast *reference(Converter *c, CXCursor at)
 {
-    CXCursor to = clang_getCursorReferenced(at);
-    enum CXCursorKind kind = clang_getCursorKind(to);
+    CXCursor to = libclang.getCursorReferenced(at);
+    enum CXCursorKind kind = libclang.getCursorKind(to);
     if (kind == CXCursor_EnumConstantDecl) {
         Ast *a = ast_new(c, AST_INTEGER, at);
-        a->integer = (uint64_t)clang_getEnumConstantDeclValue(to);
+        a->integer = (uint64_t)libclang.getEnumConstantDeclValue(to);
         return a;
     }
     if (kind == CXCursor_FunctionDecl) {
@@ -88,7 +88,7 @@ static Ast *member(Converter *c, CXCursor at, const Cursors *list)
     Ast *base = convert_expression(c, list->items[0]);
     bool arrow = base->type && base->type->kind == C_POINTER;
     const CType *record = arrow ? base->type->of : base->type;
-    const char *name = source_string(c->source, clang_getCursorSpelling(at));
+    const char *name = source_string(c->source, libclang.getCursorSpelling(at));
     int64_t offset = 0;
     const Field *found =
         record && record->kind == C_RECORD ? field_find(record, name, &offset) : NULL;
@@ -117,7 +117,7 @@ static bool written_before(Converter *c, CXCursor cursor, const Ast *a, const ch
     while (a->kind == AST_CONVERT || a->kind == AST_LITERAL || a->kind == AST_LIST) {
         Cursors list = cursor_children(c, cursor);
         int i = 0;
-        while (i < list.n && !clang_isExpression(clang_getCursorKind(list.items[i])))
+        while (i < list.n && !libclang.isExpression(libclang.getCursorKind(list.items[i])))
             i++;
         if (a->n < 1 || i >= list.n)
             return false;
@@ -128,7 +128,7 @@ static bool written_before(Converter *c, CXCursor cursor, const Ast *a, const ch
         a->child[0]->function->builtin)
         return source_call_before_offset(c->source, a->spot.loc.file, a->spot.offset, name,
                                          spot);
-    CXSourceLocation start = clang_getRangeStart(clang_getCursorExtent(cursor));
+    CXSourceLocation start = libclang.getRangeStart(libclang.getCursorExtent(cursor));
     return source_call_before(c->source, start, name, spot);
 }
 
@@ -166,7 +166,7 @@ static Ast *unary(Converter *c, CXCursor at, const Cursors *list)
 {
     if (list->n != 1)
         return ast_unsupported(c, at, "this operator");
-    enum CXUnaryOperatorKind op = clang_getCursorUnaryOperatorKind(at);
+    enum CXUnaryOperatorKind op = libclang.getCursorUnaryOperatorKind(at);
     Ast *x = convert_expression(c, list->items[0]);
     AstKind kind = AST_UNARY;
     switch (op) {
@@ -212,7 +212,7 @@ static Ast *binary(Converter *c, CXCursor at, const Cursors *list)
 {
     if (list->n != 2)
         return ast_unsupported(c, at, "this operator");
-    enum CXBinaryOperatorKind op = clang_getCursorBinaryOperatorKind(at);
+    enum CXBinaryOperatorKind op = libclang.getCursorBinaryOperatorKind(at);
     AstKind kind = AST_BINARY;
     if (op == CXBinaryOperator_Assign)
         kind = AST_ASSIGN;
@@ -230,7 +230,7 @@ static Ast *binary(Converter *c, CXCursor at, const Cursors *list)
 static Ast *update(Converter *c, CXCursor at, const Cursors *list)
 {
     Ast *a = with_children(c, AST_UPDATE, at, list, 0);
-    a->op = (int)clang_getCursorBinaryOperatorKind(at);
+    a->op = (int)libclang.getCursorBinaryOperatorKind(at);
     return a;
 }
 
@@ -252,7 +252,7 @@ static Ast *subscript(Converter *c, CXCursor at, const Cursors *list)
 // The last child is the operand; type names may stand before it.
 static Ast *cast(Converter *c, AstKind kind, CXCursor at, const Cursors *list)
 {
-    if (!list->n || !clang_isExpression(clang_getCursorKind(list->items[list->n - 1])))
+    if (!list->n || !libclang.isExpression(libclang.getCursorKind(list->items[list->n - 1])))
         return ast_unsupported(c, at, "this expression");
     Ast *a = ast_new(c, kind, at);
     ast_adopt(c, a, convert_expression(c, list->items[list->n - 1]));
@@ -266,7 +266,7 @@ static Ast *cast(Converter *c, AstKind kind, CXCursor at, const Cursors *list)
 
 static Ast *unexposed(Converter *c, CXCursor at, const Cursors *list)
 {
-    if (list->n == 1 && clang_isExpression(clang_getCursorKind(list->items[0])))
+    if (list->n == 1 && libclang.isExpression(libclang.getCursorKind(list->items[0])))
         return cast(c, AST_CONVERT, at, list);
     if (list->n == 4) { // x ?: y, with x three times
         Ast *a = ast_new(c, AST_CONDITIONAL, at);
@@ -288,7 +288,7 @@ static Ast *statements(Converter *c, CXCursor at, const Cursors *list)
 // Kinds of cursors are an open set: what is not named here is unsupported.
 Ast *convert_expression(Converter *c, CXCursor at)
 {
-    enum CXCursorKind kind = clang_getCursorKind(at);
+    enum CXCursorKind kind = libclang.getCursorKind(at);
     if (kind == CXCursor_IntegerLiteral || kind == CXCursor_FloatingLiteral ||
         kind == CXCursor_CharacterLiteral || kind == CXCursor_UnaryExpr)
         return convert_number(c, at);

@@ -6,24 +6,24 @@
 
 Ast *convert_number(Converter *c, CXCursor at)
 {
-    CXEvalResult r = clang_Cursor_Evaluate(at);
-    CXEvalResultKind kind = r ? clang_EvalResult_getKind(r) : CXEval_UnExposed;
+    CXEvalResult r = libclang.Cursor_Evaluate(at);
+    CXEvalResultKind kind = r ? libclang.EvalResult_getKind(r) : CXEval_UnExposed;
     Ast *a = ast_new(c, AST_INTEGER, at);
-    if (kind == CXEval_Int && clang_EvalResult_isUnsignedInt(r)) {
-        a->integer = clang_EvalResult_getAsUnsigned(r);
+    if (kind == CXEval_Int && libclang.EvalResult_isUnsignedInt(r)) {
+        a->integer = libclang.EvalResult_getAsUnsigned(r);
     } else if (kind == CXEval_Int) {
-        a->integer = (uint64_t)clang_EvalResult_getAsLongLong(r);
+        a->integer = (uint64_t)libclang.EvalResult_getAsLongLong(r);
     } else if (kind == CXEval_Float) {
         a->kind = AST_REAL;
-        a->real = clang_EvalResult_getAsDouble(r);
+        a->real = libclang.EvalResult_getAsDouble(r);
     } else {
         a->kind = AST_UNSUPPORTED;
-        a->text = clang_getCursorKind(at) == CXCursor_UnaryExpr
+        a->text = libclang.getCursorKind(at) == CXCursor_UnaryExpr
                       ? "sizeof of something whose size is not constant"
                       : "this literal";
     }
     if (r)
-        clang_EvalResult_dispose(r);
+        libclang.EvalResult_dispose(r);
     return a;
 }
 
@@ -39,7 +39,7 @@ static int octal(const char **p)
 Ast *convert_string(Converter *c, CXCursor at)
 {
     static const char escapes[] = "n\nt\tr\ra\ab\bf\fv\v";
-    const char *p = source_string(c->source, clang_getCursorSpelling(at));
+    const char *p = source_string(c->source, libclang.getCursorSpelling(at));
     Ast *a = ast_new(c, AST_STRING, at);
     if (*p != '"' || !a->type->of || a->type->of->size != 1)
         return ast_unsupported(c, at, "a wide string");
@@ -79,12 +79,12 @@ static Ast *designated(Converter *c, CXCursor at, const Cursors *list)
     Ast *a = ast_new(c, AST_DESIGNATED, at);
     for (int i = 0; i < list->n; i++) {
         CXCursor child = list->items[i];
-        if (clang_getCursorKind(child) != CXCursor_MemberRef) {
+        if (libclang.getCursorKind(child) != CXCursor_MemberRef) {
             ast_adopt(c, a, convert_expression(c, child));
             continue;
         }
         Ast *f = ast_new(c, AST_FIELD, child);
-        f->text = source_string(c->source, clang_getCursorSpelling(child));
+        f->text = source_string(c->source, libclang.getCursorSpelling(child));
         ast_adopt(c, a, f);
     }
     return a;
@@ -97,8 +97,8 @@ Ast *convert_list(Converter *c, CXCursor at, const Cursors *list)
     for (int i = 0; i < list->n; i++) {
         CXCursor item = list->items[i];
         Cursors inner = {.n = 0};
-        bool is_designated = clang_getCursorKind(item) == CXCursor_UnexposedExpr &&
-                             clang_getCursorType(item).kind == CXType_Void;
+        bool is_designated = libclang.getCursorKind(item) == CXCursor_UnexposedExpr &&
+                             libclang.getCursorType(item).kind == CXType_Void;
         if (is_designated)
             inner = cursor_children(c, item);
         a->child[a->n++] =

@@ -16,13 +16,13 @@ static Ast *declare(Converter *c, CXCursor at, const Cursors *list)
 {
     Ast *a = ast_new(c, AST_BLOCK, at);
     for (int i = 0; i < list->n; i++) {
-        if (clang_getCursorKind(list->items[i]) != CXCursor_VarDecl)
+        if (libclang.getCursorKind(list->items[i]) != CXCursor_VarDecl)
             continue; // types and prototypes have no effect
         Ast *d = ast_new(c, AST_DECLARE, list->items[i]);
         d->variable = convert_variable(c, list->items[i]);
         if (d->variable->init && ast_is_call(d->variable->init))
             d->variable->calls++;
-        if (clang_getCursorType(list->items[i]).kind == CXType_VariableArray)
+        if (libclang.getCursorType(list->items[i]).kind == CXType_VariableArray)
             d = ast_unsupported(c, list->items[i], "an array whose size is not constant");
         ast_adopt(c, a, d);
     }
@@ -37,10 +37,10 @@ static bool for_parts(Converter *c, CXCursor at, bool present[3])
     unsigned n = 0;
     int depth = 0, part = 0;
     CXTranslationUnit unit = c->source->unit;
-    clang_tokenize(unit, clang_getCursorExtent(at), &tokens, &n);
+    libclang.tokenize(unit, libclang.getCursorExtent(at), &tokens, &n);
     for (unsigned i = 1; i < n && part < 3; i++) {
-        CXString spelling = clang_getTokenSpelling(unit, tokens[i]);
-        const char *t = clang_getCString(spelling);
+        CXString spelling = libclang.getTokenSpelling(unit, tokens[i]);
+        const char *t = libclang.getCString(spelling);
         bool opens = !strcmp(t, "(") || !strcmp(t, "[") || !strcmp(t, "{");
         bool closes = !strcmp(t, ")") || !strcmp(t, "]") || !strcmp(t, "}");
         bool ends = depth == 1 && !strcmp(t, ";");
@@ -52,9 +52,9 @@ static bool for_parts(Converter *c, CXCursor at, bool present[3])
         else if (depth > 0)
             present[part] = true;
         depth += opens;
-        clang_disposeString(spelling);
+        libclang.disposeString(spelling);
     }
-    clang_disposeTokens(unit, tokens, n);
+    libclang.disposeTokens(unit, tokens, n);
     return part == 3;
 }
 
@@ -139,8 +139,8 @@ static const struct {
 
 Ast *convert_statement(Converter *c, CXCursor at)
 {
-    enum CXCursorKind kind = clang_getCursorKind(at);
-    if (clang_isExpression(kind))
+    enum CXCursorKind kind = libclang.getCursorKind(at);
+    if (libclang.isExpression(kind))
         return expression(c, at);
     for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++)
         if (kind == unsupported[i].kind)

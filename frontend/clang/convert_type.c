@@ -55,10 +55,10 @@ static enum CXVisitorResult add_field(CXCursor cursor, CXClientData data)
 {
     FieldVisit *v = data;
     Field f = {
-        .name = source_string(v->c->source, clang_getCursorSpelling(cursor)),
-        .type = convert_type(v->c, clang_getCursorType(cursor)),
-        .offset = clang_Cursor_getOffsetOfField(cursor) / 8,
-        .bits = clang_Cursor_isBitField(cursor),
+        .name = source_string(v->c->source, libclang.getCursorSpelling(cursor)),
+        .type = convert_type(v->c, libclang.getCursorType(cursor)),
+        .offset = libclang.Cursor_getOffsetOfField(cursor) / 8,
+        .bits = libclang.Cursor_isBitField(cursor),
     };
     if (strchr(f.name, ' ') || strchr(f.name, '(')) // how clang calls what has no name
         f.name = "";
@@ -86,18 +86,18 @@ const Field *field_find(const CType *record, const char *name, int64_t *offset)
 
 static void convert_record(Converter *c, CXType type, CType *t)
 {
-    CXCursor declaration = clang_getTypeDeclaration(type);
+    CXCursor declaration = libclang.getTypeDeclaration(type);
     t->kind = C_RECORD;
-    t->is_union = clang_getCursorKind(declaration) == CXCursor_UnionDecl;
+    t->is_union = libclang.getCursorKind(declaration) == CXCursor_UnionDecl;
     FieldVisit v = {.c = c};
-    clang_Type_visitFields(type, add_field, &v);
+    libclang.Type_visitFields(type, add_field, &v);
     t->fields = v.fields.items;
     t->n_fields = v.fields.n;
 }
 
 static void convert_pointer(Converter *c, CXType type, CType *t)
 {
-    CXType target = clang_getPointeeType(type);
+    CXType target = libclang.getPointeeType(type);
     t->kind = C_POINTER;
     t->of = convert_type(c, target);
     t->is_tensor = !strcmp(t->of->name, "struct stagecc_tensor");
@@ -115,13 +115,13 @@ static void convert_kind(Converter *c, CXType type, CType *t)
         convert_pointer(c, type, t);
     } else if (kind == CXType_ConstantArray) {
         t->kind = C_ARRAY;
-        t->of = convert_type(c, clang_getArrayElementType(type));
-        t->count = clang_getArraySize(type);
+        t->of = convert_type(c, libclang.getArrayElementType(type));
+        t->count = libclang.getArraySize(type);
     } else if (kind == CXType_Record) {
         convert_record(c, type, t);
     } else if (kind == CXType_FunctionProto || kind == CXType_FunctionNoProto) {
         t->kind = C_FUNCTION;
-        t->of = convert_type(c, clang_getResultType(type));
+        t->of = convert_type(c, libclang.getResultType(type));
     } else if (kind == CXType_Void) {
         t->kind = C_VOID;
     }
@@ -130,23 +130,23 @@ static void convert_kind(Converter *c, CXType type, CType *t)
 const CType *convert_type(Converter *c, CXType type)
 {
     static CType invalid = {.kind = C_UNSUPPORTED, .name = "this type"};
-    type = clang_getCanonicalType(type);
+    type = libclang.getCanonicalType(type);
     if (type.kind == CXType_Invalid) // libclang would crash on it
         return &invalid;
-    type = clang_getUnqualifiedType(type);
+    type = libclang.getUnqualifiedType(type);
     if (type.kind == CXType_Enum)
-        type = clang_getCanonicalType(
-            clang_getEnumDeclIntegerType(clang_getTypeDeclaration(type)));
+        type = libclang.getCanonicalType(
+            libclang.getEnumDeclIntegerType(libclang.getTypeDeclaration(type)));
     CTypeSlot *slot = slot_insert(c, type.data[0]);
     if (slot->type)
         return slot->type;
     CType *t = slot->type = arena_new(c->arena, CType);
     *t = (CType){.kind = C_UNSUPPORTED};
-    t->name = source_string(c->source, clang_getTypeSpelling(type));
+    t->name = source_string(c->source, libclang.getTypeSpelling(type));
     convert_kind(c, type, t);
     // Only of types that have a size: libclang crashes on the type of a compiler's builtin.
     bool sized = t->kind != C_UNSUPPORTED && t->kind != C_VOID && t->kind != C_FUNCTION;
-    long long size = sized ? clang_Type_getSizeOf(type) : 0;
+    long long size = sized ? libclang.Type_getSizeOf(type) : 0;
     t->size = size > 0 ? size : 0;
     return t;
 }

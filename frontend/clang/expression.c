@@ -168,7 +168,7 @@ static Value eval_address(Machine *m, Ast *e)
 
 static Value eval_function(Machine *m, Ast *e)
 {
-    if (!e->function->builtin && clang_Cursor_isNull(e->function->cursor))
+    if (!e->function->builtin && libclang.Cursor_isNull(e->function->cursor))
         return complain(m, e, "`%s` has no body in this model", e->function->name);
     int i = m->functions.n;
     while (--i > 0 && m->functions.items[i] != e->function)

@@ -18,22 +18,22 @@ static enum CXChildVisitResult find(CXCursor c, CXCursor parent, CXClientData da
 {
     (void)parent;
     Found *f = data;
-    enum CXCursorKind kind = clang_getCursorKind(c);
+    enum CXCursorKind kind = libclang.getCursorKind(c);
     if (kind != CXCursor_FunctionDecl && kind != CXCursor_VarDecl)
         return CXChildVisit_Continue;
     Arena *a = f->converter->arena;
-    const char *name = source_string(f->converter->source, clang_getCursorSpelling(c));
+    const char *name = source_string(f->converter->source, libclang.getCursorSpelling(c));
     if (kind == CXCursor_VarDecl && !strcmp(name, "stagecc_train_settings"))
         vec_push(a, &f->train, convert_variable(f->converter, c));
     else if (kind == CXCursor_FunctionDecl && str_starts(name, prefix) &&
-             clang_isCursorDefinition(c))
+             libclang.isCursorDefinition(c))
         vec_push(a, &f->models, convert_function(f->converter, c));
     return CXChildVisit_Continue;
 }
 
 static Spot place_of(Source *s, const Function *f)
 {
-    return source_spot(s, clang_getCursorLocation(f->cursor));
+    return source_spot(s, libclang.getCursorLocation(f->cursor));
 }
 
 static Function *only_model(Source *s, Found *f)
@@ -54,7 +54,7 @@ static Graph *run(Arena *a, Source *s, const ModelOptions *options)
     Converter converter;
     converter_init(&converter, s);
     Found found = {.converter = &converter};
-    clang_visitChildren(clang_getTranslationUnitCursor(s->unit), find, &found);
+    libclang.visitChildren(libclang.getTranslationUnitCursor(s->unit), find, &found);
     Function *model = only_model(s, &found);
     if (!model)
         return NULL;

@@ -8,9 +8,9 @@
 
 const char *source_string(Source *s, CXString string)
 {
-    const char *text = clang_getCString(string);
+    const char *text = libclang.getCString(string);
     const char *copy = arena_strdup(s->arena, text ? text : "");
-    clang_disposeString(string);
+    libclang.disposeString(string);
     return copy;
 }
 
@@ -60,10 +60,12 @@ bool source_parse(Source *s, Arena *arena, const char *path, const char *text,
     // A name that could be read as an option of clang's is no longer one behind "./".
     const char *name = *path == '-' || *path == '@' ? arena_printf(arena, "./%s", path) : path;
     *s = (Source){.arena = arena, .path = name, .text = text, .options = options};
-    s->index = clang_createIndex(0, 0);
+    if (!libclang_load())
+        return false;
+    s->index = libclang.createIndex(0, 0);
     Arguments args = arguments(s);
     struct CXUnsavedFile main_file = {name, text, strlen(text)};
-    enum CXErrorCode code = clang_parseTranslationUnit2(
+    enum CXErrorCode code = libclang.parseTranslationUnit2(
         s->index, name, args.items, args.n, &main_file, 1, CXTranslationUnit_None, &s->unit);
     if (code || !s->unit) {
         error_at(
@@ -79,8 +81,9 @@ bool source_parse(Source *s, Arena *arena, const char *path, const char *text,
 void source_release(Source *s)
 {
     if (s->unit)
-        clang_disposeTranslationUnit(s->unit);
-    clang_disposeIndex(s->index);
+        libclang.disposeTranslationUnit(s->unit);
+    if (s->index)
+        libclang.disposeIndex(s->index);
     for (int i = 0; i < s->memory_files.n; i++)
         close(s->memory_files.items[i]);
 }

@@ -166,7 +166,7 @@ static bool includes_fit(Source *s)
         if (realpath(dirs.items[i], real))
             vec_push(s->arena, &in.roots, arena_strdup(s->arena, real));
     }
-    clang_getInclusions(s->unit, check_inclusion, &in);
+    libclang.getInclusions(s->unit, check_inclusion, &in);
     return in.good;
 }
 
@@ -176,26 +176,27 @@ static bool embeds_nothing(Source *s, const SourceFile *f)
     if (!f->text || source_is_ours(s, f->name))
         return true;
     CXSourceRange all =
-        clang_getRange(clang_getLocationForOffset(s->unit, f->file, 0),
-                       clang_getLocationForOffset(s->unit, f->file, (unsigned)f->size));
+        libclang.getRange(libclang.getLocationForOffset(s->unit, f->file, 0),
+                          libclang.getLocationForOffset(s->unit, f->file, (unsigned)f->size));
     CXToken *tokens = NULL;
     unsigned n = 0, at = 0;
-    clang_tokenize(s->unit, all, &tokens, &n);
+    libclang.tokenize(s->unit, all, &tokens, &n);
     for (unsigned i = 0; i + 1 < n && !at; i++) {
-        if (clang_getTokenKind(tokens[i]) != CXToken_Punctuation)
+        if (libclang.getTokenKind(tokens[i]) != CXToken_Punctuation)
             continue;
-        CXString hash = clang_getTokenSpelling(s->unit, tokens[i]);
-        const char *text = clang_getCString(hash);
+        CXString hash = libclang.getTokenSpelling(s->unit, tokens[i]);
+        const char *text = libclang.getCString(hash);
         bool directive = text && (!strcmp(text, "#") || !strcmp(text, "%:"));
-        clang_disposeString(hash);
+        libclang.disposeString(hash);
         if (directive &&
-            !strcmp(source_string(s, clang_getTokenSpelling(s->unit, tokens[i + 1])), "embed"))
+            !strcmp(source_string(s, libclang.getTokenSpelling(s->unit, tokens[i + 1])),
+                    "embed"))
             at = i + 1;
     }
     if (at)
-        error_at(source_spot(s, clang_getTokenLocation(s->unit, tokens[at])).loc,
+        error_at(source_spot(s, libclang.getTokenLocation(s->unit, tokens[at])).loc,
                  "#embed is not supported in models");
-    clang_disposeTokens(s->unit, tokens, n);
+    libclang.disposeTokens(s->unit, tokens, n);
     return !at;
 }
 

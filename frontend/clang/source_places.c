@@ -16,8 +16,8 @@ SourceFile *source_file(Source *s, CXFile file)
             return s->files.items[i];
     SourceFile *f = arena_new(s->arena, SourceFile);
     f->file = file;
-    f->name = source_string(s, clang_getFileName(file));
-    f->text = clang_getFileContents(s->unit, file, &f->size);
+    f->name = source_string(s, libclang.getFileName(file));
+    f->text = libclang.getFileContents(s->unit, file, &f->size);
     vec_push(s->arena, &s->files, f);
     return f;
 }
@@ -81,10 +81,10 @@ Spot source_spot(Source *s, CXSourceLocation at)
 {
     CXFile written, used;
     unsigned line[2], column[2], offset[2];
-    clang_getExpansionLocation(at, &used, &line[0], &column[0], &offset[0]);
+    libclang.getExpansionLocation(at, &used, &line[0], &column[0], &offset[0]);
     if (!used)
         return (Spot){0};
-    clang_getSpellingLocation(at, &written, &line[1], &column[1], &offset[1]);
+    libclang.getSpellingLocation(at, &written, &line[1], &column[1], &offset[1]);
     SourceFile *f = source_file(s, used);
     Spot spot = {{f->name, (int)line[0], (int)column[0]}, {0}, offset[0]};
     if (!written || (written == used && offset[0] == offset[1]))
@@ -170,7 +170,7 @@ bool source_call_before(Source *s, CXSourceLocation at, const char *name, Spot *
 {
     CXFile file;
     unsigned offset;
-    clang_getSpellingLocation(at, &file, NULL, NULL, &offset);
+    libclang.getSpellingLocation(at, &file, NULL, NULL, &offset);
     return file && call_before(s, source_file(s, file), offset, name, spot);
 }
 

@@ -29,7 +29,7 @@ typedef struct FieldNames {
 static enum CXVisitorResult put_field(CXCursor field, CXClientData data)
 {
     FieldNames *f = data;
-    const char *name = source_string(f->s, clang_getCursorSpelling(field));
+    const char *name = source_string(f->s, libclang.getCursorSpelling(field));
     if (!str_starts(name, "stagecc_"))
         text_printf(f->out, " .%s", name);
     return CXVisit_Continue;
@@ -39,9 +39,9 @@ static enum CXChildVisitResult find_struct(CXCursor c, CXCursor parent, CXClient
 {
     (void)parent;
     FieldNames *f = data;
-    if (clang_getCursorKind(c) == CXCursor_StructDecl &&
-        !strcmp(source_string(f->s, clang_getCursorSpelling(c)), f->type))
-        clang_Type_visitFields(clang_getCursorType(c), put_field, f);
+    if (libclang.getCursorKind(c) == CXCursor_StructDecl &&
+        !strcmp(source_string(f->s, libclang.getCursorSpelling(c)), f->type))
+        libclang.Type_visitFields(libclang.getCursorType(c), put_field, f);
     return CXChildVisit_Continue;
 }
 
@@ -55,7 +55,7 @@ static void note_options(Source *s, Loc loc, const char *message)
     type += strlen("'struct ");
     Text names = {0};
     FieldNames f = {s, arena_strndup(s->arena, type, strcspn(type, "'")), &names};
-    clang_visitChildren(clang_getTranslationUnitCursor(s->unit), find_struct, &f);
+    libclang.visitChildren(libclang.getTranslationUnitCursor(s->unit), find_struct, &f);
     if (names.data)
         note_at(loc, "the options are%s", names.data);
     text_release(&names);
@@ -63,28 +63,28 @@ static void note_options(Source *s, Loc loc, const char *message)
 
 static void show_notes(Source *s, CXDiagnostic d)
 {
-    CXDiagnosticSet notes = clang_getChildDiagnostics(d);
-    for (unsigned i = 0; i < clang_getNumDiagnosticsInSet(notes); i++) {
-        CXDiagnostic note = clang_getDiagnosticInSet(notes, i);
-        Spot spot = source_spot(s, clang_getDiagnosticLocation(note));
-        const char *message = source_string(s, clang_getDiagnosticSpelling(note));
+    CXDiagnosticSet notes = libclang.getChildDiagnostics(d);
+    for (unsigned i = 0; i < libclang.getNumDiagnosticsInSet(notes); i++) {
+        CXDiagnostic note = libclang.getDiagnosticInSet(notes, i);
+        Spot spot = source_spot(s, libclang.getDiagnosticLocation(note));
+        const char *message = source_string(s, libclang.getDiagnosticSpelling(note));
         bool expansion = str_starts(message, "expanded from macro");
         if (spot.macro.line && expansion)
             spot.loc = spot.macro;
         bool noise = str_starts(message, "in file included from");
         if (!noise && !source_is_ours(s, spot.loc.file))
             note_at(spot.loc, "%s", message);
-        clang_disposeDiagnostic(note);
+        libclang.disposeDiagnostic(note);
     }
 }
 
 static void show_diagnostic(Source *s, CXDiagnostic d)
 {
-    enum CXDiagnosticSeverity severity = clang_getDiagnosticSeverity(d);
+    enum CXDiagnosticSeverity severity = libclang.getDiagnosticSeverity(d);
     if (severity < CXDiagnostic_Warning)
         return;
-    const char *message = source_string(s, clang_getDiagnosticSpelling(d));
-    Spot spot = source_spot(s, clang_getDiagnosticLocation(d));
+    const char *message = source_string(s, libclang.getDiagnosticSpelling(d));
+    Spot spot = source_spot(s, libclang.getDiagnosticLocation(d));
     if (severity == CXDiagnostic_Warning) {
         warning_at(spot.loc, "%s", message);
         show_notes(s, d);
@@ -102,10 +102,10 @@ static void show_diagnostic(Source *s, CXDiagnostic d)
 bool source_show_diagnostics(Source *s)
 {
     int before = diag_errors();
-    for (unsigned i = 0; i < clang_getNumDiagnostics(s->unit); i++) {
-        CXDiagnostic d = clang_getDiagnostic(s->unit, i);
+    for (unsigned i = 0; i < libclang.getNumDiagnostics(s->unit); i++) {
+        CXDiagnostic d = libclang.getDiagnostic(s->unit, i);
         show_diagnostic(s, d);
-        clang_disposeDiagnostic(d);
+        libclang.disposeDiagnostic(d);
     }
     return diag_errors() == before;
 }

@@ -6,8 +6,8 @@
 #include "base/arena.h"
 #include "base/diag.h"
 #include "base/vec.h"
+#include "frontend/clang/libclang.h"
 
-#include <clang-c/Index.h>
 #include <stdbool.h>
 #include <stdint.h>
 
