@@ -4,7 +4,7 @@
 // itself if that value, less its own, stays within the budget. That is linear in the number of cuts and
 // their covers, where trying every pair of cuts would be quadratic.
 //
-// Moves with one condition from one configuration run side by side, LANES at a time. With several conditions
+// Moves with one condition from one configuration run side by side. With several conditions
 // (memory; synchronisation beside backward) the least value becomes the front of values of which none
 // is better than another in all conditions.
 #include "passes/planner/sweep.h"
@@ -13,7 +13,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 8, FRONT = 16 };
+// LANES moves run side by side, as PACKS vectors of the compiler's.
+enum { WIDE = 4, PACKS = 2, LANES = WIDE * PACKS, FRONT = 16 };
+
+typedef double Pack
+    __attribute__((vector_size(WIDE * sizeof(double)), aligned(sizeof(double))));
+typedef int64_t Mask __attribute__((vector_size(WIDE * sizeof(int64_t))));
 
 struct Front {
     int n;
@@ -114,13 +119,34 @@ static void mark(Sweep *s, int config, int cut)
     s->highest[config] = cut > s->highest[config] ? cut : s->highest[config];
 }
 
-// Moves side by side, with one profile. Coefficients as in MoveRow and Move.
+// By pointer: how vectors are passed depends on the machine.
+static void lower(Pack *low, const Pack *v, const Mask *where)
+{
+    Mask less = (*v < *low) & *where;
+    *low = (Pack)(((Mask)*v & less) | ((Mask)*low & ~less));
+}
+
+static bool any_of(const Mask *mask)
+{
+    int64_t any = 0;
+    for (int i = 0; i < WIDE; i++)
+        any |= (*mask)[i];
+    return any;
+}
+
+// What a move asks of the cut at one of its ends: coefficients as in MoveRow and Move.
+typedef struct Ends {
+    Pack row_bytes, row_fixed, bytes, fixed;
+} Ends;
+
+// Moves side by side, with one profile.
 typedef struct Lanes {
     const Move *move[LANES];
     int n, config, profile;
-    double compute[LANES], forward[LANES], parameters[LANES], activations[LANES];
-    double row_bytes[LANES], row_fixed[LANES], in_bytes[LANES], in_fixed[LANES];
-    double budget[LANES];
+    Pack compute[PACKS], forward[PACKS], parameters[PACKS], activations[PACKS];
+    Ends in[PACKS], out[PACKS];
+    Pack their_bytes[PACKS], their_fixed[PACKS];
+    Pack budget[PACKS];
     double floor;   // cuts with less compute than this cannot be reached
     double ceiling; // cuts with more leave too much for the machines that are left
 } Lanes;
@@ -128,21 +154,27 @@ typedef struct Lanes {
 static void add_lane(const Sweep *s, Lanes *l, const Move *m)
 {
     const MoveRow *r = &m->rows[0];
-    int i = l->n++;
     double most = most_before(s, m->to);
-    l->ceiling = i && l->ceiling > most ? l->ceiling : most;
+    l->ceiling = l->n && l->ceiling > most ? l->ceiling : most;
     l->profile = m->profile;
-    l->move[i] = m;
-    l->compute[i] = r->compute;
-    l->forward[i] = r->forward;
-    l->parameters[i] = r->parameters;
-    l->activations[i] = r->activations;
-    l->row_bytes[i] = r->in_bytes;
-    l->row_fixed[i] = r->in_fixed;
-    l->in_bytes[i] = m->in_bytes;
-    l->in_fixed[i] = m->in_fixed;
+    int p = l->n / WIDE, i = l->n % WIDE;
+    l->move[l->n++] = m;
+    l->compute[p][i] = r->compute;
+    l->forward[p][i] = r->forward;
+    l->parameters[p][i] = r->parameters;
+    l->activations[p][i] = r->activations;
+    l->in[p].row_bytes[i] = r->in_bytes;
+    l->in[p].row_fixed[i] = r->in_fixed;
+    l->in[p].bytes[i] = m->in_bytes;
+    l->in[p].fixed[i] = m->in_fixed;
+    l->out[p].row_bytes[i] = r->out_bytes;
+    l->out[p].row_fixed[i] = r->out_fixed;
+    l->out[p].bytes[i] = m->out_bytes;
+    l->out[p].fixed[i] = m->out_fixed;
+    l->their_bytes[p][i] = m->their_bytes;
+    l->their_fixed[p][i] = m->their_fixed;
     // Finite, so that nothing meets it from where no cut was reached.
-    l->budget[i] = r->budget + (r->timed ? fmin(s->t, DBL_MAX) : 0);
+    l->budget[p][i] = r->budget + (r->timed ? fmin(s->t, DBL_MAX) : 0);
 }
 
 // The longest stage, in seconds of compute, bounds how far down the moves may lead.
@@ -153,55 +185,73 @@ static void find_floor(const Sweep *s, Lanes *l)
         if (is_source(s, l->config, cut) && s->cuts->least[cut] < least)
             least = s->cuts->least[cut];
     for (int i = 0; i < l->n; i++) {
-        double seconds = l->budget[i] / l->move[i]->rows[0].compute;
+        double seconds = l->budget[i / WIDE][i % WIDE] / l->move[i]->rows[0].compute;
         longest = seconds > longest ? seconds : longest;
     }
     l->floor = s->cuts->core->n_profiles > 1 ? -1 : least - longest * (1 + 1e-9);
 }
 
-// As begin_value and receive_s have it, for all lanes at once.
-static void test_lanes(Sweep *s, const Lanes *l, int cut, const double *low)
+static void sums_of(const Sweep *s, const Lanes *l, int p, int cut, Pack *sum)
 {
     const Cuts *c = s->cuts;
-    double compute = c->compute[l->profile][cut], forward = c->forward[l->profile][cut];
-    double parameters = c->parameters[cut], activations = c->activations[cut];
-    double bytes = c->bytes[cut], inner = cut ? 1 : 0;
-    bool meets[LANES], any = false;
-    for (int i = 0; i < LANES; i++) {
-        double v = l->compute[i] * compute + l->forward[i] * forward +
-                   l->parameters[i] * parameters + l->activations[i] * activations;
-        v -= inner * (l->row_bytes[i] * bytes + l->row_fixed[i]);
-        double receive = inner * (l->in_bytes[i] * bytes + l->in_fixed[i]);
-        meets[i] = (low[i] - v <= l->budget[i]) & (receive <= s->t);
-        any |= meets[i];
-    }
-    for (int i = 0; any && i < l->n; i++)
-        if (meets[i] && may_begin(l->move[i], cut))
-            mark(s, l->move[i]->to, cut);
+    *sum = l->compute[p] * c->compute[l->profile][cut] +
+           l->forward[p] * c->forward[l->profile][cut] + l->parameters[p] * c->parameters[cut] +
+           l->activations[p] * c->activations[cut];
 }
 
-static void add_source(const Sweep *s, const Lanes *l, int cut, double *low)
+// As begin_value and receive_s have it, for all lanes at once.
+static void test_lanes(Sweep *s, const Lanes *l, int cut, const Pack *low)
 {
-    for (int i = 0; i < l->n; i++) {
-        const Move *m = l->move[i];
-        double v = end_value(s->cuts, m, &m->rows[0], cut);
-        if (v < low[i] && send_s(s->cuts, m, cut) <= s->t)
-            low[i] = v;
+    double bytes = s->cuts->bytes[cut], inner = cut ? 1 : 0;
+    for (int p = 0; p < PACKS; p++) {
+        const Ends *in = &l->in[p];
+        Pack v;
+        sums_of(s, l, p, cut, &v);
+        v -= inner * (in->row_bytes * bytes + in->row_fixed);
+        Pack receive = inner * (in->bytes * bytes + in->fixed);
+        Mask meets = (low[p] - v <= l->budget[p]) & (receive <= s->t);
+        if (!any_of(&meets))
+            continue;
+        for (int i = 0; i < WIDE && p * WIDE + i < l->n; i++)
+            if (meets[i] && may_begin(l->move[p * WIDE + i], cut))
+                mark(s, l->move[p * WIDE + i]->to, cut);
     }
 }
 
-static void inherit(const Sweep *s, int cut, int top, double *low)
+// As end_value and send_s have it.
+static void add_source(const Sweep *s, const Lanes *l, int cut, Pack *low)
+{
+    const Cuts *c = s->cuts;
+    double bytes = c->bytes[cut], inner = cut < c->n - 1 ? 1 : 0;
+    for (int p = 0; p < PACKS; p++) {
+        const Ends *out = &l->out[p];
+        Pack v;
+        sums_of(s, l, p, cut, &v);
+        v += inner * (out->row_bytes * bytes + out->row_fixed);
+        Pack own = inner * (out->bytes * bytes + out->fixed);
+        Pack their = inner * (l->their_bytes[p] * bytes + l->their_fixed[p]);
+        Mask sent = (own <= s->t) & (their <= s->t);
+        lower(&low[p], &v, &sent);
+    }
+}
+
+static const Pack unreached[PACKS] = {{INFINITY, INFINITY, INFINITY, INFINITY},
+                                      {INFINITY, INFINITY, INFINITY, INFINITY}};
+
+static void inherit(const Sweep *s, int cut, int top, Pack *low)
 {
     const Lists *above = &s->cuts->above;
-    for (int i = 0; i < LANES; i++)
-        low[i] = INFINITY;
+    const Mask all = ~(Mask){0};
+    Pack least[PACKS]; // not *low: it stays in registers
+    memcpy(least, unreached, sizeof least);
     for (int k = above->first[cut]; k < above->first[cut + 1]; k++) {
         if (above->items[k] > top)
             continue;
-        const double *theirs = s->low + (size_t)above->items[k] * LANES;
-        for (int i = 0; i < LANES; i++)
-            low[i] = theirs[i] < low[i] ? theirs[i] : low[i];
+        const Pack *theirs = (const Pack *)s->low + (size_t)above->items[k] * PACKS;
+        for (int p = 0; p < PACKS; p++)
+            lower(&least[p], &theirs[p], &all);
     }
+    memcpy(low, least, sizeof least);
 }
 
 static void run_lanes(Sweep *s, Lanes *l)
@@ -209,15 +259,14 @@ static void run_lanes(Sweep *s, Lanes *l)
     const Cuts *c = s->cuts;
     int top = s->highest[l->config];
     if (!s->low)
-        s->low = arena_array(s->arena, double, (size_t)c->n *LANES);
+        s->low = arena_array(s->arena, Pack, (size_t)c->n * PACKS);
     for (int i = l->n; i < LANES; i++)
-        l->budget[i] = -INFINITY;
+        l->budget[i / WIDE][i % WIDE] = -INFINITY;
     find_floor(s, l);
     for (int cut = top; cut >= 0; cut--) {
-        double low[LANES], *mine = s->low + (size_t)cut * LANES;
+        Pack *low = (Pack *)s->low + (size_t)cut * PACKS;
         if (c->least[cut] < l->floor) {
-            for (int i = 0; i < LANES; i++)
-                mine[i] = INFINITY;
+            memcpy(low, unreached, sizeof unreached);
             continue;
         }
         inherit(s, cut, top, low);
@@ -225,8 +274,6 @@ static void run_lanes(Sweep *s, Lanes *l)
             test_lanes(s, l, cut, low);
         if (is_source(s, l->config, cut))
             add_source(s, l, cut, low);
-        for (int i = 0; i < LANES; i++)
-            mine[i] = low[i];
     }
     l->n = 0;
 }

@@ -27,7 +27,7 @@ typedef struct Sweep {
     uint8_t *reached;      // [configs][cuts] of this probe
     int *least;            // [cuts] Moves.nested: the first configuration that reached the cut
     int *lowest, *highest; // [configs] cuts that were reached, at most between
-    double *low;           // [cuts][LANES]
+    void *low;             // [cuts], what the lanes inherited
     Front *fronts;         // [cuts] of moves with several conditions
     double t;
 } Sweep;
