@@ -32,8 +32,7 @@ def predict(built, stages):
     """samples/s and bytes of every stage process, from a profile of this moment."""
     now, plan = common.WORK / "simulate/now", common.WORK / "simulate/plan"
     stagecc("plan", *MODEL, "--plan", built, "--profile", profile(now), "--no-svg", "-o", plan)
-    cores = ["--cores", CORES] if stages > CORES else []
-    told = json.loads(stagecc("simulate", plan, "--json", *cores))
+    told = json.loads(stagecc("simulate", plan, "--json", "--cores", CORES))
     return told["samples_per_s"], [s["peak_memory_bytes"] for s in told["stages"]]
 
 

@@ -90,6 +90,8 @@ int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const ch
                     const char *const *names, int n);
 // Run a program and wait. Exit status as a shell's; its stderr is ours.
 int process_run(const char *const *argv, const char *stdout_file);
+// Likewise, n programs at once; the first status that is not 0.
+int process_run_all(const char *const *const *argv, int n, const char *stdout_file);
 void draw_svg(const char *dot_file,
               const char *svg_file); // by `dot`; a warning when it is missing
 

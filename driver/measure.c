@@ -1,14 +1,21 @@
 // Measuring by running: the model as one program of the very code that will train, with synthetic
-// data, and the seconds between its layer marks. Nothing is estimated and nothing else is timed.
+// data, and the seconds between its layer marks. Nothing is estimated and nothing else is timed. Then as
+// many such programs at once as there are cores for: stages on one host share its caches and memory.
 #include "driver/driver.h"
+
+#include "control/launch.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { MOST_BESIDE = 8 };
+static const double crowded = 1.6; // caches and memory alone do less
 
 // A second job for the same command line, since passes change the graph they work on.
-static int build_whole(const Job *j, const char *dir)
+static int build_whole(const Job *j, const char *dir, int64_t *bytes)
 {
     Job whole;
     Args args = *j->args;
@@ -20,14 +27,14 @@ static int build_whole(const Job *j, const char *dir)
         fatal("cannot make the directory %s: %s", dir, strerror(errno));
     if (!status)
         status = build_programs(&whole, dir);
+    *bytes = status ? 0 : plan_stage_bytes(&whole.plan.stages[0]);
     job_release(&whole);
     return status;
 }
 
 static int read_times(Job *j, const char *file)
 {
-    json_error_t error;
-    json_t *root = json_load_file(file, 0, &error), *layers = json_object_get(root, "layers");
+    json_t *root = json_load_file(file, 0, NULL), *layers = json_object_get(root, "layers");
     size_t n = json_array_size(layers);
     LayerTime *times = arena_array(j->arena, LayerTime, n + 1);
     for (size_t i = 0; i < n; i++) {
@@ -42,7 +49,9 @@ static int read_times(Job *j, const char *file)
         .load_s = json_number_value(json_object_get(root, "load_s")),
         .norm_s = json_number_value(json_object_get(root, "norm_s")),
         .process_bytes = json_integer_value(json_object_get(root, "process_bytes")),
-        .library_bytes = json_integer_value(json_object_get(root, "library_bytes"))};
+        .library_bytes = json_integer_value(json_object_get(root, "library_bytes")),
+        .beside_programs = (int)json_integer_value(json_object_get(root, "beside_programs")),
+        .beside_slowdown = json_number_value(json_object_get(root, "beside_slowdown"))};
     json_decref(root);
     j->compile.times = times;
     j->compile.n_times = (int)n;
@@ -60,12 +69,76 @@ int measured_load(Job *j, const char *dir)
     return read_times(j, arena_printf(j->arena, "%s/times.json", dir));
 }
 
-static int run_program(const char *const *argv)
+static int ended(const char *program, int status)
 {
-    int status = process_run(argv, "/dev/null");
     if (status)
-        error_at(NO_LOC, "the measuring program %s ended with status %d", argv[0], status);
+        error_at(NO_LOC, "the measuring program %s ended with status %d", program, status);
     return status;
+}
+
+// Forward and backward of a micro-batch; 0: the file has none.
+static double seconds_in(const char *file)
+{
+    json_t *root = json_load_file(file, 0, NULL), *layer;
+    double sum = 0;
+    size_t i;
+    json_array_foreach(json_object_get(root, "layers"), i, layer) sum +=
+        json_number_value(json_object_get(layer, "forward_s")) +
+        json_number_value(json_object_get(layer, "backward_s"));
+    json_decref(root);
+    return sum;
+}
+
+// As many as there are cores and free memory for.
+static int programs_at_once(const Job *j, int64_t bytes)
+{
+    int64_t fit = launch_cores() / j->args->options.threads;
+    int64_t available = (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    int64_t held = bytes + j->compile.program.process_bytes + j->compile.program.library_bytes;
+    if (held > 0 && available / held < fit)
+        fit = available / held;
+    return (int)(fit < MOST_BESIDE ? fit : MOST_BESIDE);
+}
+
+static void write_beside(const char *times, int n, double slowdown)
+{
+    json_t *root = json_load_file(times, 0, NULL);
+    json_object_set_new(root, "beside_programs", json_integer(n));
+    json_object_set_new(root, "beside_slowdown", json_real(slowdown));
+    if (json_dump_file(root, times, JSON_INDENT(1) | JSON_REAL_PRECISION(9)))
+        fatal("cannot write %s: %s", times, strerror(errno));
+    json_decref(root);
+}
+
+// Adds to `times` what programs lose that run at once.
+static int measure_beside(Job *j, const char *program, const char *times, int n)
+{
+    Arena *a = j->arena;
+    const char **file = arena_array(a, const char *, n);
+    const char *const **argv = arena_array(a, const char *const *, n);
+    for (int i = 0; i < n; i++) {
+        file[i] = arena_printf(a, "%s.beside%d", times, i);
+        argv[i] = arena_copy(a,
+                             ((const char *const[]){program, "--data", "synthetic", "--steps",
+                                                    "5", "--profile", file[i], NULL}),
+                             8 * sizeof(char *));
+    }
+    int status = ended(program, process_run_all(argv, n, "/dev/null"));
+    double sum = 0, alone = seconds_in(times);
+    for (int i = 0; i < n; i++) {
+        sum += seconds_in(file[i]) / n;
+        remove(file[i]);
+    }
+    if (status || alone <= 0)
+        return status;
+    if (sum > crowded * alone)
+        warning_at(
+            NO_LOC,
+            "%d programs at once take %.1f times as long as one: something else seems to run "
+            "on this machine, and predictions will be off",
+            n, sum / alone);
+    write_beside(times, n, sum > alone ? sum / alone : 1);
+    return 0;
 }
 
 int measure(Job *j, const char *dir)
@@ -75,14 +148,22 @@ int measure(Job *j, const char *dir)
                *program = arena_printf(a, "%s/stage0", work);
     const char *times = arena_printf(a, "%s/times.json", dir);
     const char *kernels = arena_printf(a, "%s/kernels.json", dir);
+    const char *const probe[] = {program, "--probe", kernels, NULL};
+    const char *const profile[] = {program, "--data",    "synthetic", "--steps",
+                                   "5",     "--profile", times,       NULL};
+    int64_t bytes = 0;
     fprintf(stderr, "measuring %s on this machine\n", j->graph->name);
-    int status = build_whole(j, work);
+    int status = build_whole(j, work, &bytes);
     if (!status && j->backend->kernel_key)
-        status = run_program((const char *const[]){program, "--probe", kernels, NULL});
+        status = ended(program, process_run(probe, "/dev/null"));
     if (!status)
-        status = run_program((const char *const[]){program, "--data", "synthetic", "--steps",
-                                                   "5", "--profile", times, NULL});
-    return status ? status : measured_load(j, dir);
+        status = ended(program, process_run(profile, "/dev/null"));
+    if (!status)
+        status = measured_load(j, dir);
+    int n = status ? 0 : programs_at_once(j, bytes);
+    if (n > 1)
+        status = measure_beside(j, program, times, n);
+    return status || n < 2 ? status : measured_load(j, dir);
 }
 
 int command_profile(Arena *a, Args *args)

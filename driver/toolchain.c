@@ -82,6 +82,21 @@ int process_run(const char *const *argv, const char *stdout_file)
     return wait_for(start(argv, stdout_file, 0));
 }
 
+int process_run_all(const char *const *const *argv, int n, const char *stdout_file)
+{
+    VEC(pid_t) running = {0};
+    Arena a = {0};
+    int status = 0;
+    for (int i = 0; i < n; i++)
+        vec_push(&a, &running, start(argv[i], stdout_file, 0));
+    for (int i = 0; i < n; i++) {
+        int ended = wait_for(running.items[i]);
+        status = status ? status : ended;
+    }
+    arena_release(&a);
+    return status;
+}
+
 typedef VEC(const char *) Words;
 
 static void push_words(Arena *a, Words *argv, const char *text)

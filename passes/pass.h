@@ -15,6 +15,8 @@ typedef struct LayerTime { // measured by `profile`
 typedef struct ProgramCosts { // likewise, of the whole model as one program (runtime/profile.h)
     double load_s, norm_s;
     int64_t process_bytes, library_bytes;
+    int beside_programs; // as in Plan
+    double beside_slowdown;
 } ProgramCosts;
 
 typedef struct Compile {

@@ -18,6 +18,8 @@ static void share_out(const Compile *c, Plan *p)
     for (int u = 0; u < p->n_units; u++)
         all += p->units[u].parameter_bytes;
     p->stages[0].load_s = c->program.load_s;
+    p->beside_programs = c->program.beside_programs;
+    p->beside_slowdown = c->program.beside_slowdown;
     for (int s = 0; s < p->n_stages; s++) {
         int64_t own = 0;
         for (int u = p->stages[s].first_unit; u <= p->stages[s].last_unit; u++)

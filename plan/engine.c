@@ -87,12 +87,24 @@ void engine_wake_at(Engine *e, Worker *w, double when_s)
 // Running
 // ---------------------------------------------------------------------------------------------
 
-// Seconds of core that a thread gets in a second.
+// By what caches and memory slow down programs that run on one host at once: linear in how many there are beside
+// one, between the two numbers of programs that were measured.
+static double slowdown(const Plan *p, double programs)
+{
+    double most = p->beside_programs;
+    if (most <= 1 || programs <= 1)
+        return 1;
+    return 1 + (p->beside_slowdown - 1) * (fmin(programs, most) - 1) / (most - 1);
+}
+
+// Seconds of work, as one program alone does it, that a thread does in a second.
 static double rate(const Engine *e)
 {
-    double threads = (double)e->running.n * (double)e->plan->options.threads;
+    double threads = (double)e->plan->options.threads, wanted = e->running.n * threads;
     double cores = e->options.cores;
-    return cores > 0 && threads > cores ? cores / threads : 1;
+    if (cores <= 0)
+        return 1;
+    return fmin(1, cores / wanted) / slowdown(e->plan, fmin(wanted, cores) / threads);
 }
 
 static void add_event(Engine *e, const Worker *w, const rt_instr *i)

@@ -135,6 +135,10 @@ typedef struct Plan {
     double step_s, lower_bound_s, single_s;
     double data_parallel_s; // 0: not said
     double planning_s;
+    // As measured: so many programs of the model that run on one host at once take so many times as long
+    // for a micro-batch as one alone, since they share its caches and memory. 0: not measured.
+    int beside_programs;
+    double beside_slowdown;
 } Plan;
 
 // plan/kernels.c: false: reported.

@@ -9,9 +9,9 @@
 typedef struct SimOptions {
     int micro_batches; // of an update; 0: the plan's
     int steps;         // of more than one, the first is not counted: it fills the rings
-    int cores;         // that all programs share; 0: every thread has a core of its own
-    int64_t limit;     // forwards and backwards of all stages; 0: 2^28
-    bool events;       // keep what ran when
+    int cores;     // of the host that runs all programs; 0: every program has one of its own
+    int64_t limit; // forwards and backwards of all stages; 0: 2^28
+    bool events;   // keep what ran when
 } SimOptions;
 
 typedef struct SimEvent { // an instruction that took time
@@ -29,7 +29,7 @@ typedef struct SimWait { // a replica of `stage`, a step
 // Of one replica and one step, on average.
 typedef struct SimStage {
     double busy_s;   // between begin and end of its instructions
-    double shared_s; // the part of it that others had its core for
+    double shared_s; // the part of it that others had its core for, or slowed it down
     double wait_s;   // the rest of the step
     double first_s,
         last_s;    // begin of the first event, end of the last, of the whole simulation
@@ -48,7 +48,7 @@ typedef struct Simulation {
     double bubble;  // waiting share of all replicas
     double formula; // (S-1)/(M+S-1) of straight pipelines that are flushed; negative: none
     double
-        cores_busy; // share of the cores' time that is used; negative: every stage has its own
+        cores_busy; // share of the cores' time that is used, at the pace of a program alone; negative: as SimOptions.cores is 0
     double end_s;   // of everything
     int bottleneck; // the stage that is busy longest
     SimWait *waits; // longest first

@@ -187,6 +187,10 @@ static void put_summary(json_t *o, const Plan *p)
         put_real(o, "data_parallel_time_s", p->data_parallel_s);
     put_real(o, "single_machine_time_s", p->single_s);
     put_real(o, "planning_s", p->planning_s);
+    if (p->beside_programs) {
+        put_int(o, "beside_programs", p->beside_programs);
+        put_real(o, "beside_slowdown", p->beside_slowdown);
+    }
     if (p->asynchronous)
         json_object_set_new(o, "asynchronous", json_true());
     put_text(o, "overlap", p->overlap);

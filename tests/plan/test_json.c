@@ -93,7 +93,9 @@ static Plan example(void)
               .step_s = 0.7,
               .lower_bound_s = 0.6,
               .single_s = 1.5,
-              .planning_s = 0.01};
+              .planning_s = 0.01,
+              .beside_programs = 4,
+              .beside_slowdown = 1.25};
     p.options.batch = 64;
     p.options.micro_batches = 2;
     p.options.lr = 0.1;
@@ -217,7 +219,7 @@ static void hash_ignores_time(void **state)
     (void)state;
     Plan p = example();
     uint64_t h = plan_hash(&p);
-    p.planning_s = p.step_s = 5;
+    p.planning_s = p.step_s = p.beside_slowdown = 5;
     p.source = "elsewhere.c";
     assert_true(plan_hash(&p) == h);
     p.options.lr = 0.2;

@@ -256,6 +256,29 @@ static void shares_are_even(void **state)
     arena_release(&a);
 }
 
+// On one host programs that run at once slow each other down, as was measured: in full where as many run as were
+// measured, by a share of it where fewer do, and never one alone or on a host of its own.
+static void programs_beside_slow_down(void **state)
+{
+    (void)state;
+    Arena a = {0};
+    Plan *p = (Plan *)(uintptr_t)chain(&a, 2, 2, "gpipe", 0);
+    p->beside_programs = 2;
+    p->beside_slowdown = 1.5;
+    SimOptions o = {.steps = 1, .cores = 2, .events = true};
+    const Simulation *s = simulate(&a, p, o);
+    // forward 0 of stage 0 alone until 1; then forward 1 and forward 0 of stage 1 until 2.5.
+    assert_true(near(s->events[0].end_s, 1));
+    assert_true(near(s->events[1].end_s, 2.5) && near(s->events[2].end_s, 2.5));
+    p->beside_programs = 3;
+    assert_true(near(simulate(&a, p, o)->events[2].end_s, 2.25));
+    o.cores = 1; // turns are taken: nobody is beside anybody
+    assert_true(near(simulate(&a, p, o)->events[2].end_s, 3));
+    o.cores = 0;
+    assert_true(near(simulate(&a, p, o)->events[2].end_s, 2));
+    arena_release(&a);
+}
+
 // In the steady state a stage of r replicas passes r micro-batches on in the time that one takes.
 static void replicas_take_turns(void **state)
 {
@@ -414,6 +437,7 @@ int main(void)
                                        cmocka_unit_test(as_long_as_the_longest_path),
                                        cmocka_unit_test(no_faster_when_times_grow),
                                        cmocka_unit_test(cores_are_shared),
+                                       cmocka_unit_test(programs_beside_slow_down),
                                        cmocka_unit_test(shares_are_even),
                                        cmocka_unit_test(replicas_take_turns),
                                        cmocka_unit_test(replicas_meet_before_an_update),
