@@ -137,7 +137,7 @@ static int measure_beside(Job *j, const char *program, const char *times, int n)
             "%d programs at once take %.1f times as long as one: something else seems to run "
             "on this machine, and predictions will be off",
             n, sum / alone);
-    write_beside(times, n, sum > alone ? sum / alone : 1);
+    write_beside(times, n, sum / alone);
     return 0;
 }
 

@@ -136,7 +136,8 @@ typedef struct Plan {
     double data_parallel_s; // 0: not said
     double planning_s;
     // As measured: so many programs of the model that run on one host at once take so many times as long
-    // for a micro-batch as one alone, since they share its caches and memory. 0: not measured.
+    // for a micro-batch as one alone, since they share its caches and memory. 0: not measured. Noise may
+    // make it less than 1; with it, programs that all run at once have the mean of what they were seen to take.
     int beside_programs;
     double beside_slowdown;
 } Plan;

@@ -281,7 +281,7 @@ static void read_plan(Reader *r, const json_t *root, Plan *p)
     p->planning_s = reader_get_seconds(r, root, "planning_s");
     if (json_object_get(root, "beside_programs")) {
         p->beside_programs = reader_get_small(r, root, "beside_programs", 2, 1 << 20);
-        p->beside_slowdown = fmax(1, reader_get_seconds(r, root, "beside_slowdown"));
+        p->beside_slowdown = reader_get_seconds(r, root, "beside_slowdown");
     }
     p->pipeline_s = reader_get_seconds_or_0(r, root, "pipeline_time_s");
     p->data_parallel_s = reader_get_seconds_or_0(r, root, "data_parallel_time_s");
