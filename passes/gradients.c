@@ -232,6 +232,14 @@ void gradient_SLICE(Gradient *d)
     give_with(d, &(GradientNode){OP_PAD, 0, {d->dy}, attrs, 3});
 }
 
+void gradient_PAD(Gradient *d)
+{
+    int64_t axis = node_int(d->node, A_AXIS);
+    Attr attrs[] = {attr_int(A_AXIS, axis), attr_int(A_BEGIN, node_int(d->node, A_BEGIN)),
+                    attr_int(A_LENGTH, d->node->inputs[0]->shape.dim[axis])};
+    give_with(d, &(GradientNode){OP_SLICE, 0, {d->dy}, attrs, 3});
+}
+
 void gradient_RESHAPE(Gradient *d)
 {
     give_shaped(d, 0, OP_RESHAPE, d->dy, NULL);

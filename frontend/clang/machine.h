@@ -4,16 +4,15 @@
 #define STAGECC_FRONTEND_CLANG_MACHINE_H
 
 #include "frontend/clang/convert.h"
-#include "ir/graph.h"
+#include "frontend/layers/layers.h"
 
 #ifndef MAX_STEPS // nodes of the tree that are visited; a fuzzer has less patience
 #define MAX_STEPS 10000000
 #endif
 
 enum {
-    MAX_CALLS = 200,    // calls inside calls
-    MAX_NESTING = 6000, // expressions and statements inside each other, calls included
-    MAX_LAYERS = 100 * 1000,
+    MAX_CALLS = 200,      // calls inside calls
+    MAX_NESTING = 6000,   // expressions and statements inside each other, calls included
     MAX_OBJECT = 1 << 24, // bytes of one variable
     MAX_STACK = 1 << 26,  // bytes of all live variables
     MAX_STATIC = 1 << 26, // bytes of static variables and strings
@@ -54,12 +53,6 @@ typedef struct Value {
 
 #define POISON ((Value){0})
 
-// A tensor of the model. node NULL: it is wrong, and that was reported.
-typedef struct TensorRecord {
-    Node *node;
-    bool sample; // dimension 0 is the batch
-} TensorRecord;
-
 typedef struct Named {
     Loc loc;
     const char *name;
@@ -86,12 +79,11 @@ typedef struct Machine {
     Arena *arena;
     Converter *converter;
     Source *source;
-    Graph *graph;
-    const ModelOptions *options;
+    Draft draft;
     VEC(Object) objects; // 0 is no object
     VEC(int) free_objects;
     VEC(Function *) functions;
-    VEC(TensorRecord) tensors;
+    VEC(Tensor) tensors;
     uint8_t *stack, *stack_shadow, *statics, *statics_shadow, *temporaries;
     int64_t stack_used, statics_used, temporaries_used;
     Frame *frame;
@@ -103,7 +95,6 @@ typedef struct Machine {
     Loc loss_made, output_made;
     const CType *type_int, *type_uint, *type_long, *type_ulong, *type_double, *type_float;
     VEC(Named) named; // layers whose name the model chose
-    int dropouts;     // random streams given out
 } Machine;
 
 void machine_init(Machine *m, Arena *a, Converter *c, Graph *g, const ModelOptions *options);

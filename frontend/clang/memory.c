@@ -19,11 +19,10 @@ static uint8_t *region(int64_t bytes) // zeroed, and no memory until it is touch
 
 void machine_init(Machine *m, Arena *a, Converter *c, Graph *g, const ModelOptions *options)
 {
-    *m = (Machine){
-        .arena = a, .converter = c, .source = c->source, .graph = g, .options = options};
+    *m = (Machine){.arena = a, .converter = c, .source = c->source, .draft = {g, options, 0}};
     vec_push(a, &m->objects, (Object){0});
     vec_push(a, &m->functions, NULL);
-    vec_push(a, &m->tensors, (TensorRecord){0});
+    vec_push(a, &m->tensors, (Tensor){0});
     m->stack = region(MAX_STACK);
     m->stack_shadow = region(MAX_STACK);
     m->statics = region(MAX_STATIC);

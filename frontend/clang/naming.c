@@ -73,7 +73,7 @@ const Call *layers_call(Machine *m, Frame *f)
     if (!f || !f->caller)
         return NULL;
     if (!f->call) {
-        Call *c = arena_new(m->graph->arena, Call);
+        Call *c = arena_new(m->draft.graph->arena, Call);
         *c = (Call){f->function->name, f->called.loc, layers_call(m, f->caller)};
         f->call = c;
     }

@@ -52,7 +52,7 @@ static void warn_unused(const Graph *g, const bool *used, Arena *a)
 
 void model_review(Machine *m, Loc model)
 {
-    Graph *g = m->graph;
+    Graph *g = m->draft.graph;
     if (!g->loss) {
         error_at(model,
                  "the model `%s` has no loss: loss(cross_entropy(logits, labels)) or "

@@ -24,7 +24,7 @@ static const char *shortest(Arena *a, double v)
 
 static const char *text_of(Machine *m, Ast *at, Value v)
 {
-    Arena *a = m->graph->arena;
+    Arena *a = m->draft.graph->arena;
     if (v.type->kind == C_REAL)
         return shortest(a, v.real);
     if (v.type->kind == C_INTEGER)
@@ -50,7 +50,7 @@ void layers_train(Machine *m, Variable *v)
         const char *text = value.type ? text_of(m, item, value) : NULL;
         if (!text)
             continue;
-        TrainSetting s = {arena_strdup(m->graph->arena, f->name), text, item->spot.loc};
-        vec_push(m->graph->arena, &m->graph->train, s);
+        TrainSetting s = {arena_strdup(m->draft.graph->arena, f->name), text, item->spot.loc};
+        vec_push(m->draft.graph->arena, &m->draft.graph->train, s);
     }
 }

@@ -1,4 +1,4 @@
-// FUZZ: base/*.c ir/*.c frontend/clang/*.c -DMAX_STEPS=500000 LIBCLANG
+// FUZZ: base/*.c ir/*.c frontend/layers/*.c frontend/clang/*.c -DMAX_STEPS=500000 LIBCLANG
 // The evaluator: the bytes choose productions of a small grammar, so that what comes out is C that
 // parses; what it computes may be anything. It is evaluated in this process, and a graph that comes
 // of it prints and reads back.

@@ -131,6 +131,9 @@ case("concat_channels", "y = concat c v {axis=1}", x=[2, 3, 4, 3], v=[2, 16, 4, 
 CASES[-1][1].insert(0, "c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}")
 case("slice", "y = slice x {axis=1, begin=2, length=3}", x=[2, 6, 4])
 case("slice_last", "y = slice x {axis=2, begin=3, length=1}", x=[2, 6, 4])
+case("pad", "y = pad x {axis=1, begin=2, length=9}", x=[2, 6, 4])
+case("pad_image", "c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}\ny = pad c {axis=3, begin=0, length=5}", x=[2, 16, 4, 4],
+     w=[16, 16, 1, 1])
 case("reshape", "y = reshape x {shape=[4,6]}", x=[2, 3, 4])
 case("flatten", "c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}\ny = reshape c {shape=[2,192]}", x=[2, 16, 4, 3],
      w=[16, 16, 1, 1])

@@ -1,5 +1,5 @@
 // Layers with parameters.
-#include "frontend/clang/layers.h"
+#include "frontend/layers/layers.h"
 
 #include <math.h>
 
@@ -17,7 +17,7 @@ static Init usual_bias(int64_t fan_in)
 // The layer's own weight, or the parameter that `.weight` brings.
 static Node *weight_of(Build *b, Shape shape, Init fallback)
 {
-    TensorRecord own;
+    Tensor own;
     if (!option_given(b, "weight"))
         return build_parameter(b, "weight", shape, option_init(b, "init", fallback));
     if (!option_tensor(b, "weight", &own))
@@ -25,7 +25,7 @@ static Node *weight_of(Build *b, Shape shape, Init fallback)
     if (own.node->op == OP_PARAM && shape_equal(own.node->shape, shape))
         return own.node;
     build_wrong(b, &own, ".weight must be a parameter of shape %s, but it is %s",
-                shape_text(b->m->arena, shape), build_type(b, &own));
+                shape_text(b->g->arena, shape), build_type(b, &own));
     return NULL;
 }
 
@@ -52,14 +52,14 @@ static Attr padding_attr(const int64_t p[2])
     return attr_ints(A_PADDING, 4, (int64_t[]){p[0], p[1], p[0], p[1]});
 }
 
-Value layer_conv2d(const BuiltinCall *c)
+Tensor layer_conv2d(const LayerCall *c)
 {
     Build b;
-    TensorRecord x;
-    int64_t kernel[2], stride[2], padding[2], dilation[2], k = (int64_t)c->args[1].bits;
+    Tensor x;
+    int64_t kernel[2], stride[2], padding[2], dilation[2], k = c->args[1].i;
     static const int64_t one[] = {1, 1}, zero[] = {0, 0};
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x))
-        return POISON;
+        return NO_TENSOR;
     if (x.node->shape.rank != 4)
         return build_wrong(&b, &x, "the input must be [N,C,H,W], but it is %s",
                            build_type(&b, &x));
@@ -67,10 +67,10 @@ Value layer_conv2d(const BuiltinCall *c)
         !option_pair(&b, "stride", one, 1, stride) ||
         !option_pair(&b, "padding", zero, 0, padding) ||
         !option_pair(&b, "dilation", one, 1, dilation))
-        return POISON;
+        return NO_TENSOR;
     int64_t groups = option_int(&b, "groups", 1), in = x.node->shape.dim[1];
     if (!positive(&b, "groups", groups))
-        return POISON;
+        return NO_TENSOR;
     if (in % groups || k % groups)
         return build_wrong(
             &b, &x,
@@ -80,19 +80,19 @@ Value layer_conv2d(const BuiltinCall *c)
     Node *inputs[3] = {x.node, weight_of(&b, shape, usual_weight())};
     int n = 2;
     if (!inputs[1] || !bias_of(&b, k, in / groups * kernel[0] * kernel[1], inputs, &n))
-        return POISON;
+        return NO_TENSOR;
     Attr attrs[] = {attr_ints(A_STRIDE, 2, stride), padding_attr(padding),
                     attr_ints(A_DILATION, 2, dilation), attr_int(A_GROUPS, groups)};
-    return build_result(&b, build_node(&b, OP_CONV2D, inputs, n, attrs, 4), x.sample);
+    return build_result(build_node(&b, OP_CONV2D, inputs, n, attrs, 4), x.sample);
 }
 
-Value layer_linear(const BuiltinCall *c)
+Tensor layer_linear(const LayerCall *c)
 {
     Build b;
-    TensorRecord x;
-    int64_t out = (int64_t)c->args[1].bits;
+    Tensor x;
+    int64_t out = c->args[1].i;
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x) || !positive(&b, "features", out))
-        return POISON;
+        return NO_TENSOR;
     if (x.node->shape.rank < 1)
         return build_wrong(&b, &x, "the input must be [...,features], but it is %s",
                            build_type(&b, &x));
@@ -100,23 +100,23 @@ Value layer_linear(const BuiltinCall *c)
     Node *inputs[3] = {x.node, weight_of(&b, (Shape){2, {out, in}}, usual_weight())};
     int n = 2;
     if (!inputs[1] || !bias_of(&b, out, in, inputs, &n))
-        return POISON;
-    return build_result(&b, build_node(&b, OP_LINEAR, inputs, n, NULL, 0), x.sample);
+        return NO_TENSOR;
+    return build_result(build_node(&b, OP_LINEAR, inputs, n, NULL, 0), x.sample);
 }
 
-Value layer_embedding(const BuiltinCall *c)
+Tensor layer_embedding(const LayerCall *c)
 {
     Build b;
-    TensorRecord ids;
-    int64_t entries = (int64_t)c->args[1].bits, size = (int64_t)c->args[2].bits;
+    Tensor ids;
+    int64_t entries = c->args[1].i, size = c->args[2].i;
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &ids) ||
         !positive(&b, "entries", entries) || !positive(&b, "features", size))
-        return POISON;
+        return NO_TENSOR;
     Node *table = weight_of(&b, (Shape){2, {entries, size}}, (Init){"normal", 1, false});
     if (!table)
-        return POISON;
+        return NO_TENSOR;
     Node *inputs[] = {ids.node, table};
-    return build_result(&b, build_node(&b, OP_EMBEDDING, inputs, 2, NULL, 0), ids.sample);
+    return build_result(build_node(&b, OP_EMBEDDING, inputs, 2, NULL, 0), ids.sample);
 }
 
 // Scale and shift of a normalisation, n each: inputs[1] and inputs[2].
@@ -143,12 +143,12 @@ static bool running_statistics(Build *b, Node *norm, int64_t channels)
     return build_node(b, OP_RUNNING_UPDATE, inputs, 4, attrs, 2) != NULL;
 }
 
-Value layer_batch_norm(const BuiltinCall *c)
+Tensor layer_batch_norm(const LayerCall *c)
 {
     Build b;
-    TensorRecord x;
+    Tensor x;
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x))
-        return POISON;
+        return NO_TENSOR;
     if (x.node->shape.rank < 2)
         return build_wrong(&b, &x, "the input must be [N,C,...], but it is %s",
                            build_type(&b, &x));
@@ -156,27 +156,27 @@ Value layer_batch_norm(const BuiltinCall *c)
     int64_t channels = x.node->shape.dim[1];
     Attr eps = attr_real(A_EPS, option_real(&b, "eps", 1e-5));
     if (!affine(&b, channels, inputs))
-        return POISON;
+        return NO_TENSOR;
     Node *norm = build_node(&b, OP_BATCH_NORM, inputs, 3, &eps, 1);
     if (!norm || !running_statistics(&b, norm, channels))
-        return POISON;
-    return build_result(&b, norm, x.sample);
+        return NO_TENSOR;
+    return build_result(norm, x.sample);
 }
 
-Value layer_layer_norm(const BuiltinCall *c)
+Tensor layer_layer_norm(const LayerCall *c)
 {
     Build b;
-    TensorRecord x;
+    Tensor x;
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x))
-        return POISON;
+        return NO_TENSOR;
     if (x.node->shape.rank < 1)
         return build_wrong(&b, &x, "the input must be [...,features], but it is %s",
                            build_type(&b, &x));
     Node *inputs[3] = {x.node};
     Attr eps = attr_real(A_EPS, option_real(&b, "eps", 1e-5));
     if (!affine(&b, x.node->shape.dim[x.node->shape.rank - 1], inputs))
-        return POISON;
-    return build_result(&b, build_node(&b, OP_LAYER_NORM, inputs, 3, &eps, 1), x.sample);
+        return NO_TENSOR;
+    return build_result(build_node(&b, OP_LAYER_NORM, inputs, 3, &eps, 1), x.sample);
 }
 
 static const int64_t *pool_windows(Build *b, int64_t kernel[2], int64_t stride[2],
@@ -189,33 +189,33 @@ static const int64_t *pool_windows(Build *b, int64_t kernel[2], int64_t stride[2
     return good ? kernel : NULL;
 }
 
-Value layer_max_pool2d(const BuiltinCall *c)
+Tensor layer_max_pool2d(const LayerCall *c)
 {
     Build b;
-    TensorRecord x;
+    Tensor x;
     int64_t kernel[2], stride[2], padding[2], dilation[2];
     static const int64_t one[] = {1, 1};
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x) ||
         !pool_windows(&b, kernel, stride, padding) ||
         !option_pair(&b, "dilation", one, 1, dilation))
-        return POISON;
+        return NO_TENSOR;
     Attr attrs[] = {attr_ints(A_KERNEL, 2, kernel), attr_ints(A_STRIDE, 2, stride),
                     padding_attr(padding), attr_ints(A_DILATION, 2, dilation),
                     attr_int(A_CEIL_MODE, option_int(&b, "ceil_mode", 0))};
-    return build_result(&b, build_node(&b, OP_MAX_POOL2D, &x.node, 1, attrs, 5), x.sample);
+    return build_result(build_node(&b, OP_MAX_POOL2D, &x.node, 1, attrs, 5), x.sample);
 }
 
-Value layer_avg_pool2d(const BuiltinCall *c)
+Tensor layer_avg_pool2d(const LayerCall *c)
 {
     Build b;
-    TensorRecord x;
+    Tensor x;
     int64_t kernel[2], stride[2], padding[2];
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x) ||
         !pool_windows(&b, kernel, stride, padding))
-        return POISON;
+        return NO_TENSOR;
     Attr attrs[] = {attr_ints(A_KERNEL, 2, kernel), attr_ints(A_STRIDE, 2, stride),
                     padding_attr(padding),
                     attr_int(A_CEIL_MODE, option_int(&b, "ceil_mode", 0)),
                     attr_int(A_COUNT_INCLUDE_PAD, option_int(&b, "count_include_pad", 1))};
-    return build_result(&b, build_node(&b, OP_AVG_POOL2D, &x.node, 1, attrs, 5), x.sample);
+    return build_result(build_node(&b, OP_AVG_POOL2D, &x.node, 1, attrs, 5), x.sample);
 }
