@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum ArgKind { FLAG, TEXT, LIST, COUNTS, RATES, BYTES, RATIO } ArgKind;
+typedef enum ArgKind { FLAG, TEXT, LIST, COUNTS, RATES, BYTES, RATIO, DIMS } ArgKind;
 
 static const struct Row {
     ArgKind kind;
@@ -84,6 +84,7 @@ static bool set_row(Arena *a, Args *args, const struct Row *r, const char *value
     case RATES: return rates_add(a, r->name, value, field);
     case BYTES: return bytes_value(r->name, value, field);
     case RATIO: return ratio_value(r->name, value, field);
+    case DIMS: return dims_value(r->name, value, field);
     }
     return false;
 }

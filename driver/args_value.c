@@ -103,6 +103,26 @@ bool ratio_value(const char *option, const char *text, double *out)
     return good;
 }
 
+bool dims_value(const char *option, const char *text, Shape *out)
+{
+    *out = (Shape){0};
+    for (const char *p = text;; p++) {
+        char *end = NULL;
+        long long n = isdigit((unsigned char)*p) ? strtoll(p, &end, 10) : 0;
+        // one dimension more is the batch
+        if (!end || (*end && *end != 'x') || n < 1 || n > 1 << 30 ||
+            out->rank == MAX_RANK - 1) {
+            error_at(NO_LOC, "--%s takes the dimensions of a sample, like 3x224x224, not `%s`",
+                     option, text);
+            return false;
+        }
+        out->dim[out->rank++] = n;
+        p = end;
+        if (!*p)
+            return true;
+    }
+}
+
 // Options that take one of a few names; the first is the default.
 static const struct Choice {
     size_t offset;

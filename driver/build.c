@@ -31,6 +31,28 @@ static int stages_of_ranks(const char *ranks, int *stages)
     return n ? EXIT_DONE : EXIT_INPUT;
 }
 
+// Those that the stage_ids of a profiled graph, or a plan of it, name.
+static int stages_of_layers(const Job *j)
+{
+    int n = 0;
+    for (int i = 0; j->graph && i < j->graph->layers.n; i++)
+        if (j->graph->layers.items[i]->stage >= n)
+            n = j->graph->layers.items[i]->stage + 1;
+    return n;
+}
+
+static int take_ranks(Job *j, int *stages)
+{
+    int named = stages_of_layers(j), status = stages_of_ranks(j->args->ranks, stages);
+    j->compile.by_layer = named == *stages;
+    if (!status && named && named != *stages) {
+        error_at(NO_LOC, "--stage_to_num_ranks has %d stage%s, the stage_ids of %s name %d",
+                 *stages, *stages == 1 ? "" : "s", j->args->operand, named);
+        return EXIT_INPUT;
+    }
+    return status;
+}
+
 static void stages_of_plan(Job *j, int *stages)
 {
     const Plan *p = j->stored;
@@ -48,12 +70,16 @@ int stages_wanted(Job *j, int fallback, int *stages)
         error_at(NO_LOC, "give one of -n, --stage_to_num_ranks and --plan");
         return EXIT_INPUT;
     }
+    int named = stages_of_layers(j);
     if (args->ranks)
-        return stages_of_ranks(args->ranks, stages);
-    if (j->stored)
+        return take_ranks(j, stages);
+    if (j->stored && !j->node_stages)
         stages_of_plan(j, stages);
+    else if (named && !args->stages)
+        *stages = named;
     else
         *stages = args->stages ? (int)args->stages : j->devices ? j->devices->n : fallback;
+    j->compile.by_layer = named && !args->stages;
     return EXIT_DONE;
 }
 

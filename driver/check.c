@@ -56,8 +56,8 @@ int command_check(Arena *a, Args *args)
 {
     if (list_tables(args))
         return EXIT_DONE;
-    if (graph_file_given(args))
-        return graph_file_check(a, args);
+    if (args->emit && !strcmp(args->emit, "graph") && graph_file_given(args))
+        return graph_file_print(a, args);
     bool no_passes = args->passes && !*args->passes;
     Job j;
     int status = job_load(&j, a, args);
@@ -72,7 +72,9 @@ int command_check(Arena *a, Args *args)
     else if (!status && args->emit) {
         error_at(NO_LOC, "--emit takes ir or dot, not `%s`", args->emit);
         status = EXIT_INPUT;
-    } else if (!status && !emits)
+    } else if (!status && !emits && j.profiled)
+        status = graph_file_summary(a, args, j.graph);
+    else if (!status && !emits)
         print_summary(j.graph, args);
     if (out.data)
         fputs(out.data, stdout);

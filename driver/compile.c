@@ -39,6 +39,9 @@ static Graph *parse(Job *j, const char *text)
         .micro_batch = args->options.batch / args->options.micro_batches,
         .header_dir = t.include_dir,
         .real = !strcmp(args->options.dtype, "f64") ? F64 : F32,
+        .input = args->input,
+        .stages = j->node_stages,
+        .n_stages = j->n_node_stages,
     };
     if (str_starts(text, "graph "))
         return ir_read(j->arena, args->operand, text);
@@ -97,6 +100,33 @@ static int settle_batch(Options *o, const Graph *g)
     return EXIT_INPUT;
 }
 
+// A plan of a profiled graph says in which stage each node is.
+static bool take_node_stages(Job *j, const Plan *p, const char *path)
+{
+    if (!j->profiled) {
+        error_at((Loc){path, 0, 0},
+                 "this is the plan of a profiled graph; make one of the model: stagecc plan "
+                 "MODEL -n K -o DIR");
+        return false;
+    }
+    NodeStage *stages = arena_array(j->arena, NodeStage, p->n_units + 1);
+    for (int s = 0; s < p->n_stages; s++) {
+        const PlanStage *stage = &p->stages[s];
+        if (stage->replicas > 1) {
+            error_at((Loc){path, 0, 0},
+                     "stage %d has %d replicas: replicated stages do not run yet; "
+                     "`stagecc plan --straight_pipeline` makes a plan without",
+                     s, stage->replicas);
+            return false;
+        }
+        for (int u = stage->first_unit; u <= stage->last_unit; u++)
+            stages[u] = (NodeStage){p->units[u].name, s};
+    }
+    j->node_stages = stages;
+    j->n_node_stages = p->n_units;
+    return true;
+}
+
 static int load_stored_plan(Job *j)
 {
     const char *path = arena_printf(j->arena, "%s/plan.json", j->args->plan);
@@ -107,12 +137,8 @@ static int load_stored_plan(Job *j)
     }
     const Plan *p = plan_from_json(j->arena, path, text);
     free(text);
-    if (p && !plan_has_streams(p)) {
-        error_at((Loc){path, 0, 0},
-                 "this is the plan of a profiled graph; make one of the model: stagecc plan "
-                 "MODEL -n K -o DIR");
+    if (p && !plan_has_streams(p) && !take_node_stages(j, p, path))
         return EXIT_INPUT;
-    }
     j->stored = p;
     char value[64];
     for (int i = 0; p && option_name(i); i++)
@@ -138,7 +164,11 @@ static int choose_backend(Job *j)
 
 int job_load(Job *j, Arena *a, Args *args)
 {
-    *j = (Job){.arena = a, .args = args};
+    *j = (Job){.arena = a, .args = args, .profiled = graph_file_given(args)};
+    if (args->input.rank && !j->profiled) {
+        error_at(NO_LOC, "--input is of profiled graphs: a model says itself what it reads");
+        return EXIT_INPUT;
+    }
     int status = args->plan ? load_stored_plan(j) : EXIT_DONE;
     if (args->devices && !(j->devices = devices_read(a, args->devices)))
         status = EXIT_INPUT;

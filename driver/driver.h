@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/vec.h"
 #include "codegen/codegen.h"
+#include "frontend/frontend.h"
 #include "frontend/profile/profile.h"
 #include "passes/pass.h"
 #include "plan/devices.h"
@@ -20,7 +21,9 @@ enum ArgGroup {
     RUN = 64,
     PLANNER = 128,
     SIMULATE = 256,
-    HOSTS = 512
+    HOSTS = 512,
+    GRAPH = 1024,
+    EMIT = 2048
 };
 
 typedef VEC(int64_t) Counts;
@@ -52,6 +55,7 @@ typedef struct Args {
     const char *eval_every, *random_shift, *log_json, *trace;
     const char *sim_micro_batches, *cores, *svg; // of simulate
     const char *hostfile, *model;                // of `devices`
+    Shape input;                                 // of a profiled graph; rank 0: not given
     const char *lr, *seed; // also passed on to programs when given on the command line
 } Args;
 
@@ -72,6 +76,7 @@ bool counts_add(Arena *a, const char *option, const char *text, Counts *out); //
 bool rates_add(Arena *a, const char *option, const char *text, Rates *out); // "1e10", "10G,1G"
 bool bytes_value(const char *option, const char *text, int64_t *out);       // "1e9", "16G"
 bool ratio_value(const char *option, const char *text, double *out);
+bool dims_value(const char *option, const char *text, Shape *out); // "3x224x224"
 bool looks_like_number(const char *text); // what follows -n 4 or -b 1e9 as one more value
 bool args_agree(Arena *a, const CommandInfo *command,
                 Args *args); // fills what follows of others
@@ -102,7 +107,10 @@ typedef struct Job {
     const Backend *backend;
     Graph *graph;
     Plan plan;
-    const Plan *stored;     // --plan DIR; NULL: none
+    const Plan *stored;           // --plan DIR; NULL: none
+    bool profiled;                // the operand is a profiled graph
+    const NodeStage *node_stages; // of it, by a plan; n_node_stages, 0: none
+    int n_node_stages;
     const Devices *devices; // --devices FILE; NULL: none
     Compile compile;
     const char *kernels; // kernels.json of this machine; NULL: bounds are used
@@ -123,9 +131,10 @@ int measured_load(Job *j, const char *dir); // what `measure` left there
 // plan of several stages, the stage of each.
 Profile *profile_of_graph(Arena *a, const Graph *g, const Compile *c);
 
-// driver/graph_file.c: check and plan of a profiled graph (graph.txt) without its model.
+// driver/graph_file.c: plan of a profiled graph (graph.txt), and what it holds.
 bool graph_file_given(const Args *args); // told by the operand's content
-int graph_file_check(Arena *a, const Args *args);
+int graph_file_summary(Arena *a, const Args *args, const Graph *model); // of `check`
+int graph_file_print(Arena *a, const Args *args);                       // --emit=graph
 int graph_file_plan(Arena *a, const Args *args);
 
 // driver/report.c: files and tables that people look at. Exit status.
@@ -145,11 +154,13 @@ void explain_model(Job *j, Text *out);
 int run_programs(const Plan *plan, const char *dir, const Args *args);
 // driver/build.c: sources and executables of a planned job into dir.
 int build_programs(Job *j, const char *dir);
-// How many stages the command line asks for: -n, --stage_to_num_ranks or --plan; else fallback.
+// How many stages the command line asks for: -n, --stage_to_num_ranks or --plan; else those of a profiled
+// graph's stage_ids; else fallback.
 int stages_wanted(Job *j, int fallback, int *stages);
 
 #define COMMAND(name, groups, operand, meaning, example)                                       \
     int command_##name(Arena *a, Args *args);
+#define COMMAND_AS(name, spelled, ...) int command_##name(Arena *a, Args *args);
 #include "driver/commands.def"
 
 #endif

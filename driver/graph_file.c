@@ -1,4 +1,4 @@
-// check and plan of a profiled graph (graph.txt) without its model. A file that is read and written
+// What a profiled graph (graph.txt) holds, and its plan. A file that is read and written
 // again keeps every byte; a plan adds stage ids and nothing else.
 #include "driver/plan_report.h"
 
@@ -31,28 +31,43 @@ static double parameters(const ProfileNode *n)
     return n->parameter_bytes;
 }
 
-int graph_file_check(Arena *a, const Args *args)
+static int64_t parameters_of(const Graph *g)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < g->nodes.n; i++)
+        if (g->nodes.items[i]->op == OP_PARAM)
+            sum += shape_count(g->nodes.items[i]->shape);
+    return sum;
+}
+
+int graph_file_summary(Arena *a, const Args *args, const Graph *model)
+{
+    const Profile *p = profile_load(a, args->operand);
+    if (!p)
+        return EXIT_INPUT;
+    double ms = total(p, milliseconds), bytes = total(p, parameters);
+    char human[32];
+    if (args->json)
+        printf("{\"nodes\": %d, \"edges\": %d, \"ms\": %.17g, \"parameter_bytes\": %.17g, "
+               "\"layers\": %d, \"parameters\": %lld}\n",
+               p->nodes.n, p->edges.n, ms, bytes, model->layers.n,
+               (long long)parameters_of(model));
+    else
+        printf(
+            "%s: %d nodes, %d edges, %.3f ms, parameters %s\n%s: %d layers, %lld parameters, "
+            "no errors\n",
+            args->operand, p->nodes.n, p->edges.n, ms, human_bytes(human, plan_bytes(bytes)),
+            model->name, model->layers.n, (long long)parameters_of(model));
+    return EXIT_DONE;
+}
+
+int graph_file_print(Arena *a, const Args *args)
 {
     const Profile *p = profile_load(a, args->operand);
     if (!p || !profile_order(a, p))
         return EXIT_INPUT;
-    if (args->emit && strcmp(args->emit, "graph") != 0) {
-        error_at(NO_LOC, "--emit of a profiled graph takes graph, not `%s`", args->emit);
-        return EXIT_INPUT;
-    }
-    double ms = total(p, milliseconds), bytes = total(p, parameters);
-    char human[32];
     Text t = {0};
-    if (args->emit)
-        profile_print(&t, p);
-    else if (args->json)
-        text_printf(
-            &t, "{\"nodes\": %d, \"edges\": %d, \"ms\": %.17g, \"parameter_bytes\": %.17g}\n",
-            p->nodes.n, p->edges.n, ms, bytes);
-    else
-        text_printf(&t, "%s: %d nodes, %d edges, %.3f ms, parameters %s, no errors\n",
-                    args->operand, p->nodes.n, p->edges.n, ms,
-                    human_bytes(human, plan_bytes(bytes)));
+    profile_print(&t, p);
     fwrite(t.data ? t.data : "", 1, t.length, stdout);
     text_release(&t);
     return EXIT_DONE;

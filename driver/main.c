@@ -8,6 +8,8 @@
 const CommandInfo command_info[] = {
 #define COMMAND(name, groups, operand, meaning, example)                                       \
     {#name, operand, meaning, example, groups, command_##name},
+#define COMMAND_AS(name, spelled, groups, operand, meaning, example)                           \
+    {spelled, operand, meaning, example, groups, command_##name},
 #include "driver/commands.def"
 };
 const int n_commands = sizeof command_info / sizeof *command_info;
@@ -20,7 +22,7 @@ static void usage(FILE *out)
         "C program per stage, and the programs train together.\n\ncommands:\n",
         out);
     for (int i = 0; i < n_commands; i++)
-        fprintf(out, "  %-9s %s\n", command_info[i].name, command_info[i].meaning);
+        fprintf(out, "  %-10s %s\n", command_info[i].name, command_info[i].meaning);
     fputs("\n`stagecc COMMAND --help` shows its options and an example.\n", out);
 }
 

@@ -4,6 +4,12 @@
 
 #include "ir/graph.h"
 
+// The stage in which a plan puts a node of a profiled graph.
+typedef struct NodeStage {
+    const char *node;
+    int stage;
+} NodeStage;
+
 // What the command line says about the model.
 typedef struct ModelOptions {
     const char *const *defines; // "IMAGE=32", as behind -D
@@ -14,6 +20,10 @@ typedef struct ModelOptions {
     int64_t micro_batch;    // samples: dimension 0 of every sample tensor
     const char *header_dir; // holds stagecc/model.h
     DType real;             // what the model calls F32: F32, or F64 for a run in double
+    // Of profiled graphs:
+    Shape input;             // of one sample, as --input says; rank 0: found from the file
+    const NodeStage *stages; // from a plan, in place of the file's own; n_stages, 0: none
+    int n_stages;
 } ModelOptions;
 
 typedef struct Frontend {

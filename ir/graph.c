@@ -110,7 +110,7 @@ Layer *graph_layer(Graph *g, const char *name, const char *kind, Loc loc, const 
             wish = NULL;
     }
     Layer *l = arena_new(g->arena, Layer);
-    *l = (Layer){g->layers.n, unique(g->arena, &names->layers, wish), kind, loc, caller};
+    *l = (Layer){g->layers.n, unique(g->arena, &names->layers, wish), kind, loc, caller, -1};
     vec_push(g->arena, &g->layers, l);
     return l;
 }

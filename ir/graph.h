@@ -74,6 +74,7 @@ typedef struct Layer {
     const char *kind; // what the user wrote: "conv2d"
     Loc loc;
     const Call *caller; // through which functions; NULL at top level
+    int stage;          // where the source puts it; -1: it does not say
 } Layer;
 
 typedef struct Node Node;

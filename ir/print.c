@@ -177,6 +177,8 @@ static void put_layers(Text *out, const Graph *g)
         put_symbol(out, l->kind);
         if (l->caller)
             text_printf(out, " in %d", call_number(&calls, l->caller));
+        if (l->stage >= 0)
+            text_printf(out, " stage %d", l->stage);
         put_loc(out, l->loc);
         text_puts(out, "\n");
     }

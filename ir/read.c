@@ -68,7 +68,8 @@ static bool read_layer(Reader *r, Loc loc)
         error_at(name.loc, "names and kinds of layers must be identifiers");
         return false;
     }
-    if (!optional_call(r, &l->caller))
+    if (!optional_call(r, &l->caller) ||
+        (parse_accept(r, "stage") && !parse_small_integer(r, 0, &l->stage)))
         return false;
     parse_place(r, loc, &l->loc);
     return parse_line_end(r);

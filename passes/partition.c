@@ -176,6 +176,65 @@ static bool find_cuts(Search *s, int *cuts, int *on)
     return true;
 }
 
+// The stage that the source wants every unit in. A unit is in that of its first node that says one, and
+// stages never fall: a loop may have joined layers of two.
+static int *wanted_stages(const Search *s)
+{
+    const Graph *g = s->c->graph;
+    int *stage = arena_array(s->c->scratch, int, s->ranges.n + 1);
+    for (int u = 0; u < s->ranges.n; u++)
+        stage[u] = -1;
+    for (int i = 0; i < g->nodes.n; i++) {
+        const Node *n = g->nodes.items[i];
+        bool says = n->phase == PHASE_FORWARD && !node_is(n, 'L') && n->layer && n->unit >= 0;
+        if (says && stage[n->unit] < 0)
+            stage[n->unit] = n->layer->stage;
+    }
+    for (int u = 0, least = 0; u < s->ranges.n; u++)
+        stage[u] = least = stage[u] > least ? stage[u] : least;
+    return stage;
+}
+
+// The nearest place to cut, behind `before`, that leaves a place for each of `more` cuts. -1: there is none.
+static int nearest_cut(const Search *s, int unit, int before, int more)
+{
+    int n = s->ranges.n, last = n - 1;
+    for (int left = more + 1; left && last > 0;)
+        left -= s->ranges.cut[--last];
+    for (int d = 0; d < n; d++) {
+        if (unit - d > before && unit - d <= last && s->ranges.cut[unit - d])
+            return unit - d;
+        if (unit + d > before && unit + d <= last && s->ranges.cut[unit + d])
+            return unit + d;
+    }
+    return -1;
+}
+
+static bool take_wanted_cuts(Search *s, int *cuts, int *on)
+{
+    const int *stage = wanted_stages(s);
+    int before = -1, moved = 0;
+    for (int i = 0; i < s->stages - 1; i++) {
+        int u = before;
+        while (u + 1 < s->ranges.n && stage[u + 1] <= i)
+            u++;
+        cuts[i] = nearest_cut(s, u < 0 ? 0 : u, before, s->stages - 2 - i);
+        CHECK(cuts[i] > before, "partition", "there is no place for cut %d", i);
+        moved += cuts[i] != u;
+        before = cuts[i];
+        on[i] = s->c->machines ? s->c->machines->type[i] : 0;
+    }
+    cuts[s->stages - 1] = s->ranges.n - 1;
+    on[s->stages - 1] = s->c->machines ? s->c->machines->type[s->stages - 1] : 0;
+    if (moved)
+        note_at(model_loc(s->c),
+                "%d of the %d cuts %s moved to the nearest place: a loop of several layers is "
+                "not divided, nor predictions from the loss",
+                moved, s->stages - 1, moved == 1 ? "was" : "were");
+    s->bound = search(s, LEAST_TIME);
+    return true;
+}
+
 // Stages of a plan that was made before stand on the machines as these are listed.
 static bool take_fixed_cuts(Search *s, int *cuts, int *on)
 {
@@ -286,7 +345,9 @@ void pass_partition(Compile *c)
     s.on = arena_array(c->scratch, uint8_t, size);
     int *cuts = arena_array(c->scratch, int, s.stages),
         *on = arena_array(c->scratch, int, s.stages);
-    bool good = c->fixed_cuts ? take_fixed_cuts(&s, cuts, on) : find_cuts(&s, cuts, on);
+    bool good = c->by_layer     ? take_wanted_cuts(&s, cuts, on)
+                : c->fixed_cuts ? take_fixed_cuts(&s, cuts, on)
+                                : find_cuts(&s, cuts, on);
     c->no_plan |= !good && !c->fixed_cuts;
     if (good)
         fill_stages(&s, cuts, on);

@@ -7,6 +7,8 @@
 // same reader as any IR file; nothing else of the child is used. What the child could do at worst
 // is to report nonsense. The model itself is never compiled or executed: the evaluator walks its
 // syntax tree under the limits of machine.h, and what it may include is decided in source.c.
+#include "frontend/clang/clang.h"
+
 #include "frontend/frontend.h"
 
 #include "base/text.h"
@@ -280,6 +282,4 @@ static bool probe(const char *path, const char *text)
     return str_ends(path, ".c") || strstr(text, "stagecc/model.h") || strstr(text, "MODEL(");
 }
 
-static const Frontend clang_frontend = {"clang", probe, parse};
-
-const Frontend *const frontends[] = {&clang_frontend, NULL};
+const Frontend clang_frontend = {"clang", probe, parse};

@@ -1,7 +1,9 @@
-// FUZZ: base/*.c frontend/profile/*.c passes/planner/*.c
+// FUZZ: base/*.c ir/*.c frontend/layers/*.c frontend/profile/*.c passes/planner/*.c
 // graph.txt: any bytes are read or refused; what is read prints to the same bytes, but for blank lines
 // and lines that stand out of order. Small graphs are planned.
 #define SOURCE_DIR "."
+#include "frontend/profile/import.h"
+#include "ir/text.h"
 #include "tests/fuzz/planned.h"
 #include "tests/fuzz/silent.h"
 #include "tests/planner/profiles.h"
@@ -10,6 +12,22 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+// A graph that becomes a model prints as text that reads back, and as C.
+static void import(Arena *arena, const char *text)
+{
+    ModelOptions options = {.micro_batch = 2, .real = F32};
+    const Script *s = profile_import(arena, "fuzz", text, &options);
+    Text ir = {0}, c = {0};
+    if (!s)
+        return;
+    ir_print(&ir, s->graph);
+    if (!ir_read(arena, "printed", ir.data))
+        abort();
+    script_print(&c, s, "stagecc emit-model fuzz");
+    text_release(&ir);
+    text_release(&c);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -35,6 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         text_release(&once);
         text_release(&twice);
+        if (p->nodes.n <= 1000)
+            import(&arena, text);
     }
     diag_reset();
     arena_release(&arena);
