@@ -10,7 +10,7 @@ static int prepare(Job *j, const char **dir)
     if (status)
         return status;
     *dir = job_dir(j, "out");
-    if (stages > 1 && !j->compile.fixed_cuts && !j->args->profile)
+    if (stages > 1 && !j->compile.fixed_cuts && !j->compile.by_layer && !j->args->profile)
         status = measure(j, *dir);
     if (!status)
         status = job_compile(j, stages);

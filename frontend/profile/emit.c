@@ -11,7 +11,6 @@ enum { COMMENT_COLUMN = 88 };
 
 typedef struct Emitter {
     Text *out;
-    const Script *script;
     Arena arena;
     const char **variable; // by layer
 } Emitter;
@@ -139,7 +138,7 @@ static void put_stage(Emitter *e, int stage, int before)
 
 void script_print(Text *out, const Script *s, const char *command)
 {
-    Emitter e = {.out = out, .script = s};
+    Emitter e = {.out = out};
     const Graph *g = s->graph;
     e.variable = arena_array(&e.arena, const char *, g->layers.n + 1);
     text_printf(out, "// %s: a profiled graph as a model.\n//   ", g->name);

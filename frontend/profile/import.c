@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ERRORS = 20 };
-
 // "node12" -> 12; -1: it ends in no number.
 static int id_number(const char *id)
 {
@@ -200,6 +198,18 @@ static void make_node(Importer *im, int i)
         g->layers.items[k]->stage = m.node->stage;
 }
 
+// Inputs that the losses of a profile read, and nothing else.
+static void find_labels(Importer *im)
+{
+    int n = im->profile->nodes.n;
+    im->label = arena_array(im->arena, bool, n + 1);
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < n; i++)
+            for (int k = im->first[i]; k < im->first[i + 1]; k++)
+                if (kind_is_loss(im->kind[i]) == !pass && !im->kind[im->from[k]]->most)
+                    im->label[im->from[k]] = !pass;
+}
+
 static void make_nodes(Importer *im)
 {
     int n = im->profile->nodes.n;
@@ -213,31 +223,41 @@ static void make_nodes(Importer *im)
                 "Concat", im->joined > 1 ? ", here and in other nodes" : "");
 }
 
-// The stages that a plan gave, in place of the file's own; then no edge may lead back.
-static bool settle_stages(Profile *p, const char *path, const ModelOptions *o)
+static int by_node(const void *a, const void *b)
 {
+    return strcmp(((const NodeStage *)a)->node, ((const NodeStage *)b)->node);
+}
+
+// The stages that a plan gave, in place of the file's own. false: it is of another graph.
+static bool take_stages(Arena *a, Profile *p, const char *path, const ModelOptions *o)
+{
+    size_t n = (size_t)o->n_stages, size = sizeof(NodeStage);
+    NodeStage *stages = arena_copy(a, o->stages, size * n);
     int found = 0;
-    for (int i = 0; o->n_stages && i < p->nodes.n; i++)
-        p->nodes.items[i].stage = -1;
-    for (int i = 0, at = 0; i < o->n_stages; i++)
-        for (int tries = 0; tries < p->nodes.n; tries++, at++) {
-            at %= p->nodes.n;
-            if (strcmp(p->nodes.items[at].id, o->stages[i].node) != 0)
-                continue;
-            p->nodes.items[at].stage = o->stages[i].stage;
-            found++;
-            break;
-        }
-    if (found < o->n_stages || (o->n_stages && found < p->nodes.n)) {
-        error_at((Loc){path, 0, 0},
-                 "the plan is of another graph: it names %d nodes, of which this one has %d",
-                 o->n_stages, found);
-        return false;
+    qsort(stages, n, size, by_node);
+    for (int i = 0; i < p->nodes.n; i++) {
+        ProfileNode *node = &p->nodes.items[i];
+        const NodeStage wanted = {node->id, 0}, *s = bsearch(&wanted, stages, n, size, by_node);
+        node->stage = s ? s->stage : -1;
+        found += s != NULL;
     }
+    if (found == o->n_stages && found == p->nodes.n)
+        return true;
+    error_at((Loc){path, 0, 0},
+             "the plan is of another graph: of its %d nodes, %d are among the %d here",
+             o->n_stages, found, p->nodes.n);
+    return false;
+}
+
+// No edge may lead back.
+static bool settle_stages(Arena *a, Profile *p, const char *path, const ModelOptions *o)
+{
+    if (o->n_stages && !take_stages(a, p, path, o))
+        return false;
     for (int i = 0; i < p->edges.n; i++) {
         const ProfileEdge *e = &p->edges.items[i];
         const ProfileNode *from = &p->nodes.items[e->from], *to = &p->nodes.items[e->to];
-        if (from->stage > to->stage && to->stage >= 0)
+        if (from->stage > to->stage && to->stage >= 0 && diag_errors() < MOST_ERRORS)
             error_at(e->loc, "this edge leads back from stage %d to stage %d", from->stage,
                      to->stage);
     }
@@ -254,7 +274,7 @@ Script *profile_import(Arena *a, const char *path, const char *text,
                        const ModelOptions *options)
 {
     Profile *p = profile_read(a, path, text);
-    if (!p || !profile_order(a, p) || !settle_stages(p, path, options))
+    if (!p || !profile_order(a, p) || !settle_stages(a, p, path, options))
         return NULL;
     Importer im = {.arena = a, .path = path, .profile = p};
     im.script = arena_new(a, Script);
@@ -266,6 +286,7 @@ Script *profile_import(Arena *a, const char *path, const char *text,
         return NULL;
     find_operands(&im);
     find_order(&im);
+    find_labels(&im);
     if (!sizes_find_input(&im))
         return NULL;
     make_nodes(&im);

@@ -33,6 +33,8 @@ void script_print(Text *out, const Script *s, const char *command);
 
 // ---- for the files of this folder
 
+enum { MOST_ERRORS = 20 }; // that are told
+
 typedef struct Importer {
     Arena *arena;
     const char *path;
@@ -44,6 +46,7 @@ typedef struct Importer {
     int *first, *from;        // operands of node i: from[first[i]] .. from[first[i + 1] - 1]
     Description *described;   // [nodes]
     const struct Kind **kind; // [nodes]
+    bool *label;              // [nodes] read by losses alone
     Tensor *made;             // [nodes]
     int joined;               // nodes whose operands' order the file does not tell
     const ProfileNode *first_joined;
@@ -69,7 +72,8 @@ typedef struct Kind {
 
 // kinds.c
 const Kind *kind_find(const char *name); // "Input0" is an Input; NULL: not known
-const char *kind_names(Arena *a);        // all, for a message
+bool kind_is_loss(const Kind *k);
+const char *kind_names(Arena *a); // all, for a message
 
 // line.c: a call, from its arguments to its result. Options that have their default are left out.
 Line *line_begin(Importer *im, const ProfileNode *node, const char *kind, const char *name);
@@ -93,6 +97,7 @@ bool sizes_find_input(Importer *im); // false: reported
 void sizes_check(Importer *im);      // of all nodes against their shapes
 
 // loss.c: cross entropy of what nobody reads.
+Tensor label_make(Importer *im, const ProfileNode *node, Loc loc, Shape logits);
 void loss_add(Importer *im);
 
 #endif

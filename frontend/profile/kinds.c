@@ -75,6 +75,8 @@ static bool agrees(const Maker *m, int axis, int64_t described)
 static Tensor make_input(Maker *m)
 {
     Importer *im = m->im;
+    if (im->label[m->index])
+        return label_make(im, m->node, m->node->loc, (Shape){0});
     Line *l = line_begin(im, m->node, "input", m->node->id);
     vec_push(im->arena, &l->args, ((Arg){.kind = ARG_STRING, .s = m->node->id}));
     vec_push(im->arena, &l->args, ((Arg){.kind = ARG_TYPE, .i = LAYER_F32}));
@@ -281,6 +283,16 @@ static Tensor crop(Maker *m)
     return move(m, t, "pad", 3, id);
 }
 
+// Of our own profiles: the label is the operand that nothing else reads.
+static Tensor make_cross_entropy(Maker *m)
+{
+    bool first = m->im->label[m->from[0]];
+    Line *l = line_begin(m->im, m->node, "cross_entropy", m->node->id);
+    line_tensor(l, m->im, m->im->made[m->from[first]]);
+    line_tensor(l, m->im, m->im->made[m->from[!first]]);
+    return line_make(m->im, l);
+}
+
 static Tensor make_item(Maker *m)
 {
     int64_t index;
@@ -308,7 +320,13 @@ static const Kind kinds[] = {
     {"View", "reshape", 1, 1, true, make_view},
     {"Size", NULL, 1, 1, false, NULL},
     {"__getitem__", NULL, 1, 1, true, make_item},
+    {"cross_entropy", "cross_entropy", 2, 2, true, make_cross_entropy},
 };
+
+bool kind_is_loss(const Kind *k)
+{
+    return k->make == make_cross_entropy;
+}
 
 const Kind *kind_find(const char *name)
 {

@@ -53,14 +53,16 @@ static Tensor flat(Importer *im, int node)
     return line_make(im, l);
 }
 
-static Tensor label_of(Importer *im, Tensor logits)
+// One label for every row of the logits, which are of that shape and were made at loc.
+Tensor label_make(Importer *im, const ProfileNode *node, Loc loc, Shape logits)
 {
-    Line *l = line_begin(im, NULL, "target", "label");
-    l->call.loc = logits.node ? logits.node->loc : NO_LOC;
-    vec_push(im->arena, &l->args, ((Arg){.kind = ARG_STRING, .s = "label"}));
+    const char *name = node ? node->id : "label";
+    Line *l = line_begin(im, node, "target", name);
+    l->call.loc = loc;
+    vec_push(im->arena, &l->args, ((Arg){.kind = ARG_STRING, .s = name}));
     vec_push(im->arena, &l->args, ((Arg){.kind = ARG_TYPE, .i = LAYER_I32}));
-    for (int i = 1; logits.node && i < logits.node->shape.rank - 1; i++)
-        line_int(l, im, logits.node->shape.dim[i]);
+    for (int i = 1; i < logits.rank - 1; i++)
+        line_int(l, im, logits.dim[i]);
     return line_make(im, l);
 }
 
@@ -87,6 +89,31 @@ static Tensor add_auxiliary(Importer *im, Tensor loss, Tensor logits, Tensor lab
     return join(im, "add", arena_printf(a, "total_loss%d", i), loss, part);
 }
 
+// Cross entropy of one output, and of auxiliary ones.
+static Tensor loss_of_logits(Importer *im, const Nodes *sinks, int best)
+{
+    Tensor logits = flat(im, sinks->items[best]), label = NO_TENSOR;
+    if (logits.node)
+        label = label_make(im, NULL, logits.node->loc, logits.node->shape);
+    Tensor loss = join(im, "cross_entropy", "main_loss", logits, label);
+    for (int i = 0, k = 0; i < sinks->n; i++)
+        if (i != best)
+            loss = add_auxiliary(im, loss, flat(im, sinks->items[i]), label, ++k);
+    im->draft.graph->output = logits.node;
+    return loss;
+}
+
+static int deepest(const Importer *im, const Nodes *sinks)
+{
+    int best = 0, most = 0;
+    for (int i = 0; i < sinks->n; i++) {
+        int depth = ancestors(im, sinks->items[i]);
+        best = depth > most ? i : best;
+        most = depth > most ? depth : most;
+    }
+    return best;
+}
+
 void loss_add(Importer *im)
 {
     enum { MOST = 16 };
@@ -100,18 +127,12 @@ void loss_add(Importer *im)
                  MOST);
     if (!sinks.n || sinks.n > MOST)
         return;
-    int best = 0, most = 0;
-    for (int i = 0; i < sinks.n; i++) {
-        int depth = ancestors(im, sinks.items[i]);
-        best = depth > most ? i : best;
-        most = depth > most ? depth : most;
-    }
-    Tensor logits = flat(im, sinks.items[best]), label = label_of(im, logits);
-    Tensor loss = join(im, "cross_entropy", "main_loss", logits, label);
-    for (int i = 0, k = 0; i < sinks.n; i++)
-        if (i != best)
-            loss = add_auxiliary(im, loss, flat(im, sinks.items[i]), label, ++k);
     im->script->sinks = sinks.n;
-    g->output = logits.node;
-    g->loss = loss.node;
+    Node *first = im->made[sinks.items[0]].node;
+    if (sinks.n > 1 || !kind_is_loss(im->kind[sinks.items[0]])) {
+        g->loss = loss_of_logits(im, &sinks, deepest(im, &sinks)).node;
+    } else { // the profile has its own
+        g->loss = first;
+        g->output = first->inputs[0];
+    }
 }

@@ -117,7 +117,7 @@ static int64_t image_side(double bytes, int64_t channels, int64_t batch)
 static int first_input(const Importer *im)
 {
     for (int k = 0; k < im->profile->nodes.n; k++)
-        if (im->kind[im->order[k]]->most == 0)
+        if (im->kind[im->order[k]]->most == 0 && !im->label[im->order[k]])
             return im->order[k];
     return -1;
 }
@@ -214,7 +214,7 @@ void sizes_check(Importer *im)
             votes[n++] = batch;
     }
     im->script->batch = majority(votes, n);
-    for (int i = 0; i < p->nodes.n; i++) {
+    for (int i = 0; i < p->nodes.n && diag_errors() < MOST_ERRORS; i++) {
         const ProfileNode *node = &p->nodes.items[i];
         check_activation(im, i);
         bool recorded = node->parameter_bytes > 0 || node->activation_bytes > 0;

@@ -207,6 +207,24 @@ static void the_c_text_makes_the_same_graph(void **state)
     assert_same_in_c(names);
 }
 
+static void our_own_profile_has_its_loss(void **state)
+{
+    (void)state;
+    static const char *const own = NODE("node1", "Input(image)", 3072, 0)
+        NODE("node2", "Conv2d(3, 4, kernel_size=(3, 3), padding=(1, 1), bias=False)", 4096, 432)
+            NODE("node3", "AdaptiveAvgPool2d(output_size=(1, 1))", 64, 0)
+                NODE("node4", "View(4)", 64, 0) NODE("node5", "Input(label)", 16, 0)
+                    NODE("node6", "cross_entropy", 4, 0) EDGE("node1", "node2")
+                        EDGE("node2", "node3") EDGE("node3", "node4") EDGE("node5", "node6")
+                            EDGE("node4", "node6");
+    Script *s = import(own);
+    assert_non_null(s);
+    assert_int_equal(s->graph->loss->op, OP_CROSS_ENTROPY);
+    assert_string_equal(s->graph->output->name, "node4");
+    assert_string_equal(node_string(s->graph->loss->inputs[1], A_ROLE), "target");
+    assert_same_in_c(own);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +235,7 @@ int main(void)
         cmocka_unit_test(a_crop_keeps_or_loses_a_row),
         cmocka_unit_test(one_size_that_differs_is_the_wrong_one),
         cmocka_unit_test(the_c_text_makes_the_same_graph),
+        cmocka_unit_test(our_own_profile_has_its_loss),
     };
     return cmocka_run_group_tests(tests, NULL, model_teardown);
 }
