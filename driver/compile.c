@@ -162,6 +162,23 @@ static int choose_backend(Job *j)
     return diag_errors() ? EXIT_INPUT : EXIT_DONE;
 }
 
+const char *operand_read(Arena *a, const Args *args)
+{
+    size_t size = 0;
+    Loc loc = {args->operand, 0, 0};
+    char *text = file_read(args->operand, &size);
+    if (!text) {
+        error_at(loc, "cannot read the model: %s", strerror(errno));
+        return NULL;
+    }
+    size_t length = strlen(text);
+    const char *kept = length == size ? arena_strdup(a, text) : NULL;
+    if (!kept)
+        error_at(loc, "there is a zero byte at offset %zu: this is no text", length);
+    free(text);
+    return kept;
+}
+
 int job_load(Job *j, Arena *a, Args *args)
 {
     *j = (Job){.arena = a, .args = args, .profiled = graph_file_given(args)};
@@ -176,13 +193,9 @@ int job_load(Job *j, Arena *a, Args *args)
         status = choose_backend(j);
     if (status)
         return status;
-    char *text = file_read(args->operand, NULL);
-    if (!text) {
-        error_at((Loc){args->operand, 0, 0}, "cannot read the model: %s", strerror(errno));
+    const char *kept = operand_read(a, args);
+    if (!kept)
         return EXIT_INPUT;
-    }
-    char *kept = arena_strdup(a, text);
-    free(text);
     settle_isa(&args->options);
     status = read_model(j, kept);
     if (!status && str_starts(kept, "graph "))

@@ -115,6 +115,8 @@ typedef struct Job {
     Compile compile;
     const char *kernels; // kernels.json of this machine; NULL: bounds are used
 } Job;
+// The text of args->operand. NULL: reported.
+const char *operand_read(Arena *a, const Args *args);
 // Read the stored plan, whose options stand where the command line says nothing; read args->operand,
 // apply TRAIN settings. 0 or exit status (reported).
 int job_load(Job *j, Arena *a, Args *args);

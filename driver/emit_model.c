@@ -3,22 +3,14 @@
 
 #include "frontend/profile/import.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
 int command_emit_model(Arena *a, Args *args)
 {
     ModelOptions options = {.micro_batch = 2,
                             .real = F32,
                             .input = args->input}; // no statement depends on the batch
-    char *text = file_read(args->operand, NULL);
-    if (!text) {
-        error_at((Loc){args->operand, 0, 0}, "cannot read the graph: %s", strerror(errno));
+    const char *kept = operand_read(a, args);
+    if (!kept)
         return EXIT_INPUT;
-    }
-    const char *kept = arena_strdup(a, text);
-    free(text);
     if (!profile_frontend.probe(args->operand, kept)) {
         error_at((Loc){args->operand, 0, 0},
                  "this is no profiled graph (\"node1 -- Conv2d(...) -- ...\")");
