@@ -224,20 +224,23 @@ void gradient_CONCAT(Gradient *d)
     }
 }
 
-void gradient_SLICE(Gradient *d)
+// Slice and pad are each other's gradient.
+static void give_window(Gradient *d, Op op)
 {
     int64_t axis = node_int(d->node, A_AXIS);
     Attr attrs[] = {attr_int(A_AXIS, axis), attr_int(A_BEGIN, node_int(d->node, A_BEGIN)),
                     attr_int(A_LENGTH, d->node->inputs[0]->shape.dim[axis])};
-    give_with(d, &(GradientNode){OP_PAD, 0, {d->dy}, attrs, 3});
+    give_with(d, &(GradientNode){op, 0, {d->dy}, attrs, 3});
+}
+
+void gradient_SLICE(Gradient *d)
+{
+    give_window(d, OP_PAD);
 }
 
 void gradient_PAD(Gradient *d)
 {
-    int64_t axis = node_int(d->node, A_AXIS);
-    Attr attrs[] = {attr_int(A_AXIS, axis), attr_int(A_BEGIN, node_int(d->node, A_BEGIN)),
-                    attr_int(A_LENGTH, d->node->inputs[0]->shape.dim[axis])};
-    give_with(d, &(GradientNode){OP_SLICE, 0, {d->dy}, attrs, 3});
+    give_window(d, OP_SLICE);
 }
 
 void gradient_RESHAPE(Gradient *d)

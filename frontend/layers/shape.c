@@ -101,8 +101,7 @@ Tensor layer_concat(const LayerCall *c)
     return build_result(build_node(&b, OP_CONCAT, inputs, c->n, &attr, 1), sample);
 }
 
-// Of one axis: slice(x, begin, length) is a part, pad(x, begin, length) has x as a part.
-Tensor layer_range(const LayerCall *c)
+Tensor layer_slice(const LayerCall *c)
 {
     Build b;
     Tensor x;
@@ -113,7 +112,27 @@ Tensor layer_range(const LayerCall *c)
         return NO_TENSOR;
     Attr attrs[] = {attr_int(A_AXIS, axis), attr_int(A_BEGIN, c->args[1].i),
                     attr_int(A_LENGTH, c->args[2].i)};
-    return build_result(build_node(&b, op_find(c->kind->kind), &x.node, 1, attrs, 3), x.sample);
+    return build_result(build_node(&b, OP_SLICE, &x.node, 1, attrs, 3), x.sample);
+}
+
+Tensor layer_pad(const LayerCall *c)
+{
+    Build b;
+    Tensor x;
+    int64_t before = c->args[1].i, after = c->args[2].i;
+    if (!build_begin(&b, c) || !build_tensor(&b, 0, &x))
+        return NO_TENSOR;
+    int64_t axis = option_int(&b, "axis", 1);
+    if (!axis_of(&b, &x, &axis))
+        return NO_TENSOR;
+    int64_t size = x.node->shape.dim[axis];
+    if (before < 0 || after < 0 || before > INT32_MAX || after > INT32_MAX)
+        return build_wrong(&b, NULL,
+                           "%lld before and %lld after: zero is the least, %d the most",
+                           (long long)before, (long long)after, INT32_MAX);
+    Attr attrs[] = {attr_int(A_AXIS, axis), attr_int(A_BEGIN, before),
+                    attr_int(A_LENGTH, before + size + after)};
+    return build_result(build_node(&b, OP_PAD, &x.node, 1, attrs, 3), x.sample);
 }
 
 static Tensor reshape_to(Build *b, const Tensor *x, const int64_t *dims, int n)

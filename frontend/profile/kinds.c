@@ -237,17 +237,16 @@ static Tensor make_view(Maker *m)
     return line_make(m->im, l);
 }
 
-// An axis without its first element, or with one more behind its last.
+// An axis without its first element (slice), or with a zero behind its last (pad).
 static Tensor move(Maker *m, Tensor x, const char *kind, int axis, const char *name)
 {
     bool pads = !strcmp(kind, "pad");
     if (!x.node)
         return x;
-    int64_t size = x.node->shape.dim[axis];
     Line *l = line_begin(m->im, m->node, kind, name);
     line_tensor(l, m->im, x);
     line_int(l, m->im, pads ? 0 : 1);
-    line_int(l, m->im, pads ? size + 1 : size - 1);
+    line_int(l, m->im, pads ? 1 : x.node->shape.dim[axis] - 1);
     line_option(l, m->im, "axis", axis, 1);
     return line_make(m->im, l);
 }

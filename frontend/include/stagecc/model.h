@@ -69,8 +69,8 @@ enum stagecc_dtype { F32 = 1, I32 };
     stagecc_concat_list(tensors, n, (struct stagecc_concat_list){__VA_ARGS__})
 #define slice(x, begin, length, ...)                                                           \
     stagecc_slice(x, begin, length, (struct stagecc_slice){__VA_ARGS__})
-#define pad(x, begin, length, ...)                                                             \
-    stagecc_pad(x, begin, length, (struct stagecc_slice){__VA_ARGS__})
+#define pad(x, before, after, ...)                                                             \
+    stagecc_pad(x, before, after, (struct stagecc_pad){__VA_ARGS__})
 #define flatten(x, ...) stagecc_flatten(x, (struct stagecc_named){__VA_ARGS__})
 #define reshape(x, ...) stagecc_reshape(x, (struct stagecc_dims){__VA_ARGS__})
 #define transpose(x, ...) stagecc_transpose(x, (struct stagecc_dims){__VA_ARGS__})
@@ -215,6 +215,11 @@ struct stagecc_slice {
     int axis; // default 1
     const char *name;
 };
+struct stagecc_pad {
+    STAGECC_BY_NAME;
+    int axis; // default 1
+    const char *name;
+};
 // The options of the command line that a model may set, `_` for `-` (stagecc check --help).
 struct stagecc_train {
     STAGECC_BY_NAME;
@@ -258,7 +263,7 @@ Tensor stagecc_scale(Tensor, double, struct stagecc_named);
 Tensor stagecc_concat(struct stagecc_concat);
 Tensor stagecc_concat_list(const Tensor *, long long, struct stagecc_concat_list);
 Tensor stagecc_slice(Tensor, long long, long long, struct stagecc_slice);
-Tensor stagecc_pad(Tensor, long long, long long, struct stagecc_slice);
+Tensor stagecc_pad(Tensor, long long, long long, struct stagecc_pad);
 Tensor stagecc_flatten(Tensor, struct stagecc_named);
 Tensor stagecc_reshape(Tensor, struct stagecc_dims);
 Tensor stagecc_transpose(Tensor, struct stagecc_dims);
