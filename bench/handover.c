@@ -3,6 +3,7 @@
 //   sleeping   it has given up spinning and sleeps on the futex          goal: median < 60 us
 // Prints one JSON object with medians and 99th percentiles in microseconds.
 //   handover [ROUNDS]
+#include "runtime/segment.h"
 #include "runtime/transport.h"
 
 #include <sched.h>

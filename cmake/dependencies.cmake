@@ -28,5 +28,7 @@ if(DNNL_INCLUDE AND DNNL_LIBRARY)
   string(REGEX REPLACE "[^0-9]+([0-9]+)" "\\1." DNNL_VERSION "${numbers}")
   string(REGEX REPLACE "[.]$" "" DNNL_VERSION "${DNNL_VERSION}")
 endif()
+# UCX: messages between hosts. Programs load it when they need it, so its headers are enough here.
+find_path(UCX_INCLUDE ucp/api/ucp.h)
 find_program(DOT dot)
 find_program(NVCC nvcc PATHS /usr/local/cuda/bin)

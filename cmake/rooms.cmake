@@ -48,7 +48,15 @@ room(codegen DIRS codegen codegen/ref codegen/c LINK ir plan)
 room(control DIRS control LINK plan)
 # The runtime that stage programs link. The oneDNN bindings are a library of their own, so that a
 # program of the ref backend needs nothing.
-room(stagecc-rt DIRS runtime LINK PkgConfig::JANSSON Threads::Threads m)
+set(RUNTIME_DIRS runtime)
+if(UCX_INCLUDE)
+  list(APPEND RUNTIME_DIRS runtime/ucx)
+endif()
+room(stagecc-rt DIRS ${RUNTIME_DIRS} LINK PkgConfig::JANSSON Threads::Threads ${CMAKE_DL_LIBS} m)
+if(UCX_INCLUDE)
+  target_compile_definitions(stagecc-rt PUBLIC STAGECC_UCX)
+  target_include_directories(stagecc-rt SYSTEM PRIVATE ${UCX_INCLUDE})
+endif()
 if(STAGECC_DNNL)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64") # called on processors only that have AVX-512
     set_source_files_properties(runtime/kernels/strassen.c PROPERTIES

@@ -10,6 +10,7 @@ message(STATUS "stagecc ${PROJECT_VERSION}, ${CMAKE_BUILD_TYPE}, sanitizers: [${
 message(STATUS "  models in C: libclang ${LLVM_VERSION}")
 summary("C backend (oneDNN)" "${STAGECC_DNNL}" "apt-get install libdnnl-dev")
 summary("several threads a stage (OpenMP)" "${OpenMP_C_FOUND}" "a compiler with OpenMP")
+summary("stages on several hosts (UCX)" "${UCX_INCLUDE}" "apt-get install libucx-dev")
 summary("pictures of graphs (dot)" "${DOT}" "apt-get install graphviz")
 summary("unit tests (cmocka)" "${CMOCKA_FOUND}" "apt-get install libcmocka-dev")
 summary("CUDA toolkit" "${NVCC}" "the CUDA backend comes with a later version")

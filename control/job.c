@@ -31,12 +31,12 @@ int job_memory_init(JobMemory *m, const Plan *plan)
         return -1;
     }
     m->header = memory;
-    m->statuses = (SegmentStatus *)(m->header + 1);
     m->header->magic = SEGMENT_MAGIC;
     m->header->abi = SEGMENT_ABI;
     m->header->n_stages = (uint32_t)plan->n_stages;
     m->header->n_edges = (uint32_t)plan->n_edges;
     m->header->bytes = bytes;
+    m->statuses = segment_statuses(m->header);
     return 0;
 }
 

@@ -1,7 +1,10 @@
 // The memory file of a job, as the launcher makes it and every stage program maps it. Both compute
 // the same layout from the table of edges, so this header includes nothing of either side.
 //
-//   header | status of stage 0 | … | edge 0: published, released[consumers], slots | edge 1 | …
+//   header | status of stage 0 | … | address of stage 0 | … | edge 0: published, released[consumers], slots | edge 1 | …
+//
+// A job of several hosts has such a file on each, with the statuses of all stages: those of other hosts
+// are brought up to date by control/hub.c. Its edges serve the stages of that host among themselves.
 //
 // Counters stand on cache lines of their own. A counter counts messages, never slots, so it never
 // wraps; its low 32 bits are the futex word on which the other side sleeps.
@@ -9,14 +12,19 @@
 #define STAGECC_PLAN_SEGMENT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
-enum { SEGMENT_ABI = 1, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
+enum { SEGMENT_ABI = 2, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
 #define SEGMENT_MAGIC UINT64_C(0x31626f6a67617473) // "stagjob1", little-endian
 
-// Set in SegmentHeader.rounds once the job shall stop: see runtime/signals.c.
+// Set in SegmentHeader.rounds once the job shall stop: see runtime/signals.h.
 #define SEGMENT_STOP (UINT64_C(1) << 63)
+#define SEGMENT_HOLD (UINT64_C(1) << 62)   // the hosts are being asked how far they are
+#define SEGMENT_WANTED (UINT64_C(1) << 61) // a stage of one of several hosts has had a signal
+#define SEGMENT_ROUND (SEGMENT_WANTED - 1)
 
 typedef struct SegmentCounter {
     _Atomic uint64_t value;
@@ -31,8 +39,10 @@ typedef struct SegmentHeader {
     _Atomic uint64_t plan_hash;   // 0 until the first program has come; all others must agree
     _Atomic uint32_t abort;       // 0, or the exit status of whoever failed first
     _Atomic uint32_t abort_stage; // who, plus one; n_stages + 1: the launcher; 0: nobody
-    uint8_t pad0[16];
-    _Atomic uint64_t rounds; // highest round that any stage has begun, and SEGMENT_STOP
+    uint64_t job;                 // a random number: messages of another job are refused
+    uint32_t n_hosts;             // 0 or 1: this one alone
+    uint8_t pad0[4];
+    _Atomic uint64_t rounds; // highest round that any stage has begun, and what stands above
     uint8_t pad1[SEGMENT_LINE - 8];
 } SegmentHeader;
 
@@ -46,8 +56,8 @@ typedef struct SegmentStatus {
     _Atomic int64_t since_ns;  // CLOCK_MONOTONIC when the wait began
     _Atomic uint64_t progress; // grows with every instruction and layer: it is alive
     _Atomic int32_t cpu;       // where it last sent or released something, plus one; 0: unknown
-    uint8_t pad0[4];
-    uint64_t shard_bytes[2]; // of its two checkpoint files; read after a barrier
+    int32_t host;              // where it runs, from 0; written by the launcher
+    uint64_t shard_bytes[2];   // of its two checkpoint files; read after a barrier
     uint32_t shard_crc[2];
     // The first floating-point exception of the current step (runtime/guard.c).
     _Atomic int64_t suspect_step; // 0: none yet
@@ -56,6 +66,12 @@ typedef struct SegmentStatus {
     char suspect[2 * SEGMENT_NAME]; // layer and place
     SegmentCounter barrier;         // barriers it has reached
 } SegmentStatus;
+
+// Where stages of other hosts reach it: UCX's address, written once.
+typedef struct SegmentAddress {
+    _Atomic uint32_t bytes; // 0: not there yet
+    uint8_t data[1020];
+} SegmentAddress;
 
 _Static_assert(sizeof(SegmentCounter) == SEGMENT_LINE, "one cache line");
 _Static_assert(sizeof(SegmentHeader) == 2 * SEGMENT_LINE, "agreed by launcher and programs");
@@ -73,11 +89,54 @@ static inline uint64_t segment_slot_bytes(int64_t message_bytes)
     return segment_round_up((uint64_t)message_bytes, SEGMENT_LINE);
 }
 
+static inline SegmentStatus *segment_statuses(SegmentHeader *h)
+{
+    return (SegmentStatus *)(h + 1);
+}
+
+static inline SegmentAddress *segment_addresses(SegmentHeader *h)
+{
+    return (SegmentAddress *)(void *)(segment_statuses(h) + h->n_stages);
+}
+
 // Where the first edge begins.
 static inline uint64_t segment_edges_begin(int n_stages)
 {
-    return segment_round_up(sizeof(SegmentHeader) + (uint64_t)n_stages * sizeof(SegmentStatus),
+    return segment_round_up(sizeof(SegmentHeader) +
+                                (uint64_t)n_stages *
+                                    (sizeof(SegmentStatus) + sizeof(SegmentAddress)),
                             SEGMENT_PAGE);
+}
+
+// A stage's status, copied while it writes; what it had written before a barrier it has reached is there.
+static inline void segment_status_read(SegmentStatus *copy, const SegmentStatus *from)
+{
+    uint64_t barrier = atomic_load(&from->barrier.value);
+    const _Atomic uint64_t *words = (const _Atomic uint64_t *)(const void *)from;
+    for (size_t i = 0; i < offsetof(SegmentStatus, barrier) / 8; i++) {
+        uint64_t word = atomic_load_explicit(&words[i], memory_order_relaxed);
+        memcpy((char *)copy + 8 * i, &word, 8);
+    }
+    memset(&copy->barrier, 0, sizeof copy->barrier);
+    atomic_store(&copy->barrier.value, barrier);
+}
+
+// The other way, for who reads it on another host; true: the barrier has moved, wake who sleeps there.
+static inline bool segment_status_write(SegmentStatus *to, const SegmentStatus *copy)
+{
+    uint64_t barrier = atomic_load(&copy->barrier.value);
+    _Atomic uint64_t *words = (_Atomic uint64_t *)(void *)to;
+    for (size_t i = 0; i < offsetof(SegmentStatus, barrier) / 8; i++) {
+        uint64_t word;
+        memcpy(&word, (const char *)copy + 8 * i, 8);
+        atomic_store_explicit(&words[i], word, memory_order_relaxed);
+    }
+    return atomic_exchange(&to->barrier.value, barrier) != barrier;
+}
+
+static inline uint32_t *segment_futex(SegmentCounter *c)
+{
+    return (uint32_t *)(void *)&c->value; // the low half: little-endian
 }
 
 // From the beginning of an edge to its slots, and to the next edge.

@@ -4,6 +4,7 @@
 #include "runtime/guard.h"
 #include "runtime/norm.h"
 #include "runtime/profile.h"
+#include "runtime/segment.h"
 #include "runtime/trace.h"
 #include "runtime/transport.h"
 
@@ -174,6 +175,7 @@ void rt_at(rt_stage *s, int layer)
     s->layer = layer;
     atomic_store_explicit(&s->status->layer, layer, memory_order_relaxed);
     move_on(s->status);
+    rt__progress(s);
 }
 
 static int execute(rt_stage *s, const rt_instr *i)

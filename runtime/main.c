@@ -2,8 +2,8 @@
 #include "runtime/machine.h"
 #include "runtime/profile.h"
 #include "runtime/report.h"
+#include "runtime/segment.h"
 #include "runtime/signals.h"
-#include "runtime/transport.h"
 
 #include <stdio.h>
 #include <stdlib.h>

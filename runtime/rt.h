@@ -69,7 +69,8 @@ struct rt_stage {
     SegmentStatus *statuses; // [n_stages]; ours is `status`
     SegmentStatus *status;
     struct rt__edge *edges; // [n_edges] (runtime/transport.h)
-    int *peer_fds;          // [n_stages] pidfds of the others; -1: not asked for yet
+    struct rt__peer *peers; // [n_stages]
+    struct rt__ucx *ucx;    // runtime/ucx/ucx.c; NULL: all stages are on this host
     size_t segment_bytes;
     bool spin;          // a core is free: spin before sleeping
     int64_t timeout_ns; // of every wait

@@ -5,9 +5,9 @@
 #include "runtime/lr.h"
 #include "runtime/profile.h"
 #include "runtime/report.h"
+#include "runtime/segment.h"
 #include "runtime/signals.h"
 #include "runtime/trace.h"
-#include "runtime/transport.h"
 
 #include <inttypes.h>
 

@@ -6,7 +6,7 @@
 #include "runtime/initial.h"
 #include "runtime/loop.h"
 #include "runtime/report.h"
-#include "runtime/transport.h"
+#include "runtime/segment.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -5,6 +5,7 @@
 #include "runtime/machine.h"
 #include "runtime/norm.h"
 #include "runtime/random.h"
+#include "runtime/segment.h"
 #include "runtime/transport.h"
 
 #include <errno.h>

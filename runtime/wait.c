@@ -3,32 +3,30 @@
 // (rt_stage.spin) and sleeps in slices of SLICE_NS afterwards. Between slices it looks whether the
 // job was aborted, whether a stage died, and whether any stage still moves: a wait has no fixed end
 // while somebody works, and one of timeout_ns when nobody does.
+//
+// A stage that also talks over a network goes on with that while it waits for a neighbour: a futex does
+// not wake for a descriptor, so it sleeps in slices of MIXED_NS there.
 #include "runtime/wait.h"
 
+#include "runtime/segment.h"
 #include "runtime/transport.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <linux/futex.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SPIN_NS = 50 * 1000, SLICE_NS = 100 * 1000 * 1000, SPINS_A_LOOK = 64 };
+enum { SPIN_NS = 50 * 1000, SLICE_NS = 100 * 1000 * 1000, MIXED_NS = 500 * 1000 };
+enum { SPINS_A_LOOK = 64 };
 
 int64_t rt__now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static uint32_t *futex_word(SegmentCounter *c)
-{
-    return (uint32_t *)(void *)&c->value; // the low half: little-endian
 }
 
 static void relax(void)
@@ -45,43 +43,39 @@ static bool arrived(const rt__wait *w)
     return atomic_load_explicit(&w->counter->value, memory_order_acquire) >= w->target;
 }
 
+void rt__counter_wake(SegmentCounter *c)
+{
+    if (atomic_load(&c->sleepers))
+        syscall(SYS_futex, segment_futex(c), FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
 void rt__counter_set(SegmentCounter *c, uint64_t value)
 {
     atomic_store(&c->value, value);
-    if (atomic_load(&c->sleepers))
-        syscall(SYS_futex, futex_word(c), FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+    rt__counter_wake(c);
 }
 
 // A stage that spins on the core of the one it waits for keeps it from working. The scheduler puts
 // them there when the other cores are busy with something else.
 static bool shares_core(const rt_stage *s, int peer)
 {
-    int cpu = atomic_load_explicit(&s->statuses[peer].cpu, memory_order_relaxed);
-    return peer != s->program->stage && cpu == sched_getcpu() + 1;
+    const SegmentStatus *other = &s->statuses[peer];
+    int cpu = atomic_load_explicit(&other->cpu, memory_order_relaxed);
+    return other != s->status && other->host == s->status->host && cpu == sched_getcpu() + 1;
 }
 
-static bool spin(const rt__wait *w)
+static bool spin(rt_stage *s, const rt__wait *w)
 {
     int64_t end = rt__now_ns() + SPIN_NS;
     do {
-        for (int i = 0; i < SPINS_A_LOOK; i++) {
+        bool moves = rt__progress(s);
+        for (int i = 0; i < (moves ? 1 : SPINS_A_LOOK); i++) {
             if (arrived(w))
                 return true;
             relax();
         }
     } while (rt__now_ns() < end);
     return false;
-}
-
-static void sleep_slice(const rt__wait *w)
-{
-    SegmentCounter *c = w->counter;
-    struct timespec slice = {0, SLICE_NS};
-    atomic_fetch_add(&c->sleepers, 1);
-    uint64_t seen = atomic_load(&c->value);
-    if (seen < w->target)
-        syscall(SYS_futex, futex_word(c), FUTEX_WAIT, (uint32_t)seen, &slice, NULL, 0);
-    atomic_fetch_sub(&c->sleepers, 1);
 }
 
 // Whoever waits longer than a slice
@@ -113,30 +107,17 @@ static void describe(const rt_stage *s, int stage, char *text, size_t size)
                  atomic_load(&st->mb), atomic_load(&st->step) + 1);
 }
 
-// A process that has ended without leaving the job first is dead, also as a zombie.
-static bool dead(rt_stage *s, int stage)
-{
-    int pid = atomic_load(&s->statuses[stage].pid);
-    if (pid <= 0 || pid == getpid())
-        return false;
-    int *fd = &s->peer_fds[stage];
-    if (*fd < 0)
-        *fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (*fd < 0)
-        return errno == ESRCH && atomic_load(&s->statuses[stage].pid) == pid;
-    struct pollfd p = {.fd = *fd, .events = POLLIN};
-    return poll(&p, 1, 0) == 1 && atomic_load(&s->statuses[stage].pid) == pid;
-}
-
 static int look_for_dead(rt_stage *s, const rt__wait *w)
 {
-    for (int i = 0; i < s->program->n_stages; i++)
-        if (dead(s, i) && !arrived(w)) {
+    for (int i = 0; i < s->program->n_stages; i++) {
+        const char *what = s->peers[i].by->lost(s, i, w);
+        if (what && !arrived(w)) {
             char text[256];
             describe(s, i, text, sizeof text);
-            return rt_fail(s, RT_E_PEER, "stage %d (process %d) died: it %s", i,
-                           atomic_load(&s->statuses[i].pid), text);
+            return rt_fail(s, RT_E_PEER, "stage %d (process %d) %s: it %s", i,
+                           atomic_load(&s->statuses[i].pid), what, text);
         }
+    }
     return 0;
 }
 
@@ -160,6 +141,19 @@ static int timed_out(rt_stage *s, const rt__wait *w, int64_t since)
                    (double)s->timeout_ns * 1e-9, w->peer, other);
 }
 
+// Sleeps for a slice, however often messages of others end it early.
+static int sleep_slice(rt_stage *s, const rt__wait *w)
+{
+    int64_t end = rt__now_ns() + SLICE_NS, left = SLICE_NS;
+    while (!arrived(w) && left > 0 && !s->error) {
+        bool mixed = rt__progress(s) && !w->by->progress;
+        if (!arrived(w))
+            w->by->sleep(s, w, mixed && left > MIXED_NS ? MIXED_NS : left);
+        left = end - rt__now_ns();
+    }
+    return (int)s->error;
+}
+
 static int wait_long(rt_stage *s, const rt__wait *w)
 {
     int64_t since = rt__now_ns(), moved = since;
@@ -168,8 +162,8 @@ static int wait_long(rt_stage *s, const rt__wait *w)
     atomic_store(&s->status->waiting, 1);
     int error = 0;
     while (!error && !arrived(w)) {
-        sleep_slice(w);
-        if (arrived(w))
+        error = sleep_slice(s, w);
+        if (error || arrived(w))
             break;
         uint64_t now = progress_of_all(s);
         if (now != progress) {
@@ -188,7 +182,7 @@ static int wait_long(rt_stage *s, const rt__wait *w)
 
 int rt__wait_for(rt_stage *s, const rt__wait *w)
 {
-    if (arrived(w) || (s->spin && !shares_core(s, w->peer) && spin(w)))
+    if (arrived(w) || (s->spin && !shares_core(s, w->peer) && spin(s, w)))
         return 0;
     return wait_long(s, w);
 }

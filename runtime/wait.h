@@ -2,17 +2,19 @@
 #ifndef STAGECC_RUNTIME_WAIT_H
 #define STAGECC_RUNTIME_WAIT_H
 
-#include "runtime/rt.h"
+#include "runtime/transport.h"
 
-typedef struct rt__wait {
+struct rt__wait {
     SegmentCounter *counter;
-    uint64_t target;         // until value >= target
+    uint64_t target; // until value >= target
+    const rt_transport *by;
     int peer;                // the stage that moves it
     const char *what, *name; // "a message of", "conv3"
-} rt__wait;
+};
 
 int rt__wait_for(rt_stage *s, const rt__wait *w);
-// Store a new value and wake whoever sleeps on it.
+// Store a new value and wake whoever sleeps on it; wake alone.
 void rt__counter_set(SegmentCounter *c, uint64_t value);
+void rt__counter_wake(SegmentCounter *c);
 
 #endif

@@ -5,6 +5,7 @@
 // All pairs run at once, so that they get what is left of the memory's bandwidth.
 #include "runtime/links/links.h"
 #include "runtime/machine.h"
+#include "runtime/segment.h"
 #include "runtime/transport.h"
 
 #include <sched.h>

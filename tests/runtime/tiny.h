@@ -5,6 +5,7 @@
 #define STAGECC_TESTS_TINY_H
 
 #include "runtime/loop.h"
+#include "runtime/segment.h"
 #include "runtime/transport.h"
 
 #include <pthread.h>
