@@ -74,6 +74,12 @@ add_executable(stagecc-links ${LINKS})
 target_link_libraries(stagecc-links PRIVATE stagecc-rt)
 install(TARGETS stagecc-links DESTINATION ${CMAKE_INSTALL_LIBEXECDIR})
 
+# What `stagecc run --hostfile` starts on every host; `stagecc deploy` brings it there.
+file(GLOB HOST CONFIGURE_DEPENDS control/host/*.c)
+add_executable(stagecc-host ${HOST})
+target_link_libraries(stagecc-host PRIVATE control)
+install(TARGETS stagecc-host DESTINATION ${CMAKE_INSTALL_LIBEXECDIR})
+
 file(GLOB DRIVER CONFIGURE_DEPENDS driver/*.c)
 if(DRIVER)
   add_executable(stagecc ${DRIVER})
@@ -83,7 +89,7 @@ if(DRIVER)
     STAGECC_DNNL_VERSION="${DNNL_VERSION}"
     STAGECC_LIBDIR="${CMAKE_INSTALL_LIBDIR}" STAGECC_INCLUDEDIR="${CMAKE_INSTALL_INCLUDEDIR}"
     STAGECC_LIBEXECDIR="${CMAKE_INSTALL_LIBEXECDIR}")
-  add_dependencies(stagecc stagecc-links)
+  add_dependencies(stagecc stagecc-links stagecc-host)
   install(TARGETS stagecc)
 endif()
 

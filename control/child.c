@@ -25,9 +25,17 @@ int launch_cores(void)
     return CPU_COUNT(&set);
 }
 
-bool launch_may_spin(const Plan *plan)
+int launch_here(const Launch *l)
 {
-    return plan->n_stages * plan->options.threads <= launch_cores();
+    int n = 0;
+    for (int i = 0; i < l->plan->n_stages; i++)
+        n += !l->here || l->here[i];
+    return n;
+}
+
+bool launch_may_spin(const Launch *l)
+{
+    return launch_here(l) * l->plan->options.threads <= launch_cores();
 }
 
 static void set_number(const char *name, int value)
@@ -41,7 +49,7 @@ static void set_number(const char *name, int value)
 // that takes the cores from those who work. Whoever has set a policy keeps it.
 static void set_environment(const Launch *l, int job_fd, int report_fd)
 {
-    bool spin = launch_may_spin(l->plan);
+    bool spin = launch_may_spin(l);
     set_number("STAGECC_JOB_FD", job_fd);
     set_number("STAGECC_REPORT_FD", report_fd);
     setenv("STAGECC_SPIN", spin ? "1" : "0", 0);

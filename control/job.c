@@ -58,9 +58,8 @@ void job_abort(JobMemory *m, int stage, int status)
         atomic_store(&m->header->abort, (uint32_t)status);
 }
 
-const char *job_doing(const JobMemory *m, const Plan *plan, int stage, char *text, int size)
+const char *job_doing(const SegmentStatus *s, const Plan *plan, char *text, int size)
 {
-    const SegmentStatus *s = &m->statuses[stage];
     int opcode = atomic_load(&s->opcode), edge = atomic_load(&s->edge);
     bool message = opcode >= 0 && opcode <= RT_RELEASE && edge >= 0 && edge < plan->n_edges;
     if (!atomic_load(&s->pid))

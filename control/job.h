@@ -22,6 +22,6 @@ void job_stop(JobMemory *m);
 // All stages end at once. stage: who is to blame; n_stages: the launcher.
 void job_abort(JobMemory *m, int stage, int status);
 // "in forward of micro-batch 2, step 12": what a stage was doing when it was last seen.
-const char *job_doing(const JobMemory *m, const Plan *plan, int stage, char *text, int size);
+const char *job_doing(const SegmentStatus *s, const Plan *plan, char *text, int size);
 
 #endif

@@ -36,13 +36,25 @@ void remote_catch_signals(void)
 // Commands
 // --------------------------------------------------------------------------------------
 
+typedef VEC(const char *) Words;
+
+static bool in_slurm(void)
+{
+    const char *job = getenv("SLURM_JOB_ID"), *shell = getenv("STAGECC_SSH");
+    return job && *job && !(shell && *shell);
+}
+
 const char *remote_shell(void)
 {
     const char *shell = getenv("STAGECC_SSH");
-    return shell && *shell ? shell : "ssh";
+    return shell && *shell ? shell : in_slurm() ? "srun" : "ssh";
 }
 
-typedef VEC(const char *) Words;
+static void push_all(Arena *a, Words *w, const char *const *words)
+{
+    for (; *words; words++)
+        vec_push(a, w, *words);
+}
 
 // NULL-terminated. ssh gives its command to the login shell there, which may be any: hence one quoted
 // word for a shell that is known.
@@ -58,17 +70,23 @@ static const char *const *words_of(Arena *a, const char *host, const char *scrip
                                           "ServerAliveInterval=5",
                                           "-o",
                                           "ServerAliveCountMax=3",
-                                          "--"};
+                                          "--",
+                                          NULL};
+    // A step of the allocation beside others, on all that it has of that node.
+    static const char *const srun[] = {
+        "srun",         "--quiet",         "--nodes=1", "--ntasks=1",   "--overlap",
+        "--overcommit", "--cpu-bind=none", "--mem=0",   "--unbuffered", NULL};
     Words w = {0};
     CHECK(!strpbrk(script, "'\n"), "control", "a script with quotes: %s", script);
     if (host_is_local(host)) {
-        vec_push(a, &w, "sh");
-        vec_push(a, &w, "-c");
-        vec_push(a, &w, script);
+        push_all(a, &w, (const char *const[]){"sh", "-c", script, NULL});
+    } else if (in_slurm()) {
+        push_all(a, &w, srun);
+        vec_push(a, &w, arena_printf(a, "--nodelist=%s", host));
+        push_all(a, &w, (const char *const[]){"sh", "-c", script, NULL});
     } else {
         vec_push(a, &w, remote_shell());
-        for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-            vec_push(a, &w, options[i]);
+        push_all(a, &w, options);
         vec_push(a, &w, host);
         vec_push(a, &w, arena_printf(a, "exec sh -c '%s'", script));
     }
@@ -79,14 +97,13 @@ static const char *const *words_of(Arena *a, const char *host, const char *scrip
 // Processes
 // -------------------------------------------------------------------------------------
 
-static _Noreturn void become(const char *const *argv, const char *input, const int out[2],
+static _Noreturn void become(const char *const *argv, int in, const int out[2],
                              const int err[2], pid_t parent)
 {
     setpgid(0, 0);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    int in = open(input ? input : "/dev/null", O_RDONLY);
     if (getppid() != parent || in < 0 || dup2(in, STDIN_FILENO) < 0 ||
         dup2(out[1], STDOUT_FILENO) < 0 || dup2(err[1], STDERR_FILENO) < 0)
         _exit(126);
@@ -101,12 +118,12 @@ static void close_both(int fd[2])
     close(fd[1]);
 }
 
-bool remote_start(Arena *a, Remote *r, const char *host, const char *script, const char *input)
+static bool start(Arena *a, Remote *r, const char *host, const char *script, int in)
 {
     int out[2], err[2];
     const char *const *argv = words_of(a, host, script);
     pid_t parent = getpid();
-    *r = (Remote){.host = host, .out_fd = -1, .err_fd = -1};
+    *r = (Remote){.host = host, .in_fd = -1, .out_fd = -1, .err_fd = -1};
     if (pipe2(out, O_CLOEXEC))
         return false;
     if (pipe2(err, O_CLOEXEC)) {
@@ -115,7 +132,7 @@ bool remote_start(Arena *a, Remote *r, const char *host, const char *script, con
     }
     r->pid = fork();
     if (r->pid == 0)
-        become(argv, input, out, err, parent);
+        become(argv, in, out, err, parent);
     if (r->pid < 0) {
         close_both(out);
         close_both(err);
@@ -130,6 +147,29 @@ bool remote_start(Arena *a, Remote *r, const char *host, const char *script, con
     fcntl(r->out_fd, F_SETFL, O_NONBLOCK);
     fcntl(r->err_fd, F_SETFL, O_NONBLOCK);
     return true;
+}
+
+bool remote_start(Arena *a, Remote *r, const char *host, const char *script, const char *input)
+{
+    int in = open(input ? input : "/dev/null", O_RDONLY | O_CLOEXEC);
+    bool good = in >= 0 && start(a, r, host, script, in);
+    if (in >= 0)
+        close(in);
+    return good;
+}
+
+bool remote_connect(Arena *a, Remote *r, const char *host, const char *script)
+{
+    int in[2];
+    if (pipe2(in, O_CLOEXEC))
+        return false;
+    bool good = start(a, r, host, script, in[0]);
+    close(in[0]);
+    if (good)
+        r->in_fd = in[1];
+    else
+        close(in[1]);
+    return good;
 }
 
 enum { MOST_OUTPUT = 16 << 20 }; // of a host that talks without end
@@ -158,6 +198,11 @@ static bool has_ended(Remote *r)
     r->pid = 0;
     r->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return true;
+}
+
+void remote_read_err(Remote *r)
+{
+    drain(&r->err_fd, &r->err);
 }
 
 RemoteEnd remote_wait(Remote *r, double seconds, bool first_line)
@@ -208,7 +253,7 @@ void remote_end(Remote *r)
         close(r->err_fd);
     text_release(&r->out);
     text_release(&r->err);
-    *r = (Remote){.host = r->host, .out_fd = -1, .err_fd = -1};
+    *r = (Remote){.host = r->host, .in_fd = -1, .out_fd = -1, .err_fd = -1};
 }
 
 // Addresses
@@ -218,7 +263,7 @@ const char *remote_address(Arena *a, const char *host)
 {
     const char *at = strrchr(host, '@'), *name = at ? at + 1 : host;
     char line[512];
-    if (host_is_local(host))
+    if (host_is_local(host) || in_slurm())
         return name;
     int out[2];
     if (pipe2(out, O_CLOEXEC))

@@ -56,8 +56,6 @@ typedef struct Question {
 } Question;
 // All at once, on hosts that differ. Exit status; errors were reported with host and remedy.
 int devices_ask(Session *s, Question *q, int n);
-// Reports how a command went wrong; the exit status of that.
-int devices_failed(Session *s, const Remote *r, RemoteEnd end, const char *what);
 // A member of a line of JSON that one of our programs printed.
 double devices_number(const json_t *o, const char *key);
 // A line about what is being done; nothing under --json.

@@ -94,7 +94,7 @@ static int start_connector(Session *s, Pair *p)
 {
     RemoteEnd end = remote_wait(&p->listener, LISTEN_S, true);
     if (end != REMOTE_LINE)
-        return devices_failed(s, &p->listener, end, "opening a port");
+        return remote_failed(s->arena, &p->listener, end, "opening a port");
     json_t *o = json_loads(p->listener.out.data, JSON_DISABLE_EOF_CHECK, NULL);
     p->port = (int)devices_number(o, "port");
     json_decref(o);
@@ -110,7 +110,7 @@ static int finish(Session *s, Pair *p)
     if (end == REMOTE_ENDED && p->connector.status == 0)
         return read_link(both, p->connector.out.data ? p->connector.out.data : "",
                          &s->between[p->from * s->hosts.n + p->to]);
-    int status = devices_failed(s, &p->connector, end, both);
+    int status = remote_failed(s->arena, &p->connector, end, both);
     if (status == EXIT_PEER && p->connector.status == 1)
         note_at(NO_LOC,
                 "programs on %s and %s must reach each other by TCP, on any port: is there "

@@ -23,7 +23,8 @@ enum ArgGroup {
     SIMULATE = 256,
     HOSTS = 512,
     GRAPH = 1024,
-    EMIT = 2048
+    EMIT = 2048,
+    DEPLOY = 4096
 };
 
 typedef VEC(int64_t) Counts;
@@ -54,9 +55,9 @@ typedef struct Args {
         *checkpoint_every;
     const char *eval_every, *random_shift, *log_json, *trace;
     const char *sim_micro_batches, *cores, *svg; // of simulate
-    const char *hostfile, *model;                // of `devices`
-    Shape input;                                 // of a profiled graph; rank 0: not given
-    const char *lr, *seed; // also passed on to programs when given on the command line
+    const char *hostfile, *model; // hostfile: also of run and deploy; model: of devices
+    Shape input;                  // of a profiled graph; rank 0: not given
+    const char *lr, *seed;        // also passed on to programs when given on the command line
 } Args;
 
 typedef struct CommandInfo {
@@ -85,7 +86,7 @@ bool args_agree(Arena *a, const CommandInfo *command,
 // what compiles stage programs.
 typedef struct Toolchain {
     const char *cc, *include_dir, *lib_dir;
-    const char *links; // the program stagecc-links
+    const char *links, *host; // the programs stagecc-links and stagecc-host
     bool has_c_backend;
 } Toolchain;
 Toolchain toolchain_find(Arena *a);
@@ -154,6 +155,19 @@ void explain_model(Job *j, Text *out);
 
 // driver/run.c: start the programs of dir (made for this plan) with the RUN options.
 int run_programs(const Plan *plan, const char *dir, const Args *args);
+// driver/hosts.c: the hosts of --hostfile that have something to do, and which stage each runs.
+typedef struct Placement {
+    const struct HubPlace *places; // [n]
+    int n;
+    int *place_of; // [n_stages], index of places
+} Placement;
+// Exit status (reported). The programs of dir must have been deployed to hosts other than this one.
+int hosts_place(Arena *a, const Plan *plan, const char *dir, const char *hostfile,
+                Placement *out);
+// The bundle's manifest in dir, and its name on hosts: the beginning of the manifest's SHA-256.
+const char *hosts_manifest(Arena *a, const char *dir);
+// The SHA-256 of a file as 64 hexadecimal digits; NULL: it cannot be read.
+const char *hosts_sha256(Arena *a, const char *file);
 // driver/build.c: sources and executables of a planned job into dir.
 int build_programs(Job *j, const char *dir);
 // How many stages the command line asks for: -n, --stage_to_num_ranks or --plan; else those of a profiled

@@ -3,7 +3,7 @@
 #include "driver/driver.h"
 
 #include "base/text.h"
-#include "control/launch.h"
+#include "control/hub.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -160,13 +160,23 @@ static void print_commands(Arena *a, const Launch *l)
     }
 }
 
-static int launch(const Launch *l, Log *log, const Args *args)
+static int run_here_or_there(Arena *a, const Launch *l, const Args *args)
+{
+    if (!args->hostfile)
+        return launch_run(l);
+    Placement p;
+    int status = hosts_place(a, l->plan, l->dir, args->hostfile, &p);
+    Hub hub = {.launch = *l, .places = p.places, .n_places = p.n, .place_of = p.place_of};
+    return status ? status : hub_run(&hub);
+}
+
+static int launch(Arena *a, const Launch *l, Log *log, const Args *args)
 {
     if (args->log_json && !(log->file = fopen(args->log_json, "w"))) {
         error_at((Loc){args->log_json, 0, 0}, "cannot write: %s", strerror(errno));
         return EXIT_ENVIRONMENT;
     }
-    int status = launch_run(l);
+    int status = run_here_or_there(a, l, args);
     if (log->file && (ferror(log->file) | fclose(log->file)) && !status) {
         error_at((Loc){args->log_json, 0, 0}, "cannot write: %s", strerror(errno));
         status = EXIT_ENVIRONMENT;
@@ -192,7 +202,7 @@ int run_programs(const Plan *plan, const char *dir, const Args *args)
     if (!status && args->dry_run)
         print_commands(&a, &l);
     else if (!status)
-        status = launch(&l, &log, args);
+        status = launch(&a, &l, &log, args);
     json_decref(log.result);
     arena_release(&a);
     return status;

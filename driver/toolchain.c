@@ -37,11 +37,13 @@ Toolchain toolchain_find(Arena *a)
         t.include_dir = arena_printf(a, "%s/include", dir);
         t.lib_dir = dir;
         t.links = arena_printf(a, "%s/stagecc-links", dir);
+        t.host = arena_printf(a, "%s/stagecc-host", dir);
     } else {
         const char *prefix = parent_of(a, dir);
         t.include_dir = arena_printf(a, "%s/%s", prefix, STAGECC_INCLUDEDIR);
         t.lib_dir = arena_printf(a, "%s/%s", prefix, STAGECC_LIBDIR);
         t.links = arena_printf(a, "%s/%s/stagecc-links", prefix, STAGECC_LIBEXECDIR);
+        t.host = arena_printf(a, "%s/%s/stagecc-host", prefix, STAGECC_LIBEXECDIR);
     }
     t.has_c_backend = !access(arena_printf(a, "%s/libstagecc-rt-dnnl.a", t.lib_dir), R_OK);
     return t;

@@ -60,7 +60,9 @@ int rt_main(int argc, char **argv, const rt_program *program)
     } else {
         rt__machine_environment(program, argv);
         rt__signals_install();
-        if (s.options.probe)
+        if (s.options.check)
+            rt__machine_check(&s);
+        else if (s.options.probe)
             probe(&s);
         else
             run(&s);

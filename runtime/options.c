@@ -32,6 +32,7 @@ enum Kind { FLAG, TEXT, COUNT, REAL };
     X(TEXT, trace, "trace", "FILE", 0, "timeline for chrome://tracing")                        \
     X(TEXT, profile, "profile", "FILE", 0, "seconds of every layer (one stage)")               \
     X(TEXT, probe, "probe", "FILE", 0, "measure the library kernels and stop")                 \
+    X(FLAG, check, "check", NULL, 0, "has this machine what the program needs? Then stop")     \
     X(FLAG, version, "version", NULL, 0, "what this program was made of")                      \
     X(FLAG, help, "help", NULL, 0, "this text")
 
@@ -115,7 +116,7 @@ static const struct Row *find(const char *word, const char **value)
 
 static int check_together(const rt__options *o, rt__why *why)
 {
-    if (o->help || o->version || o->probe)
+    if (o->help || o->version || o->probe || o->check)
         return 0;
     if (o->init && o->resume)
         return rt__because(why, RT__INPUT,

@@ -47,7 +47,7 @@ typedef struct rt__options {
     const char *data, *test_data, *init, *resume, *checkpoint, *trace, *profile, *probe;
     int64_t steps, epochs, checkpoint_every, eval_every, random_shift, seed;
     double lr;
-    bool eval_only, help, version;
+    bool eval_only, check, help, version;
 } rt__options;
 
 // 0, or 1 with the complaint in `why`.

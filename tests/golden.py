@@ -9,7 +9,8 @@
     # ENV: NAME=VALUE                for every command; BUILD in it is the folder of EXE
     # SHOW: out/stage0.c             a file that the commands wrote, shown behind their output
     # FILE: model.c                  what the next lines are called (default: TESTNAME.ir); %s is
-    ...                              the first one; more FILE lines begin further files
+    ...                              the first one; more FILE lines begin further files; what begins
+                                     with "#!" can be executed
     # EXPECT
     # output of all commands, stdout and stderr as they came, each line after "# "
 
@@ -107,6 +108,8 @@ class Golden:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w", encoding="utf-8", newline="\n") as f:
                 f.write("".join(line + "\n" for line in lines))
+            if lines and lines[0].startswith("#!"):
+                os.chmod(path, 0o755)
 
     def run(self, exe):
         """Output of all commands as lines, and what is wrong with exit statuses."""

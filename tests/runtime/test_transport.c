@@ -258,9 +258,9 @@ static _Noreturn void die_early(TestJob *j)
     memset(rt_slot(s, 0, 0), 0, WORDS * 8);
     if (rt__send(s, 0, 0))
         _exit(1);
-    for (int ms = 0; ms < 200; ms++) {
+    for (int i = 0; i < 20; i++) {
         rt__progress(s);
-        usleep(1000);
+        usleep(10000);
     }
     kill(getpid(), SIGKILL);
     _exit(1);

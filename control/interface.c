@@ -1,0 +1,65 @@
+#include "control/interface.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+// An address without port as text; false: it is neither IPv4 nor IPv6.
+static bool text_of(const struct sockaddr *a, char *text, socklen_t size)
+{
+    const void *bytes = NULL;
+    if (a && a->sa_family == AF_INET)
+        bytes = &((const struct sockaddr_in *)(const void *)a)->sin_addr;
+    else if (a && a->sa_family == AF_INET6)
+        bytes = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+    return bytes && inet_ntop(a->sa_family, bytes, text, size);
+}
+
+static bool device_of(const char *address, char *device, size_t size)
+{
+    struct ifaddrs *all;
+    bool found = false;
+    if (getifaddrs(&all))
+        return false;
+    for (const struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+        char text[INET6_ADDRSTRLEN];
+        found = text_of(i->ifa_addr, text, sizeof text) && !strcmp(text, address);
+        if (found)
+            snprintf(device, size, "%s", i->ifa_name);
+    }
+    freeifaddrs(all);
+    return found;
+}
+
+// Where packets to a host leave from: a socket that is connected and sends nothing.
+static bool address_towards(const char *host, char *text, socklen_t size)
+{
+    struct addrinfo want = {.ai_socktype = SOCK_DGRAM}, *list;
+    struct sockaddr_storage own;
+    socklen_t n = sizeof own;
+    if (getaddrinfo(host, "9", &want, &list))
+        return false;
+    int fd = socket(list->ai_family, list->ai_socktype | SOCK_CLOEXEC, 0);
+    bool found = fd >= 0 && !connect(fd, list->ai_addr, list->ai_addrlen) &&
+                 !getsockname(fd, (struct sockaddr *)&own, &n) &&
+                 text_of((const struct sockaddr *)&own, text, size);
+    freeaddrinfo(list);
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
+bool interface_of_job(const char *towards, char *device, size_t size)
+{
+    char text[INET6_ADDRSTRLEN], here[INET6_ADDRSTRLEN];
+    const char *ssh = getenv("SSH_CONNECTION"); // client, its port, this host, its port
+    if (ssh && sscanf(ssh, "%*s %*s %45s", here) == 1 && device_of(here, device, size))
+        return true;
+    return towards && address_towards(towards, text, sizeof text) &&
+           device_of(text, device, size);
+}

@@ -1,0 +1,12 @@
+// Which network device a job uses on this host.
+#ifndef STAGECC_CONTROL_INTERFACE_H
+#define STAGECC_CONTROL_INTERFACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+// The device through which ssh came here, else the one that leads to the host `towards` (NULL: there is
+// no such host). false: neither is known.
+bool interface_of_job(const char *towards, char *device, size_t size);
+
+#endif
