@@ -52,13 +52,17 @@ static bool is_news(const SegmentStatus *now, const Shown *before, int64_t ns)
         atomic_load(&now->pid) != atomic_load(&old->pid) ||
         atomic_load(&now->suspect_step) != atomic_load(&old->suspect_step))
         return true;
-    return ns - before->ns > IDLE_MS * INT64_C(1000000) && memcmp(now, old, sizeof *now) != 0;
+    bool moved = atomic_load(&now->progress) != atomic_load(&old->progress) ||
+                 atomic_load(&now->step) != atomic_load(&old->step);
+    return moved && ns - before->ns > IDLE_MS * INT64_C(1000000);
 }
 
 static void show_stage(Agent *g, int stage, int64_t ns)
 {
     SegmentStatus now;
     Shown *s = &g->shown[stage];
+    if (!g->memory.header)
+        return;
     const SegmentAddress *address = &segment_addresses(g->memory.header)[stage];
     segment_status_read(&now, &g->memory.statuses[stage]);
     if (!s->address && atomic_load(&address->bytes)) {
@@ -82,7 +86,7 @@ static void show_all(Agent *g)
 {
     SegmentHeader *h = g->memory.header;
     int64_t ns = progress_now_ns();
-    for (int i = 0; h && i < n_stages(g); i++)
+    for (int i = 0; i < n_stages(g); i++)
         if (g->launch.here[i])
             show_stage(g, i, ns);
     if (h && !g->wanted_shown && atomic_load(&h->rounds) & SEGMENT_WANTED) {

@@ -247,33 +247,43 @@ static void look_at_clock(Run *r)
                                              : "it has not answered for 15 s");
 }
 
+enum { TO_READ, TO_WRITE, TO_READ_ERR, N_FDS, LOOK_MS = 200 };
+
+static void listen_to(Link *l, struct pollfd *fds)
+{
+    if (l->open)
+        wire_flush(&l->wire);
+    bool writes = l->open && l->wire.out.length;
+    fds[TO_READ] = (struct pollfd){.fd = l->open ? l->wire.in_fd : -1, .events = POLLIN};
+    fds[TO_WRITE] = (struct pollfd){.fd = writes ? l->wire.out_fd : -1, .events = POLLOUT};
+    fds[TO_READ_ERR] = (struct pollfd){.fd = l->remote.err_fd, .events = POLLIN};
+}
+
+static void take_from(Run *r, Link *l, const struct pollfd *fds)
+{
+    if (fds[TO_READ_ERR].revents) {
+        remote_read_err(&l->remote);
+        if (l->wire.greeted)
+            show_stderr(l);
+    }
+    if (fds[TO_READ].revents)
+        hear(r, l);
+}
+
 static void watch(Run *r)
 {
-    int n = r->hub->n_places;
-    struct pollfd *fds = arena_array(&r->arena, struct pollfd, 3 * n + 1);
+    size_t n = (size_t)r->hub->n_places;
+    struct pollfd *fds = arena_array(&r->arena, struct pollfd, n * N_FDS + 1);
+    struct pollfd *signals = &fds[n * N_FDS];
     while (r->running) {
-        for (int i = 0; i < n; i++) {
-            Link *l = &r->links[i];
-            if (l->open)
-                wire_flush(&l->wire);
-            fds[3 * i] = (struct pollfd){.fd = l->open ? l->wire.in_fd : -1, .events = POLLIN};
-            fds[3 * i + 1] = (struct pollfd){
-                .fd = l->open && l->wire.out.length ? l->wire.out_fd : -1, .events = POLLOUT};
-            fds[3 * i + 2] = (struct pollfd){.fd = l->remote.err_fd, .events = POLLIN};
-        }
-        fds[3 * n] = (struct pollfd){.fd = r->signal_fd, .events = POLLIN};
-        if (poll(fds, (nfds_t)n * 3 + 1, 200) < 0 && errno != EINTR)
+        for (size_t i = 0; i < n; i++)
+            listen_to(&r->links[i], &fds[i * N_FDS]);
+        *signals = (struct pollfd){.fd = r->signal_fd, .events = POLLIN};
+        if (poll(fds, n * N_FDS + 1, LOOK_MS) < 0 && errno != EINTR)
             fatal("poll: %s", strerror(errno));
-        for (int i = 0; i < n; i++) {
-            if (fds[3 * i + 2].revents) {
-                remote_read_err(&r->links[i].remote);
-                if (r->links[i].wire.greeted)
-                    show_stderr(&r->links[i]);
-            }
-            if (fds[3 * i].revents)
-                hear(r, &r->links[i]);
-        }
-        if (fds[3 * n].revents)
+        for (size_t i = 0; i < n; i++)
+            take_from(r, &r->links[i], &fds[i * N_FDS]);
+        if (signals->revents)
             on_signal(r);
         look_at_clock(r);
     }

@@ -40,7 +40,7 @@ static bool device_of(const char *address, char *device, size_t size)
 static bool address_towards(const char *host, char *text, socklen_t size)
 {
     struct addrinfo want = {.ai_socktype = SOCK_DGRAM}, *list;
-    struct sockaddr_storage own;
+    struct sockaddr_storage own = {0};
     socklen_t n = sizeof own;
     if (getaddrinfo(host, "9", &want, &list))
         return false;

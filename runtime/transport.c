@@ -14,8 +14,8 @@ static const rt_transport *const rows[] = {
 #ifdef STAGECC_UCX
     &rt__ucx,
 #endif
+    NULL,
 };
-enum { N_ROWS = sizeof rows / sizeof *rows };
 
 // Opening
 // ---------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ static void find_edges(rt_stage *s)
 
 static int choose(rt_stage *s, int peer)
 {
-    for (int i = 0; i < N_ROWS; i++)
+    for (int i = 0; rows[i]; i++)
         if (rows[i]->reaches(s, peer)) {
             s->peers[peer].by = rows[i];
             return 0;
@@ -61,7 +61,7 @@ static int choose(rt_stage *s, int peer)
 static int open_rows(rt_stage *s)
 {
     int error = 0;
-    for (int i = 0; i < N_ROWS && !error; i++)
+    for (int i = 0; rows[i] && !error; i++)
         error = rows[i]->open ? rows[i]->open(s) : 0;
     return error;
 }
@@ -86,7 +86,7 @@ int rt__transport_open(rt_stage *s, int fd)
 
 void rt__transport_close(rt_stage *s)
 {
-    for (int i = 0; i < N_ROWS; i++)
+    for (int i = 0; rows[i]; i++)
         if (rows[i]->close)
             rows[i]->close(s);
     rt__segment_close(s);
@@ -184,7 +184,7 @@ int rt__release(rt_stage *s, int edge, int mb)
 bool rt__progress(rt_stage *s)
 {
     bool moves = false;
-    for (int i = 0; i < N_ROWS; i++)
+    for (int i = 0; rows[i]; i++)
         moves |= rows[i]->progress && rows[i]->progress(s);
     return moves;
 }

@@ -205,29 +205,28 @@ UcxHeader rt__ucx_header(const rt_stage *s, int edge, uint64_t seq)
 }
 
 // A header stays until its message was read on the other side: the next message of its slot waits
-// for that.
-static int tell(rt_stage *s, int peer, enum UcxMessage kind, int edge, uint64_t seq,
-                uint64_t header, const void *data)
+// for that. data NULL: a credit.
+static int tell(rt_stage *s, int peer, int edge, uint64_t seq, UcxHeader *h, const void *data)
 {
-    UcxHeader *h = &s->ucx->rings[edge].headers[header];
     *h = rt__ucx_header(s, edge, seq);
     size_t bytes = data ? (size_t)s->program->edges[edge].bytes : 0;
-    return rt__ucx_post(s, peer, kind, h, data, bytes);
+    return rt__ucx_post(s, peer, data ? UCX_DATA : UCX_CREDIT, h, data, bytes);
 }
 
 static int tell_consumer(rt_stage *s, int edge, int consumer, uint64_t seq)
 {
     const rt_edge *e = &s->program->edges[edge];
     uint64_t slot = seq % (uint64_t)e->slots;
-    uint64_t header = slot * (uint64_t)e->n_consumers + (uint64_t)consumer;
+    UcxHeader *h = &s->ucx->rings[edge].headers[slot * (uint64_t)e->n_consumers];
     const void *data = s->edges[edge].slots + slot * s->edges[edge].slot_bytes;
-    return tell(s, e->consumers[consumer], UCX_DATA, edge, seq, header, data);
+    return tell(s, e->consumers[consumer], edge, seq, h + consumer, data);
 }
 
 static int tell_producer(rt_stage *s, int edge, uint64_t seq)
 {
     const rt_edge *e = &s->program->edges[edge];
-    return tell(s, e->producer, UCX_CREDIT, edge, seq, seq % (uint64_t)e->slots, NULL);
+    UcxHeader *h = &s->ucx->rings[edge].headers[seq % (uint64_t)e->slots];
+    return tell(s, e->producer, edge, seq, h, NULL);
 }
 
 // Waiting
