@@ -184,6 +184,8 @@ static const char *output_name(Arena *a, const Node *n, const char *name)
         [OP_LAYER_NORM] = {NULL, "mean", "rstd"},
         [OP_MAX_POOL2D] = {NULL, "argmax"},
         [OP_CROSS_ENTROPY] = {NULL, "lse"},
+        [OP_LSTM] = {NULL, "gates"},
+        [OP_L2_NORMALIZE] = {NULL, "factor"},
     };
     const char *dot = strrchr(name, '.');
     int64_t index = n->op == OP_RESULT ? node_int(n, A_INDEX) : 0;

@@ -167,17 +167,31 @@ static const char *edge_text(Emit *e, int edge)
     return edge == RT_NO_EDGE ? "RT_NO_EDGE" : arena_printf(e->scratch, "%d", edge);
 }
 
-// Integers must be below this: rows of a table, or classes. 0: neither.
+static bool reads(const Node *n, int i, const Node *in)
+{
+    return i < n->n_inputs && emit_root(n->inputs[i]) == in;
+}
+
+// What a node makes of the integers of an input must be below this. 0: it reads none of them.
+static int64_t limit_at(const Node *n, const Node *in)
+{
+    Shape first = n->n_inputs ? n->inputs[0]->shape : (Shape){0};
+    switch ((int)n->op) {
+    case OP_EMBEDDING: return reads(n, 0, in) ? n->inputs[1]->shape.dim[0] : 0;
+    case OP_CROSS_ENTROPY: return reads(n, 1, in) ? first.dim[first.rank - 1] : 0;
+    case OP_SOFTMAX: return reads(n, 1, in) ? first.dim[first.rank - 1] + 1 : 0;
+    case OP_LSTM: return reads(n, 3, in) ? first.dim[1] + 1 : 0;
+    case OP_MASK: return reads(n, 1, in) ? first.dim[node_int(n, A_AXIS)] + 1 : 0;
+    }
+    return 0;
+}
+
+// Integers must be below this: rows of a table, classes, lengths. 0: none of these.
 static int64_t limit_of(const Graph *g, const Node *in)
 {
     int64_t limit = 0;
     for (int i = 0; i < g->nodes.n; i++) {
-        const Node *n = g->nodes.items[i];
-        int64_t own = 0;
-        if (n->op == OP_EMBEDDING && emit_root(n->inputs[0]) == in)
-            own = n->inputs[1]->shape.dim[0];
-        else if (n->op == OP_CROSS_ENTROPY && emit_root(n->inputs[1]) == in)
-            own = n->inputs[0]->shape.dim[n->inputs[0]->shape.rank - 1];
+        int64_t own = limit_at(g->nodes.items[i], in);
         limit = own && (!limit || own < limit) ? own : limit;
     }
     return limit;

@@ -95,6 +95,17 @@ bool rule_want_shape(const Rule *r, int i, const char *role, Shape shape)
                       type_text((Type){t.dtype, shape}).s);
 }
 
+bool rule_want_state(const Rule *r, int i, int64_t n, int64_t h)
+{
+    const Node *s = r->n->inputs[i];
+    if (s->shape.rank)
+        return rule_want_shape(r, i, "first state", (Shape){2, {n, 2 * h}});
+    if (s->op == OP_CONSTANT && node_real(s, A_VALUE) == 0)
+        return true;
+    return rule_wrong(r, i,
+                      "the first state is one number, and none but the constant 0 will do");
+}
+
 bool rule_want_axis(const Rule *r, int i)
 {
     int64_t axis = node_int(r->n, A_AXIS);
@@ -135,6 +146,9 @@ static const struct AttrRange {
     [A_RATE] = {RANGE(0, 1)},
     [A_STREAM] = {RANGE(0, 0x1p62)},
     [A_CAUSAL] = {RANGE(0, 1)},
+    [A_SMOOTHING] = {RANGE(0, 1)},
+    [A_PADDING_INDEX] = {RANGE(-1, 0x1p31)},
+    [A_REVERSE] = {RANGE(0, 1)},
     [A_AXIS] = {RANGE(0, MAX_RANK - 1)},
     [A_BEGIN] = {RANGE(0, 0x1p62)},
     [A_LENGTH] = {RANGE(1, 0x1p62)},
@@ -231,14 +245,21 @@ static bool arity_fits(const Rule *r)
                       op->max_inputs, n);
 }
 
-// Which input holds integers: indices, labels, positions of maxima. -1: none.
+// Which input holds integers: indices, labels, lengths, positions of maxima. -1: none.
 static int integer_input(Op op)
 {
-    if (op == OP_EMBEDDING || op == OP_EMBEDDING_GRAD)
-        return 0;
-    if (op == OP_CROSS_ENTROPY || op == OP_CROSS_ENTROPY_GRAD || op == OP_MAX_POOL2D_GRAD)
-        return 1;
-    return -1;
+    static const int one_more[N_OPS] = {
+        [OP_EMBEDDING] = 1,
+        [OP_EMBEDDING_GRAD] = 1,
+        [OP_SOFTMAX] = 2,
+        [OP_CROSS_ENTROPY] = 2,
+        [OP_CROSS_ENTROPY_GRAD] = 2,
+        [OP_MAX_POOL2D_GRAD] = 2,
+        [OP_MASK] = 2,
+        [OP_LSTM] = 4,
+        [OP_LSTM_GRAD] = 6,
+    };
+    return one_more[op] - 1;
 }
 
 static bool moves_anything(Op op) // copies elements of whatever type
@@ -255,7 +276,8 @@ static bool dtypes_fit(const Rule *r)
         if (t == DTYPE_ERROR)
             return rule_wrong(r, i, "input %d has no type", i + 1);
         if (i == integer && t != I32)
-            return rule_wrong(r, i, "input %d must be i32 (indices or labels), but it is %s",
+            return rule_wrong(r, i,
+                              "input %d must be i32 (indices, labels or lengths), but it is %s",
                               i + 1, rule_show(r, i).s);
         if (i == integer)
             continue;

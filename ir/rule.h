@@ -43,6 +43,8 @@ Type type_scalar(DType t);
 bool rule_want_rank(const Rule *r, int i, const char *role, int rank);
 // Input i has exactly this shape.
 bool rule_want_shape(const Rule *r, int i, const char *role, Shape shape);
+// Input i is the state of an LSTM before its first step: [n,2h], or the number 0.
+bool rule_want_state(const Rule *r, int i, int64_t n, int64_t h);
 // A_AXIS is a dimension of input i.
 bool rule_want_axis(const Rule *r, int i);
 

@@ -121,6 +121,48 @@ bool shape_EMBEDDING(const Rule *r)
     return true;
 }
 
+bool shape_LSTM(const Rule *r)
+{
+    Type g = rule_in(r, 0);
+    if (!rule_want_rank(r, 0, "tensor of gates", 3))
+        return false;
+    int64_t n = g.shape.dim[0], t = g.shape.dim[1], h = g.shape.dim[2] / 4;
+    if (g.shape.dim[2] % 4)
+        return rule_wrong(r, 0, "%s are no four gates: %" PRId64 " is no multiple of 4",
+                          rule_show(r, 0).s, g.shape.dim[2]);
+    if (!rule_want_shape(r, 1, "weight", (Shape){2, {4 * h, h}}) ||
+        !rule_want_state(r, 2, n, h))
+        return false;
+    if (r->n->n_inputs > 3 && !rule_want_shape(r, 3, "tensor of lengths", (Shape){1, {n}}))
+        return false;
+    r->out[0] = type_make(g.dtype, 3, (int64_t[]){n, t, 2 * h});
+    r->out[1] = g;
+    return true;
+}
+
+bool shape_ADDITIVE_SCORE(const Rule *r)
+{
+    Type q = rule_in(r, 0);
+    if (!rule_want_rank(r, 0, "query", 3) || !rule_want_rank(r, 1, "key", 3))
+        return false;
+    Shape k = rule_in(r, 1).shape, like = {3, {q.shape.dim[0], k.dim[1], q.shape.dim[2]}};
+    if (!rule_want_shape(r, 1, "key", like) ||
+        !rule_want_shape(r, 2, "weight", (Shape){1, {q.shape.dim[2]}}))
+        return false;
+    r->out[0] = type_make(q.dtype, 3, (int64_t[]){q.shape.dim[0], q.shape.dim[1], k.dim[1]});
+    return true;
+}
+
+bool shape_L2_NORMALIZE(const Rule *r)
+{
+    Type x = rule_in(r, 0);
+    if (x.shape.rank < 1)
+        return rule_wrong(r, 0, "the input must be [...,C], but it is %s", rule_show(r, 0).s);
+    r->out[0] = x;
+    r->out[1] = type_make(x.dtype, x.shape.rank - 1, x.shape.dim);
+    return true;
+}
+
 // Inputs from..to of a normalisation are vectors with one element a channel.
 static bool want_channels(const Rule *r, int from, int to, int64_t channels)
 {
@@ -294,6 +336,20 @@ bool shape_SCALAR(const Rule *r)
     return true;
 }
 
+// Softmax and mask, which may know how long each sample is.
+static bool masked_fits(const Rule *r, Shape x)
+{
+    bool lengths = r->n->n_inputs > 1, mask = r->n->op == OP_MASK;
+    int64_t axis = mask ? node_int(r->n, A_AXIS) : x.rank - 1;
+    if (!mask && x.rank < 1 + (int)node_int(r->n, A_CAUSAL))
+        return rule_wrong(r, 0, "the input has too few dimensions, it is %s",
+                          rule_show(r, 0).s);
+    if (lengths && (axis < 1 || axis >= x.rank))
+        return rule_wrong(r, 0, "samples of %s have no lengths along axis %" PRId64,
+                          rule_show(r, 0).s, axis);
+    return !lengths || rule_want_shape(r, 1, "tensor of lengths", (Shape){1, {x.dim[0]}});
+}
+
 // Ops of rule SAME whose further inputs are not simply like the first.
 static bool same_exception(const Rule *r, bool *known)
 {
@@ -311,9 +367,8 @@ static bool same_exception(const Rule *r, bool *known)
     if (r->n->op == OP_MSE_GRAD)
         return rule_want_shape(r, 1, "target", x) &&
                rule_want_rank(r, 2, "gradient of the loss", 0);
-    if (r->n->op == OP_SOFTMAX && x.rank < 1 + (int)node_int(r->n, A_CAUSAL))
-        return rule_wrong(r, 0, "the input has too few dimensions, it is %s",
-                          rule_show(r, 0).s);
+    if (r->n->op == OP_SOFTMAX || r->n->op == OP_MASK)
+        return masked_fits(r, x);
     *known = false;
     return true;
 }

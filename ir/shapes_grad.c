@@ -142,3 +142,49 @@ bool shape_NORM_GRAD(const Rule *r)
     r->out[1] = r->out[2] = gamma;
     return true;
 }
+
+bool shape_LSTM_GRAD(const Rule *r)
+{
+    Type gates = rule_in(r, 1);
+    if (!rule_want_rank(r, 1, "tensor of gates", 3))
+        return false;
+    int64_t n = gates.shape.dim[0], t = gates.shape.dim[1], h = gates.shape.dim[2] / 4;
+    Shape y = {3, {n, t, 2 * h}};
+    if (!rule_want_shape(r, 0, "gradient", y) || !rule_want_shape(r, 2, "state", y) ||
+        !rule_want_shape(r, 3, "weight", (Shape){2, {4 * h, h}}) ||
+        !rule_want_state(r, 4, n, h))
+        return false;
+    if (r->n->n_inputs > 5 && !rule_want_shape(r, 5, "tensor of lengths", (Shape){1, {n}}))
+        return false;
+    r->out[0] = gates;
+    r->out[1] = type_make(gates.dtype, 2, (int64_t[]){n, 2 * h});
+    r->out[2] = type_make(gates.dtype, 3, (int64_t[]){n, t, h});
+    return true;
+}
+
+bool shape_ADDITIVE_GRAD(const Rule *r)
+{
+    if (!rule_want_rank(r, 1, "query", 3) || !rule_want_rank(r, 2, "key", 3))
+        return false;
+    Type q = rule_in(r, 1), k = rule_in(r, 2), v = rule_in(r, 3);
+    int64_t n = q.shape.dim[0], h = q.shape.dim[2];
+    if (!rule_want_shape(r, 0, "gradient", (Shape){3, {n, q.shape.dim[1], k.shape.dim[1]}}) ||
+        !rule_want_shape(r, 2, "key", (Shape){3, {n, k.shape.dim[1], h}}) ||
+        !rule_want_shape(r, 3, "weight", (Shape){1, {h}}))
+        return false;
+    r->out[0] = q;
+    r->out[1] = k;
+    r->out[2] = v;
+    return true;
+}
+
+bool shape_L2_NORM_GRAD(const Rule *r)
+{
+    Type y = rule_in(r, 1);
+    if (y.shape.rank < 1)
+        return rule_wrong(r, 1, "the result must be [...,C], but it is %s", rule_show(r, 1).s);
+    Shape rows = y.shape;
+    rows.rank--;
+    r->out[0] = y;
+    return rule_want_shape(r, 0, "gradient", y.shape) && rule_want_shape(r, 2, "factor", rows);
+}

@@ -73,6 +73,22 @@ static double cost_PRODUCT(const Node *n)
     return 2 * (double)p.batch * (double)p.m * (double)p.n * (double)p.k;
 }
 
+// The product of every step: g or its gradient, [N,T,4H], and w[4H,H].
+static double cost_LSTM(const Node *n)
+{
+    const Node *g = n->op == OP_LSTM ? n->inputs[0] : n,
+               *w = n->inputs[n->op == OP_LSTM ? 1 : 3];
+    return 2 * count(g) * (double)w->shape.dim[1];
+}
+
+// About 30 operations for a tanh and what is done with it: q[N,Q,H] meets every key of k[N,K,H].
+static double cost_ADDITIVE(const Node *n)
+{
+    const Node *q = n->inputs[n->op != OP_ADDITIVE_SCORE],
+               *k = n->inputs[1 + (n->op != OP_ADDITIVE_SCORE)];
+    return 30 * count(q) * (double)k->shape.dim[1];
+}
+
 static double (*const flops_of[N_OPS])(const Node *) = {
 #define OP(ID, name, low, high, outputs, shape, gradient, cost, flags, attrs, meaning)         \
     [OP_##ID] = cost_##cost,

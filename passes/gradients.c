@@ -95,6 +95,52 @@ void gradient_EMBEDDING(Gradient *d)
     give_shaped(d, 1, OP_EMBEDDING_GRAD, d->node->inputs[0], d->dy);
 }
 
+// Output i of a backward node as the contribution to one of the inputs, or as part of it.
+static Node *result_of(Gradient *d, int of, Node *grad, int i)
+{
+    Attr index = attr_int(A_INDEX, i);
+    return gradient_node(d, &(GradientNode){OP_RESULT, of, {grad}, &index, 1});
+}
+
+// One walk back through the steps gives the gradients of all gates; the weight's is then a product like
+// that of a linear layer, of the gates and the h that they saw.
+void gradient_LSTM(Gradient *d)
+{
+    Node *n = d->node, *gates = gradient_output(d, 1), *w = n->inputs[1], *s0 = n->inputs[2];
+    GradientNode back = {OP_LSTM_GRAD, 0, {d->dy, gates, n, w, s0}, n->attrs, n->n_attrs};
+    if (n->n_inputs > 3)
+        back.inputs[5] = n->inputs[3];
+    Node *dg = gradient_node(d, &back);
+    if (gradient_wanted(d, 1))
+        give(d, 1, OP_LINEAR_GRAD_WEIGHT, result_of(d, 1, dg, 2), dg);
+    if (gradient_wanted(d, 2))
+        gradient_give(d, 2, result_of(d, 2, dg, 1));
+    if (gradient_wanted(d, 0))
+        gradient_give(d, 0, dg);
+}
+
+// Backward computes tanh again: it would be larger than all else.
+void gradient_ADDITIVE_SCORE(Gradient *d)
+{
+    Node *const *in = d->node->inputs;
+    Node *dq = gradient_node(
+        d, &(GradientNode){OP_ADDITIVE_SCORE_GRAD, 0, {d->dy, in[0], in[1], in[2]}, NULL, 0});
+    for (int i = 2; i > 0; i--)
+        if (gradient_wanted(d, i))
+            gradient_give(d, i, result_of(d, i, dq, i));
+    if (gradient_wanted(d, 0))
+        gradient_give(d, 0, dq);
+}
+
+void gradient_L2_NORMALIZE(Gradient *d)
+{
+    Node *n = d->node;
+    give_with(
+        d,
+        &(GradientNode){
+            OP_L2_NORMALIZE_GRAD, 0, {d->dy, n, gradient_output(d, 1)}, n->attrs, n->n_attrs});
+}
+
 // x, gamma, beta and the two statistics of the forward node give all three gradients at once.
 static void give_norm(Gradient *d, Op op)
 {
@@ -104,10 +150,8 @@ static void give_norm(Gradient *d, Op op)
         d, &(GradientNode){
                op, 0, {n->inputs[0], d->dy, n->inputs[1], mean, spread}, n->attrs, n->n_attrs});
     for (int i = 1; i <= 2; i++) {
-        Attr index = attr_int(A_INDEX, i);
         if (gradient_wanted(d, i))
-            gradient_give(d, i,
-                          gradient_node(d, &(GradientNode){OP_RESULT, i, {dx}, &index, 1}));
+            gradient_give(d, i, result_of(d, i, dx, i));
     }
     if (gradient_wanted(d, 0))
         gradient_give(d, 0, dx);
@@ -157,6 +201,13 @@ void gradient_TANH(Gradient *d)
 void gradient_SOFTMAX(Gradient *d)
 {
     give(d, 0, OP_SOFTMAX_GRAD, d->dy, d->node);
+}
+
+// What was masked gets no gradient.
+void gradient_MASK(Gradient *d)
+{
+    const Node *n = d->node;
+    give_with(d, &(GradientNode){OP_MASK, 0, {d->dy, n->inputs[1]}, n->attrs, n->n_attrs});
 }
 
 void gradient_GELU(Gradient *d)
@@ -262,8 +313,11 @@ void gradient_CROSS_ENTROPY(Gradient *d)
 {
     Node *logits = d->node->inputs[0], *labels = d->node->inputs[1];
     Node *lse = gradient_output(d, 1);
-    give_with(d,
-              &(GradientNode){OP_CROSS_ENTROPY_GRAD, 0, {logits, labels, lse, d->dy}, NULL, 0});
+    give_with(d, &(GradientNode){OP_CROSS_ENTROPY_GRAD,
+                                 0,
+                                 {logits, labels, lse, d->dy},
+                                 d->node->attrs,
+                                 d->node->n_attrs});
 }
 
 // The mean square error is symmetric.

@@ -24,7 +24,7 @@ bool gradient_wanted(const Gradient *d, int i);
 // Adds a contribution to the gradient of input i.
 void gradient_give(Gradient *d, int i, Node *contribution);
 
-enum { GRADIENT_INPUTS = 5 };
+enum { GRADIENT_INPUTS = 6 };
 
 typedef struct GradientNode {
     Op op;

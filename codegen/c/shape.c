@@ -210,20 +210,20 @@ void c_emit_pad(Emit *e, const Node *n)
 void c_emit_embedding(Emit *e, const Node *n)
 {
     const Node *table = n->inputs[1];
-    emit(e, "c_embedding($y, $ids, $table, $n, $rows, $width);\n", "y", EMIT_VALUE, n, "ids",
-         EMIT_VALUE, n->inputs[0], "table", EMIT_VALUE, table, "n", EMIT_INT,
+    emit(e, "c_embedding($y, $ids, $table, $n, $rows, $width, $padding);\n", "y", EMIT_VALUE, n,
+         "ids", EMIT_VALUE, n->inputs[0], "table", EMIT_VALUE, table, "n", EMIT_INT,
          c_elements(n->inputs[0]), "rows", EMIT_INT, table->shape.dim[0], "width", EMIT_INT,
-         table->shape.dim[1], NULL);
+         table->shape.dim[1], "padding", EMIT_INT, node_int(n, A_PADDING_INDEX), NULL);
 }
 
 void c_emit_embedding_grad(Emit *e, const Node *n)
 {
     const Node *sum = c_destination(e, n);
-    emit(e, "c_embedding_grad($dtable, $ids, $dy, $n, $rows, $width, $first);\n", "dtable",
-         EMIT_VALUE, sum ? sum : n, "first", EMIT_TEXT, sum ? "mb == 0" : "1", "ids",
+    emit(e, "c_embedding_grad($dtable, $ids, $dy, $n, $rows, $width, $padding, $first);\n",
+         "dtable", EMIT_VALUE, sum ? sum : n, "first", EMIT_TEXT, sum ? "mb == 0" : "1", "ids",
          EMIT_VALUE, n->inputs[0], "dy", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
          c_elements(n->inputs[0]), "rows", EMIT_INT, n->shape.dim[0], "width", EMIT_INT,
-         n->shape.dim[1], NULL);
+         n->shape.dim[1], "padding", EMIT_INT, node_int(n, A_PADDING_INDEX), NULL);
 }
 
 // Sums

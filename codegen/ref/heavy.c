@@ -51,18 +51,18 @@ void ref_emit_bias_grad(Emit *e, const Node *n)
 void ref_emit_embedding(Emit *e, const Node *n)
 {
     const Node *table = n->inputs[1];
-    emit(e, "ref_embedding($y, $ids, $table, $n, $rows, $width);\n", "y", EMIT_VALUE, n, "ids",
-         EMIT_VALUE, n->inputs[0], "table", EMIT_VALUE, table, "n", EMIT_INT,
+    emit(e, "ref_embedding($y, $ids, $table, $n, $rows, $width, $padding);\n", "y", EMIT_VALUE,
+         n, "ids", EMIT_VALUE, n->inputs[0], "table", EMIT_VALUE, table, "n", EMIT_INT,
          ref_elements(n->inputs[0]), "rows", EMIT_INT, table->shape.dim[0], "width", EMIT_INT,
-         table->shape.dim[1], NULL);
+         table->shape.dim[1], "padding", EMIT_INT, node_int(n, A_PADDING_INDEX), NULL);
 }
 
 void ref_emit_embedding_grad(Emit *e, const Node *n)
 {
-    emit(e, "ref_embedding_grad($dtable, $ids, $dy, $n, $rows, $width);\n", "dtable",
+    emit(e, "ref_embedding_grad($dtable, $ids, $dy, $n, $rows, $width, $padding);\n", "dtable",
          EMIT_VALUE, n, "ids", EMIT_VALUE, n->inputs[0], "dy", EMIT_VALUE, n->inputs[1], "n",
          EMIT_INT, ref_elements(n->inputs[0]), "rows", EMIT_INT, n->shape.dim[0], "width",
-         EMIT_INT, n->shape.dim[1], NULL);
+         EMIT_INT, n->shape.dim[1], "padding", EMIT_INT, node_int(n, A_PADDING_INDEX), NULL);
 }
 
 // Windows

@@ -78,12 +78,39 @@ void ref_emit_layer_norm_grad(Emit *e, const Node *n)
          n->inputs[3], "rstd", EMIT_VALUE, n->inputs[4], "rows", EMIT_TEXT, rows(e, n), NULL);
 }
 
+void ref_emit_l2_normalize(Emit *e, const Node *n)
+{
+    emit(e, "ref_l2_normalize($y, $factor, $x, $rows, $eps);\n", "y", EMIT_VALUE, n, "factor",
+         EMIT_VALUE, emit_output(e, n, 1), "x", EMIT_VALUE, n->inputs[0], "rows", EMIT_TEXT,
+         rows(e, n), "eps", EMIT_TEXT, real64(e, n, A_EPS), NULL);
+}
+
+void ref_emit_l2_normalize_grad(Emit *e, const Node *n)
+{
+    emit(e, "ref_l2_normalize_grad($dx, $dy, $y, $factor, $rows, $eps);\n", "dx", EMIT_VALUE, n,
+         "dy", EMIT_VALUE, n->inputs[0], "y", EMIT_VALUE, n->inputs[1], "factor", EMIT_VALUE,
+         n->inputs[2], "rows", EMIT_TEXT, rows(e, n), "eps", EMIT_TEXT, real64(e, n, A_EPS),
+         NULL);
+}
+
 void ref_emit_softmax(Emit *e, const Node *n)
 {
     int rank = n->shape.rank;
     int64_t causal = node_int(n, A_CAUSAL) && rank > 1 ? n->shape.dim[rank - 2] : 0;
-    emit(e, "ref_softmax($y, $x, $rows, $causal);\n", "y", EMIT_VALUE, n, "x", EMIT_VALUE,
-         n->inputs[0], "rows", EMIT_TEXT, rows(e, n), "causal", EMIT_INT, causal, NULL);
+    emit(e, "ref_softmax($y, $x, $lengths, $each, $rows, $causal);\n", "y", EMIT_VALUE, n, "x",
+         EMIT_VALUE, n->inputs[0], "lengths", EMIT_VALUE, n->n_inputs > 1 ? n->inputs[1] : NULL,
+         "each", EMIT_INT, ref_product(n->shape, 1, rank - 1), "rows", EMIT_TEXT, rows(e, n),
+         "causal", EMIT_INT, causal, NULL);
+}
+
+void ref_emit_mask(Emit *e, const Node *n)
+{
+    Shape s = n->shape;
+    int axis = (int)node_int(n, A_AXIS);
+    emit(e, "ref_mask($y, $x, $lengths, $n, $before, $length, $after);\n", "y", EMIT_VALUE, n,
+         "x", EMIT_VALUE, n->inputs[0], "lengths", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
+         s.dim[0], "before", EMIT_INT, ref_product(s, 1, axis), "length", EMIT_INT, s.dim[axis],
+         "after", EMIT_INT, ref_product(s, axis + 1, s.rank), NULL);
 }
 
 void ref_emit_softmax_grad(Emit *e, const Node *n)
@@ -94,17 +121,22 @@ void ref_emit_softmax_grad(Emit *e, const Node *n)
 
 void ref_emit_cross_entropy(Emit *e, const Node *n)
 {
-    emit(e, "ref_cross_entropy($loss, $lse, $logits, $labels, $rows);\n", "loss", EMIT_VALUE, n,
-         "lse", EMIT_VALUE, emit_output(e, n, 1), "logits", EMIT_VALUE, n->inputs[0], "labels",
-         EMIT_VALUE, n->inputs[1], "rows", EMIT_TEXT, rows(e, n->inputs[0]), NULL);
+    emit(e, "ref_cross_entropy($loss, $lse, $logits, $labels, $rows, $smoothing);\n", "loss",
+         EMIT_VALUE, n, "lse", EMIT_VALUE, emit_output(e, n, 1), "logits", EMIT_VALUE,
+         n->inputs[0], "labels", EMIT_VALUE, n->inputs[1], "rows", EMIT_TEXT,
+         rows(e, n->inputs[0]), "smoothing", EMIT_TEXT,
+         emit_double(e, node_real(n, A_SMOOTHING)), NULL);
 }
 
 void ref_emit_cross_entropy_grad(Emit *e, const Node *n)
 {
-    emit(e, "ref_cross_entropy_grad($dlogits, $logits, $labels, $lse, $dloss, $rows);\n",
-         "dlogits", EMIT_VALUE, n, "logits", EMIT_VALUE, n->inputs[0], "labels", EMIT_VALUE,
-         n->inputs[1], "lse", EMIT_VALUE, n->inputs[2], "dloss", EMIT_VALUE, n->inputs[3],
-         "rows", EMIT_TEXT, rows(e, n), NULL);
+    emit(
+        e,
+        "ref_cross_entropy_grad($dlogits, $logits, $labels, $lse, $dloss, $rows, $smoothing);\n",
+        "dlogits", EMIT_VALUE, n, "logits", EMIT_VALUE, n->inputs[0], "labels", EMIT_VALUE,
+        n->inputs[1], "lse", EMIT_VALUE, n->inputs[2], "dloss", EMIT_VALUE, n->inputs[3],
+        "rows", EMIT_TEXT, rows(e, n), "smoothing", EMIT_TEXT,
+        emit_double(e, node_real(n, A_SMOOTHING)), NULL);
 }
 
 void ref_emit_mse(Emit *e, const Node *n)

@@ -26,8 +26,10 @@
 
 #include <stagecc/c_vector.h>
 
+#include <stagecc/c_attention.h>
 #include <stagecc/c_elementwise.h>
 #include <stagecc/c_loss.h>
+#include <stagecc/c_lstm.h>
 #include <stagecc/c_norm.h>
 #include <stagecc/c_shape.h>
 #include <stagecc/c_update.h>

@@ -4,12 +4,16 @@
 
 enum { C_CHUNK = 512, C_TERMS = 256 };
 
-// Over rows of n elements; with `causal` (the rows of a square, from 0) row i sees columns 0 .. i.
-C_KERNEL void c_softmax(float *y, const float *x, int64_t rows, int64_t n, int64_t causal)
+// Over rows of n elements; with `causal` (the rows of a square, from 0) row i sees columns 0 .. i. lengths
+// may be NULL, else each sample has `each` rows that see so many columns; rows that see none are zero.
+C_KERNEL void c_softmax(float *y, const float *x, const int32_t *lengths, int64_t each,
+                        int64_t rows, int64_t n, int64_t causal)
 {
     C_PARALLEL
     for (int64_t r = 0; r < rows; r++) {
         int64_t seen = causal && r % causal + 1 < n ? r % causal + 1 : n;
+        if (lengths && lengths[r / each] < seen)
+            seen = lengths[r / each] < 0 ? 0 : lengths[r / each];
         const float *row = x + r * n;
         float *out = y + r * n, largest = c_row_max(row, seen);
         C_SIMD
@@ -21,6 +25,20 @@ C_KERNEL void c_softmax(float *y, const float *x, int64_t rows, int64_t n, int64
             out[i] *= factor;
         if (seen < n)
             memset(out + seen, 0, (size_t)(n - seen) * sizeof *out);
+    }
+}
+
+// x[n,before,length,after] -> y, zero where the index along `length` is lengths[n] or more.
+C_KERNEL void c_mask(float *y, const float *x, const int32_t *lengths, int64_t n,
+                     int64_t before, int64_t length, int64_t after)
+{
+    C_PARALLEL
+    for (int64_t r = 0; r < n * before; r++) {
+        int64_t kept = lengths[r / before] < length ? lengths[r / before] : length;
+        float *out = y + r * length * after;
+        kept = (kept < 0 ? 0 : kept) * after;
+        memcpy(out, x + r * length * after, (size_t)kept * sizeof *out);
+        memset(out + kept, 0, (size_t)(length * after - kept) * sizeof *out);
     }
 }
 
@@ -56,9 +74,11 @@ C_INLINE double c_log_sum_exp(const float *row, int64_t n)
 }
 
 // The mean over the rows whose label is not negative; lse[rows] may be NULL. A label that is no class
-// makes the loss NaN, which stops the run.
+// makes the loss NaN, which stops the run. The wanted distribution is 1 - smoothing at the label, and
+// smoothing shared by all classes (Szegedy et al., "Rethinking the Inception Architecture", 2016).
 C_KERNEL void c_cross_entropy(float *loss, float *lse, const float *logits,
-                              const int32_t *labels, int64_t rows, int64_t classes)
+                              const int32_t *labels, int64_t rows, int64_t classes,
+                              double smoothing)
 {
     double sum = 0, term[C_TERMS];
     int64_t counted = 0;
@@ -71,9 +91,11 @@ C_KERNEL void c_cross_entropy(float *loss, float *lse, const float *logits,
             int32_t label = labels[at + i];
             if (lse)
                 lse[at + i] = (float)l;
-            term[i] = label < 0         ? 0
-                      : label < classes ? l - (double)row[label]
-                                        : (double)__builtin_nanf("");
+            double there = label < 0         ? 0
+                           : label < classes ? (double)row[label]
+                                             : (double)__builtin_nanf("");
+            double mean = smoothing > 0 ? c_row_sum(row, classes) / (double)classes : 0;
+            term[i] = label < 0 ? 0 : l - (1 - smoothing) * there - smoothing * mean;
         }
         for (int64_t i = 0; i < n; i++) {
             sum += term[i];
@@ -85,12 +107,13 @@ C_KERNEL void c_cross_entropy(float *loss, float *lse, const float *logits,
 
 C_KERNEL void c_cross_entropy_grad(float *dlogits, const float *logits, const int32_t *labels,
                                    const float *lse, const float *dloss, int64_t rows,
-                                   int64_t classes)
+                                   int64_t classes, double smoothing)
 {
     int64_t counted = 0;
     for (int64_t r = 0; r < rows; r++)
         counted += labels[r] >= 0;
     float each = (float)((double)*dloss / (double)counted);
+    float shared = (float)(smoothing / (double)classes), top = (float)(1 - smoothing) + shared;
     C_PARALLEL
     for (int64_t r = 0; r < rows; r++) {
         const float *row = logits + r * classes;
@@ -99,9 +122,9 @@ C_KERNEL void c_cross_entropy_grad(float *dlogits, const float *logits, const in
         float factor = label < 0 ? 0 : each;
         C_SIMD
         for (int64_t i = 0; i < classes; i++)
-            out[i] = rt_exp(row[i] - shift) * factor;
+            out[i] = (rt_exp(row[i] - shift) - shared) * factor;
         if (label >= 0 && label < classes)
-            out[label] = (rt_exp(row[label] - shift) - 1) * each;
+            out[label] = (rt_exp(row[label] - shift) - top) * each;
     }
 }
 

@@ -114,27 +114,31 @@ C_KERNEL void c_sum_blocks(float *y, const float *x, int64_t before, int64_t cha
     }
 }
 
-// y[n,width] = table[ids[n]]. An id that is none makes its row NaN, which stops the run.
+// y[n,width] = table[ids[n]], zeros where the id is `padding`. An id that is none makes its row NaN,
+// which stops the run.
 C_KERNEL void c_embedding(float *y, const int32_t *ids, const float *table, int64_t n,
-                          int64_t rows, int64_t width)
+                          int64_t rows, int64_t width, int64_t padding)
 {
     for (int64_t i = 0; i < n; i++) {
         bool known = ids[i] >= 0 && ids[i] < rows;
         for (int64_t j = 0; j < width && !known; j++)
             y[i * width + j] = __builtin_nanf("");
-        if (known)
+        if (known && ids[i] == padding)
+            c_zero(y + i * width, width);
+        else if (known)
             memcpy(y + i * width, table + ids[i] * width, (size_t)width * sizeof *y);
     }
 }
 
-// dtable[rows,width] row ids[i] += dy[i], in ascending order of i; `first` makes dtable 0 before.
+// dtable[rows,width] row ids[i] += dy[i], in ascending order of i, but not row `padding`; `first` makes
+// dtable 0 before.
 C_KERNEL void c_embedding_grad(float *dtable, const int32_t *ids, const float *dy, int64_t n,
-                               int64_t rows, int64_t width, int first)
+                               int64_t rows, int64_t width, int64_t padding, int first)
 {
     if (first)
         c_zero(dtable, rows * width);
     for (int64_t i = 0; i < n; i++) {
-        if (ids[i] < 0 || ids[i] >= rows)
+        if (ids[i] < 0 || ids[i] >= rows || ids[i] == padding)
             continue;
         float *row = dtable + ids[i] * width;
         C_SIMD

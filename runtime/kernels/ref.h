@@ -6,6 +6,7 @@
 #define STAGECC_REF_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -19,9 +20,13 @@ typedef REAL real;
 
 enum { REF_ROW = 64 }; // sums that are taken side by side
 
+#include <stagecc/ref_attention.h>
 #include <stagecc/ref_elementwise.h>
 #include <stagecc/ref_loss.h>
 #include <stagecc/ref_matrix.h>
+
+#include <stagecc/ref_lstm.h> // uses products
+
 #include <stagecc/ref_normal.h>
 #include <stagecc/ref_shape.h>
 #include <stagecc/ref_update.h>

@@ -70,23 +70,26 @@ REF void ref_bias_grad(real *db, const real *dy, int64_t before, int64_t channel
     }
 }
 
-// y[n,width] = table[ids[n]]. An id that is none makes its row NaN, which stops the run.
+// y[n,width] = table[ids[n]], zeros where the id is `padding`. An id that is none makes its row NaN,
+// which stops the run.
 REF void ref_embedding(real *y, const int32_t *ids, const real *table, int64_t n, int64_t rows,
-                       int64_t width)
+                       int64_t width, int64_t padding)
 {
     for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < width; j++)
-            y[i * width + j] =
-                ids[i] >= 0 && ids[i] < rows ? table[ids[i] * width + j] : (real)NAN;
+        for (int64_t j = 0; j < width; j++) {
+            bool known = ids[i] >= 0 && ids[i] < rows;
+            real value = known ? table[ids[i] * width + j] : (real)NAN;
+            y[i * width + j] = known && ids[i] == padding ? 0 : value;
+        }
 }
 
-// dtable[rows,width] = 0, then row ids[i] += dy[i], in ascending order of i.
+// dtable[rows,width] = 0, then row ids[i] += dy[i], in ascending order of i; not row `padding`.
 REF void ref_embedding_grad(real *dtable, const int32_t *ids, const real *dy, int64_t n,
-                            int64_t rows, int64_t width)
+                            int64_t rows, int64_t width, int64_t padding)
 {
     memset(dtable, 0, (size_t)(rows * width) * sizeof *dtable);
     for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < width && ids[i] >= 0 && ids[i] < rows; j++)
+        for (int64_t j = 0; j < width && ids[i] >= 0 && ids[i] < rows && ids[i] != padding; j++)
             dtable[ids[i] * width + j] += dy[i * width + j];
 }
 

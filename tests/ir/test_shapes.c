@@ -110,6 +110,8 @@ static const char tensors[] =
     "one = constant {shape=[], dtype=\"f32\", value=1}\n"
     "gap = input {shape=[2,6,1,1], dtype=\"f32\", role=\"sample\"}\n"
     "img4 = input {shape=[2,4,6,6], dtype=\"f32\", role=\"sample\"}\n"
+    "len = input {shape=[2], dtype=\"i32\", role=\"sample\"}\n"
+    "u = param {shape=[8,2], dtype=\"f32\", init=\"normal\"}\n"
     "half = input {shape=[2,6,4,4], dtype=\"f32\", role=\"sample\"}\n"
     "arg = input {shape=[2,6,4,4], dtype=\"i32\", role=\"target\"}\n";
 
@@ -150,7 +152,8 @@ static const struct {
     {"y = matmul seq seq", "!8 columns meet 3 rows"},
     {"y = matmul seq w", "!must have the same number of dimensions"},
     {"y = embedding ids w", "f32[2,3,8]"},
-    {"y = embedding row w", "!input 1 must be i32 (indices or labels), but it is f32[2,3]"},
+    {"y = embedding row w",
+     "!input 1 must be i32 (indices, labels or lengths), but it is f32[2,3]"},
     {"b = batch_norm img v6 v6 {eps=1e-5}\ny = result b {index=2}", "f32[6]"},
     {"y = batch_norm img v6 v4 {eps=1e-5}", "!the beta is f32[4], but f32[6] would fit"},
     {"g1 = reshape gap {shape=[1,12,1,1]}\nv = concat v6 v6 {axis=0}\n"
@@ -178,6 +181,44 @@ static const struct {
     {"y = relu ids", "!input 1 must be floating-point, but it is i32[2,3]"},
     {"y = softmax one", "!softmax: the input has too few dimensions"},
     {"y = softmax v6 {causal=1}", "!softmax: the input has too few dimensions"},
+    {"y = softmax seq len", "f32[2,3,8]"},
+    {"y = softmax seq ids", "!the tensor of lengths is i32[2,3], but i32[2] would fit"},
+    {"y = softmax v6 len", "!softmax: samples of f32[6] have no lengths along axis 0"},
+    {"y = softmax seq seq", "!input 2 must be i32 (indices, labels or lengths)"},
+    {"s = constant {shape=[], dtype=\"f32\", value=0}\ny = lstm seq u s", "f32[2,3,4]"},
+    {"s = constant {shape=[], dtype=\"f32\", value=0}\nl = lstm seq u s len {reverse=1}\n"
+     "y = result l {index=1}",
+     "f32[2,3,8]"},
+    {"y = lstm seq u one", "!lstm: the first state is one number, and none but the constant 0"},
+    {"y = lstm seq u row", "!the first state is f32[2,3], but f32[2,4] would fit"},
+    {"y = lstm seq w one", "!the weight is f32[5,8], but f32[8,2] would fit"},
+    {"y = lstm seq5 u one", "!f32[2,3,5] are no four gates: 5 is no multiple of 4"},
+    {"y = lstm row u one", "!the tensor of gates must have 3 dimensions, but it is f32[2,3]"},
+    {"s = constant {shape=[], dtype=\"f32\", value=0}\ny = lstm seq u s ids",
+     "!the tensor of lengths is i32[2,3], but i32[2] would fit"},
+    {"s = constant {shape=[], dtype=\"f32\", value=0}\nl = lstm seq u s\n"
+     "g = result l {index=1}\nd = lstm_grad l g l u s\ny = result d {index=2}",
+     "f32[2,3,2]"},
+    {"s = constant {shape=[], dtype=\"f32\", value=0}\nl = lstm seq u s\n"
+     "y = lstm_grad seq seq l u s",
+     "!the gradient is f32[2,3,8], but f32[2,3,4] would fit"},
+    {"y = additive_score seq seq v8", "f32[2,3,3]"},
+    {"y = additive_score seq seq5 v8", "!the key is f32[2,3,5], but f32[2,3,8] would fit"},
+    {"y = additive_score seq seq v6", "!the weight is f32[6], but f32[8] would fit"},
+    {"y = additive_score row seq v8", "!the query must have 3 dimensions, but it is f32[2,3]"},
+    {"a = additive_score seq seq v8\nd = additive_score_grad a seq seq v8\n"
+     "y = result d {index=2}",
+     "f32[8]"},
+    {"y = additive_score_grad seq seq seq v8",
+     "!the gradient is f32[2,3,8], but f32[2,3,3] would fit"},
+    {"y = l2_normalize seq {eps=1e-12}", "f32[2,3,8]"},
+    {"y = l2_normalize one {eps=1e-12}", "!the input must be [...,C], but it is f32[]"},
+    {"y = l2_normalize_grad seq seq row {eps=1e-12}", "f32[2,3,8]"},
+    {"y = l2_normalize_grad seq seq v6 {eps=1e-12}",
+     "!the factor is f32[6], but f32[2,3] would fit"},
+    {"y = mask seq len {axis=1}", "f32[2,3,8]"},
+    {"y = mask seq len {axis=0}", "!mask: samples of f32[2,3,8] have no lengths along axis 0"},
+    {"y = mask seq len {axis=3}", "!mask: samples of f32[2,3,8] have no lengths along axis 3"},
     {"y = dropout seq {rate=1, stream=0}", "!a rate of 1 drops everything"},
     {"y = concat seq seq5 {axis=2}", "f32[2,3,13]"},
     {"y = concat seq seq5 {axis=1}", "!f32[2,3,5] does not join f32[2,3,8] along axis 1"},

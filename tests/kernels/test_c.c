@@ -206,8 +206,8 @@ static void test_softmax(void **state)
         for (int causal = 0; causal < 2; causal++) {
             int64_t n = lengths[k], rows = causal ? 2 * n : 4;
             Both x = draw(rows * n, 0), dy = draw(rows * n, 0), y = empty(x.n), dx = empty(x.n);
-            ref_softmax(y.d, x.d, rows, n, causal ? n : 0);
-            c_softmax(y.f, x.f, rows, n, causal ? n : 0);
+            ref_softmax(y.d, x.d, NULL, 1, rows, n, causal ? n : 0);
+            c_softmax(y.f, x.f, NULL, 1, rows, n, causal ? n : 0);
             close_to("softmax", &y, 1e-6);
             ref_softmax_grad(dx.d, dy.d, y.d, rows, n);
             c_softmax_grad(dx.f, dy.f, y.f, rows, n);
@@ -217,28 +217,54 @@ static void test_softmax(void **state)
         }
 }
 
-static void test_cross_entropy(void **state)
+// Two samples, of which one sees nothing and the other all but one column.
+static void test_lengths(void **state)
 {
     (void)state;
     for (int k = 0; k < N_LENGTHS; k++) {
-        int64_t rows = 300, classes = lengths[k];
+        int64_t n = lengths[k];
+        const int32_t seen[] = {0, (int32_t)n - 1};
+        Both x = draw(6 * n, 0), y = empty(x.n);
+        ref_softmax(y.d, x.d, seen, 3, 6, n, 0);
+        c_softmax(y.f, x.f, seen, 3, 6, n, 0);
+        if (n > 1)
+            close_to("softmax of a part", &y, 1e-6);
+        for (int64_t i = 0; i < y.n; i++)
+            if (i < 3 * n || i % n == n - 1)
+                assert_true(y.f[i] == 0);
+        ref_mask(y.d, x.d, seen, 2, 1, n, 3);
+        c_mask(y.f, x.f, seen, 2, 1, n, 3);
+        close_to("what a mask leaves", &y, 0);
+        ref_mask(y.d, x.d, seen, 2, 3, n, 1);
+        c_mask(y.f, x.f, seen, 2, 3, n, 1);
+        close_to("what a mask leaves of rows", &y, 0);
+        RELEASE(&x, &y);
+    }
+}
+
+static void test_cross_entropy(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2 * N_LENGTHS; k++) {
+        double smoothing = k < N_LENGTHS ? 0 : 0.1;
+        int64_t rows = 300, classes = lengths[k % N_LENGTHS];
         int32_t labels[300];
         for (int i = 0; i < rows; i++)
             labels[i] = i % 7 == 3 ? -1 : (int32_t)(i % classes);
         Both x = draw(rows * classes, 0), loss = empty(1), lse = empty(rows), dx = empty(x.n);
         float half = 0.5f;
         double half_d = 0.5;
-        ref_cross_entropy(loss.d, lse.d, x.d, labels, rows, classes);
-        c_cross_entropy(loss.f, lse.f, x.f, labels, rows, classes);
+        ref_cross_entropy(loss.d, lse.d, x.d, labels, rows, classes, smoothing);
+        c_cross_entropy(loss.f, lse.f, x.f, labels, rows, classes, smoothing);
         close_to("lse", &lse, 1e-6);
-        ref_cross_entropy_grad(dx.d, x.d, labels, lse.d, &half_d, rows, classes);
-        c_cross_entropy_grad(dx.f, x.f, labels, lse.f, &half, rows, classes);
+        ref_cross_entropy_grad(dx.d, x.d, labels, lse.d, &half_d, rows, classes, smoothing);
+        c_cross_entropy_grad(dx.f, x.f, labels, lse.f, &half, rows, classes, smoothing);
         if (classes > 1) {
             close_to("cross entropy", &loss, 1e-6);
             close_to("its gradient", &dx, 1e-5);
         }
         labels[299] = (int32_t)classes; // no class: the run must stop
-        c_cross_entropy(loss.f, NULL, x.f, labels, rows, classes);
+        c_cross_entropy(loss.f, NULL, x.f, labels, rows, classes, smoothing);
         assert_true(isnan(loss.f[0]));
         RELEASE(&x, &loss, &lse, &dx);
     }
@@ -258,6 +284,73 @@ static void test_mse(void **state)
         c_mse_grad(dx.f, x.f, t.f, &two, n);
         close_to("its gradient", &dx, 1e-6);
         RELEASE(&x, &t, &loss, &dx);
+    }
+}
+
+// Recurrence and attention
+// ----------------------------------------------------------------------------------------------
+
+typedef struct Recurrence {
+    int64_t n, t, h;
+    int reverse;
+    const int32_t *lengths; // NULL: all steps count
+    bool zeros;             // before the first step
+} Recurrence;
+
+static void check_lstm(const Recurrence *c)
+{
+    int64_t rows = c->n * c->t, h = c->h;
+    const ref_lstm_sizes of_ref = {c->n, c->t, h, c->reverse};
+    const c_lstm_sizes of_c = {c->n, c->t, h, c->reverse};
+    Both g = draw(rows * 4 * h, 0), w = draw(4 * h * h, 0), s0 = draw(c->n * 2 * h, 0),
+         dy = draw(rows * 2 * h, 0), y = empty(dy.n), gates = empty(g.n), dg = empty(g.n),
+         ds0 = empty(s0.n), hs = empty(rows * h);
+    const double *s0_d = c->zeros ? NULL : s0.d;
+    const float *s0_f = c->zeros ? NULL : s0.f;
+    ref_lstm(y.d, NULL, g.d, w.d, s0_d, c->lengths, &of_ref);
+    c_lstm(y.f, NULL, g.f, w.f, s0_f, c->lengths, &of_c);
+    close_to("an LSTM that forgets its gates", &y, 1e-5);
+    ref_lstm(y.d, gates.d, g.d, w.d, s0_d, c->lengths, &of_ref);
+    c_lstm(y.f, gates.f, g.f, w.f, s0_f, c->lengths, &of_c);
+    close_to("LSTM", &y, 1e-5);
+    close_to("its gates", &gates, 1e-5);
+    ref_lstm_grad(dg.d, ds0.d, hs.d, dy.d, gates.d, y.d, w.d, s0_d, c->lengths, &of_ref);
+    c_lstm_grad(dg.f, ds0.f, hs.f, dy.f, gates.f, y.f, w.f, s0_f, c->lengths, &of_c);
+    close_to("the gradient of its gates", &dg, 1e-5);
+    close_to("of its first state", &ds0, 1e-5);
+    close_to("what each step saw", &hs, 1e-5);
+    c_lstm_grad(dg.f, NULL, NULL, dy.f, gates.f, y.f, w.f, s0_f, c->lengths, &of_c);
+    close_to("the gradient of its gates alone", &dg, 1e-5);
+    RELEASE(&g, &w, &s0, &dy, &y, &gates, &dg, &ds0, &hs);
+}
+
+static void test_lstm(void **state)
+{
+    (void)state;
+    const int32_t some[] = {3, 0, 2, 1, 3, 2, 0, 1, 3, 1, 2};
+    for (int64_t h = 1; h < 70; h += h < 15 ? 7 : 17) // 1, 8, 15, 32, 49, 66
+        for (int way = 0; way < 8; way++)
+            check_lstm(&(Recurrence){11, 3, h, way & 1, way & 2 ? some : NULL, way & 4});
+}
+
+static void test_additive_score(void **state)
+{
+    (void)state;
+    for (int k = 0; k < N_LENGTHS; k++) {
+        int64_t h = lengths[k];
+        const ref_additive of_ref = {2, 3, 4, h};
+        const c_additive of_c = {2, 3, 4, h};
+        Both q = draw(6 * h, 0), keys = draw(8 * h, 0), v = draw(h, 0), dy = draw(24, 0),
+             y = empty(24), dq = empty(q.n), dk = empty(keys.n), dv = empty(h);
+        ref_additive_score(y.d, q.d, keys.d, v.d, &of_ref);
+        c_additive_score(y.f, q.f, keys.f, v.f, &of_c);
+        close_to("additive scores", &y, 1e-6);
+        ref_additive_score_grad(dq.d, dk.d, dv.d, dy.d, q.d, keys.d, v.d, &of_ref);
+        c_additive_score_grad(dq.f, dk.f, dv.f, dy.f, q.f, keys.f, v.f, &of_c);
+        close_to("the gradient of their queries", &dq, 1e-5);
+        close_to("of their keys", &dk, 1e-5);
+        close_to("of their weight", &dv, 1e-5);
+        RELEASE(&q, &keys, &v, &dy, &y, &dq, &dk, &dv);
     }
 }
 
@@ -284,16 +377,20 @@ static void test_embedding(void **state)
     const int32_t ids[] = {3, 0, 3, -1, 4, 5, 1};
     Both table = draw(INT64_C(5) * 19, 0), y = empty(INT64_C(7) * 19),
          dy = draw(INT64_C(7) * 19, 0), grad = empty(INT64_C(5) * 19);
-    ref_embedding(y.d, ids, table.d, 7, 5, 19);
-    c_embedding(y.f, ids, table.f, 7, 5, 19);
-    close_to("embedding", &y, 0);
-    ref_embedding_grad(grad.d, ids, dy.d, 7, 5, 19);
-    c_embedding_grad(grad.f, ids, dy.f, 7, 5, 19, 1);
-    close_to("its gradient", &grad, 1e-6);
-    for (int64_t i = 0; i < grad.n; i++)
-        grad.d[i] *= 2;
-    c_embedding_grad(grad.f, ids, dy.f, 7, 5, 19, 0);
-    close_to("two of them", &grad, 1e-6);
+    for (int64_t padding = -1; padding < 4; padding += 4) { // none, and the id that comes twice
+        ref_embedding(y.d, ids, table.d, 7, 5, 19, padding);
+        c_embedding(y.f, ids, table.f, 7, 5, 19, padding);
+        close_to("embedding", &y, 0);
+        assert_true((y.f[0] == 0) == (padding == 3));
+        assert_true(isnan(y.f[INT64_C(3) * 19]));
+        ref_embedding_grad(grad.d, ids, dy.d, 7, 5, 19, padding);
+        c_embedding_grad(grad.f, ids, dy.f, 7, 5, 19, padding, 1);
+        close_to("its gradient", &grad, 1e-6);
+        for (int64_t i = 0; i < grad.n; i++)
+            grad.d[i] *= 2;
+        c_embedding_grad(grad.f, ids, dy.f, 7, 5, 19, padding, 0);
+        close_to("two of them", &grad, 1e-6);
+    }
     RELEASE(&table, &y, &dy, &grad);
 }
 
@@ -338,12 +435,14 @@ static void test_stream(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums),          cmocka_unit_test(test_blocks),
-        cmocka_unit_test(test_layer_norm),    cmocka_unit_test(test_norm_run),
-        cmocka_unit_test(test_far_mean),      cmocka_unit_test(test_softmax),
-        cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_mse),
-        cmocka_unit_test(test_turn),          cmocka_unit_test(test_embedding),
-        cmocka_unit_test(test_updates),       cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_sums),           cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_layer_norm),     cmocka_unit_test(test_norm_run),
+        cmocka_unit_test(test_far_mean),       cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_cross_entropy),  cmocka_unit_test(test_mse),
+        cmocka_unit_test(test_turn),           cmocka_unit_test(test_embedding),
+        cmocka_unit_test(test_updates),        cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_lengths),        cmocka_unit_test(test_lstm),
+        cmocka_unit_test(test_additive_score),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

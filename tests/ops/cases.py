@@ -57,6 +57,33 @@ case("matmul_tab", "y = matmul x w {transpose_a=1, transpose_b=1}", x=[33, 17], 
 case("matmul_same", "y = matmul x x {transpose_b=1}", x=[2, 4, 6])
 case("embedding", "y = embedding ids w", w=[7, 5])
 case("embedding_wide", "y = embedding ids w", w=[7, 64])
+case("embedding_padding", "y = embedding ids w {padding_index=3}", w=[7, 5])
+
+# recurrence and attention
+def lstm(name, n, t, h, attrs="", state=True, lengths=False):
+    """All of h and c; the first state is a parameter or zero."""
+    code = "" if state else 's = constant {shape=[], dtype="REAL", value=0}\n'
+    code += "n = reshape ids {shape=[12]}\n" if lengths else ""
+    params = {"x": [n, t, 4 * h], "w": [4 * h, h]} | ({"s": [n, 2 * h]} if state else {})
+    case(f"lstm_{name}", f"{code}y = lstm x w s{' n' if lengths else ''}{attrs and f' {{{attrs}}}'}", **params)
+
+
+lstm("one", 1, 1, 1)
+lstm("one_step", 5, 1, 6)
+lstm("zeros", 3, 4, 5, state=False)
+lstm("vectors", 9, 3, 48)
+lstm("odd", 6, 3, 37)
+lstm("reverse", 5, 4, 17, "reverse=1")
+lstm("reverse_zeros", 4, 3, 16, "reverse=1", state=False)
+lstm("lengths", 12, 7, 5, lengths=True)
+lstm("lengths_reverse", 12, 6, 18, "reverse=1", lengths=True)
+lstm("lengths_zeros", 12, 6, 3, state=False, lengths=True)
+case("additive_score", "y = additive_score x k v", x=[2, 3, 5], k=[2, 4, 5], v=[5])
+case("additive_score_wide", "y = additive_score x k v", x=[3, 5, 131], k=[3, 7, 131], v=[131])
+case("additive_score_same", "y = additive_score x x v", x=[2, 3, 16], v=[16])
+case("l2_normalize", "y = l2_normalize x {eps=1e-12}", x=[3, 4, 5])
+case("l2_normalize_wide", "y = l2_normalize x {eps=1e-12}", x=[67])
+case("l2_normalize_short", "y = l2_normalize x {eps=100}", x=[2, 6])
 
 # normalisation
 BN = "y = batch_norm x g b {eps=1e-5}"
@@ -123,6 +150,12 @@ case("softmax", "y = softmax x", x=[3, 4, 5])
 case("softmax_one", "y = softmax x", x=[3, 1])
 case("softmax_wide", "y = softmax x", x=[2, 67])
 case("softmax_causal", "y = softmax x {causal=1}", x=[2, 5, 5])
+# 12 samples, of lengths from 0 to 6
+LENGTHS = "n = reshape ids {shape=[12]}\n"
+case("softmax_lengths", LENGTHS + "y = softmax x n", x=[12, 6])
+case("softmax_lengths_causal", LENGTHS + "y = softmax x n {causal=1}", x=[12, 2, 6, 6])
+case("mask", LENGTHS + "y = mask x n {axis=1}", x=[12, 6, 3])
+case("mask_last", LENGTHS + "y = mask x n {axis=2}", x=[12, 2, 6])
 
 # shape
 case("concat_0", "y = concat x v {axis=0}", x=[2, 3], v=[4, 3])
@@ -146,6 +179,7 @@ case("transpose_cycle", "y = transpose x {perm=[2,0,1]}", x=[2, 3, 4])
 # losses
 case("cross_entropy", "l = reshape labels {shape=[12]}\ny = cross_entropy x l", x=[12, 5])
 case("cross_entropy_sequence", "l = reshape labels {shape=[3,4]}\ny = cross_entropy x l", x=[3, 4, 37])
+case("cross_entropy_smooth", "l = reshape labels {shape=[12]}\ny = cross_entropy x l {smoothing=0.1}", x=[12, 5])
 case("mse", "y = mse x v", x=[3, 5], v=[3, 5])
 
 # what networks are made of

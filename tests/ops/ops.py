@@ -95,7 +95,7 @@ def nodes_of_case(name, code, params, dtype, layer):
     local = {p: f"{name}.{p}" for p in params} | {"ids": "ids", "labels": "labels"}
     for line in code:
         target, rest = (part.strip() for part in line.split("=", 1))
-        words, attrs = (rest.split("{", 1) + [""])[:2]
+        words, attrs = (rest.replace("REAL", dtype).split("{", 1) + [""])[:2]
         op, *inputs = words.split()
         local[target] = f"{name}.{target}"
         lines.append(f"{local[target]} = {op} {' '.join(local[i] for i in inputs)}"
