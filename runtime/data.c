@@ -42,7 +42,7 @@ static int fit_inputs(rt__data *d, rt__why *why)
     for (int i = 0; i < d->options.n_inputs; i++) {
         const rt_input *in = &d->options.inputs[i];
         const rt_input **other = &seen[in->is_target ? 1 : 0];
-        if (*other && !d->kind->many_inputs)
+        if (*other && !d->kind->many_inputs && !d->named)
             return rt__because(
                 why, RT__INPUT,
                 "%s: the data set has one array of %s, the model takes two: %s and %s", d->spec,

@@ -49,8 +49,11 @@ typedef struct rt__images {
     float *row;              // one sample before conversion to other dtypes than F32
 } rt__images;
 
+enum { RT__MOST_ARRAYS = 16 };
+
 typedef struct rt__array { // npy
     const rt__file *file;
+    char input[64]; // the name of the input that it is for; "": the samples, or the targets
     const uint8_t *data;
     int type; // row of the table in data_npy.c
     int rank;
@@ -68,11 +71,12 @@ struct rt__data {
     rt__part *parts; // [n_files]
     int n_parts;
     rt__images images;
-    rt__array arrays[2]; // npy: samples, targets
-    int64_t length;      // text, tokens: T
-    int token_bytes;     // text, tokens: 1 or 2
-    int64_t classes;     // synthetic: as its argument says; 0: the limit of the input
-    float *normals;      // synthetic: a table of draws
+    rt__array arrays[RT__MOST_ARRAYS]; // npy: samples, targets; or as they are named
+    bool named;                        // npy: the model may have several inputs
+    int64_t length;                    // text, tokens: T
+    int token_bytes;                   // text, tokens: 1 or 2
+    int64_t classes; // synthetic: as its argument says; 0: the limit of the input
+    float *normals;  // synthetic: a table of draws
     char summary[512];
 };
 

@@ -239,23 +239,51 @@ static int open_array(rt__data *d, const char *path, rt__array *a, rt__why *why)
     return status ? status : check_size(a->file, a, why);
 }
 
+// "source=" of "source=words.npy"; 0: a path alone.
+static size_t name_length(const char *item)
+{
+    size_t n = 0;
+    while (isalnum((unsigned char)item[n]) || item[n] == '_' || item[n] == '.')
+        n++;
+    return n > 0 && item[n] == '=' ? n : 0;
+}
+
+// One of PATH,PATH or NAME=PATH,NAME=PATH,...; `end` is where it ends.
+static int open_item(rt__data *d, const char *item, const char *end, rt__array *a, rt__why *why)
+{
+    char path[4096];
+    size_t name = name_length(item);
+    bool first = a == d->arrays;
+    if ((first ? name > 0 : d->named) != (name > 0) || (a - d->arrays > 1 && !name))
+        return rt__because(why, RT__INPUT, "data '%s': say npy:X,Y, or npy:INPUT=X,INPUT=Y,...",
+                           d->spec);
+    d->named = name > 0;
+    snprintf(a->input, sizeof a->input, "%.*s", (int)name, item);
+    item += name ? name + 1 : 0;
+    snprintf(path, sizeof path, "%.*s", (int)(end - item), item);
+    return open_array(d, path, a, why);
+}
+
 static int open_npy(rt__data *d, const char *paths, rt__why *why)
 {
-    char x[4096];
-    const char *comma = strchr(paths, ',');
-    size_t n = comma ? (size_t)(comma - paths) : strlen(paths);
-    snprintf(x, sizeof x, "%.*s", (int)n, paths);
-    int status = open_array(d, x, &d->arrays[0], why);
-    if (status == 0 && comma)
-        status = open_array(d, comma + 1, &d->arrays[1], why);
-    if (status)
-        return status;
-    const rt__array *a = d->arrays;
-    if (comma && a[0].dim[0] != a[1].dim[0])
-        return rt__because(why, RT__INPUT,
-                           "%s: %" PRId64 " targets for %" PRId64 " samples in %s",
-                           a[1].file->path, a[1].dim[0], a[0].dim[0], a[0].file->path);
-    d->samples = (uint64_t)a->dim[0];
+    const rt__array *first = d->arrays;
+    int n = 0;
+    for (const char *item = paths, *end; item; item = *end ? end + 1 : NULL) {
+        rt__array *a = &d->arrays[n++];
+        end = item + strcspn(item, ",");
+        if (n > RT__MOST_ARRAYS)
+            return rt__because(why, RT__INPUT, "data '%s': more than %d arrays", d->spec,
+                               RT__MOST_ARRAYS);
+        int status = open_item(d, item, end, a, why);
+        if (status)
+            return status;
+        if (a->dim[0] != first->dim[0])
+            return rt__because(why, RT__INPUT,
+                               "%s: %" PRId64 " %s for %" PRId64 " samples in %s",
+                               a->file->path, a->dim[0], d->named ? a->input : "targets",
+                               first->dim[0], first->file->path);
+    }
+    d->samples = (uint64_t)first->dim[0];
     snprintf(d->summary, sizeof d->summary, "%s: %" PRIu64 " samples, values as they are",
              d->spec, d->samples);
     return 0;
@@ -280,12 +308,27 @@ static bool same_shape(const rt__array *a, const rt_input *in)
     return left == right;
 }
 
+// NULL: the set has none for it.
+static const rt__array *array_of(const rt__data *d, const rt_input *in)
+{
+    const rt__array *a = &d->arrays[in->is_target ? 1 : 0];
+    if (!d->named)
+        return a->file ? a : NULL;
+    for (int k = 0; k < RT__MOST_ARRAYS && d->arrays[k].file; k++)
+        if (!strcmp(d->arrays[k].input, in->name))
+            return &d->arrays[k];
+    return NULL;
+}
+
 static int fit_npy(rt__data *d, int i, rt__why *why)
 {
     const rt_input *in = &d->options.inputs[i];
-    const rt__array *a = &d->arrays[in->is_target ? 1 : 0];
+    const rt__array *a = array_of(d, in);
     char shape[2][128];
-    if (!a->file)
+    if (!a && d->named)
+        return rt__because(why, RT__INPUT, "%s: the model takes %s as well: say %s=PATH",
+                           d->spec, in->name, in->name);
+    if (!a)
         return rt__because(why, RT__INPUT, "%s: the model has a target, %s: say npy:X,Y",
                            d->spec, in->name);
     if (!same_shape(a, in))
@@ -302,7 +345,7 @@ static int fit_npy(rt__data *d, int i, rt__why *why)
 static int read_integers(const rt__data *d, const rt_input *in, const uint8_t *at, void *out,
                          rt__why *why)
 {
-    const rt__array *a = &d->arrays[in->is_target ? 1 : 0];
+    const rt__array *a = array_of(d, in);
     double low = in->dtype == RT_U8 ? 0 : INT32_MIN,
            high = in->dtype == RT_U8 ? 255 : INT32_MAX;
     for (uint64_t e = 0; e < a->elements; e++, at += types[a->type].bytes) {
@@ -322,7 +365,7 @@ static int read_integers(const rt__data *d, const rt_input *in, const uint8_t *a
 static int read_npy(rt__data *d, int i, uint64_t sample, void *out, rt__why *why)
 {
     const rt_input *in = &d->options.inputs[i];
-    const rt__array *a = &d->arrays[in->is_target ? 1 : 0];
+    const rt__array *a = array_of(d, in);
     uint64_t bytes = types[a->type].bytes;
     const uint8_t *at = a->data + sample * a->elements * bytes;
     if (in->dtype == RT_I32 || in->dtype == RT_U8)

@@ -370,6 +370,39 @@ static void test_npy(void **state)
     closes();
 }
 
+// Arrays by the names of the inputs, in any order.
+static void test_npy_names(void **state)
+{
+    (void)state;
+    static const float x[2][2] = {{0, 1}, {2, 3}};
+    static const int32_t z[2] = {5, 6};
+    write_npy("x.npy", DICT("<f4", "(2, 2)"), x, sizeof x);
+    write_npy("z.npy", DICT("<i4", "(2,)"), z, sizeof z);
+    rt_input in[3] = {samples(RT_F32, 2, 1, 2, 0, 0), samples(RT_I32, 1, 1, 0, 0, 0),
+                      targets(1, 0)};
+    in[1].name = "length";
+    float got[2];
+    int32_t length, label;
+    opens("npy:y=DIR/z.npy,length=DIR/z.npy,x=DIR/x.npy", in, 3);
+    assert_int_equal(rt__data_eval(data, 0, 1, got, &why), 0);
+    assert_int_equal(rt__data_eval(data, 1, 1, &length, &why), 0);
+    assert_int_equal(rt__data_eval(data, 2, 0, &label, &why), 0);
+    assert_memory_equal(got, x[1], sizeof got);
+    assert_true(length == 6 && label == 5);
+    closes();
+    refused("npy:x=DIR/x.npy,y=DIR/z.npy", in, 3,
+            "npy:x=DIR/x.npy,y=DIR/z.npy: the model takes length as well: say length=PATH");
+    refused(
+        "npy:DIR/x.npy,DIR/z.npy", in, 3,
+        "npy:DIR/x.npy,DIR/z.npy: the data set has one array of samples, the model takes two: "
+        "x and length");
+    refused("npy:x=DIR/x.npy,DIR/z.npy", in, 2,
+            "data 'npy:x=DIR/x.npy,DIR/z.npy': say npy:X,Y, or npy:INPUT=X,INPUT=Y,...");
+    write_npy("z.npy", DICT("<i4", "(1,)"), z, sizeof *z);
+    refused("npy:x=DIR/x.npy,length=DIR/z.npy", in, 2,
+            "DIR/z.npy: 1 length for 2 samples in DIR/x.npy");
+}
+
 static void test_npy_types(void **state)
 {
     (void)state;
@@ -748,6 +781,7 @@ int main(void)
         cmocka_unit_test(test_idx_that_does_not_fit),
         cmocka_unit_test(test_cifar),
         cmocka_unit_test(test_npy),
+        cmocka_unit_test(test_npy_names),
         cmocka_unit_test(test_npy_types),
         cmocka_unit_test(test_npy_wrong_files),
         cmocka_unit_test(test_npy_that_does_not_fit),
