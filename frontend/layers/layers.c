@@ -33,9 +33,14 @@ Tensor layer_gelu(const LayerCall *c)
 
 Tensor layer_softmax(const LayerCall *c)
 {
-    Build b = {.call = c};
+    Build b;
+    Tensor x, lengths;
+    if (!build_begin(&b, c) || !build_tensor(&b, 0, &x))
+        return NO_TENSOR;
+    bool some = option_tensor(&b, "lengths", &lengths);
+    Node *inputs[] = {x.node, some ? lengths.node : NULL};
     Attr causal = attr_int(A_CAUSAL, option_int(&b, "causal", 0));
-    return one_node(c, OP_SOFTMAX, 1, &causal, 1);
+    return build_result(build_node(&b, OP_SOFTMAX, inputs, some ? 2 : 1, &causal, 1), x.sample);
 }
 
 Tensor layer_dropout(const LayerCall *c)
@@ -70,9 +75,18 @@ Tensor layer_matmul(const LayerCall *c)
     return one_node(c, OP_MATMUL, 2, attrs, 2);
 }
 
-Tensor layer_mean_loss(const LayerCall *c) // a scalar, no batch any more
+// Losses are scalars, with no batch any more.
+Tensor layer_cross_entropy(const LayerCall *c)
 {
-    return (Tensor){one_node(c, op_find(c->kind->kind), 2, NULL, 0).node, false};
+    Build b = {.call = c};
+    Attr smoothing = attr_real(A_SMOOTHING, option_real(&b, "smoothing", 0));
+    int given = option_given(&b, "smoothing");
+    return (Tensor){one_node(c, OP_CROSS_ENTROPY, 2, &smoothing, given).node, false};
+}
+
+Tensor layer_mse(const LayerCall *c)
+{
+    return (Tensor){one_node(c, OP_MSE, 2, NULL, 0).node, false};
 }
 
 static const LayerKind table[] = {

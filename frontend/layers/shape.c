@@ -135,6 +135,20 @@ Tensor layer_pad(const LayerCall *c)
     return build_result(build_node(&b, OP_PAD, &x.node, 1, attrs, 3), x.sample);
 }
 
+Tensor layer_mask(const LayerCall *c)
+{
+    Build b;
+    Tensor x, lengths;
+    if (!build_begin(&b, c) || !build_tensor(&b, 0, &x) || !build_tensor(&b, 1, &lengths))
+        return NO_TENSOR;
+    int64_t axis = option_int(&b, "axis", 1);
+    if (!axis_of(&b, &x, &axis))
+        return NO_TENSOR;
+    Node *inputs[] = {x.node, lengths.node};
+    Attr attr = attr_int(A_AXIS, axis);
+    return build_result(build_node(&b, OP_MASK, inputs, 2, &attr, 1), x.sample);
+}
+
 static Tensor reshape_to(Build *b, const Tensor *x, const int64_t *dims, int n)
 {
     Shape shape = {0};

@@ -115,8 +115,14 @@ Tensor layer_embedding(const LayerCall *c)
     Node *table = weight_of(&b, (Shape){2, {entries, size}}, (Init){"normal", 1, false});
     if (!table)
         return NO_TENSOR;
+    int64_t padding = option_int(&b, "padding_index", -1);
+    bool some = option_given(&b, "padding_index");
+    if (some && (padding < 0 || padding >= entries))
+        return build_wrong(&b, NULL, ".padding_index = %lld is none of the %lld entries",
+                           (long long)padding, (long long)entries);
     Node *inputs[] = {ids.node, table};
-    return build_result(build_node(&b, OP_EMBEDDING, inputs, 2, NULL, 0), ids.sample);
+    Attr attr = attr_int(A_PADDING_INDEX, padding);
+    return build_result(build_node(&b, OP_EMBEDDING, inputs, 2, &attr, some), ids.sample);
 }
 
 // Scale and shift of a normalisation, n each: inputs[1] and inputs[2].

@@ -48,6 +48,12 @@ enum stagecc_dtype { F32 = 1, I32 };
 #define embedding(ids, entries, features, ...)                                                 \
     stagecc_embedding(ids, entries, features, (struct stagecc_embedding){__VA_ARGS__})
 
+#define lstm(x, hidden, ...) stagecc_lstm(x, hidden, (struct stagecc_lstm){__VA_ARGS__})
+#define lstm_states(x, hidden, ...)                                                            \
+    stagecc_lstm_states(x, hidden, (struct stagecc_lstm_states){__VA_ARGS__})
+#define additive_scores(query, keys, units, ...)                                               \
+    stagecc_additive_scores(query, keys, units, (struct stagecc_additive_scores){__VA_ARGS__})
+
 #define batch_norm(x, ...) stagecc_batch_norm(x, (struct stagecc_batch_norm){__VA_ARGS__})
 #define layer_norm(x, ...) stagecc_layer_norm(x, (struct stagecc_layer_norm){__VA_ARGS__})
 #define max_pool2d(x, ...) stagecc_max_pool2d(x, (struct stagecc_max_pool2d){__VA_ARGS__})
@@ -59,6 +65,7 @@ enum stagecc_dtype { F32 = 1, I32 };
 #define sigmoid(x, ...) stagecc_sigmoid(x, (struct stagecc_named){__VA_ARGS__})
 #define tanh(x, ...) stagecc_tanh(x, (struct stagecc_named){__VA_ARGS__})
 #define softmax(x, ...) stagecc_softmax(x, (struct stagecc_softmax){__VA_ARGS__})
+#define mask(x, lengths, ...) stagecc_mask(x, lengths, (struct stagecc_mask){__VA_ARGS__})
 #define dropout(x, rate, ...) stagecc_dropout(x, rate, (struct stagecc_named){__VA_ARGS__})
 #define add(a, b, ...) stagecc_add(a, b, (struct stagecc_named){__VA_ARGS__})
 #define mul(a, b, ...) stagecc_mul(a, b, (struct stagecc_named){__VA_ARGS__})
@@ -76,7 +83,7 @@ enum stagecc_dtype { F32 = 1, I32 };
 #define transpose(x, ...) stagecc_transpose(x, (struct stagecc_dims){__VA_ARGS__})
 
 #define cross_entropy(logits, labels, ...)                                                     \
-    stagecc_cross_entropy(logits, labels, (struct stagecc_named){__VA_ARGS__})
+    stagecc_cross_entropy(logits, labels, (struct stagecc_cross_entropy){__VA_ARGS__})
 #define mse(x, wanted, ...) stagecc_mse(x, wanted, (struct stagecc_named){__VA_ARGS__})
 #define loss(x) stagecc_loss(x)
 #define output(x) stagecc_output(x)
@@ -157,6 +164,31 @@ struct stagecc_embedding {
     STAGECC_BY_NAME;
     struct stagecc_init init; // default: normal(1)
     Tensor weight;            // an own parameter [entries, features] instead: tied weights
+    long long padding_index;  // the id that stands for padding: zeros, which are not trained
+    const char *name;
+};
+struct stagecc_lstm {
+    STAGECC_BY_NAME;
+    bool bias;          // default true
+    bool reverse;       // default false; true: from the last step to the first
+    bool bidirectional; // default false; true: both ways side by side, [N,T,2 hidden]
+    Tensor lengths; // I32 [N]: what lies behind a sample's length changes nothing, gives zeros
+    Tensor state;   // [N,2 hidden], h beside c, before the first step; default zeros
+    struct stagecc_init init;      // default: uniform within 1/sqrt(hidden)
+    struct stagecc_init bias_init; // likewise
+    const char *name;
+};
+struct stagecc_lstm_states {
+    STAGECC_BY_NAME;
+    bool bias, reverse;    // as for lstm, as are all others
+    Tensor lengths, state; // steps behind a sample's length keep the state
+    struct stagecc_init init, bias_init;
+    const char *name;
+};
+struct stagecc_additive_scores {
+    STAGECC_BY_NAME;
+    bool normalize;           // default false; true: a weight of trained length, and a bias
+    struct stagecc_init init; // of both projections; default: uniform within 1/sqrt(fan in)
     const char *name;
 };
 struct stagecc_batch_norm {
@@ -196,7 +228,18 @@ struct stagecc_gelu {
 };
 struct stagecc_softmax {
     STAGECC_BY_NAME;
-    bool causal; // default false; true: row i sees columns 0 .. i
+    bool causal;    // default false; true: row i sees columns 0 .. i
+    Tensor lengths; // I32 [N]: how many columns the rows of each sample see; default: all
+    const char *name;
+};
+struct stagecc_mask {
+    STAGECC_BY_NAME;
+    int axis; // default 1
+    const char *name;
+};
+struct stagecc_cross_entropy {
+    STAGECC_BY_NAME;
+    double smoothing; // default 0: the part of each row that all classes share
     const char *name;
 };
 struct stagecc_concat {
@@ -246,6 +289,9 @@ Tensor stagecc_conv2d(Tensor, long long, struct stagecc_conv2d);
 Tensor stagecc_linear(Tensor, long long, struct stagecc_linear);
 Tensor stagecc_matmul(Tensor, Tensor, struct stagecc_matmul);
 Tensor stagecc_embedding(Tensor, long long, long long, struct stagecc_embedding);
+Tensor stagecc_lstm(Tensor, long long, struct stagecc_lstm);
+Tensor stagecc_lstm_states(Tensor, long long, struct stagecc_lstm_states);
+Tensor stagecc_additive_scores(Tensor, Tensor, long long, struct stagecc_additive_scores);
 Tensor stagecc_batch_norm(Tensor, struct stagecc_batch_norm);
 Tensor stagecc_layer_norm(Tensor, struct stagecc_layer_norm);
 Tensor stagecc_max_pool2d(Tensor, struct stagecc_max_pool2d);
@@ -256,6 +302,7 @@ Tensor stagecc_gelu(Tensor, struct stagecc_gelu);
 Tensor stagecc_sigmoid(Tensor, struct stagecc_named);
 Tensor stagecc_tanh(Tensor, struct stagecc_named);
 Tensor stagecc_softmax(Tensor, struct stagecc_softmax);
+Tensor stagecc_mask(Tensor, Tensor, struct stagecc_mask);
 Tensor stagecc_dropout(Tensor, double, struct stagecc_named);
 Tensor stagecc_add(Tensor, Tensor, struct stagecc_named);
 Tensor stagecc_mul(Tensor, Tensor, struct stagecc_named);
@@ -267,7 +314,7 @@ Tensor stagecc_pad(Tensor, long long, long long, struct stagecc_pad);
 Tensor stagecc_flatten(Tensor, struct stagecc_named);
 Tensor stagecc_reshape(Tensor, struct stagecc_dims);
 Tensor stagecc_transpose(Tensor, struct stagecc_dims);
-Tensor stagecc_cross_entropy(Tensor, Tensor, struct stagecc_named);
+Tensor stagecc_cross_entropy(Tensor, Tensor, struct stagecc_cross_entropy);
 Tensor stagecc_mse(Tensor, Tensor, struct stagecc_named);
 void stagecc_loss(Tensor);
 void stagecc_output(Tensor);
