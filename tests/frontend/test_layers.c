@@ -98,6 +98,8 @@ static void test_examples(void **state)
         {"mlp/mlp.c", "HIDDEN=64", 8970},
         {"gpt/gpt.c", "LAYERS=2", 470528},
         {"dense/dense.c", "GROWTH=16", 81770},
+        {"gnmt/gnmt.c", "NORMALIZE=0", 193765952}, // as PipeDream's profile
+        {"gnmt/gnmt.c", "NORMALIZE=1", 193766977},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const char *path =
