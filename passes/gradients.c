@@ -188,6 +188,11 @@ void gradient_RELU(Gradient *d)
     give(d, 0, OP_RELU_GRAD, d->dy, d->node);
 }
 
+void gradient_RELU6(Gradient *d)
+{
+    give(d, 0, OP_RELU6_GRAD, d->dy, d->node);
+}
+
 void gradient_SIGMOID(Gradient *d)
 {
     give(d, 0, OP_SIGMOID_GRAD, d->dy, d->node);

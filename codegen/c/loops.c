@@ -14,6 +14,7 @@ static const struct {
     AttrKey value; // of $value
 } expression[N_OPS] = {
     [OP_RELU] = {"c_relu($a)", 0},
+    [OP_RELU6] = {"c_relu6($a)", 0},
     [OP_GELU] = {"c_gelu($a)", 0},
     [OP_GELU_TANH] = {"c_gelu_tanh($a)", 0},
     [OP_SIGMOID] = {"c_sigmoid($a)", 0},
@@ -23,6 +24,7 @@ static const struct {
     [OP_SCALE] = {"$a * $value", A_VALUE},
     [OP_DROPOUT] = {"c_dropout($a, $value, q[$key], i)", A_RATE},
     [OP_RELU_GRAD] = {"c_relu_grad($a, $b)", 0},
+    [OP_RELU6_GRAD] = {"c_relu6_grad($a, $b)", 0},
     [OP_GELU_GRAD] = {"c_gelu_grad($a, $b)", 0},
     [OP_GELU_TANH_GRAD] = {"c_gelu_tanh_grad($a, $b)", 0},
     [OP_SIGMOID_GRAD] = {"c_sigmoid_grad($a, $b)", 0},
@@ -302,6 +304,7 @@ void c_emit_group(Emit *e, Node *const *nodes, int n)
         emit_loop(e, &n, 1);                                                                   \
     }
 LOOP(relu)
+LOOP(relu6)
 LOOP(gelu)
 LOOP(gelu_tanh)
 LOOP(sigmoid)
@@ -311,6 +314,7 @@ LOOP(mul)
 LOOP(scale)
 LOOP(dropout)
 LOOP(relu_grad)
+LOOP(relu6_grad)
 LOOP(gelu_grad)
 LOOP(gelu_tanh_grad)
 LOOP(sigmoid_grad)

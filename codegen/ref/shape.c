@@ -20,11 +20,13 @@ static void binary(Emit *e, const Node *n)
         form(e, n);                                                                            \
     }
 ELEMENTWISE(relu, unary)
+ELEMENTWISE(relu6, unary)
 ELEMENTWISE(gelu, unary)
 ELEMENTWISE(gelu_tanh, unary)
 ELEMENTWISE(sigmoid, unary)
 ELEMENTWISE(tanh, unary)
 ELEMENTWISE(relu_grad, binary)
+ELEMENTWISE(relu6_grad, binary)
 ELEMENTWISE(gelu_grad, binary)
 ELEMENTWISE(gelu_tanh_grad, binary)
 ELEMENTWISE(sigmoid_grad, binary)

@@ -47,25 +47,27 @@ static bool positive(Build *b, const char *what, int64_t n)
     return false;
 }
 
-static Attr padding_attr(const int64_t p[2])
+// Above, left, below, right.
+static bool option_padding(const Build *b, int64_t out[4])
 {
-    return attr_ints(A_PADDING, 4, (int64_t[]){p[0], p[1], p[0], p[1]});
+    static const int64_t zero[] = {0, 0};
+    return option_pair(b, "padding", zero, 0, out) &&
+           option_pair(b, "padding_end", out, 0, out + 2);
 }
 
 Tensor layer_conv2d(const LayerCall *c)
 {
     Build b;
     Tensor x;
-    int64_t kernel[2], stride[2], padding[2], dilation[2], k = c->args[1].i;
-    static const int64_t one[] = {1, 1}, zero[] = {0, 0};
+    int64_t kernel[2], stride[2], padding[4], dilation[2], k = c->args[1].i;
+    static const int64_t one[] = {1, 1};
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x))
         return NO_TENSOR;
     if (x.node->shape.rank != 4)
         return build_wrong(&b, &x, "the input must be [N,C,H,W], but it is %s",
                            build_type(&b, &x));
     if (!positive(&b, "channels", k) || !option_pair(&b, "kernel", NULL, 1, kernel) ||
-        !option_pair(&b, "stride", one, 1, stride) ||
-        !option_pair(&b, "padding", zero, 0, padding) ||
+        !option_pair(&b, "stride", one, 1, stride) || !option_padding(&b, padding) ||
         !option_pair(&b, "dilation", one, 1, dilation))
         return NO_TENSOR;
     int64_t groups = option_int(&b, "groups", 1), in = x.node->shape.dim[1];
@@ -81,7 +83,7 @@ Tensor layer_conv2d(const LayerCall *c)
     int n = 2;
     if (!inputs[1] || !bias_of(&b, k, in / groups * kernel[0] * kernel[1], inputs, &n))
         return NO_TENSOR;
-    Attr attrs[] = {attr_ints(A_STRIDE, 2, stride), padding_attr(padding),
+    Attr attrs[] = {attr_ints(A_STRIDE, 2, stride), attr_ints(A_PADDING, 4, padding),
                     attr_ints(A_DILATION, 2, dilation), attr_int(A_GROUPS, groups)};
     return build_result(build_node(&b, OP_CONV2D, inputs, n, attrs, 4), x.sample);
 }
@@ -185,28 +187,25 @@ Tensor layer_layer_norm(const LayerCall *c)
     return build_result(build_node(&b, OP_LAYER_NORM, inputs, 3, &eps, 1), x.sample);
 }
 
-static const int64_t *pool_windows(Build *b, int64_t kernel[2], int64_t stride[2],
-                                   int64_t padding[2])
+static bool pool_windows(const Build *b, int64_t kernel[2], int64_t stride[2],
+                         int64_t padding[4])
 {
-    static const int64_t zero[] = {0, 0};
-    bool good = option_pair(b, "kernel", NULL, 1, kernel) &&
-                option_pair(b, "stride", kernel, 1, stride) &&
-                option_pair(b, "padding", zero, 0, padding);
-    return good ? kernel : NULL;
+    return option_pair(b, "kernel", NULL, 1, kernel) &&
+           option_pair(b, "stride", kernel, 1, stride) && option_padding(b, padding);
 }
 
 Tensor layer_max_pool2d(const LayerCall *c)
 {
     Build b;
     Tensor x;
-    int64_t kernel[2], stride[2], padding[2], dilation[2];
+    int64_t kernel[2], stride[2], padding[4], dilation[2];
     static const int64_t one[] = {1, 1};
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x) ||
         !pool_windows(&b, kernel, stride, padding) ||
         !option_pair(&b, "dilation", one, 1, dilation))
         return NO_TENSOR;
     Attr attrs[] = {attr_ints(A_KERNEL, 2, kernel), attr_ints(A_STRIDE, 2, stride),
-                    padding_attr(padding), attr_ints(A_DILATION, 2, dilation),
+                    attr_ints(A_PADDING, 4, padding), attr_ints(A_DILATION, 2, dilation),
                     attr_int(A_CEIL_MODE, option_int(&b, "ceil_mode", 0))};
     return build_result(build_node(&b, OP_MAX_POOL2D, &x.node, 1, attrs, 5), x.sample);
 }
@@ -215,12 +214,12 @@ Tensor layer_avg_pool2d(const LayerCall *c)
 {
     Build b;
     Tensor x;
-    int64_t kernel[2], stride[2], padding[2];
+    int64_t kernel[2], stride[2], padding[4];
     if (!build_begin(&b, c) || !build_tensor(&b, 0, &x) ||
         !pool_windows(&b, kernel, stride, padding))
         return NO_TENSOR;
     Attr attrs[] = {attr_ints(A_KERNEL, 2, kernel), attr_ints(A_STRIDE, 2, stride),
-                    padding_attr(padding),
+                    attr_ints(A_PADDING, 4, padding),
                     attr_int(A_CEIL_MODE, option_int(&b, "ceil_mode", 0)),
                     attr_int(A_COUNT_INCLUDE_PAD, option_int(&b, "count_include_pad", 1))};
     return build_result(build_node(&b, OP_AVG_POOL2D, &x.node, 1, attrs, 5), x.sample);

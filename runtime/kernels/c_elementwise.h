@@ -8,6 +8,12 @@ C_INLINE float c_relu(float x) // NaN stays NaN
     return x < 0 ? 0 : x;
 }
 
+C_INLINE float c_relu6(float x)
+{
+    float y = c_relu(x);
+    return y > 6 ? 6 : y;
+}
+
 C_INLINE float c_sigmoid(float x)
 {
     return 1 / (1 + rt_exp(-x));
@@ -41,10 +47,15 @@ C_INLINE float c_dropout(float x, float rate, uint64_t key, int64_t element)
     return rt_uniform(key, (uint64_t)element) >= rate ? grown : 0;
 }
 
-// Gradients. The second argument of relu, sigmoid and tanh is their result, that of gelu its input.
+// Gradients. The second argument of relu, relu6, sigmoid and tanh is their result, that of gelu its input.
 C_INLINE float c_relu_grad(float dy, float y)
 {
     return y > 0 ? dy : 0;
+}
+
+C_INLINE float c_relu6_grad(float dy, float y)
+{
+    return y < 6 ? c_relu_grad(dy, y) : 0;
 }
 
 C_INLINE float c_gelu_grad(float dy, float x)

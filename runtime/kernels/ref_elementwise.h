@@ -37,13 +37,15 @@ static inline double ref_gelu_inner(double x)
     }
 
 REF_MAP(relu, x > 0 || isnan(x) ? x : 0)
+REF_MAP(relu6, x > 6 ? 6 : x > 0 || isnan(x) ? x : 0)
 REF_MAP(gelu, ref_normal_cdf(x) * x)
 REF_MAP(gelu_tanh, 0.5 * x * (1 + tanh(ref_gelu_inner(x))))
 REF_MAP(sigmoid, 1 / (1 + exp(-x)))
 REF_MAP(tanh, tanh(x))
 
-// The second input of relu, sigmoid and tanh is their result, that of gelu its input.
+// The second input of relu, relu6, sigmoid and tanh is their result, that of gelu its input.
 REF_MAP_GRAD(relu_grad, x > 0 ? dy : 0)
+REF_MAP_GRAD(relu6_grad, x > 0 && x < 6 ? dy : 0)
 REF_MAP_GRAD(gelu_grad, (ref_normal_cdf(x) + x * ref_normal_pdf(x)) * dy)
 REF_MAP_GRAD(sigmoid_grad, (1 - x) * x * dy)
 REF_MAP_GRAD(tanh_grad, (1 - x * x) * dy)

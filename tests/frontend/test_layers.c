@@ -176,8 +176,12 @@ static void test_window_options(void **state)
         "Tensor b = max_pool2d(a, .kernel = 3);"
         "Tensor c = avg_pool2d(a, .kernel = 2, .stride = 1, .padding = 1,"
         "                      .count_include_pad = false, .ceil_mode = true);"
-        "x = linear(flatten(b), 1); output(c);" END);
+        "Tensor d = max_pool2d(a, .kernel = 3, .padding = 1, .padding_end = 0);"
+        "Tensor e = conv2d(a, 8, .kernel = 3, .padding_h = 1, .padding_end_w = 2);"
+        "x = linear(flatten(b), 1); output(c); relu(d); relu(e);" END);
     assert_non_null(g);
+    assert_ints(g, "d", A_PADDING, INTS(1, 1, 0, 0));
+    assert_ints(g, "e", A_PADDING, INTS(1, 0, 1, 2));
     assert_ints(g, "a", A_STRIDE, INTS(2, 2));
     assert_ints(g, "a", A_PADDING, INTS(0, 2, 0, 2));
     assert_ints(g, "a", A_DILATION, INTS(1, 2));
@@ -208,7 +212,9 @@ static void test_shapes(void **state)
         "Tensor i = linear(x, (int)dim(x, 1) + (int)channels(d) + (int)height(x) + (int)width(x)"
         "                  + (int)features(f) + rank(x) + (int)dim(x, -1));"
         "Tensor k = reshape(parameter(\"q\", 4, 6), 3, 8);"
-        "output(i); relu(b); relu(c); relu(g); relu(h); relu(k);"
+        "Tensor l = pad(x, 2, 3, .axis = 2);"
+        "Tensor m = pad(parameter(\"r\", 1, 8), 0, 2, .axis = 0);"
+        "output(i); relu(b); relu(c); relu(g); relu(h); relu(k); relu6(l); relu(m);"
         "x = linear(f, 1);" END);
     assert_non_null(g);
     assert_type(g, "x", "f32[4,6,4,5]");
@@ -222,6 +228,10 @@ static void test_shapes(void **state)
     assert_type(g, "h", "f32[4,3,3]");
     assert_int_equal(model_node(g, "i")->shape.dim[3], 6 + 18 + 4 + 5 + 140 + 4 + 5);
     assert_type(g, "k", "f32[3,8]");
+    assert_type(g, "l", "f32[4,6,9,5]");
+    assert_int_equal(node_int(model_node(g, "l"), A_BEGIN), 2);
+    assert_type(g, "m", "f32[3,8]");
+    assert_int_equal(model_node(g, "relu61")->op, OP_RELU6);
     assert_true(model_said("the result of `relu` is never used"));
 }
 
@@ -276,6 +286,9 @@ static void test_tied_weights(void **state)
     assert_non_null(g);
     assert_ptr_equal(model_node(g, "linear1")->inputs[1], model_node(g, "wte"));
     assert_ptr_equal(model_node(g, "embedding1")->inputs[1], model_node(g, "wte"));
+    g = model_of("Tensor x = linear(input(\"x\", F32, 3), 1, .weight = NULL);" END);
+    assert_non_null(g);
+    assert_string_equal(model_node(g, "x_2")->inputs[1]->name, "x_2.weight");
     assert_null(model_of("Tensor w = parameter(\"w\", 7, 4); Tensor x = input(\"x\", F32, 3);"
                          "x = linear(x, 1, .weight = w);" END));
     assert_true(model_said(".weight must be a parameter of shape [1,3], but it is f32[7,4]"));

@@ -39,6 +39,14 @@ conv("groups", [2, 6, 5, 5], [9, 2, 3, 3], padding=(1, 1, 1, 1), groups=3)
 conv("groups_blocked", [2, 32, 5, 5], [64, 16, 3, 3], padding=(1, 1, 1, 1), groups=2, bias=False)
 conv("depthwise", [2, 5, 5, 5], [5, 1, 3, 3], padding=(1, 1, 1, 1), groups=5)
 conv("depthwise_blocked", [2, 32, 6, 6], [32, 1, 3, 3], stride=(2, 2), padding=(1, 1, 1, 1), groups=32)
+conv("depthwise_same", [2, 44, 8, 6], [44, 1, 5, 5], stride=(2, 2), padding=(1, 1, 2, 2), groups=44, bias=False)
+conv("depthwise_7x7", [2, 16, 8, 8], [16, 1, 7, 7], stride=(2, 2), padding=(2, 2, 3, 3), groups=16, bias=False)
+conv("depthwise_one_pixel", [2, 24, 1, 1], [24, 1, 5, 5], padding=(2, 2, 2, 2), groups=24, bias=False)
+conv("groups_of_4", [2, 128, 5, 6], [128, 4, 3, 3], stride=(2, 2), padding=(1, 1, 1, 1), groups=32, bias=False)
+conv("1x1_beyond", [2, 44, 6, 6], [22, 44, 1, 1], stride=(2, 2), padding=(0, 0, 1, 1), bias=False)
+conv("1x7", [2, 32, 5, 9], [48, 32, 1, 7], padding=(0, 3, 0, 3), bias=False)
+conv("7x1_one_pixel", [2, 32, 1, 1], [32, 32, 7, 1], padding=(3, 0, 3, 0), bias=False)
+conv("patches", [2, 3, 12, 12], [40, 3, 4, 4], stride=(4, 4))
 conv("first", [2, 3, 16, 16], [64, 3, 7, 7], stride=(2, 2), padding=(3, 3, 3, 3), bias=False)
 conv("wide", [1, 1, 2, 131], [3, 1, 1, 3], padding=(0, 1, 0, 1))
 
@@ -123,6 +131,9 @@ for name, c in (("plain", 3), ("one", 1), ("odd", 17), ("blocked", 16), ("64", 6
     pool(f"avg_pool2d_exclude_{name}", [1, c, 6, 8], "kernel=[3,3], stride=[2,3], padding=[1,1,0,1], count_include_pad=0")
 pool("avg_pool2d_ceil_exclude", [1, 2, 6, 8], "kernel=[3,3], stride=[2,3], padding=[0,1,1,0], ceil_mode=1, count_include_pad=0")
 pool("max_pool2d_dilated", [1, 2, 9, 9], "kernel=[3,2], stride=[1,2], padding=[1,1,1,1], dilation=[2,3]")
+pool("max_pool2d_same", [2, 44, 6, 8], "kernel=[3,3], stride=[2,2], padding=[0,0,1,1], dilation=[1,1]")
+pool("avg_pool2d_same", [2, 44, 6, 8], "kernel=[3,3], stride=[2,2], padding=[0,0,1,1], count_include_pad=0")
+pool("avg_pool2d_one_pixel", [2, 32, 1, 1], "kernel=[3,3], stride=[1,1], padding=[1,1,1,1]")
 pool("max_pool2d_overlap", [1, 3, 6, 6], "kernel=[3,3], stride=[1,1], padding=[1,1,1,1], dilation=[1,1]")
 
 # element-wise
@@ -130,6 +141,7 @@ for op in ("relu", "gelu", "gelu_tanh", "sigmoid", "tanh"):
     case(op, f"y = {op} x", x=[3, 5, 7])
     case(f"{op}_image", f"c = conv2d x w {{stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}}\ny = {op} c", x=[2, 16, 4, 3],
          w=[16, 16, 1, 1])
+case("relu6", "s = scale x {value=9}\ny = relu6 s", x=[3, 5, 7])  # some below 0, some above 6
 case("add", "y = add x v", x=[3, 5], v=[3, 5])
 case("add_same", "y = add x x", x=[3, 5])
 case("add_row", "y = add x v", x=[3, 4, 5], v=[5])
@@ -167,6 +179,9 @@ case("slice_last", "y = slice x {axis=2, begin=3, length=1}", x=[2, 6, 4])
 case("pad", "y = pad x {axis=1, begin=2, length=9}", x=[2, 6, 4])
 case("pad_image", "c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}\ny = pad c {axis=3, begin=0, length=5}", x=[2, 16, 4, 4],
      w=[16, 16, 1, 1])
+case("pad_rows", "y = pad x {axis=0, begin=0, length=5}", x=[2, 3])
+case("pad_channels", "c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}\ny = pad c {axis=1, begin=16, length=48}",
+     x=[2, 16, 4, 3], w=[16, 16, 1, 1])
 case("reshape", "y = reshape x {shape=[4,6]}", x=[2, 3, 4])
 case("flatten", "c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}\ny = reshape c {shape=[2,192]}", x=[2, 16, 4, 3],
      w=[16, 16, 1, 1])

@@ -61,6 +61,7 @@ enum stagecc_dtype { F32 = 1, I32 };
 #define global_avg_pool(x, ...) stagecc_global_avg_pool(x, (struct stagecc_named){__VA_ARGS__})
 
 #define relu(x, ...) stagecc_relu(x, (struct stagecc_named){__VA_ARGS__})
+#define relu6(x, ...) stagecc_relu6(x, (struct stagecc_named){__VA_ARGS__})
 #define gelu(x, ...) stagecc_gelu(x, (struct stagecc_gelu){__VA_ARGS__})
 #define sigmoid(x, ...) stagecc_sigmoid(x, (struct stagecc_named){__VA_ARGS__})
 #define tanh(x, ...) stagecc_tanh(x, (struct stagecc_named){__VA_ARGS__})
@@ -140,8 +141,9 @@ struct stagecc_conv2d {
     STAGECC_BY_NAME;
     int kernel, stride, padding, dilation; // required, 1, 0, 1; both directions
     int kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
-    int groups;                    // default 1
-    bool bias;                     // default true
+    int padding_end, padding_end_h, padding_end_w; // below, right; default: as above, left
+    int groups;                                    // default 1
+    bool bias;                                     // default true
     struct stagecc_init init;      // default: PyTorch's, uniform within 1/sqrt(fan in)
     struct stagecc_init bias_init; // likewise
     Tensor weight;                 // an own parameter [K,C/groups,R,S] instead
@@ -210,6 +212,7 @@ struct stagecc_max_pool2d {
     STAGECC_BY_NAME;
     int kernel, stride, padding, dilation; // required, the kernel, 0, 1; both directions
     int kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
+    int padding_end, padding_end_h, padding_end_w; // below, right; default: as above, left
     bool ceil_mode; // default false: a last, partial window does not count
     const char *name;
 };
@@ -217,7 +220,8 @@ struct stagecc_avg_pool2d {
     STAGECC_BY_NAME;
     int kernel, stride, padding; // required, the kernel, 0; both directions
     int kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w;
-    bool ceil_mode;         // default false
+    int padding_end, padding_end_h, padding_end_w; // below, right; default: as above, left
+    bool ceil_mode;                                // default false
     bool count_include_pad; // default true: padding counts in the divisor
     const char *name;
 };
@@ -298,6 +302,7 @@ Tensor stagecc_max_pool2d(Tensor, struct stagecc_max_pool2d);
 Tensor stagecc_avg_pool2d(Tensor, struct stagecc_avg_pool2d);
 Tensor stagecc_global_avg_pool(Tensor, struct stagecc_named);
 Tensor stagecc_relu(Tensor, struct stagecc_named);
+Tensor stagecc_relu6(Tensor, struct stagecc_named);
 Tensor stagecc_gelu(Tensor, struct stagecc_gelu);
 Tensor stagecc_sigmoid(Tensor, struct stagecc_named);
 Tensor stagecc_tanh(Tensor, struct stagecc_named);
