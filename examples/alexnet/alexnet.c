@@ -1,5 +1,5 @@
 // AlexNet in one tower (Krizhevsky, "One weird trick for parallelizing convolutional neural networks",
-// 2014), with dropout in the classifier.
+// 2014), with dropout in the classifier: 61,100,840 parameters.
 //
 //   stagecc build examples/alexnet/alexnet.c --stages 2 --batch 64 --micro-batches 4 -o out
 //   stagecc run out --data synthetic --steps 10
@@ -14,6 +14,9 @@
 #endif
 #ifndef CLASSES
 #define CLASSES 1000
+#endif
+#ifndef DROPOUT
+#define DROPOUT 0.5
 #endif
 static_assert(IMAGE >= 63, "five convolutions and three poolings need 63 pixels");
 
@@ -30,8 +33,8 @@ MODEL(alexnet)
     x = relu(conv2d(x, 256, .kernel = 3, .padding = 1));
     x = relu(conv2d(x, 256, .kernel = 3, .padding = 1));
     x = flatten(max_pool2d(x, .kernel = 3, .stride = 2));
-    x = relu(linear(dropout(x, 0.5), 4096));
-    x = relu(linear(dropout(x, 0.5), 4096));
+    x = relu(linear(dropout(x, DROPOUT), 4096));
+    x = relu(linear(dropout(x, DROPOUT), 4096));
     Tensor logits = linear(x, CLASSES);
     loss(cross_entropy(logits, target("label", I32)));
 }

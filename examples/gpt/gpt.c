@@ -1,8 +1,16 @@
-// A small GPT on characters: pre-norm blocks as in GPT-2, tokens are bytes.
+// GPT: pre-norm blocks as in GPT-2 (Radford et al., "Language models are unsupervised multitask learners",
+// 2019). As it stands, a small one on characters, tokens are bytes:
 //
 //   stagecc train examples/gpt/gpt.c -n 2 --data text:README.md --steps 200 -o out
 //
-// -D LAYERS=12 -D DIM=768 -D HEADS=12 -D T=128 is the size of GPT-2 small.
+// GPT-2 itself, on tokens, has -D VOCAB=50257 -D T=1024 -D TIED=1, and the parameters of the published ones:
+//
+//   GPT-2 124,439,808          -D LAYERS=12 -D DIM=768 -D HEADS=12
+//   GPT-2 medium 354,823,168   -D LAYERS=24 -D DIM=1024 -D HEADS=16
+//   GPT-2 large 774,030,080    -D LAYERS=36 -D DIM=1280 -D HEADS=20
+//   GPT-2 XL 1,557,611,200     -D LAYERS=48 -D DIM=1600 -D HEADS=25
+//
+// TIED: the last layer reads the table of the first, as GPT-2's does; both are in one stage then.
 #include <assert.h>
 #include <stagecc/model.h>
 
@@ -20,6 +28,9 @@
 #endif
 #ifndef VOCAB
 #define VOCAB 256
+#endif
+#ifndef TIED
+#define TIED 0
 #endif
 #ifndef DROPOUT
 #define DROPOUT 0.1
@@ -66,11 +77,14 @@ static Tensor block(Tensor x)
 
 MODEL(gpt)
 {
-    Tensor tokens = embedding(input("tokens", I32, T), VOCAB, DIM, .init = normal(0.02));
+    Tensor table = TIED ? parameter("table", VOCAB, DIM, .init = normal(0.02)) : NULL;
+    Tensor tokens =
+        embedding(input("tokens", I32, T), VOCAB, DIM, .init = normal(0.02), .weight = table);
     Tensor positions = parameter("positions", T, DIM, .init = normal(0.02));
     Tensor x = dropout(add(tokens, positions), DROPOUT);
     for (int i = 0; i < LAYERS; i++)
         x = block(x);
-    Tensor logits = linear(layer_norm(x), VOCAB, .bias = false, .init = normal(0.02));
+    Tensor logits =
+        linear(layer_norm(x), VOCAB, .bias = false, .init = normal(0.02), .weight = table);
     loss(cross_entropy(logits, target("next", I32, T)));
 }

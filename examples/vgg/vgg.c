@@ -1,4 +1,6 @@
-// VGG (Simonyan and Zisserman, 2014), configurations with 11, 13, 16 and 19 layers.
+// VGG (Simonyan and Zisserman, 2014), configurations with 11, 13, 16 and 19 layers. Their parameters:
+//
+//   VGG-11 132,863,336   13 133,047,848   16 138,357,544   19 143,667,240
 //
 //   stagecc build examples/vgg/vgg.c --stages 3 --batch 32 --micro-batches 4 -o out
 //   stagecc build examples/vgg/vgg.c -D IMAGE=32 -D CLASSES=10 --stages 2 -o out        for CIFAR-10
@@ -16,6 +18,9 @@
 #endif
 #ifndef CLASSES
 #define CLASSES 1000
+#endif
+#ifndef DROPOUT
+#define DROPOUT 0.5
 #endif
 static_assert(DEPTH == 11 || DEPTH == 13 || DEPTH == 16 || DEPTH == 19, "no such VGG");
 static_assert(IMAGE % 32 == 0, "five poolings halve the image");
@@ -46,8 +51,8 @@ MODEL(vgg)
         x = max_pool2d(x, .kernel = 2);
     }
     x = flatten(x);
-    x = dropout(relu(linear(x, HIDDEN)), 0.5);
-    x = dropout(relu(linear(x, HIDDEN)), 0.5);
+    x = dropout(relu(linear(x, HIDDEN)), DROPOUT);
+    x = dropout(relu(linear(x, HIDDEN)), DROPOUT);
     Tensor logits = linear(x, CLASSES);
     loss(cross_entropy(logits, target("label", I32)));
 }
