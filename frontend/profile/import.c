@@ -60,7 +60,18 @@ static int by_key(const void *a, const void *b, void *user)
     return key[x] != key[y] ? (key[x] > key[y]) - (key[x] < key[y]) : (x > y) - (x < y);
 }
 
-// im->from: operands of every node without those that make no tensor, each once, in order of number.
+// Some profilers list nodes as they ran, but for inputs; others as a dictionary had them, which leads
+// every other edge back.
+static bool stands_in_order(const Profile *p)
+{
+    int forward = 0;
+    for (int e = 0; e < p->edges.n; e++)
+        forward += p->edges.items[e].from < p->edges.items[e].to;
+    return forward >= p->edges.n - p->edges.n / 5;
+}
+
+// im->from: operands of every node without those that make no tensor, each once, in the order of their
+// edges where the file is in order, else by number.
 static void find_operands(Importer *im)
 {
     const Profile *p = im->profile;
@@ -75,16 +86,18 @@ static void find_operands(Importer *im)
     int *fill = arena_copy(im->arena, count, sizeof *count * (size_t)(n + 1));
     for (int e = 0; e < p->edges.n; e++)
         all[fill[p->edges.items[e].to]++] = p->edges.items[e].from;
-    int kept = 0;
+    int kept = 0, *reader = arena_array(im->arena, int, n + 1);
+    im->in_order = stands_in_order(p);
     for (int i = 0; i < n; i++) {
         int begin = count[i], end = count[i + 1];
         im->first[i] = kept;
-        qsort_r(all + begin, (size_t)(end - begin), sizeof *all, by_key, im->number);
+        if (!im->in_order)
+            qsort_r(all + begin, (size_t)(end - begin), sizeof *all, by_key, im->number);
         for (int k = begin; k < end; k++) {
             int from = all[k];
-            bool again = kept > im->first[i] && all[kept - 1] == from;
-            if (!again && im->kind[from]->makes_tensor)
+            if (reader[from] != i + 1 && im->kind[from]->makes_tensor)
                 all[kept++] = from;
+            reader[from] = i + 1;
         }
     }
     im->first[n] = kept;
@@ -179,6 +192,25 @@ static bool right_count(const Importer *im, const Maker *m)
     return false;
 }
 
+// Operands without those that are zero. false: one of the others is not there.
+static bool find_present(const Importer *im, Maker *m)
+{
+    int *from = arena_array(im->arena, int, m->n + 1), n = 0;
+    bool good = true;
+    for (int k = 0; k < m->n; k++) {
+        int of = m->from[k];
+        if (im->absent[of] == NO_PART)
+            maker_wrong(m, "it reads `%.80s`, a part of a tuple that no layer gives",
+                        im->profile->nodes.items[of].id);
+        if (im->absent[of] != ZERO_STATE)
+            from[n++] = of;
+        good &= im->absent[of] == ZERO_STATE || im->made[of].node; // else that was reported
+    }
+    m->from = from;
+    m->n = n;
+    return good;
+}
+
 static void make_node(Importer *im, int i)
 {
     Graph *g = im->draft.graph;
@@ -189,10 +221,7 @@ static void make_node(Importer *im, int i)
                &im->from[im->first[i]],
                im->first[i + 1] - im->first[i]};
     int layers = g->layers.n;
-    bool good = right_count(im, &m);
-    for (int k = 0; k < m.n; k++)
-        good &= im->made[m.from[k]].node != NULL; // else that was reported
-    if (good && im->kind[i]->make)
+    if (find_present(im, &m) && right_count(im, &m) && im->kind[i]->make)
         im->made[i] = im->kind[i]->make(&m);
     for (int k = layers; k < g->layers.n; k++)
         g->layers.items[k]->stage = m.node->stage;
@@ -203,6 +232,10 @@ static void find_labels(Importer *im)
 {
     int n = im->profile->nodes.n;
     im->label = arena_array(im->arena, bool, n + 1);
+    im->reader = arena_array(im->arena, const Kind *, n + 1);
+    for (int i = n; i-- > 0;)
+        for (int k = im->first[i]; k < im->first[i + 1]; k++)
+            im->reader[im->from[k]] = im->kind[i];
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < n; i++)
             for (int k = im->first[i]; k < im->first[i + 1]; k++)
@@ -214,13 +247,17 @@ static void make_nodes(Importer *im)
 {
     int n = im->profile->nodes.n;
     im->made = arena_array(im->arena, Tensor, n + 1);
+    im->parts = arena_array(im->arena, Tensor *, n + 1);
+    im->absent = arena_array(im->arena, Absent, n + 1);
     for (int k = 0; k < n && diag_errors() < MOST_ERRORS; k++)
         make_node(im, im->order[k]);
     if (im->joined)
-        note_at(im->first_joined->loc,
-                "a profile does not tell the order in which %s joins its operands: they are "
-                "taken by their numbers%s",
-                "Concat", im->joined > 1 ? ", here and in other nodes" : "");
+        note_at(
+            im->first_joined->loc,
+            "a profile does not tell the order in which Concat joins its operands: they are "
+            "taken %s%s",
+            im->in_order ? "as their edges stand in the file" : "by their numbers",
+            im->joined > 1 ? ", here and in other nodes" : "");
 }
 
 static int by_node(const void *a, const void *b)

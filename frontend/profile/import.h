@@ -33,7 +33,14 @@ void script_print(Text *out, const Script *s, const char *command);
 
 // ---- for the files of this folder
 
-enum { MOST_ERRORS = 20 }; // that are told
+enum { MOST_ERRORS = 20, PARTS = 4 }; // that are told; of a tuple, at most
+
+// Nodes that have no tensor, though their kind makes one.
+typedef enum Absent {
+    PRESENT,
+    ZERO_STATE, // where a recurrence begins: its reader does without
+    NO_PART,    // of a tuple, nothing that a layer gives
+} Absent;
 
 typedef struct Importer {
     Arena *arena;
@@ -41,14 +48,18 @@ typedef struct Importer {
     const Profile *profile;
     Draft draft;
     Script *script;
-    int *number;              // [nodes] of their ids, or their places in the file
-    int *order;               // [nodes] in which they run
-    int *first, *from;        // operands of node i: from[first[i]] .. from[first[i + 1] - 1]
-    Description *described;   // [nodes]
-    const struct Kind **kind; // [nodes]
-    bool *label;              // [nodes] read by losses alone
-    Tensor *made;             // [nodes]
-    int joined;               // nodes whose operands' order the file does not tell
+    int *number;                // [nodes] of their ids, or their places in the file
+    int *order;                 // [nodes] in which they run
+    int *first, *from;          // operands of node i: from[first[i]] .. from[first[i + 1] - 1]
+    Description *described;     // [nodes]
+    const struct Kind **kind;   // [nodes]
+    bool *label;                // [nodes] read by losses alone
+    const struct Kind **reader; // [nodes] the kind of the first that reads it; NULL: nobody
+    Tensor **parts;             // [nodes] of a tuple, PARTS of them; NULL: it is one tensor
+    Absent *absent;             // [nodes]
+    Tensor *made;               // [nodes]
+    bool in_order;              // the file's nodes stand as they ran, and so its edges
+    int joined;                 // nodes whose operands' order the file does not tell
     const ProfileNode *first_joined;
 } Importer;
 
@@ -75,6 +86,13 @@ const Kind *kind_find(const char *name); // "Input0" is an Input; NULL: not know
 bool kind_is_loss(const Kind *k);
 const char *kind_names(Arena *a); // all, for a message
 
+// sequences.c: as in the table of kinds.c
+Tensor make_embedding(Maker *m);
+Tensor make_lstm(Maker *m);
+Tensor make_bidirectional(Maker *m);
+Tensor make_attention(Maker *m);
+Tensor make_classifier(Maker *m);
+
 // line.c: a call, from its arguments to its result. Options that have their default are left out.
 Line *line_begin(Importer *im, const ProfileNode *node, const char *kind, const char *name);
 Line *
@@ -84,6 +102,7 @@ void line_tensor(Line *l, const Importer *im, Tensor t);
 void line_int(Line *l, const Importer *im, int64_t v);
 void line_real(Line *l, const Importer *im, double v);
 void line_option(Line *l, const Importer *im, const char *name, int64_t v, int64_t fallback);
+void line_given(Line *l, const Importer *im, const char *name, Tensor t);
 void line_flag(Line *l, const Importer *im, const char *name, bool v, bool fallback);
 void line_number(Line *l, const Importer *im, const char *name, double v, double fallback);
 void line_pair(Line *l, const Importer *im, const char *name, const int64_t v[2],

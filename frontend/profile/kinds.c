@@ -77,10 +77,15 @@ static Tensor make_input(Maker *m)
     Importer *im = m->im;
     if (im->label[m->index])
         return label_make(im, m->node, m->node->loc, (Shape){0});
+    const Kind *reader = im->reader[m->index];
+    bool tokens = reader && reader->make == make_embedding;
+    bool lengths =
+        reader && (reader->make == make_bidirectional || reader->make == make_attention);
     Line *l = line_begin(im, m->node, "input", m->node->id);
     vec_push(im->arena, &l->args, ((Arg){.kind = ARG_STRING, .s = m->node->id}));
-    vec_push(im->arena, &l->args, ((Arg){.kind = ARG_TYPE, .i = LAYER_F32}));
-    for (int i = 0; i < im->script->input.rank; i++)
+    vec_push(im->arena, &l->args,
+             ((Arg){.kind = ARG_TYPE, .i = tokens || lengths ? LAYER_I32 : LAYER_F32}));
+    for (int i = 0; !lengths && i < im->script->input.rank; i++)
         line_int(l, im, im->script->input.dim[i]);
     return line_make(im, l);
 }
@@ -295,9 +300,20 @@ static Tensor make_cross_entropy(Maker *m)
 static Tensor make_item(Maker *m)
 {
     int64_t index;
+    if (!m->n) { // of `hidden`
+        m->im->absent[m->index] = ZERO_STATE;
+        return NO_TENSOR;
+    }
+    const Tensor *parts = m->im->parts[m->from[0]];
+    bool indexed = field_int(description_field(m->d, NULL, 0), &index) && index >= 0;
+    if (parts && indexed) {
+        Tensor t = index < PARTS ? parts[index] : NO_TENSOR;
+        m->im->absent[m->index] = t.node ? PRESENT : NO_PART;
+        return t;
+    }
     if (!m->d->fields.n)
         return crop(m);
-    if (!field_int(description_field(m->d, NULL, 0), &index) || index)
+    if (!indexed || index)
         return maker_wrong(m, "part %.20s of `%.80s`: it has one output",
                            description_field(m->d, NULL, 0),
                            m->im->profile->nodes.items[m->from[0]].id);
@@ -318,7 +334,13 @@ static const Kind kinds[] = {
     {"Concat", "concat", 1, -1, true, make_concat},
     {"View", "reshape", 1, 1, true, make_view},
     {"Size", NULL, 1, 1, false, NULL},
-    {"__getitem__", NULL, 1, 1, true, make_item},
+    {"__getitem__", NULL, 0, 1, true, make_item},
+    {"Embedding", "embedding", 1, 1, true, make_embedding},
+    {"LSTM", "lstm", 1, 2, true, make_lstm},
+    {"EmuBidirLSTM", "lstm", 2, 2, true, make_bidirectional},
+    {"RecurrentAttention", NULL, 3, 3, true, make_attention},
+    {"Classifier", "linear", 1, 1, true, make_classifier},
+    {"hidden", NULL, 0, 0, false, NULL},
     {"cross_entropy", "cross_entropy", 2, 2, true, make_cross_entropy},
 };
 

@@ -44,6 +44,11 @@ void line_option(Line *l, const Importer *im, const char *name, int64_t v, int64
         vec_push(im->arena, &l->options, ((Arg){name, ARG_INT, {.i = v}}));
 }
 
+void line_given(Line *l, const Importer *im, const char *name, Tensor t)
+{
+    vec_push(im->arena, &l->options, ((Arg){name, ARG_TENSOR, {.tensor = t}}));
+}
+
 void line_flag(Line *l, const Importer *im, const char *name, bool v, bool fallback)
 {
     if (v != fallback)

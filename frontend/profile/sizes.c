@@ -76,6 +76,31 @@ static bool has_sizes(const Profile *p)
     return false;
 }
 
+// Part i of `activation_size=[1.0; 2.0]`; 0: it is not there.
+static double size_part(const ProfileNode *n, int i)
+{
+    const char *p = strstr(n->fields, "activation_size=[");
+    for (p = p ? p + strlen("activation_size=") : NULL; p && i > 0; i--)
+        p = strpbrk(p + 1, ";]");
+    return p && *p != ']' ? strtod(p + 1, NULL) : 0;
+}
+
+// An LSTM has the outputs of all steps and the state of one, so the batch follows, and from it how many
+// steps an embedding has. 0: no LSTM says it.
+static int64_t sequence_length(const Importer *im, int embedding)
+{
+    const Profile *p = im->profile;
+    int64_t features = 0, hidden = 0, batch = 0;
+    for (int i = 0; i < p->nodes.n && !batch; i++)
+        if (!strcmp(im->described[i].kind, "LSTM") &&
+            field_int(description_field(&im->described[i], NULL, 1), &hidden))
+            batch = batch_of(size_part(&p->nodes.items[i], 1), hidden);
+    field_int(description_field(&im->described[embedding], NULL, 1), &features);
+    return batch
+               ? batch_of(p->nodes.items[embedding].activation_bytes / (double)batch, features)
+               : 0;
+}
+
 // The first node behind `from` that says what it takes: channels or features, into *size. NULL: none.
 static const char *first_taker(const Importer *im, int from, int64_t *size)
 {
@@ -94,6 +119,10 @@ static const char *first_taker(const Importer *im, int from, int64_t *size)
         if (!strcmp(d->kind, "Linear") &&
             field_int(description_field(d, "in_features", 0), size))
             return d->kind;
+        if (!strcmp(d->kind, "Embedding")) {
+            *size = sequence_length(im, i);
+            return d->kind;
+        }
     }
     return NULL;
 }
@@ -117,7 +146,8 @@ static int64_t image_side(double bytes, int64_t channels, int64_t batch)
 static int first_input(const Importer *im)
 {
     for (int k = 0; k < im->profile->nodes.n; k++)
-        if (im->kind[im->order[k]]->most == 0 && !im->label[im->order[k]])
+        if (im->kind[im->order[k]]->makes_tensor && im->kind[im->order[k]]->most == 0 &&
+            !im->label[im->order[k]])
             return im->order[k];
     return -1;
 }
@@ -140,10 +170,15 @@ bool sizes_find_input(Importer *im)
     const char *taker = input < 0 ? NULL : first_taker(im, input, &takes);
     if (input < 0)
         error_at((Loc){im->path, 0, 0}, "there is no node `Input` that reads data");
+    if (taker && !strcmp(taker, "Embedding") && !takes)
+        error_at(im->profile->nodes.items[input].loc,
+                 "the sizes do not tell how long its sequences are: say it, as in --input 48");
+    if (diag_errors())
+        return false;
     if (!taker || takes < 1)
         return input < 0 ? false : (s->input = (Shape){3, {3, 224, 224}}, true);
     s->input = (Shape){1, {takes}};
-    if (!strcmp(taker, "Linear"))
+    if (strcmp(taker, "Conv2d") != 0)
         return true;
     const ProfileNode *n = &im->profile->nodes.items[input];
     int64_t side = image_side(n->activation_bytes, takes, described_batch(im));
@@ -159,9 +194,18 @@ bool sizes_find_input(Importer *im)
 static int64_t elements_of(const Importer *im, int node)
 {
     const Tensor *t = &im->made[node];
-    if (!t->node || !im->kind[node]->makes_tensor)
+    if (!t->node || !im->kind[node]->makes_tensor || im->parts[node])
         return 0;
     return shape_count(t->node->shape) / im->draft.options->micro_batch;
+}
+
+// Batches of sequences are as long as their longest, so a profile of many has sizes of many lengths.
+static bool has_sequences(const Importer *im)
+{
+    for (int i = 0; i < im->profile->nodes.n; i++)
+        if (im->made[i].node && im->made[i].node->op == OP_EMBEDDING)
+            return true;
+    return false;
 }
 
 static void check_activation(const Importer *im, int node)
@@ -207,6 +251,7 @@ void sizes_check(Importer *im)
     const Profile *p = im->profile;
     int64_t *votes = arena_array(im->arena, int64_t, p->nodes.n + 1);
     const double *bytes = parameter_bytes(im);
+    bool fixed = !has_sequences(im);
     int n = 0;
     for (int i = 0; i < p->nodes.n; i++) {
         int64_t batch = batch_of(p->nodes.items[i].activation_bytes, elements_of(im, i));
@@ -216,7 +261,8 @@ void sizes_check(Importer *im)
     im->script->batch = majority(votes, n);
     for (int i = 0; i < p->nodes.n && diag_errors() < MOST_ERRORS; i++) {
         const ProfileNode *node = &p->nodes.items[i];
-        check_activation(im, i);
+        if (fixed)
+            check_activation(im, i);
         bool recorded = node->parameter_bytes > 0 || node->activation_bytes > 0;
         if (im->made[i].node && recorded && bytes[i] != node->parameter_bytes)
             error_at(node->loc,

@@ -225,6 +225,68 @@ static void our_own_profile_has_its_loss(void **state)
     assert_same_in_c(own);
 }
 
+#define ATTENTION                                                                              \
+    "RecurrentAttention(  (rnn): LSTM(8, 8)  (attn): BahdanauAttention(    (linear_q): "       \
+    "Linear(in_features=8, out_features=8, bias=False)    (linear_k): "                        \
+    "Linear(in_features=8, out_features=8, bias=False)  ))"
+
+// Translation in small: 5 tokens, 2 sentences.
+static const char *const sequences[] = {
+    NODE("node1", "Input0", 0, 0),
+    NODE("node4", "Embedding(7, 8, padding_idx=0)", 320, 224),
+    NODE("node2", "Input1", 0, 0),
+    NODE("node5", "EmuBidirLSTM(  (bidir): LSTM(8, 8, bidirectional=True))", 640, 4608),
+    NODE("node6", "LSTM(16, 8)", [320; 64; 64], 3328),
+    NODE("node7", "__getitem__(0)", 320, 0),
+    NODE("node8", "__getitem__(1)", 64, 0),
+    NODE("node3", "Input2", 0, 0),
+    NODE("node9", "Embedding(7, 8)", 320, 224),
+    NODE("node10", "hidden", 0, 0),
+    NODE("node11", "__getitem__(0)", 0, 0),
+    NODE("node12", ATTENTION, [320; 64; 64; 320; 200], 2884), // 36 more where it is normalised
+    NODE("node13", "__getitem__(0)", 320, 0),
+    NODE("node14", "__getitem__(2)", 64, 0),
+    NODE("node15", "Concat(2)", 320, 0),
+    NODE("node16", "LSTM(16, 8)", [320; 64; 64], 3328),
+    NODE("node17", "__getitem__(0)", 320, 0),
+    NODE("node18", "Classifier(  (c): Linear(in_features=8, out_features=7, bias=True))", 280,
+         252),
+    EDGE("node1", "node4") EDGE("node4", "node5") EDGE("node2", "node5"),
+    EDGE("node5", "node6") EDGE("node6", "node7") EDGE("node6", "node8"),
+    EDGE("node3", "node9") EDGE("node10", "node11") EDGE("node9", "node12"),
+    EDGE("node11", "node12") EDGE("node7", "node12") EDGE("node2", "node12"),
+    EDGE("node12", "node13") EDGE("node12", "node14") EDGE("node14", "node15"),
+    EDGE("node13", "node15") EDGE("node15", "node16") EDGE("node16", "node17"),
+    EDGE("node17", "node18")};
+
+static const char *sequences_and(const char *more)
+{
+    const char *text = "";
+    for (size_t i = 0; i < sizeof sequences / sizeof *sequences; i++)
+        text = arena_printf(&model_arena, "%s%s", text, sequences[i]);
+    return arena_printf(&model_arena, "%s%s", text, more);
+}
+
+static void sequences_go_by_shape(void **state)
+{
+    (void)state;
+    const char *text = sequences_and("");
+    Script *s = import(text);
+    if (!s)
+        fail_msg("%s", model_messages.data);
+    assert_int_equal(s->input.dim[0], 5);
+    assert_int_equal(model_node(s->graph, "node1")->dtype, I32);
+    assert_int_equal(model_node(s->graph, "node2")->shape.rank, 1);
+    const Node *context = model_node(s->graph, "node12_context");
+    assert_string_equal(context->inputs[1]->layer->name, "node6"); // what ran first
+    assert_non_null(model_node(s->graph, "node12_scores.normalize_scalar"));
+    const Node *join = model_node(s->graph, "node15");
+    assert_ptr_equal(join->inputs[0], context); // the edges are in order
+    assert_same_in_c(text);
+    assert_null(import(sequences_and(EDGE("node8", "node16"))));
+    assert_true(model_said("it reads `node8`, a part of a tuple that no layer gives"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +298,7 @@ int main(void)
         cmocka_unit_test(one_size_that_differs_is_the_wrong_one),
         cmocka_unit_test(the_c_text_makes_the_same_graph),
         cmocka_unit_test(our_own_profile_has_its_loss),
+        cmocka_unit_test(sequences_go_by_shape),
     };
     return cmocka_run_group_tests(tests, NULL, model_teardown);
 }
