@@ -330,9 +330,11 @@ int host_run(const char *dir)
         error_at((Loc){path, 0, 0}, "cannot read the plan: %s", strerror(errno));
     const Plan *plan = text ? plan_from_json(&g.arena, path, text) : NULL;
     free(text);
-    char *whole = realpath(dir, NULL);
-    if (!plan || !whole)
+    char *whole = plan ? realpath(dir, NULL) : NULL;
+    if (!whole) {
+        arena_release(&g.arena);
         return EXIT_INPUT;
+    }
     int n = plan->n_stages;
     g.launch = (Launch){.plan = plan, .dir = whole, .here = arena_array(&g.arena, bool, n)};
     g.children = arena_array(&g.arena, Child, n);

@@ -21,6 +21,13 @@ exec sh -c "$*"
 """
 
 
+SRUN = """#!/bin/sh
+while case $1 in --nodelist=*) node=${1#*=} ;; --*) ;; *) false ;; esac; do shift; done
+export HOME="$0.home-$node"
+exec "$@"
+"""
+
+
 class Site:
     """A folder with the programs of a plan and an ssh of its own."""
 
@@ -45,7 +52,7 @@ class Site:
         return subprocess.Popen([self.stagecc, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                 env=self.environment, cwd=self.folder)
 
-    def finish(self, child, seconds=120):
+    def finish(self, child, seconds=600):
         stdout, stderr = child.communicate(timeout=seconds)
         end = time.monotonic() + 10
         while self.programs() and time.monotonic() < end:
@@ -83,7 +90,7 @@ class Site:
     def losses(self, log):
         return [json.loads(line)["loss_bits"] for line in log.read_text().splitlines() if "loss_bits" in line]
 
-    def wait_for_step(self, child, log, step, seconds=120):
+    def wait_for_step(self, child, log, step, seconds=600):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if log.exists() and log.read_text().count('"loss_bits"') >= step:
@@ -149,6 +156,22 @@ def stopped(site, hosts, target):
     print(f"a signal to {target}: all stopped after step {step}")
 
 
+def slurm(site):
+    """Inside an allocation nodes are reached by srun, which gives its words to no shell."""
+    srun, log, before = site.folder / "srun", site.folder / "log.json", dict(site.environment)
+    srun.write_text(SRUN)
+    srun.chmod(0o755)
+    site.environment.update(SLURM_JOB_ID="7", PATH=f"{site.folder}:{before['PATH']}")
+    del site.environment["STAGECC_SSH"]
+    hosts = site.hosts("node1", "node2 slots=2")
+    stdout, _ = site.must("deploy", site.out, "--hostfile", hosts, "--json")
+    assert [h["copied"] for h in json.loads(stdout)["hosts"]] == [True, True], stdout
+    site.must(*site.run(hosts, "--steps", 3, "--log-json", log))
+    assert len(site.losses(log)) == 3 and len(list(site.folder.glob("srun.home-node*/.cache/stagecc/*/stage0"))) == 2
+    site.environment = before
+    print("two nodes of an allocation, by srun")
+
+
 def wrong(site):
     log = site.folder / "log.json"
     site.fails(4, "cannot reach gone by ssh", *site.run(site.hosts("h1 slots=2", "gone"), "--steps", 3))
@@ -182,6 +205,7 @@ def main():
         host_dies(site, hosts)
         for target in ("launcher", "stage2"):
             stopped(site, hosts, target)
+        slurm(site)
         wrong(site)
 
 
