@@ -82,6 +82,9 @@ void emit(Emit *e, const char *format, ...);
 const char *emit_value(Emit *e, const Node *n);
 // Output i of n; NULL: nobody wants it, and it has no memory.
 const Node *emit_output(Emit *e, const Node *n, int i);
+// A micro-batch's place in its step, and whether it is the step's first, as expressions.
+const char *emit_place_in_step(Emit *e);
+const char *emit_is_first(Emit *e);
 // The random stream of a dropout node as an expression: equal layers share code, not streams.
 const char *emit_stream(Emit *e, const Node *n);
 // A number as emit's EMIT_REAL writes it; the same in double whatever the graph's reals are; text as a string literal; text inside a comment.

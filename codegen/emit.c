@@ -133,6 +133,19 @@ const Node *emit_output(Emit *e, const Node *n, int i)
     return NULL;
 }
 
+const char *emit_place_in_step(Emit *e)
+{
+    if (plan_stream_steps(e->plan, false) == 1)
+        return "mb";
+    return arena_printf(e->scratch, "mb %% %d", (int)e->plan->options.micro_batches);
+}
+
+const char *emit_is_first(Emit *e)
+{
+    bool every = plan_stream_steps(e->plan, false) > 1 && e->plan->options.micro_batches == 1;
+    return every ? "1" : arena_printf(e->scratch, "%s == 0", emit_place_in_step(e));
+}
+
 const char *emit_stream(Emit *e, const Node *n)
 {
     return routine_stream(e->routine, n);

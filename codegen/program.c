@@ -44,12 +44,15 @@ static const char *neighbours(Emit *e, bool producers, const char *otherwise)
 static void write_memory(Emit *e)
 {
     const PlanStage *s = e->stage;
-    char kept[32], slot[32], scratch[32], edges[32];
+    char kept[32], slot[32], scratch[32], edges[32], weights[32];
     text_printf(e->out,
                 "//   memory   parameters, gradients and state %s, activations %d x %s, "
                 "scratch %s",
                 human_bytes(kept, s->persistent_bytes), s->in_flight,
                 human_bytes(slot, s->slot_bytes), human_bytes(scratch, s->scratch_bytes));
+    if (s->versions > 1)
+        text_printf(e->out, ", older weights %d x %s", s->versions - 1,
+                    human_bytes(weights, s->version_bytes));
     if (s->edge_bytes)
         text_printf(e->out, ", messages %s", human_bytes(edges, s->edge_bytes));
     text_puts(e->out, "\n");

@@ -196,6 +196,9 @@ static const char *place_text(Emit *e, const Node *n, bool in_table)
     case PLACE_PERSISTENT:
         return arena_printf(e->scratch,
                             in_table ? "RT_IN_PERSISTENT(%lld)" : "rt_persistent(s, %lld)", at);
+    case PLACE_WEIGHT:
+        return arena_printf(e->scratch, in_table ? "RT_IN_WEIGHT(%lld)" : "rt_weight(s, %lld)",
+                            at);
     case PLACE_SCRATCH:
         return arena_printf(e->scratch,
                             in_table ? "RT_IN_SCRATCH(%lld)" : "rt_scratch(s, %lld)", at);

@@ -125,7 +125,8 @@ static int write_tensors(Emit *e)
     Roles roles = find_roles(e);
     int n = 0;
     for (int i = 0; i < e->graph->nodes.n; i++) {
-        if (e->stage->places[i].kind != PLACE_PERSISTENT)
+        PlaceKind kind = e->stage->places[i].kind;
+        if (kind != PLACE_PERSISTENT && kind != PLACE_WEIGHT)
             continue;
         if (!n++)
             text_puts(e->out, "// name, role, type, rank, shape, offset, bytes, kernel, "
@@ -274,8 +275,8 @@ static void write_stream(Emit *e, const char *name, const Stream *s)
 {
     if (!s->n)
         return;
-    text_printf(e->out, "// instruction, edge, micro-batch\nstatic const rt_instr %s[] = {",
-                name);
+    text_printf(e->out, "// instruction, edge%s, micro-batch\nstatic const rt_instr %s[] = {",
+                s->body_end ? " or version of the weights" : "", name);
     for (int i = 0, column = COLUMNS; i < s->n; i++) {
         const char *text = instr_text(e, &s->instr[i]);
         int n = (int)strlen(text) + 2;
@@ -361,6 +362,19 @@ static void write_memory(Emit *e)
     field_int(e, "in_flight", e->stage->in_flight);
 }
 
+static void write_versions(Emit *e)
+{
+    const Stream *train = &e->stage->train;
+    if (plan_stream_steps(e->plan, false) == 1)
+        return;
+    field_int(e, "train_steps", e->plan->stream_steps);
+    field_int(e, "train_body", train->body);
+    field_int(e, "train_body_end", train->body_end);
+    field_int(e, "drain_every", e->plan->options.drain_every);
+    field_int(e, "versions", e->stage->versions);
+    field_int(e, "version_bytes", e->stage->version_bytes);
+}
+
 static void write_training(Emit *e)
 {
     const Options *o = &e->plan->options;
@@ -408,6 +422,7 @@ void tables_write(Emit *e, const char *command)
     field_int(e, "norm_parts", e->plan->norm_parts);
     write_norm_edges(e);
     write_memory(e);
+    write_versions(e);
     field_table(e, "tensors", n_tensors);
     field_table(e, "inputs", n_inputs);
     field_table(e, "layers", n_layers);

@@ -5,6 +5,7 @@
 #include "driver/graph_problem.h"
 
 #include "driver/machines.h"
+#include "plan/schedule.h"
 
 #include <errno.h>
 #include <fnmatch.h>
@@ -228,8 +229,28 @@ CostOptions cost_options(const Args *args)
     return c;
 }
 
+// Without --micro-batches the plan of a graph is pipedream's: every micro-batch is an update.
+static bool schedule_known(const Args *args)
+{
+    const Options *o = &args->options;
+    bool asynchronous = schedule_asynchronous(o), stashing = !strcmp(o->schedule, "pipedream");
+    if (asynchronous && !stashing)
+        error_at(NO_LOC,
+                 "plans of profiled graphs do not count the weight versions of %s: use "
+                 "--schedule pipedream",
+                 o->schedule);
+    else if (asynchronous && options_given(o, "micro-batches"))
+        error_at(NO_LOC, "in the plan of a profiled graph pipedream updates after every "
+                         "micro-batch: drop --micro-batches");
+    else
+        return true;
+    return false;
+}
+
 GraphProblem *graph_problem(Arena *a, Profile *p, const Args *args)
 {
+    if (!schedule_known(args))
+        return NULL;
     GraphProblem *g = arena_new(a, GraphProblem);
     g->profile = p;
     g->cost = cost_options(args);

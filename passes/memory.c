@@ -1,7 +1,8 @@
 // Gives every tensor of every stage its place (docs/internals.md, "Memory of a stage"). A tensor lies
 // in the slot of an edge if it crosses stages; else with the parameters if it outlives a step; else in
 // the micro-batch's slot if backward reads it; else in scratch, where the instructions overlay each
-// other and tensors overlay those that are dead. A group of fused nodes is one moment.
+// other and tensors overlay those that are dead. A group of fused nodes is one moment. Parameters with
+// several versions lie at the end of what outlives a step, and their other versions right behind it.
 #include "ir/product.h"
 #include "passes/pack.h"
 #include "passes/schedule.h"
@@ -28,7 +29,7 @@ typedef struct Placer {
     int *edge;        // [nodes] index of its edge, or -1
     PlanStage *stage;
     Library whole; // calls of the whole model
-    Region persistent, slot, scratch[N_PHASES];
+    Region persistent, weights, slot, scratch[N_PHASES];
 } Placer;
 
 static int64_t aligned(int64_t bytes)
@@ -110,6 +111,8 @@ static void place_node(Placer *p, const Node *n)
         p->stage->places[n->id] = (Place){PLACE_EDGE, e, 0, n->bytes};
     else if (e >= 0 || !mine(p, n))
         return;
+    else if (n->op == OP_PARAM && p->stage->versions > 1)
+        add_block(p, &p->weights, n, 0, INT_MAX);
     else if (value_persistent(n))
         add_block(p, &p->persistent, n, 0, INT_MAX);
     else
@@ -126,13 +129,12 @@ static int64_t pack_region(Placer *p, Region *r, PlaceKind kind)
     return size;
 }
 
-// Parameters lie in the order of the model, so that a dump of the memory can be read.
-static int64_t line_up(Placer *p, Region *r)
+// Parameters lie in the order of the model, so that a dump of the memory can be read. Gives the end.
+static int64_t line_up(Placer *p, Region *r, PlaceKind kind, int64_t at)
 {
-    int64_t at = 0;
     for (int i = 0; i < r->blocks.n; i++) {
         int64_t bytes = r->blocks.items[i].bytes;
-        p->stage->places[r->nodes.items[i]] = (Place){PLACE_PERSISTENT, -1, at, bytes};
+        p->stage->places[r->nodes.items[i]] = (Place){kind, -1, at, bytes};
         at += aligned(bytes);
     }
     return at;
@@ -172,6 +174,8 @@ static PlanKernel bound(const Compile *c, const Node *n)
 }
 
 // Calls share one scratch memory; what is kept adds up (once a step, so one micro-batch keeps nothing).
+// Backward works with one version of the weights at a time, in ascending order: it keeps one copy of
+// each, however many versions there are.
 static Library count_library(const Placer *p, bool whole_model)
 {
     const Compile *c = p->c;
@@ -211,7 +215,9 @@ static void place_stage(Placer *p)
         s->places[i].edge = -1;
         place_node(p, p->c->graph->nodes.items[i]);
     }
-    s->persistent_bytes = line_up(p, &p->persistent);
+    int64_t others = line_up(p, &p->persistent, PLACE_PERSISTENT, 0);
+    s->persistent_bytes = line_up(p, &p->weights, PLACE_WEIGHT, others);
+    s->version_bytes = s->persistent_bytes - others;
     s->slot_bytes = pack_region(p, &p->slot, PLACE_SLOT);
     for (int phase = 0; phase < N_PHASES; phase++) {
         int64_t bytes = pack_region(p, &p->scratch[phase], PLACE_SCRATCH);

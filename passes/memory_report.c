@@ -7,7 +7,7 @@
 static const char *const place_name[] = {
     [PLACE_NONE] = "none", [PLACE_PERSISTENT] = "persistent",
     [PLACE_SLOT] = "slot", [PLACE_SCRATCH] = "scratch",
-    [PLACE_EDGE] = "edge",
+    [PLACE_EDGE] = "edge", [PLACE_WEIGHT] = "weight",
 };
 
 static void table_row(Text *out, const Node *n, const Place *place)
@@ -29,15 +29,19 @@ static void table_row(Text *out, const Node *n, const Place *place)
 
 void memory_table(Text *out, const Plan *p, const Graph *g)
 {
-    char total[32], persistent[32], slot[32], scratch[32], edges[32];
+    char total[32], persistent[32], slot[32], scratch[32], edges[32], weights[32];
     for (int i = 0; i < p->n_stages; i++) {
         const PlanStage *s = &p->stages[i];
         text_printf(out,
-                    "stage %d: %s = persistent %s + %d slots of %s + scratch %s + edges %s\n",
+                    "stage %d: %s = persistent %s + %d slots of %s + scratch %s + edges %s",
                     s->id, human_bytes(total, plan_stage_bytes(s)),
                     human_bytes(persistent, s->persistent_bytes), s->in_flight,
                     human_bytes(slot, s->slot_bytes), human_bytes(scratch, s->scratch_bytes),
                     human_bytes(edges, s->edge_bytes));
+        if (s->versions > 1)
+            text_printf(out, " + %d older versions of %s", s->versions - 1,
+                        human_bytes(weights, s->version_bytes));
+        text_puts(out, "\n");
         for (int k = 0; s->places && k < g->nodes.n && k < p->n_nodes; k++)
             if (s->places[k].kind != PLACE_NONE)
                 table_row(out, g->nodes.items[k], &s->places[k]);
@@ -64,6 +68,7 @@ static int copies(const Plan *p, const PlanStage *s, const Place *place)
     case PLACE_NONE: return 0;
     case PLACE_PERSISTENT:
     case PLACE_SCRATCH: return 1;
+    case PLACE_WEIGHT: return s->versions;
     case PLACE_SLOT: return s->in_flight;
     case PLACE_EDGE:
         return p->edges[place->edge].producer == s->id ? p->edges[place->edge].slots : 0;

@@ -25,7 +25,6 @@ typedef struct Search {
     Compile *c;
     Ranges ranges;
     int stages;
-    const ScheduleInfo *schedule;
     const MachineType *types;
     int n_types, *have, *stride; // machines of every type; what one more adds to `taken`
     int n_taken, *used;          // [n_taken] machines in use
@@ -37,8 +36,9 @@ typedef struct Search {
 
 static int64_t memory(const Search *s, const Range *r, int stage)
 {
-    int micro_batches = (int)s->c->plan->options.micro_batches;
-    return range_memory(&s->ranges, r, s->schedule->in_flight(s->stages, stage, micro_batches));
+    const Options *o = &s->c->plan->options;
+    return range_memory(&s->ranges, r, schedule_in_flight(o, s->stages, stage),
+                        schedule_versions(o, s->stages, stage));
 }
 
 static bool fits(const Search *s, const Range *r, int stage, const MachineType *type)
@@ -332,8 +332,12 @@ void pass_partition(Compile *c)
         return;
     double begin = clock_seconds();
     Search s = {.c = c, .ranges = ranges_of(c), .stages = c->stages};
-    s.schedule = schedule_find(c->options->schedule);
-    CHECK(s.schedule, "partition", "no schedule is called %s", c->options->schedule);
+    const char *misfit = schedule_misfit(c->scratch, c->options, c->stages);
+    if (misfit) {
+        error_at(NO_LOC, "%s", misfit);
+        c->no_plan = true;
+        return;
+    }
     if (!enough_units(&s)) {
         c->no_plan = true;
         return;

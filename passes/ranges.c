@@ -1,5 +1,7 @@
 #include "passes/ranges.h"
 
+#include "plan/schedule.h"
+
 #include <stdlib.h>
 
 enum { ALIGN = 64 };
@@ -146,16 +148,20 @@ Ranges ranges_of(Compile *c)
     r.cut = arena_array(a, bool, n);
     r.work = arena_array(a, double, n + 1);
     r.persistent = arena_array(a, int64_t, n + 1);
+    r.parameters = arena_array(a, int64_t, n + 1);
     r.scratch = arena_array(a, int64_t, n);
     r.arriving = arena_array(a, int64_t, n);
     for (int i = 0; i < c->graph->nodes.n; i++) {
         const Node *node = c->graph->nodes.items[i];
         if (value_persistent(node) && node->unit >= 0)
             r.persistent[node->unit + 1] += aligned(node->bytes);
+        if (node->op == OP_PARAM && node->unit >= 0)
+            r.parameters[node->unit + 1] += aligned(node->bytes);
     }
     for (int u = 0; u < n; u++) {
         r.work[u + 1] = r.work[u] + p->units[u].forward_s + p->units[u].backward_s;
         r.persistent[u + 1] += r.persistent[u];
+        r.parameters[u + 1] += r.parameters[u];
     }
     find_tensors(&r, a, &v);
     find_cuts(&r, &v);
@@ -185,6 +191,7 @@ const Range *ranges_extend(Ranges *r)
     int u = ++run->last;
     run->compute_s = r->work[u + 1] - r->work[run->first];
     run->persistent = r->persistent[u + 1] - r->persistent[run->first];
+    run->parameters = r->parameters[u + 1] - r->parameters[run->first];
     run->in += r->arriving[u];
     run->out += r->leaving[u];
     run->scratch = r->scratch[u] > run->scratch ? r->scratch[u] : run->scratch;
@@ -218,9 +225,11 @@ double range_seconds(const Range *r)
 
 // Outgoing activations wait in their edges as long as in flight; gradients, as large as what came in,
 // need two slots.
-int64_t range_memory(const Ranges *all, const Range *r, int in_flight)
+int64_t range_memory(const Ranges *all, const Range *r, int in_flight, int versions)
 {
-    int64_t micro_batches = all->c->plan->options.micro_batches;
+    const Options *o = &all->c->plan->options;
+    int64_t micro_batches = o->micro_batches * schedule_steps(o, all->c->stages);
     int64_t edges = r->out * in_flight + r->in * (micro_batches < 2 ? 1 : 2);
-    return r->persistent + r->saved * in_flight + r->scratch + edges;
+    return r->persistent + r->parameters * (versions - 1) + r->saved * in_flight + r->scratch +
+           edges;
 }

@@ -11,6 +11,7 @@ typedef struct Range {
     double compute_s;   // forward and backward of one micro-batch
     int64_t in, out;    // bytes of activations that come from earlier and go to later units
     int64_t persistent; // bytes
+    int64_t parameters; // the part of them that weights take
     int64_t saved;      // bytes that wait for backward, per micro-batch
     int64_t scratch;    // bytes that live within one instruction, at the worst moment
 } Range;
@@ -29,6 +30,7 @@ typedef struct Ranges {
     bool *cut;           // [n]: the model may be cut right after this unit
     double *work;        // [n + 1] sums of compute_s before the unit
     int64_t *persistent; // [n + 1] likewise
+    int64_t *parameters; // [n + 1] likewise
     int64_t *scratch;    // [n]
     Crossing *tensors;
     int n_tensors;
@@ -47,7 +49,8 @@ const Range *range_of(Ranges *r, int first, int last);
 // Seconds that a stage spends on one micro-batch. Both ends of a boundary pay for what crosses it.
 double range_send_s(const Range *r);
 double range_seconds(const Range *r);
-// Bytes of the run as a stage with so many micro-batches in flight, packing aside.
-int64_t range_memory(const Ranges *all, const Range *r, int in_flight);
+// Bytes of the run as a stage with so many micro-batches in flight and versions of its weights,
+// packing aside.
+int64_t range_memory(const Ranges *all, const Range *r, int in_flight, int versions);
 
 #endif

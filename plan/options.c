@@ -2,6 +2,7 @@
 #include "plan/options.h"
 
 #include "base/text.h"
+#include "plan/schedule.h"
 
 #include <errno.h>
 #include <math.h>
@@ -184,6 +185,24 @@ static void report_batch(const Options *o)
              (long long)above, (long long)batch);
 }
 
+static bool check_schedule(const Options *o)
+{
+    bool asynchronous = schedule_asynchronous(o);
+    bool clips = asynchronous && o->clip_norm > 0;
+    bool drains = !asynchronous && o->drain_every != options_default().drain_every;
+    if (clips)
+        error_at(NO_LOC,
+                 "clipping needs the gradients of all stages before an update, and %s never "
+                 "waits for them: drop --clip-norm, or use --schedule 1f1b",
+                 o->schedule);
+    if (drains)
+        error_at(NO_LOC,
+                 "%s drains the pipeline behind every step: drop --drain-every, or use "
+                 "--schedule pipedream",
+                 o->schedule);
+    return !clips && !drains;
+}
+
 bool options_check(const Options *o)
 {
     bool divides = o->batch % o->micro_batches == 0;
@@ -193,7 +212,7 @@ bool options_check(const Options *o)
     if (!nesterov)
         error_at(NO_LOC,
                  "Nesterov momentum needs a momentum: add --momentum 0.9 or drop nesterov");
-    return divides && nesterov;
+    return check_schedule(o) && divides && nesterov;
 }
 
 const char *option_name(int i)

@@ -26,7 +26,7 @@ Options options_default(void);
 bool options_set(Options *o, const char *name, const char *value, OptionSource from, Loc loc);
 bool options_known(const char *name);
 bool options_given(const Options *o, const char *name); // set by anyone, not the fallback
-// Rules between options: the batch divides into micro-batches. false: reported.
+// Rules between options: the batch divides into micro-batches, the schedule can clip. false: reported.
 bool options_check(const Options *o);
 
 // Walk the table: i from 0 until NULL. Value as text lands in buffer (at least 64 bytes).

@@ -26,10 +26,30 @@ int plan_stage_of_unit(const Plan *p, int unit)
     return low;
 }
 
+int plan_stream_steps(const Plan *p, bool eval)
+{
+    return eval || p->stream_steps < 1 ? 1 : p->stream_steps;
+}
+
+int plan_micro_batches(const Plan *p, bool eval)
+{
+    return (int)p->options.micro_batches * plan_stream_steps(p, eval);
+}
+
+int plan_messages(const Plan *p, const PlanEdge *e)
+{
+    return e->per_step * plan_stream_steps(p, e->eval);
+}
+
+int64_t plan_weight_bytes(const PlanStage *s)
+{
+    return s->versions > 1 ? (s->versions - 1) * s->version_bytes : 0;
+}
+
 int64_t plan_stage_bytes(const PlanStage *s)
 {
-    return s->persistent_bytes + s->in_flight * s->slot_bytes + s->scratch_bytes +
-           s->edge_bytes + s->library_bytes;
+    return s->persistent_bytes + plan_weight_bytes(s) + s->in_flight * s->slot_bytes +
+           s->scratch_bytes + s->edge_bytes + s->library_bytes;
 }
 
 double plan_stage_seconds(const PlanStage *s)

@@ -20,7 +20,7 @@ typedef struct PlanEdge {
     int *consumers, n_consumers;
     int64_t bytes; // of one message in its memory layout
     int slots;
-    int per_step; // messages a step: micro_batches, or 1
+    int per_step; // messages a step (of a stream: plan_messages): micro_batches, or 1
     bool eval;    // belongs to the evaluation streams
     // Which instructions of each stage touch the tensor: bit 1 << rt_opcode, [Plan.n_stages]. The
     // producer's lowest one writes it. A consumer has RECV before its first and RELEASE after its
@@ -32,6 +32,7 @@ typedef struct PlanEdge {
 typedef enum PlaceKind {
     PLACE_NONE, // this stage never touches it, or it lives inside a fused group only
     PLACE_PERSISTENT, // offset in the stage's persistent memory: parameters, statistics, accumulators, state
+    PLACE_WEIGHT,  // likewise, of version 0 of a parameter that has several versions
     PLACE_SLOT,    // offset in the memory of one micro-batch in flight (lives until backward)
     PLACE_SCRATCH, // offset in memory shared by all instructions (lives within one)
     PLACE_EDGE,    // slot of an edge (`offset` is not used)
@@ -47,12 +48,15 @@ typedef struct Place {
 typedef struct Stream {
     rt_instr *instr;
     int n;
+    int body,
+        body_end; // of asynchronous training: the instructions of a step that may be repeated
 } Stream;
 
 typedef struct PlanStage {
     int id, replicas;
     int first_unit, last_unit; // contiguous cut units, both inclusive
     int in_flight;             // micro-batches between forward and backward, at most
+    int versions;              // of the weights that live at once; 0: not said, one
     double forward_s, backward_s, send_s, sync_s; // predicted, per micro-batch
     double update_s;                              // predicted, once a step
     double load_s;                                // reading a micro-batch: the first stage
@@ -70,6 +74,7 @@ typedef struct PlanStage {
     Stream train, eval;
     Place *places;            // [Plan.n_nodes], by node id
     int64_t persistent_bytes; // parameters + gradients + optimizer state + statistics
+    int64_t version_bytes;    // the parameters, at its end: what each further version takes
     int64_t slot_bytes;       // activations of one micro-batch
     int64_t scratch_bytes;
     int64_t edge_bytes;    // slots of the edges it produces
@@ -117,7 +122,8 @@ typedef struct Plan {
     int n_stages;
     PlanEdge *edges;
     int n_edges;
-    int norm_parts; // gradient tensors of the whole model; 0: no clipping
+    int stream_steps; // steps of a training stream; 0: not said, one
+    int norm_parts;   // gradient tensors of the whole model; 0: no clipping
     // Of plans without streams: no flush, every micro-batch is an update; what runs beside computing:
     // "none", "transfers" or "all" (synchronisation, too). NULL: none.
     bool asynchronous;
@@ -149,6 +155,10 @@ const PlanKernel *plan_kernel(const Plan *p, const char *key); // NULL: not meas
 // Instructions and edges: a plan of a model. That of a profiled graph (graph.txt) has stages alone.
 bool plan_has_streams(const Plan *p);
 int plan_stage_of_unit(const Plan *p, int unit);
+int plan_stream_steps(const Plan *p, bool eval);     // of a stream: 1 in evaluation
+int plan_micro_batches(const Plan *p, bool eval);    // of a stream
+int plan_messages(const Plan *p, const PlanEdge *e); // of an edge in a stream
+int64_t plan_weight_bytes(const PlanStage *s);       // of the versions beside the newest
 int64_t plan_stage_bytes(const PlanStage *s);  // arena, library scratch, the edges it produces
 double plan_stage_seconds(const PlanStage *s); // time_s, or what is predicted
 double plan_pipeline_seconds(const Plan *p); // pipeline_s, or of the slowest stage for a batch
@@ -165,7 +175,8 @@ Plan *plan_from_json(Arena *a, const char *file, const char *text); // NULL: rep
 
 // Walks all streams together with rings of bounded slots. false: `why` says what is wrong: an
 // unmatched message, a deadlock (who waits for what), a slot read before it was received or after it
-// was released, micro-batches out of order, more in flight than `in_flight`.
+// was released, micro-batches out of order, more in flight than `in_flight`, weights of a version
+// that is not there or not that of the forward, a body that does not go on where it began.
 bool plan_verify_streams(const Plan *p, bool eval, char *why, int why_size);
 
 #endif

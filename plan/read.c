@@ -2,6 +2,7 @@
 // streams are verified as the compiler verifies its own: what passes here can be executed.
 #include "base/text.h"
 #include "plan/reader.h"
+#include "plan/schedule.h"
 #include "plan/walk.h"
 
 #include <math.h>
@@ -60,11 +61,11 @@ static bool parse_instr(const char *text, rt_instr *i)
     char more;
     int n = sscanf(text, "%15s %9u %9u%c", name, &a, &b, &more);
     rt_opcode op = n >= 2 ? opcode_of(name) : RT_N_OPCODES;
-    bool edge = op <= RT_RELEASE;
-    if (op == RT_N_OPCODES || n != (edge ? 3 : 2) || (edge && a >= RT_NO_EDGE))
+    bool two = n == 3; // edge or version, and micro-batch
+    if (op == RT_N_OPCODES || n > 3 || (two && a >= RT_NO_EDGE))
         return false;
-    *i = (rt_instr){(uint8_t)op, edge ? (uint16_t)a : (uint16_t)RT_NO_EDGE, edge ? b : a};
-    return true;
+    *i = (rt_instr){(uint8_t)op, two ? (uint16_t)a : (uint16_t)RT_NO_EDGE, two ? b : a};
+    return two == (op <= RT_RELEASE || rt_has_version(i));
 }
 
 static void read_stream(Reader *r, const json_t *o, const char *key, Stream *s,
@@ -117,6 +118,24 @@ static void read_predictions(Reader *r, const json_t *o, PlanStage *s)
     s->out_bytes = reader_get_bytes_or_0(r, o, "out_bytes");
 }
 
+static void read_versions(Reader *r, const json_t *o, const Plan *p, PlanStage *s)
+{
+    json_t *body;
+    s->versions = 1;
+    if (plan_stream_steps(p, false) == 1)
+        return;
+    s->versions = reader_get_small(r, o, "versions", 1, MAX_STAGES);
+    s->version_bytes = reader_get_bytes(r, o, "version_bytes");
+    if (!reader_get_list(r, o, "body", 2, 2, &body))
+        return;
+    json_int_t begin = json_integer_value(json_array_get(body, 0)),
+               end = json_integer_value(json_array_get(body, 1));
+    if (begin < 0 || end <= begin || end > s->train.n)
+        reader_bad(r, "body", "is no part of the %d instructions", s->train.n);
+    s->train.body = r->good ? (int)begin : 0;
+    s->train.body_end = r->good ? (int)end : 0;
+}
+
 static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
 {
     PlanStage *s = &p->stages[i];
@@ -137,8 +156,9 @@ static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
     s->library_bytes = reader_get_bytes(r, o, "library_bytes");
     if (r->good)
         check_unit_names(r, o, p, s);
-    read_stream(r, o, "train", &s->train, p->options.micro_batches);
-    read_stream(r, o, "eval", &s->eval, p->options.micro_batches);
+    read_stream(r, o, "train", &s->train, plan_micro_batches(p, false));
+    read_stream(r, o, "eval", &s->eval, plan_micro_batches(p, true));
+    read_versions(r, o, p, s);
 }
 
 static void read_touch(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
@@ -177,9 +197,9 @@ static void read_edge(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
             e->consumers[c] = (int)stage;
     }
     e->bytes = reader_get_bytes(r, o, "bytes");
-    e->slots = reader_get_small(r, o, "slots", 1, (int)p->options.micro_batches);
-    e->per_step = reader_get_small(r, o, "per_step", 1, (int)p->options.micro_batches);
     e->eval = reader_get_bool(r, o, "eval");
+    e->slots = reader_get_small(r, o, "slots", 1, plan_micro_batches(p, e->eval));
+    e->per_step = reader_get_small(r, o, "per_step", 1, (int)p->options.micro_batches);
     read_touch(r, o, p, e);
 }
 
@@ -194,14 +214,27 @@ static void check_counts(Reader *r, const Plan *p)
     }
     for (int i = 0; i < p->n_edges && r->good; i++) {
         const PlanEdge *e = &p->edges[i];
-        bool enough = (left[e->producer][e->eval] -= e->per_step) >= 0;
+        bool enough = (left[e->producer][e->eval] -= plan_messages(p, e)) >= 0;
         for (int c = 0; c < e->n_consumers; c++)
-            enough &= (left[e->consumers[c]][e->eval] -= e->per_step) >= 0;
+            enough &= (left[e->consumers[c]][e->eval] -= plan_messages(p, e)) >= 0;
         reader_at(r, "edges", i);
         if (!enough)
             reader_bad(r, NULL, "has more messages than its stages have instructions");
     }
     *r->where = 0;
+}
+
+// Steps of a training stream: each is many micro-batches, whose number a stream can count.
+static void read_steps(Reader *r, const json_t *root, Plan *p)
+{
+    int most = (int)((1 << 28) / p->options.micro_batches);
+    p->stream_steps = 1;
+    if (!json_object_get(root, "stream_steps"))
+        return;
+    p->stream_steps = reader_get_small(r, root, "stream_steps", 2, most);
+    if (!schedule_asynchronous(&p->options))
+        reader_bad(r, "stream_steps", "is for asynchronous schedules, not %s",
+                   p->options.schedule);
 }
 
 static void read_lists(Reader *r, const json_t *root, Plan *p)
@@ -213,6 +246,7 @@ static void read_lists(Reader *r, const json_t *root, Plan *p)
     p->units = arena_array(r->arena, PlanUnit, p->n_units);
     p->stages = arena_array(r->arena, PlanStage, p->n_stages);
     p->edges = arena_array(r->arena, PlanEdge, p->n_edges);
+    read_steps(r, root, p);
     for (int i = 0; i < p->n_units && r->good; i++) {
         reader_at(r, "units", i);
         read_unit(r, json_array_get(units, (size_t)i), &p->units[i], p->n_nodes);
@@ -246,9 +280,12 @@ static void read_explanation(Reader *r, const json_t *root, Plan *p)
 static void verify_streams(Reader *r, const Plan *p)
 {
     char why[256];
+    int all = plan_micro_batches(p, false);
     for (int s = 0; s < p->n_stages && r->good; s++)
-        if (p->stages[s].in_flight > p->options.micro_batches)
+        if (p->stages[s].in_flight > all)
             reader_bad(r, "in_flight", "of stage %d is more than there are micro-batches", s);
+        else if (p->stream_steps > 1 && p->stages[s].train.n < 2 * all)
+            reader_bad(r, "train", "of stage %d is too short for %d micro-batches", s, all);
     if (r->good && (!plan_verify_streams(p, false, why, sizeof why) ||
                     !plan_verify_streams(p, true, why, sizeof why)))
         reader_bad(r, NULL, "the streams are wrong: %s", why);

@@ -6,6 +6,7 @@
 #include "plan/schedule.h"
 
 #include "base/diag.h"
+#include "base/text.h"
 #include "base/vec.h"
 
 #include <string.h>
@@ -52,11 +53,40 @@ static void order_gpipe(int stages, int stage, int micro_batches, rt_instr *out)
     schedule_alternate(micro_batches, micro_batches, out);
 }
 
+// Weight stashing, of "PipeDream": a forward sees the newest weights of its stage. The micro-batches
+// between its forward and its backward are those whose updates it misses.
+static int lag_stashing(int stages, int stage, int per_step)
+{
+    (void)per_step;
+    return stages - stage - 1;
+}
+
+// Vertical sync, of the same paper: all stages see what stage 0 sees.
+static int lag_vertical(int stages, int stage, int per_step)
+{
+    (void)stage, (void)per_step;
+    return stages - 1;
+}
+
+// PipeDream-2BW, of the paper of 2021: the weights of the step before, in every stage.
+static int lag_2bw(int stages, int stage, int per_step)
+{
+    (void)stages, (void)stage;
+    return per_step;
+}
+
 const ScheduleInfo schedule_info[] = {
     {"1f1b", "one forward, one backward in turn: few micro-batches in flight", flight_1f1b,
-     order_1f1b},
+     order_1f1b, NULL},
     {"gpipe", "all forwards, then all backwards: every micro-batch in flight", flight_gpipe,
-     order_gpipe},
+     order_gpipe, NULL},
+    {"pipedream",
+     "1f1b without flushes; every stage keeps the weights of what it has in flight",
+     flight_1f1b, order_1f1b, lag_stashing},
+    {"pipedream-vertical", "likewise, and all stages use the version that stage 0 has chosen",
+     flight_1f1b, order_1f1b, lag_vertical},
+    {"pipedream-2bw", "1f1b without flushes; all stages use the weights of the step before",
+     flight_1f1b, order_1f1b, lag_2bw},
 };
 const int n_schedules = sizeof schedule_info / sizeof *schedule_info;
 
@@ -67,6 +97,75 @@ const ScheduleInfo *schedule_find(const char *name)
             return &schedule_info[i];
     return NULL;
 }
+
+// What follows from a row
+// ---------------------------------------------------------------------------------
+
+static const ScheduleInfo *row_of(const Options *o)
+{
+    const ScheduleInfo *s = schedule_find(o->schedule);
+    CHECK(s, "schedule", "no generator for %s", o->schedule);
+    return s;
+}
+
+bool schedule_asynchronous(const Options *o)
+{
+    return row_of(o)->lag;
+}
+
+static int rounded_up(int64_t a, int64_t b)
+{
+    return (int)((a + b - 1) / b);
+}
+
+// From here on every step is like the one before: all lags have been made up for.
+static int steady_step(const Options *o, int stages)
+{
+    return rounded_up(stages - 1, o->micro_batches) + 1;
+}
+
+// Until the steady state, one step of it, and until no forward of it is missing in any stage.
+int schedule_steps(const Options *o, int stages)
+{
+    int steady = steady_step(o, stages);
+    return schedule_asynchronous(o) ? 2 * steady : 1;
+}
+
+int schedule_in_flight(const Options *o, int stages, int stage)
+{
+    int64_t micro_batches = o->micro_batches * schedule_steps(o, stages);
+    return row_of(o)->in_flight(stages, stage, (int)micro_batches);
+}
+
+static int lag_of(const Options *o, int stages, int stage)
+{
+    return row_of(o)->lag(stages, stage, (int)o->micro_batches);
+}
+
+// The newest version is that of a step's end; a micro-batch at the begin of the next one may still need
+// what was there `lag` micro-batches ago.
+int schedule_versions(const Options *o, int stages, int stage)
+{
+    if (!schedule_asynchronous(o))
+        return 1;
+    return 1 + rounded_up(lag_of(o, stages, stage), o->micro_batches);
+}
+
+// Version v is there once the micro-batches of v steps were backward, and 1F1B has stages - 1 fewer
+// behind it than before it in stage 0.
+const char *schedule_misfit(Arena *a, const Options *o, int stages)
+{
+    if (!schedule_asynchronous(o) || lag_of(o, stages, 0) >= stages - 1)
+        return NULL;
+    return arena_printf(
+        a,
+        "%s in %d stages needs %d micro-batches a step or more: it computes with "
+        "the weights of the step before, and with %d they are not there yet",
+        o->schedule, stages, stages - 1, (int)o->micro_batches);
+}
+
+// Streams
+// -------------------------------------------------------------------------------------------
 
 typedef VEC(rt_instr) InstrList;
 
@@ -104,14 +203,19 @@ static void messages(Writer *w, rt_opcode opcode, bool producer, int (*end)(int)
     }
 }
 
-static void run(Writer *w, rt_opcode opcode, uint32_t mb)
+static void run_version(Writer *w, rt_opcode opcode, int version, uint32_t mb)
 {
     int bit = 1 << opcode;
     messages(w, RT_RECV, false, first_touch, bit, mb);
     messages(w, RT_ACQUIRE, true, first_touch, bit, mb);
-    vec_push(w->arena, &w->out, ((rt_instr){(uint8_t)opcode, RT_NO_EDGE, mb}));
+    vec_push(w->arena, &w->out, ((rt_instr){(uint8_t)opcode, (uint16_t)version, mb}));
     messages(w, RT_RELEASE, false, last_touch, bit, mb);
     messages(w, RT_SEND, true, first_touch, bit, mb);
+}
+
+static void run(Writer *w, rt_opcode opcode, uint32_t mb)
+{
+    run_version(w, opcode, RT_NO_VERSION, mb);
 }
 
 static Writer writer(Arena *perm, Arena *scratch, const Plan *p, int stage, bool eval)
@@ -124,25 +228,52 @@ static Writer writer(Arena *perm, Arena *scratch, const Plan *p, int stage, bool
     return w;
 }
 
+// The weights that a micro-batch sees.
+static int version_of(const Plan *p, int stage, int mb)
+{
+    if (!schedule_asynchronous(&p->options))
+        return RT_NO_VERSION;
+    int behind = mb - lag_of(&p->options, p->n_stages, stage);
+    return behind > 0 ? behind / (int)p->options.micro_batches : 0;
+}
+
+// Behind the last backward of a step.
+static void finish_step(Writer *w, int step)
+{
+    const Plan *p = w->plan;
+    bool asynchronous = schedule_asynchronous(&p->options);
+    uint32_t first = (uint32_t)(step * p->options.micro_batches);
+    if (p->norm_parts) {
+        run(w, RT_NORM_GATHER, first);
+        run(w, RT_NORM_APPLY, first);
+    }
+    run_version(w, RT_UPDATE, asynchronous ? step + 1 : RT_NO_VERSION, first);
+}
+
 // The stage that owns the inputs reads them just before it needs them.
-static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, const ScheduleInfo *s,
-                          int stage)
+static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int stage)
 {
     Writer w = writer(perm, scratch, p, stage, false);
-    int micro_batches = (int)p->options.micro_batches;
+    Stream out = {.n = 0};
+    int micro_batches = plan_micro_batches(p, false), per_step = (int)p->options.micro_batches;
+    int steady = steady_step(&p->options, p->n_stages);
     rt_instr *order = arena_array(scratch, rt_instr, 2 * micro_batches);
-    s->order(p->n_stages, stage, micro_batches, order);
+    row_of(&p->options)->order(p->n_stages, stage, micro_batches, order);
     for (int i = 0; i < 2 * micro_batches; i++) {
-        if (stage == 0 && order[i].opcode == RT_FORWARD)
+        rt_opcode opcode = (rt_opcode)order[i].opcode;
+        int mb = (int)order[i].mb, steps = (mb + 1) / per_step;
+        if (stage == 0 && opcode == RT_FORWARD)
             run(&w, RT_LOAD, order[i].mb);
-        run(&w, order[i].opcode, order[i].mb);
+        run_version(&w, opcode, version_of(p, stage, mb), order[i].mb);
+        if (opcode != RT_BACKWARD || steps * per_step <= mb)
+            continue;
+        finish_step(&w, steps - 1);
+        out.body = steps == steady && p->stream_steps > 1 ? w.out.n : out.body;
+        out.body_end = steps == steady + 1 ? w.out.n : out.body_end;
     }
-    if (p->norm_parts) {
-        run(&w, RT_NORM_GATHER, 0);
-        run(&w, RT_NORM_APPLY, 0);
-    }
-    run(&w, RT_UPDATE, 0);
-    return (Stream){w.out.items, w.out.n};
+    out.instr = w.out.items;
+    out.n = w.out.n;
+    return out;
 }
 
 static Stream write_eval(Arena *perm, Arena *scratch, const Plan *p, int stage)
@@ -153,7 +284,7 @@ static Stream write_eval(Arena *perm, Arena *scratch, const Plan *p, int stage)
             run(&w, RT_LOAD, mb);
         run(&w, RT_EVAL, mb);
     }
-    return (Stream){w.out.items, w.out.n};
+    return (Stream){.instr = w.out.items, .n = w.out.n};
 }
 
 // An activation under way and one in work is all that a forward-only pipeline can use.
@@ -166,12 +297,12 @@ static void choose_eval_slots(Plan *p)
 
 void schedule_write(Arena *perm, Arena *scratch, Plan *p)
 {
-    const ScheduleInfo *s = schedule_find(p->options.schedule);
-    CHECK(s, "schedule", "no generator for %s", p->options.schedule);
+    p->stream_steps = schedule_steps(&p->options, p->n_stages);
     for (int i = 0; i < p->n_stages; i++) {
         PlanStage *stage = &p->stages[i];
-        stage->in_flight = s->in_flight(p->n_stages, i, (int)p->options.micro_batches);
-        stage->train = write_train(perm, scratch, p, s, i);
+        stage->in_flight = schedule_in_flight(&p->options, p->n_stages, i);
+        stage->versions = schedule_versions(&p->options, p->n_stages, i);
+        stage->train = write_train(perm, scratch, p, i);
         stage->eval = write_eval(perm, scratch, p, i);
     }
     edges_choose_slots(scratch, p);
@@ -194,4 +325,44 @@ void schedule_micro_batches(Arena *perm, Arena *scratch, Plan *p, int micro_batc
             if (p->edges[e].producer == s->id)
                 s->edge_bytes += p->edges[e].slots * ((p->edges[e].bytes + 63) / 64 * 64);
     }
+}
+
+static void append(rt_instr *out, int *n, const Stream *s, int begin, int end, int steps_on,
+                   int per_step)
+{
+    for (int i = begin; i < end; i++) {
+        rt_instr instr = s->instr[i];
+        instr.mb += (uint32_t)(steps_on * per_step);
+        if (rt_has_version(&instr))
+            instr.edge = (uint16_t)(instr.edge + steps_on);
+        out[(*n)++] = instr;
+    }
+}
+
+// The last repetition is the body again.
+static Stream unrolled(Arena *a, const Stream *s, int more, int per_step)
+{
+    Stream out = {arena_array(a, rt_instr, s->n + more * (s->body_end - s->body)), 0, 0, 0};
+    append(out.instr, &out.n, s, 0, s->body, 0, per_step);
+    for (int k = 0; k <= more; k++) {
+        out.body = out.n;
+        append(out.instr, &out.n, s, s->body, s->body_end, k, per_step);
+    }
+    out.body_end = out.n;
+    append(out.instr, &out.n, s, s->body_end, s->n, more, per_step);
+    return out;
+}
+
+Plan schedule_unrolled(Arena *a, const Plan *p, int steps)
+{
+    Plan q = *p;
+    int more = steps - plan_stream_steps(p, false);
+    if (more <= 0)
+        return q;
+    q.stages = arena_copy(a, p->stages, sizeof *p->stages * (size_t)p->n_stages);
+    for (int s = 0; s < p->n_stages; s++)
+        q.stages[s].train =
+            unrolled(a, &p->stages[s].train, more, (int)p->options.micro_batches);
+    q.stream_steps = steps;
+    return q;
 }

@@ -1,6 +1,6 @@
-// The schedules: in which order a stage runs the micro-batches of a step. A row of the table gives
-// the order of FORWARD and BACKWARD; messages are added by what the edges say (plan/schedule.c), so
-// a new schedule is a row and a function (docs/schedules.md).
+// The schedules: in which order a stage runs the micro-batches of a stream, and which weights each of
+// them sees. A row of the table gives both; messages are added by what the edges say
+// (plan/schedule.c), so a new schedule is a row and a function or two (docs/schedules.md).
 #ifndef STAGECC_PLAN_SCHEDULE_H
 #define STAGECC_PLAN_SCHEDULE_H
 
@@ -8,10 +8,13 @@
 
 typedef struct ScheduleInfo {
     const char *name, *meaning;
-    // Micro-batches between forward and backward, at most.
+    // Micro-batches between forward and backward, at most, of so many in the stream.
     int (*in_flight)(int stages, int stage, int micro_batches);
     // Writes micro_batches FORWARDs and as many BACKWARDs, each ascending.
     void (*order)(int stages, int stage, int micro_batches, rt_instr *out);
+    // NULL: synchronous, the stream is a step and ends with a flush. Else the weights that a
+    // micro-batch sees have the updates of all steps that ended `lag` micro-batches before it.
+    int (*lag)(int stages, int stage, int per_step);
 } ScheduleInfo;
 extern const ScheduleInfo schedule_info[];
 extern const int n_schedules;
@@ -21,12 +24,23 @@ const ScheduleInfo *schedule_find(const char *name); // NULL: unknown
 // schedule here is one of these.
 void schedule_alternate(int flight, int micro_batches, rt_instr *out);
 
-// In-flight micro-batches, streams and slots of all stages, from the plan's schedule, micro-batches and
-// edges (whose per_step is set). Streams are allocated in `perm`.
+bool schedule_asynchronous(const Options *o);
+// What follows from schedule, micro-batches and stages before any stream exists: steps of a written
+// stream, micro-batches between forward and backward, and versions of the weights.
+int schedule_steps(const Options *o, int stages);
+int schedule_in_flight(const Options *o, int stages, int stage);
+int schedule_versions(const Options *o, int stages, int stage);
+// NULL, or why the schedule cannot run in so many stages.
+const char *schedule_misfit(Arena *a, const Options *o, int stages);
+
+// In-flight micro-batches, versions, streams and slots of all stages, from the plan's schedule,
+// micro-batches and edges (whose per_step is set). Streams are allocated in `perm`.
 void schedule_write(Arena *perm, Arena *scratch, Plan *p);
 // The plan with another number of micro-batches of the same size: a larger batch. Edges, streams and
 // slots are made anew; predicted times stay, for they are those of one micro-batch.
 void schedule_micro_batches(Arena *perm, Arena *scratch, Plan *p, int micro_batches);
+// The plan with asynchronous training streams of so many steps, no fewer than it has.
+Plan schedule_unrolled(Arena *a, const Plan *p, int steps);
 
 // plan/slots.c: the fewest slots of every training edge with which no stage ever waits for a slot
 // that unbounded rings would have given it. Needs the training streams.

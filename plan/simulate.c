@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Micro-batches of an update; of plans that are never flushed, enough to see the steady state.
+enum { MOST_STEPS = 256 }; // between drains that are simulated
+
+// Micro-batches of a step; of plans of graphs that are never flushed, enough to see the steady state.
 static int micro_batches_of(const Plan *p, const SimOptions *o)
 {
     int64_t workers = 0;
@@ -24,7 +26,7 @@ static int micro_batches_of(const Plan *p, const SimOptions *o)
 }
 
 // The plan with as many micro-batches; the given one where it has them.
-static const Plan *adapted(Arena *a, const Plan *p, int micro_batches)
+static const Plan *with_micro_batches(Arena *a, const Plan *p, int micro_batches)
 {
     if (micro_batches == p->options.micro_batches || p->asynchronous)
         return p;
@@ -42,13 +44,26 @@ static const Plan *adapted(Arena *a, const Plan *p, int micro_batches)
     return q;
 }
 
+// And with the steps between drains, as far as one has to look to see the steady state.
+static const Plan *adapted(Arena *a, const Plan *p, int micro_batches)
+{
+    const Plan *q = with_micro_batches(a, p, micro_batches);
+    int64_t drain = q->options.drain_every;
+    if (plan_stream_steps(q, false) == 1)
+        return q;
+    Plan *longer = arena_new(a, Plan);
+    *longer = schedule_unrolled(a, q, drain < MOST_STEPS ? (int)drain : MOST_STEPS);
+    return longer;
+}
+
 // So that a mistake in a number ends with a message, not with the memory.
 static bool size_allowed(const Plan *p, const SimOptions *o, int micro_batches, char *why,
                          int why_size)
 {
     int64_t limit = o->limit ? o->limit : INT64_C(1) << 28, n = 0, replicas = 0;
+    int64_t steps = plan_stream_steps(p, false) > 1 ? MOST_STEPS : 1;
     for (int s = 0; s < p->n_stages; s++) {
-        n += 2 * (int64_t)micro_batches;
+        n += 2 * steps * micro_batches;
         replicas += p->stages[s].replicas;
     }
     n = n * (o->steps > 1 ? o->steps : 1) + 64 * replicas;
@@ -59,6 +74,16 @@ static bool size_allowed(const Plan *p, const SimOptions *o, int micro_batches, 
              "micro-batches",
              (long long)n, (long long)limit);
     return false;
+}
+
+static bool schedule_allowed(Arena *a, const Plan *p, int micro_batches, char *why,
+                             int why_size)
+{
+    Options o = p->options;
+    o.micro_batches = micro_batches;
+    const char *misfit = plan_has_streams(p) ? schedule_misfit(a, &o, p->n_stages) : NULL;
+    snprintf(why, (size_t)why_size, "%s", misfit ? misfit : "");
+    return !misfit;
 }
 
 typedef VEC(SimWait) Waits;
@@ -86,7 +111,8 @@ static double steps_counted(const Engine *e, const Simulation *s)
 {
     if (e->plan->asynchronous)
         return s->micro_batches;
-    return e->options.steps > 1 ? e->options.steps - 1 : 1;
+    int streams = e->options.steps > 1 ? e->options.steps - 1 : 1;
+    return (double)streams * plan_stream_steps(e->plan, false);
 }
 
 static void fill_stages(const Engine *e, Simulation *s, Waits *waits)
@@ -143,9 +169,9 @@ static void fill_totals(const Engine *e, Simulation *s)
         if (stage->busy_s > s->stages[s->bottleneck].busy_s)
             s->bottleneck = i;
     }
-    int depth = p->n_stages - 1;
+    int depth = p->n_stages - 1, all = s->micro_batches * plan_stream_steps(p, false);
     s->bubble = s->step_s > 0 ? wait_s / s->step_s / e->n_workers : 0;
-    s->formula = straight && !p->asynchronous ? (double)depth / (s->micro_batches + depth) : -1;
+    s->formula = straight && !p->asynchronous ? (double)depth / (all + depth) : -1;
     s->cores_busy = -1;
     if (e->options.cores > 0 && s->step_s > 0)
         s->cores_busy = work_s * (double)p->options.threads / e->options.cores / s->step_s;
@@ -175,7 +201,8 @@ Simulation *simulation_run(Arena *a, const Plan *p, const SimOptions *o, char *w
                            int why_size)
 {
     int micro_batches = micro_batches_of(p, o);
-    if (!size_allowed(p, o, micro_batches, why, why_size))
+    if (!size_allowed(p, o, micro_batches, why, why_size) ||
+        !schedule_allowed(a, p, micro_batches, why, why_size))
         return NULL;
     Engine e = {.arena = a, .plan = adapted(a, p, micro_batches), .options = *o};
     if (p->asynchronous || e.options.steps < 1)
@@ -193,7 +220,7 @@ double plan_simulate(const Plan *p)
     char why[256];
     const Simulation *s = simulation_run(&arena, p, &(SimOptions){.steps = 1}, why, sizeof why);
     CHECK(s, "simulation", "%s", why);
-    double end_s = s->end_s;
+    double step_s = s->end_s / plan_stream_steps(s->plan, false);
     arena_release(&arena);
-    return end_s;
+    return step_s;
 }

@@ -7,8 +7,8 @@
 #include "plan/plan.h"
 
 typedef struct SimOptions {
-    int micro_batches; // of an update; 0: the plan's
-    int steps;         // of more than one, the first is not counted: it fills the rings
+    int micro_batches; // of a step; 0: the plan's
+    int steps;     // streams; of more than one, the first is not counted: it fills the rings
     int cores;     // of the host that runs all programs; 0: every program has one of its own
     int64_t limit; // forwards and backwards of all stages; 0: 2^28
     bool events;   // keep what ran when
@@ -46,7 +46,8 @@ typedef struct Simulation {
     double step_s;     // of micro-batch to micro-batch where every one is an update
     double micro_s; // seconds by micro-batch
     double bubble;  // waiting share of all replicas
-    double formula; // (S-1)/(M+S-1) of straight pipelines that are flushed; negative: none
+    // (S-1)/(M+S-1) of straight pipelines with M micro-batches from drain to drain; negative: none
+    double formula;
     double
         cores_busy; // share of the cores' time that is used, at the pace of a program alone; negative: as SimOptions.cores is 0
     double end_s;   // of everything

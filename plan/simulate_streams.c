@@ -12,16 +12,17 @@ typedef struct Rings {
     Ring *rings; // [n_edges]
 } Rings;
 
-static int64_t sequence(const Worker *w, const PlanEdge *e, const rt_instr *i)
+static int64_t sequence(const Engine *e, const Worker *w, const rt_instr *i)
 {
-    return w->at / w->n * e->per_step + i->mb;
+    const PlanEdge *edge = &e->plan->edges[i->edge];
+    return w->at / w->n * plan_messages(e->plan, edge) + i->mb;
 }
 
 static bool may_acquire(Engine *e, Worker *w, const rt_instr *i)
 {
     const PlanEdge *edge = &e->plan->edges[i->edge];
     const Ring *r = &((Rings *)e->model)->rings[i->edge];
-    int64_t last = sequence(w, edge, i) - edge->slots; // lay in this slot before
+    int64_t last = sequence(e, w, i) - edge->slots; // lay in this slot before
     for (int c = 0; c < edge->n_consumers; c++)
         if (r->released[c] <= last) {
             engine_wait(e, w, i->edge, edge->consumers[c]);
@@ -37,7 +38,7 @@ static bool begin(Engine *e, Worker *w, const rt_instr *i)
     if (i->opcode != RT_RECV)
         return true;
     const PlanEdge *edge = &e->plan->edges[i->edge];
-    bool there = ((Rings *)e->model)->rings[i->edge].sent > sequence(w, edge, i);
+    bool there = ((Rings *)e->model)->rings[i->edge].sent > sequence(e, w, i);
     if (!there)
         engine_wait(e, w, i->edge, edge->producer);
     return there;

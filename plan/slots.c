@@ -9,14 +9,14 @@
 #include "base/diag.h"
 
 typedef struct Reader {
-    int *release_at; // [per_step] position in its stream of the last touch of a message
+    int *release_at; // [messages] position in its stream of the last touch of a message
     int released;    // messages surely released so far
 } Reader;
 
 typedef struct Slots {
     Plan *plan;
     int **now;       // [stage][stage]
-    int **sent;      // [edge][per_step * n_stages]: the clock that a message carries
+    int **sent;      // [edge][messages * n_stages]: the clock that a message carries
     Reader **reader; // [edge][stage]
 } Slots;
 
@@ -65,7 +65,7 @@ static void find_releases(Slots *s, int edge, int stage, int *release_at)
         bool own = e->producer == stage && instr->opcode > RT_RELEASE &&
                    e->touch[stage] & 1 << instr->opcode;
         if (release || own)
-            release_at[e->per_step == 1 ? 0 : instr->mb] = i;
+            release_at[(int)instr->mb < plan_messages(s->plan, e) ? instr->mb : 0] = i;
     }
 }
 
@@ -90,12 +90,12 @@ void edges_choose_slots(Arena *a, Plan *p)
         PlanEdge *edge = &p->edges[e];
         if (edge->eval)
             continue;
-        s.sent[e] = arena_array(a, int, edge->per_step * p->n_stages);
+        s.sent[e] = arena_array(a, int, plan_messages(p, edge) * p->n_stages);
         s.reader[e] = arena_array(a, Reader, p->n_stages);
         edge->slots = 1;
         for (int i = 0; i < p->n_stages; i++)
             if (edge->touch[i]) {
-                s.reader[e][i].release_at = arena_array(a, int, edge->per_step);
+                s.reader[e][i].release_at = arena_array(a, int, plan_messages(p, edge));
                 find_releases(&s, e, i, s.reader[e][i].release_at);
             }
     }

@@ -1,14 +1,25 @@
-// A schedule is data: one stream of instructions per stage for one training step (and one for one
-// evaluation batch). The compiler writes and verifies the streams, the simulator times them, the
-// runtime executes them. This header is all that the runtime shares with the compiler; it includes
-// nothing of either.
+// A schedule is data: one stream of instructions per stage, from one drain of the pipeline to the next
+// (and one for one evaluation batch). The compiler writes and verifies the streams, the simulator
+// times them, the runtime executes them. This header is all that the runtime shares with the compiler;
+// it includes nothing of either.
+//
+// Of a synchronous schedule a stream is one step. Asynchronous ones make several: a step is as many
+// micro-batches as everywhere, micro-batch mb of a stream belongs to its step mb / (micro-batches a
+// step), and version v of the weights is what v updates of the stream have made of those it began
+// with. Their streams have a body, the instructions of one step in the steady state:
+//
+//   prologue | body | epilogue
+//
+// A stream of n more steps runs the body n times more, each time one step on (mb and version), and the
+// epilogue n steps on. One of fewer steps leaves out the instructions of the micro-batches beyond.
 #ifndef STAGECC_PLAN_STREAM_H
 #define STAGECC_PLAN_STREAM_H
 
 #include <stdint.h>
 
 // An edge is one tensor that crosses stages: one producer, one or more consumers, a ring of slots.
-// Message number seq = step * per_step + micro-batch lies in slot seq % slots. The producer writes
+// Message number seq = step * per_step + mb lies in slot seq % slots, where the step is the first of
+// the stream and per_step counts the messages of a step. The producer writes
 // the slot in place and may use it until it acquires it again; a consumer may read it from RECV to
 // RELEASE. Messages of an edge are released in the order in which they were sent.
 //    KIND          name       meaning                                             operands
@@ -19,13 +30,14 @@
     X(SEND, "send", "the message is complete: let the consumers see it", "edge, mb")           \
     X(RELEASE, "release", "this consumer will not read the message again", "edge, mb")         \
     X(LOAD, "load", "read a micro-batch of the data set into the input tensors", "mb")         \
-    X(FORWARD, "forward", "run the forward nodes of this stage", "mb")                         \
+    X(FORWARD, "forward", "run the forward nodes of this stage", "version, mb")                \
     X(BACKWARD, "backward", "run the backward nodes; gradients accumulate in ascending mb",    \
-      "mb")                                                                                    \
+      "version, mb")                                                                           \
     X(NORM_GATHER, "norm_gather",                                                              \
       "add this stage's squared gradient norms to the vector that travels up", "")             \
     X(NORM_APPLY, "norm_apply", "take the clip factor that travels down", "")                  \
-    X(UPDATE, "update", "run the optimizer", "")                                               \
+    X(UPDATE, "update", "run the optimizer on the newest weights: it makes this version",      \
+      "version, mb: the step's first")                                                         \
     X(EVAL, "eval", "run the eval nodes of this stage", "mb")
 
 typedef enum rt_opcode {
@@ -37,10 +49,25 @@ typedef enum rt_opcode {
 
 typedef struct rt_instr {
     uint8_t opcode; // rt_opcode
-    uint16_t edge;  // index in the program's table of edges
-    uint32_t mb;    // micro-batch within the step, from 0
+    uint16_t edge;  // of a message: index in the program's table of edges; else: the version
+    uint32_t mb;    // micro-batch within the stream, from 0
 } rt_instr;
 
-enum { RT_NO_EDGE = 0xffff };
+enum {
+    RT_NO_EDGE = 0xffff,
+    RT_NO_VERSION = 0xffff
+}; // synchronous: the weights have no versions
+
+static inline int rt_version(const rt_instr *i)
+{
+    return i->edge;
+}
+
+// Works with weights: its operand is a version.
+static inline int rt_has_version(const rt_instr *i)
+{
+    int works = i->opcode == RT_FORWARD || i->opcode == RT_BACKWARD || i->opcode == RT_UPDATE;
+    return works && i->edge != RT_NO_VERSION;
+}
 
 #endif

@@ -1,20 +1,31 @@
 // Is a schedule right? First every stage alone: its micro-batches in order, not too many in flight,
-// each tensor of an edge touched only while its slot is held. Then all stages together (plan/walk.c),
-// for two steps, so that slots are used again.
+// each tensor of an edge touched only while its slot is held, weights read while their version is there.
+// Then all stages together (plan/walk.c), for two streams, so that slots are used again. The body of an
+// asynchronous stream must move every count on by one step; then its repetitions are as good as the
+// first ones, which are looked at one by one.
+#include "plan/schedule.h"
 #include "plan/walk.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
+enum { REPETITIONS = 4 };
+
+typedef struct Counts {
+    int loaded, forwarded, backwarded, evaluated; // micro-batches so far
+    int updated;                                  // steps
+    int *begun,
+        *ended; // per edge: RECVs and RELEASEs of a consumer, ACQUIREs and SENDs of a producer
+} Counts;
+
 typedef struct Check {
     const Plan *plan;
     int stage, at;
-    bool eval;
+    bool eval, asynchronous;
     char *why;
     int why_size;
-    int loaded, forwarded, backwarded, evaluated; // micro-batches so far
-    int *begun,
-        *ended; // per edge: RECVs and RELEASEs of a consumer, ACQUIREs and SENDs of a producer
+    Counts now, body; // body: where it began
+    int *version;     // [micro-batches]: what their forwards saw
 } Check;
 
 static bool fail(Check *c, const rt_instr *i, const char *format, ...)
@@ -40,29 +51,76 @@ static bool in_order(Check *c, const rt_instr *i, int *count)
     return true;
 }
 
+// Are the weights of this version there?
+static bool weights(Check *c, const rt_instr *i, int version)
+{
+    int updated = c->now.updated, versions = c->plan->stages[c->stage].versions;
+    if (!c->asynchronous)
+        return version == RT_NO_VERSION || fail(c, i, "a synchronous schedule has no versions");
+    if (version > updated)
+        return fail(c, i, "version %d of the weights is not made yet", version);
+    return version > updated - versions ||
+           fail(c, i, "version %d of the weights was overwritten", version);
+}
+
+static bool forward(Check *c, const rt_instr *i)
+{
+    int limit = c->plan->stages[c->stage].in_flight;
+    if (!in_order(c, i, &c->now.forwarded) || !weights(c, i, rt_version(i)))
+        return false;
+    if (c->now.forwarded - c->now.backwarded > limit)
+        return fail(c, i, "more than %d micro-batches in flight", limit);
+    if (c->now.forwarded > plan_micro_batches(c->plan, false))
+        return fail(c, i, "the stream has fewer micro-batches");
+    if (c->asynchronous)
+        c->version[i->mb] = rt_version(i);
+    return true;
+}
+
+static bool backward(Check *c, const rt_instr *i)
+{
+    if (c->now.backwarded >= c->now.forwarded)
+        return fail(c, i, "its forward has not run");
+    if (!in_order(c, i, &c->now.backwarded) || !weights(c, i, rt_version(i)))
+        return false;
+    if (c->asynchronous && c->version[i->mb] != rt_version(i))
+        return fail(c, i, "its forward used version %d of the weights", c->version[i->mb]);
+    return (int)i->mb / c->plan->options.micro_batches == c->now.updated ||
+           fail(c, i, "its step has begun before the last one was updated");
+}
+
+// Behind all backwards of its step.
+static bool of_step(Check *c, const rt_instr *i)
+{
+    int per_step = (int)c->plan->options.micro_batches;
+    int missing = (c->now.updated + 1) * per_step - c->now.backwarded;
+    if (missing)
+        return fail(c, i, "gradients of %d micro-batches are missing", missing);
+    return (int)i->mb == c->now.updated * per_step ||
+           fail(c, i, "it is not of micro-batch %d", c->now.updated * per_step);
+}
+
+static bool update(Check *c, const rt_instr *i)
+{
+    int made = c->asynchronous ? c->now.updated + 1 : RT_NO_VERSION;
+    if (!of_step(c, i))
+        return false;
+    if (rt_version(i) != made)
+        return fail(c, i, "it makes no version %d of the weights", rt_version(i));
+    c->now.updated++;
+    return true;
+}
+
 static bool counts(Check *c, const rt_instr *i)
 {
     switch ((rt_opcode)i->opcode) {
-    case RT_LOAD: return in_order(c, i, &c->loaded);
-    case RT_EVAL: return in_order(c, i, &c->evaluated);
-    case RT_FORWARD:
-        if (!in_order(c, i, &c->forwarded))
-            return false;
-        int limit = c->plan->stages[c->stage].in_flight;
-        if (c->forwarded - c->backwarded > limit)
-            return fail(c, i, "more than %d micro-batches in flight", limit);
-        return true;
-    case RT_BACKWARD:
-        if (c->backwarded >= c->forwarded)
-            return fail(c, i, "its forward has not run");
-        return in_order(c, i, &c->backwarded);
+    case RT_LOAD: return in_order(c, i, &c->now.loaded);
+    case RT_EVAL: return in_order(c, i, &c->now.evaluated);
+    case RT_FORWARD: return forward(c, i);
+    case RT_BACKWARD: return backward(c, i);
     case RT_NORM_GATHER:
-    case RT_NORM_APPLY:
-    case RT_UPDATE:
-        if (c->backwarded != c->plan->options.micro_batches)
-            return fail(c, i, "gradients of %d micro-batches are missing",
-                        (int)c->plan->options.micro_batches - c->backwarded);
-        return true;
+    case RT_NORM_APPLY: return of_step(c, i);
+    case RT_UPDATE: return update(c, i);
     case RT_ACQUIRE:
     case RT_SEND:
     case RT_RECV:
@@ -76,16 +134,17 @@ static bool counts(Check *c, const rt_instr *i)
 static bool touches(Check *c, const rt_instr *i, int e)
 {
     const PlanEdge *edge = &c->plan->edges[e];
-    int mb = edge->per_step == 1 ? 0 : (int)i->mb, touch = edge->touch[c->stage];
-    if (c->begun[e] <= mb)
+    int mb = (int)i->mb, touch = edge->touch[c->stage];
+    const int *begun = c->now.begun, *ended = c->now.ended;
+    if (begun[e] <= mb)
         return fail(c, i, "%s is not %s yet", edge->name,
                     edge->producer == c->stage ? "acquired" : "received");
     if (edge->producer != c->stage)
-        return c->ended[e] <= mb || fail(c, i, "%s was released before", edge->name);
+        return ended[e] <= mb || fail(c, i, "%s was released before", edge->name);
     bool writes = (touch & -touch) == 1 << i->opcode;
-    if (writes && c->ended[e] > mb)
+    if (writes && ended[e] > mb)
         return fail(c, i, "%s was sent before it was written", edge->name);
-    return c->begun[e] <= mb + edge->slots ||
+    return begun[e] <= mb + edge->slots ||
            fail(c, i, "the slot of %s was acquired again", edge->name);
 }
 
@@ -96,7 +155,7 @@ static bool message(Check *c, const rt_instr *i)
     const char *misplaced = message_misplaced(c->plan, c->eval, c->stage, i);
     if (misplaced)
         return fail(c, i, "%s", misplaced);
-    return in_order(c, i, &(begins ? c->begun : c->ended)[i->edge]);
+    return in_order(c, i, &(begins ? c->now.begun : c->now.ended)[i->edge]);
 }
 
 static bool check_instr(Check *c, const rt_instr *i)
@@ -113,30 +172,99 @@ static bool check_instr(Check *c, const rt_instr *i)
     return true;
 }
 
-static bool check_stage(Check *c)
+static bool wrong(Check *c, const char *what, int number)
+{
+    snprintf(c->why, (size_t)c->why_size, "stage %d %s %d", c->stage, what, number);
+    return false;
+}
+
+// A body moves on by a step whatever it touches at all.
+static bool moved(int from, int to, int by)
+{
+    return to - from == by || to == 0;
+}
+
+static bool check_body(Check *c)
+{
+    const Counts *a = &c->body, *b = &c->now;
+    int per_step = (int)c->plan->options.micro_batches;
+    bool good = moved(a->loaded, b->loaded, per_step) && b->updated - a->updated == 1 &&
+                b->forwarded - a->forwarded == per_step &&
+                b->backwarded - a->backwarded == per_step;
+    for (int e = 0; e < c->plan->n_edges && good; e++) {
+        int by = c->plan->edges[e].per_step;
+        good = moved(a->begun[e], b->begun[e], by) && moved(a->ended[e], b->ended[e], by);
+    }
+    return good || wrong(c, "does not run one step in its body, which begins at instruction",
+                         plan_stream(&c->plan->stages[c->stage], false)->body);
+}
+
+static void enter_body(Arena *a, Check *c)
+{
+    size_t size = sizeof(int) * (size_t)c->plan->n_edges;
+    c->body = c->now;
+    c->body.begun = arena_copy(a, c->now.begun, size);
+    c->body.ended = arena_copy(a, c->now.ended, size);
+}
+
+// Only streams of several steps have a body.
+static bool body_lies_inside(Check *c, const Stream *s)
+{
+    if (c->eval || plan_stream_steps(c->plan, false) == 1)
+        return (!s->body && !s->body_end) ||
+               wrong(c, "has a body and runs one step, at instruction", s->body);
+    return (s->body >= 0 && s->body < s->body_end && s->body_end <= s->n) ||
+           wrong(c, "has no body within its instructions, of which there are", s->n);
+}
+
+static bool check_stage(Arena *a, Check *c)
 {
     const Stream *s = plan_stream(&c->plan->stages[c->stage], c->eval);
-    int all = (int)c->plan->options.micro_batches;
-    for (c->at = 0; c->at < s->n; c->at++)
+    int all = plan_micro_batches(c->plan, c->eval);
+    if (!body_lies_inside(c, s))
+        return false;
+    for (c->at = 0; c->at < s->n; c->at++) {
+        if (s->body_end && c->at == s->body)
+            enter_body(a, c);
         if (!check_instr(c, &s->instr[c->at]))
             return false;
-    bool good = c->eval ? c->evaluated == all : c->forwarded == all && c->backwarded == all;
+        if (c->at + 1 == s->body_end && !check_body(c))
+            return false;
+    }
+    const Counts *n = &c->now;
+    bool good = c->eval ? n->evaluated == all : n->forwarded == all && n->backwarded == all;
     if (!good)
         snprintf(c->why, (size_t)c->why_size, "stage %d does not run all %d micro-batches",
                  c->stage, all);
+    else if (!c->eval && n->updated != plan_stream_steps(c->plan, false))
+        return wrong(c, "does not update its weights behind step", n->updated);
+    return good;
+}
+
+static bool check_stages(Arena *a, const Plan *p, bool eval, char *why, int why_size)
+{
+    bool good = true;
+    for (int s = 0; good && s < p->n_stages; s++) {
+        Check c = {.plan = p, .stage = s, .eval = eval, .why = why, .why_size = why_size};
+        c.asynchronous = schedule_asynchronous(&p->options);
+        c.now.begun = arena_array(a, int, p->n_edges);
+        c.now.ended = arena_array(a, int, p->n_edges);
+        c.version = arena_array(a, int, c.asynchronous ? plan_micro_batches(p, false) : 0);
+        good = check_stage(a, &c);
+    }
     return good;
 }
 
 bool plan_verify_streams(const Plan *p, bool eval, char *why, int why_size)
 {
     Arena arena = {0};
-    bool good = true;
-    for (int s = 0; good && s < p->n_stages; s++) {
-        Check c = {.plan = p, .stage = s, .eval = eval, .why = why, .why_size = why_size};
-        c.begun = arena_array(&arena, int, p->n_edges);
-        c.ended = arena_array(&arena, int, p->n_edges);
-        good = check_stage(&c);
+    bool good = check_stages(&arena, p, eval, why, why_size);
+    Plan longer = *p;
+    if (good && !eval && plan_stream_steps(p, false) > 1) {
+        longer = schedule_unrolled(&arena, p, p->stream_steps + REPETITIONS);
+        good = check_stages(&arena, &longer, eval, why, why_size);
     }
+    good = good && plan_walk(&(Walk){.plan = &longer, .eval = eval, .steps = 2}, why, why_size);
     arena_release(&arena);
-    return good && plan_walk(&(Walk){.plan = p, .eval = eval, .steps = 2}, why, why_size);
+    return good;
 }

@@ -27,12 +27,12 @@ const char *instr_text(const Plan *p, const rt_instr *i, char *buffer, int size)
 
 typedef struct End { // of an edge in one consumer
     int64_t received, released;
-    WalkRef *release_at; // [per_step * steps]
+    WalkRef *release_at; // [messages * steps]
 } End;
 
 typedef struct Ring {
     int64_t acquired, sent;
-    WalkRef *send_at; // [per_step * steps]
+    WalkRef *send_at; // [messages * steps]
     End *ends;        // [n_consumers]
 } Ring;
 
@@ -103,7 +103,7 @@ const char *message_misplaced(const Plan *p, bool eval, int stage, const rt_inst
         return "this stage is not the producer of the edge";
     if (!producer && consumer_index(e, stage) < 0)
         return "this stage is no consumer of the edge";
-    return (int)i->mb < e->per_step ? NULL : "the edge has fewer messages a step";
+    return (int)i->mb < plan_messages(p, e) ? NULL : "the edge has fewer messages a step";
 }
 
 static Outcome at_edge(Walker *w, int stage, const rt_instr *i)
@@ -115,8 +115,8 @@ static Outcome at_edge(Walker *w, int stage, const rt_instr *i)
     const PlanEdge *e = &p->edges[i->edge];
     Ring *r = &w->rings[i->edge];
     int c = consumer_index(e, stage);
-    int step = w->at[stage] / plan_stream(&p->stages[stage], w->walk->eval)->n;
-    int64_t seq = (int64_t)step * e->per_step + i->mb;
+    int before = w->at[stage] / plan_stream(&p->stages[stage], w->walk->eval)->n;
+    int64_t seq = (int64_t)before * plan_messages(p, e) + i->mb;
     WalkRef here = {stage, w->at[stage]};
     if (i->opcode == RT_ACQUIRE)
         return acquire(w, stage, i, seq);
@@ -165,7 +165,7 @@ static void init(Walker *w)
         const PlanEdge *edge = &p->edges[e];
         if (edge->eval != w->walk->eval)
             continue;
-        int messages = edge->per_step * w->walk->steps;
+        int messages = plan_messages(p, edge) * w->walk->steps;
         most = edge->n_consumers > most ? edge->n_consumers : most;
         w->rings[e].send_at = arena_array(&w->arena, WalkRef, messages);
         w->rings[e].ends = arena_array(&w->arena, End, edge->n_consumers);
@@ -219,7 +219,7 @@ static bool complete(Walker *w)
     for (int e = 0; e < p->n_edges; e++) {
         const PlanEdge *edge = &p->edges[e];
         const Ring *r = &w->rings[e];
-        int64_t all = (int64_t)edge->per_step * w->walk->steps;
+        int64_t all = (int64_t)plan_messages(p, edge) * w->walk->steps;
         if (edge->eval != w->walk->eval)
             continue;
         bool good = r->sent == all;

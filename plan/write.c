@@ -55,8 +55,9 @@ static json_t *stream_json(const Stream *s)
     for (int k = 0; k < s->n; k++) {
         const rt_instr *i = &s->instr[k];
         const char *name = opcode_name[i->opcode];
-        json_t *text = i->opcode <= RT_RELEASE ? json_sprintf("%s %d %u", name, i->edge, i->mb)
-                                               : json_sprintf("%s %u", name, i->mb);
+        bool two = i->opcode <= RT_RELEASE || rt_has_version(i);
+        json_t *text = two ? json_sprintf("%s %d %u", name, i->edge, i->mb)
+                           : json_sprintf("%s %u", name, i->mb);
         json_array_append_new(list, text);
     }
     return list;
@@ -88,6 +89,17 @@ static json_t *ints_json(const int *items, int n)
     return list;
 }
 
+// Of asynchronous schedules.
+static void put_versions(json_t *o, const PlanStage *s)
+{
+    if (!s->train.body_end)
+        return;
+    int body[2] = {s->train.body, s->train.body_end};
+    put_int(o, "versions", s->versions);
+    put_int(o, "version_bytes", s->version_bytes);
+    json_object_set_new(o, "body", ints_json(body, 2));
+}
+
 static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
 {
     json_t *o = json_object(), *nodes = json_array();
@@ -113,6 +125,7 @@ static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
     put_int(o, "scratch_bytes", s->scratch_bytes);
     put_int(o, "edge_bytes", s->edge_bytes);
     put_int(o, "library_bytes", s->library_bytes);
+    put_versions(o, s);
     json_object_set_new(o, "train", stream_json(&s->train));
     json_object_set_new(o, "eval", stream_json(&s->eval));
     return o;
@@ -220,6 +233,8 @@ json_t *plan_json(const Plan *p, bool everything)
     json_object_set_new(o, "feasible", json_boolean(!p->why));
     put_int(o, "graph_nodes", p->n_nodes);
     put_int(o, "norm_parts", p->norm_parts);
+    if (plan_stream_steps(p, false) > 1)
+        put_int(o, "stream_steps", p->stream_steps);
     for (int s = 0; s < p->n_stages; s++)
         json_array_append_new(stages, stage_json(p, &p->stages[s], everything));
     json_object_set_new(o, "stages", stages);

@@ -31,7 +31,7 @@ static void flags_clear(void)
 #endif
 }
 
-void rt__guard_begin_step(rt_stage *s)
+void rt__guard_begin_stream(rt_stage *s)
 {
     s->suspicious = false;
     flags_clear();
@@ -75,7 +75,7 @@ void rt__guard_mark(rt_stage *s)
         return;
     s->suspicious = true;
     describe_here(s, s->status->suspect, sizeof s->status->suspect);
-    s->status->suspect_mb = s->mb;
+    s->status->suspect_mb = rt__mb_of_step(s);
     atomic_store(&s->status->suspect_step, s->step + 1);
 }
 
@@ -123,7 +123,7 @@ int rt__guard_loss(rt_stage *s, double loss)
     if (isfinite(loss))
         return 0;
     char what[128];
-    snprintf(what, sizeof what, "the loss of micro-batch %d is %s", s->mb,
+    snprintf(what, sizeof what, "the loss of micro-batch %d is %s", rt__mb_of_step(s),
              isnan(loss) ? "nan" : "inf");
     rt__guard_mark(s);
     return complain(s, what, first_suspect(s));

@@ -9,14 +9,14 @@
 
 #include "runtime/rt.h"
 
-void rt__guard_begin_step(rt_stage *s);
+void rt__guard_begin_stream(rt_stage *s);
 void rt__guard_mark(rt_stage *s); // end of a layer (s->layer) or of an instruction
 // The loss of micro-batch s->mb. 0 or RT_E_LOSS.
 int rt__guard_loss(rt_stage *s, double loss);
 // Part `index` of the squared gradient norm. 0 or RT_E_LOSS.
 int rt__guard_norm(rt_stage *s, int index, double part);
 // Before the update, where nothing else has looked at the gradients: reads them all if a flag was
-// raised in this step (or `always`). 0 or RT_E_LOSS.
+// raised in this stream (or `always`). 0 or RT_E_LOSS.
 int rt__guard_gradients(rt_stage *s, bool always);
 
 #endif

@@ -4,11 +4,13 @@
 #include "runtime/guard.h"
 #include "runtime/norm.h"
 #include "runtime/profile.h"
+#include "runtime/report.h"
 #include "runtime/segment.h"
 #include "runtime/trace.h"
 #include "runtime/transport.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 typedef int Execute(rt_stage *s, const rt_instr *i);
 
@@ -30,6 +32,61 @@ bool rt__has_loss(const rt_program *program)
 double rt__real_at(const void *at, rt_dtype dtype)
 {
     return dtype == RT_F64 ? *(const double *)at : (double)*(const float *)at;
+}
+
+int rt__mb_of_step(const rt_stage *s)
+{
+    return s->mb % s->program->micro_batches;
+}
+
+// Versions of the weights, counted from the begin of the stream
+// -------------------------------------------------------------
+
+static int64_t version_at(const rt_program *p, int64_t version)
+{
+    return p->versions > 1 ? version % p->versions * p->version_bytes : 0;
+}
+
+static void use_version(rt_stage *s, int64_t version)
+{
+    s->version = s->first_step + version;
+    s->weights_at = version_at(s->program, version);
+}
+
+static void copy_version(rt_stage *s, int64_t from, int64_t to)
+{
+    const rt_program *p = s->program;
+    uint8_t *weights = s->arena + p->persistent_bytes - p->version_bytes;
+    int64_t source = version_at(p, from), target = version_at(p, to);
+    if (source != target)
+        memcpy(weights + target, weights + source, (size_t)p->version_bytes);
+}
+
+// The loss of a step: the mean over micro-batches in double, rounded to the model's type.
+static double rounded_loss(const rt_stage *s)
+{
+    double mean = s->loss_sum / s->program->micro_batches;
+    return s->program->real == RT_F64 ? mean : (double)(float)mean;
+}
+
+static void between_steps(rt_stage *s)
+{
+    atomic_store(&s->status->step, s->step);
+    atomic_store_explicit(&s->status->opcode, -1, memory_order_relaxed);
+}
+
+static void finish_step(rt_stage *s)
+{
+    int64_t now = rt__now_ns();
+    s->step_s = (double)(now - s->updated_ns) * 1e-9;
+    s->train_s += s->step_s;
+    s->updated_ns = now;
+    s->loss = rounded_loss(s);
+    s->loss_sum = 0;
+    s->step++;
+    s->run_updates++;
+    between_steps(s);
+    rt__report_step(s);
 }
 
 // Instructions
@@ -60,7 +117,7 @@ static int load_train(rt_stage *s, int input, rt__why *why)
     const rt_input *in = &s->program->inputs[input];
     void *to =
         in->edge != RT_NO_EDGE ? rt_slot(s, in->edge, s->mb) : rt_act(s, s->mb, in->offset);
-    rt__cursor first = rt__cursor_mb(s->cursor, s->mb, s->program->micro_batch);
+    rt__cursor first = rt__cursor_mb(s->loading, rt__mb_of_step(s), s->program->micro_batch);
     return rt__data_train(s->data, input, first, to, why);
 }
 
@@ -75,8 +132,9 @@ static int load_eval(rt_stage *s, int input, rt__why *why)
 
 static int run_load(rt_stage *s, const rt_instr *i)
 {
-    (void)i;
     rt__why why;
+    if (!s->evaluating && i->mb > 0 && rt__mb_of_step(s) == 0)
+        s->loading = rt__cursor_next(s->data, s->loading, rt__batch(s->program));
     for (int k = 0; k < s->program->n_inputs; k++) {
         int status = s->evaluating ? load_eval(s, k, &why) : load_train(s, k, &why);
         if (status)
@@ -117,13 +175,17 @@ static int run_norm_apply(rt_stage *s, const rt_instr *i)
 static int run_update(rt_stage *s, const rt_instr *i)
 {
     (void)i;
+    s->lr = rt__lr_at(&s->rate, s->step);
+    copy_version(s, s->version - s->first_step - 1, s->version - s->first_step);
     if (!s->program->norm_parts) { // else the norm has looked at every gradient
         int error = rt__guard_gradients(s, s->must_check);
         if (error)
             return error;
     }
     s->program->update(s);
-    return 0;
+    if (!s->error)
+        finish_step(s);
+    return (int)s->error;
 }
 
 static int run_eval(rt_stage *s, const rt_instr *i)
@@ -157,12 +219,14 @@ static void move_on(SegmentStatus *status)
     atomic_store_explicit(&status->progress, n + 1, memory_order_relaxed);
 }
 
-static void show(SegmentStatus *status, const rt_instr *i)
+static void show(const rt_stage *s, const rt_instr *i)
 {
+    SegmentStatus *status = s->status;
     atomic_store_explicit(&status->opcode, i->opcode, memory_order_relaxed);
     atomic_store_explicit(&status->edge, i->opcode <= RT_RELEASE ? i->edge : -1,
                           memory_order_relaxed);
-    atomic_store_explicit(&status->mb, (int32_t)i->mb, memory_order_relaxed);
+    atomic_store_explicit(&status->mb, rt__mb_of_step(s), memory_order_relaxed);
+    atomic_store_explicit(&status->step, s->step, memory_order_relaxed);
     atomic_store_explicit(&status->layer, -1, memory_order_relaxed);
     move_on(status);
 }
@@ -178,12 +242,16 @@ void rt_at(rt_stage *s, int layer)
     rt__progress(s);
 }
 
-static int execute(rt_stage *s, const rt_instr *i)
+// steps_on: how far the body was repeated.
+static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
 {
     s->opcode = (rt_opcode)i->opcode;
     s->mb = (int)i->mb;
     s->layer = -1;
-    show(s->status, i);
+    if (!s->evaluating)
+        s->step = s->first_step + s->mb / s->program->micro_batches;
+    use_version(s, rt_has_version(i) ? rt_version(i) + steps_on : i->opcode == RT_UPDATE);
+    show(s, i);
     int64_t begin = s->trace ? rt__now_ns() : 0;
     if (s->profile)
         rt__profile_begin(s);
@@ -196,49 +264,70 @@ static int execute(rt_stage *s, const rt_instr *i)
     return error ? error : (int)s->error;
 }
 
-static int run_stream(rt_stage *s, const rt_instr *stream, int n)
+static int run_one(rt_stage *s, const rt_instr *i, int64_t steps_on)
+{
+    int error = execute(s, i, steps_on);
+    return error ? error : rt__check_abort(s);
+}
+
+typedef struct Stretch { // of the training stream
+    int begin, end;
+    int64_t steps_on, micro_batches; // how far the body was repeated; of the whole stream
+} Stretch;
+
+static int run_stretch(rt_stage *s, Stretch part)
 {
     int error = 0;
-    for (int k = 0; k < n && !error; k++) {
-        error = execute(s, &stream[k]);
-        if (!error)
-            error = rt__check_abort(s);
+    for (int k = part.begin; k < part.end && !error; k++) {
+        rt_instr i = s->program->train[k];
+        i.mb += (uint32_t)(part.steps_on * s->program->micro_batches);
+        if (i.mb < part.micro_batches)
+            error = run_one(s, &i, part.steps_on);
     }
-    atomic_store_explicit(&s->status->opcode, -1, memory_order_relaxed);
     return error;
 }
 
-// The loss of a step: the mean over micro-batches in double, rounded to the model's type.
-static double rounded_loss(const rt_stage *s)
-{
-    double mean = s->loss_sum / s->program->micro_batches;
-    return s->program->real == RT_F64 ? mean : (double)(float)mean;
-}
-
-int rt__train_step(rt_stage *s)
+// Prologue, body as often as it takes, epilogue.
+static int run_train(rt_stage *s, int64_t steps)
 {
     const rt_program *p = s->program;
-    int64_t begin = rt__now_ns();
+    int64_t written = p->train_steps ? p->train_steps : 1, all = steps * p->micro_batches;
+    int64_t more = steps > written ? steps - written : 0;
+    int error = run_stretch(s, (Stretch){0, p->train_body_end, 0, all});
+    for (int64_t k = 1; k <= more && !error; k++)
+        error = run_stretch(s, (Stretch){p->train_body, p->train_body_end, k, all});
+    return error ? error : run_stretch(s, (Stretch){p->train_body_end, p->n_train, more, all});
+}
+
+int rt__train_stream(rt_stage *s, int64_t steps)
+{
     s->evaluating = false;
     s->loss_sum = 0;
-    rt__guard_begin_step(s);
-    int error = run_stream(s, p->train, p->n_train);
+    s->first_step = s->step;
+    s->loading = s->cursor;
+    s->updated_ns = rt__now_ns();
+    rt__guard_begin_stream(s);
+    int error = run_train(s, steps);
+    between_steps(s);
     if (error)
         return error;
-    s->step_s = (double)(rt__now_ns() - begin) * 1e-9;
-    s->loss = rounded_loss(s);
-    s->step++;
-    s->run_step++;
-    s->cursor = rt__cursor_next(s->data, s->cursor, rt__batch(p));
-    atomic_store(&s->status->step, s->step);
+    copy_version(s, steps, 0);
+    s->step = s->first_step + steps;
+    s->run_step += (uint64_t)steps;
+    for (int64_t k = 0; k < steps; k++)
+        s->cursor = rt__cursor_next(s->data, s->cursor, rt__batch(s->program));
     return 0;
 }
 
 int rt__eval_batch(rt_stage *s)
 {
+    int error = 0;
     s->evaluating = true;
-    int error = run_stream(s, s->program->eval, s->program->n_eval);
+    s->first_step = s->step;
+    for (int k = 0; k < s->program->n_eval && !error; k++)
+        error = run_one(s, &s->program->eval[k], 0);
     s->evaluating = false;
+    between_steps(s);
     if (error)
         return error;
     s->eval_batch++;

@@ -5,9 +5,10 @@
 
 #include "runtime/rt.h"
 
-// One optimizer step at s->cursor with the rate s->lr: leaves s->loss and s->step_s and moves step,
-// run_step and cursor on. 0 or an rt_error.
-int rt__train_step(rt_stage *s);
+// From one drain of the pipeline to the next: so many steps (one, in synchronous schedules) from
+// s->cursor on with the rates of s->rate. Each leaves s->loss and s->step_s and is reported; at the end
+// step, run_step and cursor have moved on. 0 or an rt_error.
+int rt__train_stream(rt_stage *s, int64_t steps);
 // One evaluation batch from sample s->eval_first on; moves eval_batch and eval_first on.
 int rt__eval_batch(rt_stage *s);
 

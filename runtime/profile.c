@@ -70,7 +70,7 @@ void rt__profile_begin(rt_stage *s)
     p->kind = kind_of[s->opcode] - 1;
     if (p->kind < 0)
         return;
-    if (s->run_step == 1 && !p->skipped_first) {
+    if (s->run_step && !p->skipped_first) {
         memset(p->n_samples, 0, sizeof p->n_samples);
         p->skipped_first = true;
     }
@@ -152,8 +152,8 @@ int rt__profile_write(rt_stage *s)
     if (!p)
         return 0;
     const rt_program *program = s->program;
-    int64_t known = p->process_bytes + program->persistent_bytes + program->scratch_bytes +
-                    program->in_flight * program->slot_bytes;
+    int64_t known = p->process_bytes + program->persistent_bytes + rt__older_weights(program) +
+                    program->scratch_bytes + program->in_flight * program->slot_bytes;
     int64_t peak = resident("VmHWM");
     double scale[N_LAYERED];
     FILE *f = fopen(s->options.profile, "w");

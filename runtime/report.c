@@ -104,7 +104,7 @@ static double per_second(double count, double seconds)
 // The mean over all steps of this process.
 static double samples_per_s(const rt_stage *s)
 {
-    return per_second((double)s->run_step * (double)rt__batch(s->program), s->train_s);
+    return per_second((double)s->run_updates * (double)rt__batch(s->program), s->train_s);
 }
 
 // Rows of the logits a sample: more than one for sequences, whose rows are tokens.
@@ -137,8 +137,8 @@ static void show_progress(rt_stage *s)
     if (!last && now - s->shown_ns < (terminal ? SHOW_TERMINAL_NS : SHOW_FILE_NS))
         return;
     s->shown_ns = now;
-    int64_t left =
-        (int64_t)per_second((double)(s->last_step - s->step) * s->train_s, (double)s->run_step);
+    int64_t left = (int64_t)per_second((double)(s->last_step - s->step) * s->train_s,
+                                       (double)s->run_updates);
     fprintf(stderr,
             "%sstep %" PRId64 "/%" PRId64 "  loss %.4f  %.1f %s/s  %" PRId64 ":%02" PRId64
             " left%s",

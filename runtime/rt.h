@@ -5,6 +5,7 @@
 
 #include "plan/segment.h"
 #include "runtime/data.h"
+#include "runtime/lr.h"
 #include "runtime/stage.h"
 
 #include <stdbool.h>
@@ -58,7 +59,7 @@ struct rt_stage {
     const rt_program *program;
     rt__options options;
 
-    // Memory: persistent | in_flight slots | scratch, one mapping.
+    // Memory: persistent | further versions of the weights | in_flight slots | scratch, one mapping.
     uint8_t *arena, *slots, *scratch;
     void *mapping;
     size_t mapping_bytes;
@@ -77,22 +78,29 @@ struct rt_stage {
     uint64_t barriers;  // reached so far
 
     // Where the run stands
-    int64_t step;         // optimizer steps done, over all runs
+    int64_t step;         // optimizer steps done, over all runs, before the one in work
+    int64_t first_step;   // likewise, before the running stream
     int64_t last_step;    // of the run; INT64_MAX where only epochs count
-    uint64_t run_step;    // steps done by this process: counts messages of training edges
+    uint64_t run_step;    // steps of this process before the running stream: counts messages
+                          //   of training edges
+    uint64_t run_updates; // and with those of the running stream
     uint64_t eval_batch;  // likewise of evaluation edges
     uint64_t rounds;      // steps and evaluation batches begun (runtime/signals.c)
     int64_t checkpointed; // step of the last checkpoint; -1: none
     bool evaluating;
     int eval_micro_batches; // EVALs in the evaluation stream
-    rt__cursor cursor;      // first sample of the next step
+    rt__cursor cursor;      // first sample of the next stream
+    rt__cursor loading;     // of the step that LOAD is in
     uint64_t eval_first;    // first sample of this evaluation batch
     int64_t seed;
     rt__data *data, *test;
 
     // The step
     rt_opcode opcode;
-    int mb, layer;
+    int mb, layer;   // mb: within the stream
+    int64_t version; // of the weights that it works with: updates that made them, over all runs
+    int64_t weights_at; // bytes from version 0 of the weights to it
+    rt__lr_schedule rate;
     double lr, clip;
     double loss_sum; // of the micro-batches so far
     double *norm;    // [norm_parts], where this stage sums them up
@@ -105,7 +113,8 @@ struct rt_stage {
     int report_fd;                // -1: run by hand
     bool quiet;                   // neither reports nor progress (tests)
     double loss;                  // of the last step, rounded to the model's type
-    double step_s;                // seconds of the last step
+    double step_s;                // seconds of the last step, from the end of the one before
+    int64_t updated_ns;           // when that was
     double train_s;               // seconds of all steps of this process
     int64_t started_ns, shown_ns; // when the run began, when progress was last shown
     struct rt__score *score;      // of the running evaluation
@@ -125,7 +134,9 @@ void rt__stage_close(rt_stage *s);
 // Everything between open and close: load or initialise, train, evaluate, save. 0 or an rt_error.
 int rt__run(rt_stage *s);
 
-int64_t rt__now_ns(void); // CLOCK_MONOTONIC
+int64_t rt__now_ns(void);                       // CLOCK_MONOTONIC
+int64_t rt__older_weights(const rt_program *p); // bytes of all versions but one
+int rt__mb_of_step(const rt_stage *s);          // the running micro-batch within its step
 // Persistent tensors, as checkpoint.h and initial.h want them.
 rt__memory rt__stage_memory(rt_stage *s);
 

@@ -80,18 +80,54 @@ static int evaluate(rt_stage *s)
     return 0;
 }
 
-static int one_step(rt_stage *s, const rt__lr_schedule *rate)
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+// Steps to the next multiple of n.
+static int64_t to_next(int64_t n, int64_t step)
+{
+    return n > 0 ? n - step % n : INT64_MAX;
+}
+
+static int64_t to_epoch_end(const rt_stage *s, int64_t most)
+{
+    rt__cursor at = s->cursor;
+    for (int64_t n = 1; n < most; n++) {
+        at = rt__cursor_next(s->data, at, rt__batch(s->program));
+        if (at.index == 0)
+            return n;
+    }
+    return most;
+}
+
+// A pipeline that flushes does so behind every step; else it drains where all stages must have done the
+// same steps, and at multiples of drain_every, so that runs which were stopped there go on alike.
+static int64_t steps_to_drain(const rt_stage *s)
+{
+    const rt__options *o = &s->options;
+    if (!s->program->train_steps)
+        return 1;
+    int64_t n = least(s->last_step - s->step, to_next(s->program->drain_every, s->step));
+    if (o->checkpoint)
+        n = least(n, to_next(o->checkpoint_every, s->step));
+    if (s->test && o->eval_every > 0)
+        n = least(n, to_next(o->eval_every, s->step));
+    return s->test && o->eval_every <= 0 ? to_epoch_end(s, n) : n;
+}
+
+// To the next drain, and what is due there.
+static int one_stream(rt_stage *s)
 {
     if (!rt__begin_round(s, rt__signals_stop()))
         return RT_E_INTERRUPTED;
-    s->lr = rt__lr_at(rate, s->step);
+    int64_t steps = steps_to_drain(s);
     // The flags of other threads than this one are not seen (runtime/guard.c).
-    s->must_check = s->program->threads > 1 && save_is_due(s, s->step + 1);
-    int error = rt__train_step(s);
+    s->must_check = s->program->threads > 1 && save_is_due(s, s->step + steps);
+    int error = rt__train_stream(s, steps);
     if (error)
         return error;
-    s->train_s += s->step_s;
-    rt__report_step(s);
     if (save_is_due(s, s->step))
         error = rt__save(s);
     if (!error && evaluation_is_due(s))
@@ -102,12 +138,12 @@ static int one_step(rt_stage *s, const rt__lr_schedule *rate)
 static int train(rt_stage *s)
 {
     s->last_step = find_last_step(s);
-    rt__lr_schedule rate = rate_schedule(s);
+    s->rate = rate_schedule(s);
     rt__report_start(s);
     int error = 0;
     bool idle = s->step >= s->last_step;
     while (!error && s->step < s->last_step)
-        error = one_step(s, &rate);
+        error = one_stream(s);
     if (!error && idle && s->test)
         error = evaluate(s);
     return error;

@@ -36,11 +36,17 @@ void rt__stage_init(rt_stage *s, const rt_program *program)
                     .report_fd = -1};
 }
 
+int64_t rt__older_weights(const rt_program *p)
+{
+    return p->versions > 1 ? (p->versions - 1) * p->version_bytes : 0;
+}
+
 // Whole huge pages where the arena is large: fewer faults now, fewer TLB misses later.
 static int map_arena(rt_stage *s)
 {
     const rt_program *p = s->program;
-    uint64_t bytes = (uint64_t)p->persistent_bytes + (uint64_t)p->scratch_bytes +
+    int64_t kept = p->persistent_bytes + rt__older_weights(p);
+    uint64_t bytes = (uint64_t)kept + (uint64_t)p->scratch_bytes +
                      (uint64_t)p->in_flight * (uint64_t)p->slot_bytes;
     bool huge = bytes >= UINT64_C(16) * HUGE_PAGE;
     int error = rt__machine_fits(s, bytes);
@@ -60,7 +66,7 @@ static int map_arena(rt_stage *s)
         madvise(s->arena, bytes, MADV_HUGEPAGE);
     for (uint64_t at = 0; at < bytes; at += SEGMENT_PAGE)
         *(volatile uint8_t *)(s->arena + at) = 0;
-    s->slots = s->arena + p->persistent_bytes;
+    s->slots = s->arena + kept;
     s->scratch = s->slots + (int64_t)p->in_flight * p->slot_bytes;
     return 0;
 }
@@ -148,6 +154,11 @@ void *rt_persistent(rt_stage *s, int64_t offset)
     return s->arena + offset;
 }
 
+void *rt_weight(rt_stage *s, int64_t offset)
+{
+    return s->arena + s->weights_at + offset;
+}
+
 void *rt_act(rt_stage *s, int mb, int64_t offset)
 {
     return s->slots + (int64_t)(mb % s->program->in_flight) * s->program->slot_bytes + offset;
@@ -178,5 +189,5 @@ uint64_t rt_random_key(const rt_stage *s, int64_t stream, int mb)
     uint64_t key = rt_mix((uint64_t)s->seed);
     key = rt_mix(key + (uint64_t)stream);
     key = rt_mix(key + (uint64_t)s->step);
-    return rt_mix(key + (uint64_t)mb);
+    return rt_mix(key + (uint64_t)(mb % s->program->micro_batches));
 }

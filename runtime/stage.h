@@ -11,7 +11,7 @@
 
 #include <stagecc/stream.h> // plan/stream.h; the build copies public headers to include/stagecc
 
-enum { RT_ABI = 1, RT_MAX_RANK = 6, RT_ALIGN = 64 };
+enum { RT_ABI = 2, RT_MAX_RANK = 6, RT_ALIGN = 64 };
 
 typedef enum rt_dtype {
     RT_F32 = 1,
@@ -45,7 +45,8 @@ typedef struct rt_tensor {
     rt_dtype dtype;
     int rank;
     int64_t dim[RT_MAX_RANK]; // logical shape
-    int64_t offset, bytes;    // in the persistent memory, in its own layout
+    int64_t offset,
+        bytes;  // in the persistent memory, in its own layout (version 0 of a weight)
     int kernel; // index of the library kernel whose weight layout it has; -1: plain
     rt_init init;
     double gain;
@@ -110,9 +111,17 @@ typedef struct rt_program {
     int n_edges;
     int norm_parts; // length of the vector of norm parts; 0: no clipping
     int norm_up_in, norm_up_out, norm_down_in, norm_down_out; // edges or RT_NO_EDGE
-    // Memory: persistent | in_flight slots | scratch, one arena
+    // Memory: persistent | versions - 1 more of its last version_bytes | in_flight slots | scratch,
+    // one arena. Version v of the weights is the (v mod versions)th; the newest is the first when the
+    // pipeline has drained.
     int64_t persistent_bytes, slot_bytes, scratch_bytes;
     int in_flight;
+    // Of asynchronous schedules, else 0: versions of the weights; steps of `train` and its body, which
+    // is repeated between drains that lie further apart (plan/stream.h).
+    int versions;
+    int64_t version_bytes;
+    int train_steps, train_body, train_body_end;
+    int64_t drain_every;
     const rt_tensor *tensors;
     int n_tensors;
     const rt_input *inputs;
@@ -144,15 +153,17 @@ typedef struct rt_program {
 int rt_main(int argc, char **argv, const rt_program *program);
 
 // A place as one number, for tables of generated code: the region in the top byte, the offset (or
-// the edge) below. rt_pointer is what the four functions below give.
+// the edge) below. rt_pointer is what the five functions below give.
 #define RT_IN_PERSISTENT(offset) INT64_C(offset)
 #define RT_IN_ACT(offset) (INT64_C(1) << 56 | INT64_C(offset))
 #define RT_IN_SCRATCH(offset) (INT64_C(2) << 56 | INT64_C(offset))
 #define RT_IN_EDGE(edge) (INT64_C(3) << 56 | INT64_C(edge))
+#define RT_IN_WEIGHT(offset) (INT64_C(4) << 56 | INT64_C(offset))
 static inline void *rt_pointer(rt_stage *s, int mb, int64_t place);
 
-// For generated code. mb is the micro-batch within the step.
+// For generated code. mb is the micro-batch within the stream.
 void *rt_persistent(rt_stage *s, int64_t offset);
+void *rt_weight(rt_stage *s, int64_t offset); // in the version that this instruction works with
 void *rt_act(rt_stage *s, int mb, int64_t offset); // memory of that micro-batch in flight
 void *rt_scratch(rt_stage *s, int64_t offset);
 void *rt_slot(rt_stage *s, int edge, int mb); // the edge's slot of this step's message mb
@@ -170,6 +181,7 @@ static inline void *rt_pointer(rt_stage *s, int mb, int64_t place)
     case 1: return rt_act(s, mb, at);
     case 2: return rt_scratch(s, at);
     case 3: return rt_slot(s, (int)at, mb);
+    case 4: return rt_weight(s, at);
     }
     return rt_persistent(s, at);
 }

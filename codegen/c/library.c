@@ -87,7 +87,8 @@ void c_emit_linear_grad_weight(Emit *e, const Node *n)
     const Node *sum = c_destination(e, n);
     const char *kernel = kernels_name(e, n);
     if (sum && e->plan->options.micro_batches > 1)
-        kernel = arena_printf(e->scratch, "mb == 0 ? %s : %s", kernel, kernels_adding(e, n));
+        kernel = arena_printf(e->scratch, "%s ? %s : %s", emit_is_first(e), kernel,
+                              kernels_adding(e, n));
     emit(e, "rt_matmul(s, $kernel, $a, $b, NULL, $c);\n", "kernel", EMIT_TEXT, kernel, "a",
          EMIT_VALUE, n->inputs[1], "b", EMIT_VALUE, n->inputs[0], "c", EMIT_VALUE,
          sum ? sum : n, NULL);
@@ -98,7 +99,7 @@ void c_emit_conv2d_grad_weight(Emit *e, const Node *n)
     const Node *sum = c_destination(e, n);
     const char *to = sum ? emit_value(e, sum) : emit_value(e, n);
     if (c_library_sum(e, n) == C_SUM_FIRST)
-        to = arena_printf(e->scratch, "mb == 0 ? %s : %s", to, emit_value(e, n));
+        to = arena_printf(e->scratch, "%s ? %s : %s", emit_is_first(e), to, emit_value(e, n));
     emit(e, "rt_conv2d_grad_weight(s, $kernel, $x, $dy, $dw);\n", "kernel", EMIT_TEXT,
          kernels_name(e, n), "x", EMIT_VALUE, n->inputs[0], "dy", EMIT_VALUE, n->inputs[1],
          "dw", EMIT_TEXT, to, NULL);

@@ -220,8 +220,8 @@ void c_emit_embedding_grad(Emit *e, const Node *n)
 {
     const Node *sum = c_destination(e, n);
     emit(e, "c_embedding_grad($dtable, $ids, $dy, $n, $rows, $width, $padding, $first);\n",
-         "dtable", EMIT_VALUE, sum ? sum : n, "first", EMIT_TEXT, sum ? "mb == 0" : "1", "ids",
-         EMIT_VALUE, n->inputs[0], "dy", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
+         "dtable", EMIT_VALUE, sum ? sum : n, "first", EMIT_TEXT, sum ? emit_is_first(e) : "1",
+         "ids", EMIT_VALUE, n->inputs[0], "dy", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
          c_elements(n->inputs[0]), "rows", EMIT_INT, n->shape.dim[0], "width", EMIT_INT,
          n->shape.dim[1], "padding", EMIT_INT, node_int(n, A_PADDING_INDEX), NULL);
 }

@@ -8,9 +8,10 @@ void c_emit_accumulate(Emit *e, const Node *n)
     if (done == C_SUM_ALL)
         return;
     emit(e,
-         done == C_SUM_FIRST ? "if (mb > 0)\n    c_accumulate($sum, $grad, $n, 0);\n"
-                             : "c_accumulate($sum, $grad, $n, mb == 0);\n",
-         "sum", EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
+         done == C_SUM_FIRST ? "if ($place > 0)\n    c_accumulate($sum, $grad, $n, 0);\n"
+                             : "c_accumulate($sum, $grad, $n, $first);\n",
+         "place", EMIT_TEXT, emit_place_in_step(e), "first", EMIT_TEXT, emit_is_first(e), "sum",
+         EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
          c_stored(n->inputs[0]), NULL);
 }
 

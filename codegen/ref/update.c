@@ -3,8 +3,9 @@
 
 void ref_emit_accumulate(Emit *e, const Node *n)
 {
-    emit(e, "ref_accumulate($sum, $grad, $n, mb == 0);\n", "sum", EMIT_VALUE, n->inputs[0],
-         "grad", EMIT_VALUE, n->inputs[1], "n", EMIT_INT, ref_elements(n->inputs[0]), NULL);
+    emit(e, "ref_accumulate($sum, $grad, $n, $first);\n", "sum", EMIT_VALUE, n->inputs[0],
+         "grad", EMIT_VALUE, n->inputs[1], "n", EMIT_INT, ref_elements(n->inputs[0]), "first",
+         EMIT_TEXT, emit_is_first(e), NULL);
 }
 
 void ref_emit_sgd(Emit *e, const Node *n)

@@ -2,7 +2,8 @@
 //
 // Backward-data wants weights in another layout than forward. They change once a step only, so with
 // several micro-batches every such weight has a copy of its own, made by the step's first one; with
-// a single micro-batch the copy lives in the common scratch.
+// a single micro-batch the copy lives in the common scratch. In asynchronous schedules weights have
+// several versions, but backward works with one of them at a time, in ascending order: one copy it is.
 #include "runtime/kernels/private/dnnl_state.h"
 #include "runtime/kernels/private/strassen.h"
 
@@ -137,7 +138,7 @@ static int plan_copies(rt_stage *s, Dnnl *d)
             continue;
         d->copies[d->n_copies++] = (Copy){.weight = rt_persistent(s, p->tensors[i].offset),
                                           .kernel = (int)(m - d->made),
-                                          .step = -1};
+                                          .version = -1};
         d->copied_bytes += lines(copied_weight(m)->inside_bytes);
     }
     qsort(d->copies, (size_t)d->n_copies, sizeof *d->copies, by_weight);
@@ -256,7 +257,7 @@ static dnnl_status_t copy(const Dnnl *d, const Arg *a)
 
 static Copy *find_copy(const Dnnl *d, const void *weight, int kernel)
 {
-    Copy key = {.weight = weight};
+    Copy key = {.weight = weight}; // in the first version
     Copy *c = d->n_copies ? bsearch(&key, d->copies, (size_t)d->n_copies, sizeof key, by_weight)
                           : NULL;
     return c && c->kernel == kernel ? c : NULL;
@@ -265,13 +266,14 @@ static Copy *find_copy(const Dnnl *d, const void *weight, int kernel)
 static dnnl_status_t take_in(rt_stage *s, const Made *m, const Arg *a, const void *tensor)
 {
     Dnnl *d = state(s);
-    Copy *kept = a == copied_weight(m) ? find_copy(d, tensor, (int)(m - d->made)) : NULL;
+    const uint8_t *first = (const uint8_t *)tensor - s->weights_at;
+    Copy *kept = a == copied_weight(m) ? find_copy(d, first, (int)(m - d->made)) : NULL;
     if (!kept)
         return copy(d, a);
     dnnl_memory_set_data_handle(a->inside, kept->at);
-    if (kept->step == s->step && s->mb > 0)
+    if (kept->version == s->version && rt__mb_of_step(s) > 0)
         return dnnl_success;
-    kept->step = s->step;
+    kept->version = s->version;
     return copy(d, a);
 }
 

@@ -73,4 +73,5 @@ def main():
             print(f"{cut}: {steps} steps, {len(got[1])} tensors, last loss bits {got[0][-1][1]}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -337,7 +337,7 @@ static void weights_are_copied_once_a_step(void **state)
     rt_conv2d_grad_input(&t.stage, 1, dy, w, again);
     assert_memory_equal(dx, again, bytes);
     t.stage.mb = 0;
-    t.stage.step = 1;
+    t.stage.version = 1;
     rt_conv2d_grad_input(&t.stage, 1, dy, w, again);
     assert_memory_not_equal(dx, again, bytes);
     close_case(&t);

@@ -17,27 +17,36 @@ typedef struct Memory {
     const PlanStage *stage;
     int64_t *cells;
     int64_t n_cells;
+    int version; // of the weights that the instruction works with
 } Memory;
 
-static inline int64_t tag_of(const Node *n, int mb, const Place *place)
+static inline int64_t tag_of(const Memory *x, const Node *n, int mb)
 {
-    return 1 + n->id * 1000 + (place->kind == PLACE_PERSISTENT ? 0 : mb);
+    PlaceKind kind = x->stage->places[n->id].kind;
+    int which = kind == PLACE_PERSISTENT ? 0 : kind == PLACE_WEIGHT ? x->version : mb;
+    return 1 + n->id * 1000 + which;
 }
 
 static inline int64_t *cells_of(Memory *x, const Node *n, int mb, int *count)
 {
     const Place *place = &x->stage->places[n->id];
     int64_t base = 0, size = 0;
+    int64_t kept = x->stage->persistent_bytes + plan_weight_bytes(x->stage);
     switch (place->kind) {
     case PLACE_NONE:
     case PLACE_EDGE: *count = 0; return NULL;
     case PLACE_PERSISTENT: size = x->stage->persistent_bytes; break;
+    case PLACE_WEIGHT:
+        base = x->version % x->stage->versions * x->stage->version_bytes;
+        size = x->stage->persistent_bytes;
+        assert_true(place->offset >= size - x->stage->version_bytes);
+        break;
     case PLACE_SLOT:
-        base = x->stage->persistent_bytes + mb % x->stage->in_flight * x->stage->slot_bytes;
+        base = kept + mb % x->stage->in_flight * x->stage->slot_bytes;
         size = x->stage->slot_bytes;
         break;
     case PLACE_SCRATCH:
-        base = x->stage->persistent_bytes + x->stage->in_flight * x->stage->slot_bytes;
+        base = kept + x->stage->in_flight * x->stage->slot_bytes;
         size = x->stage->scratch_bytes;
         break;
     }
@@ -53,7 +62,7 @@ static inline void write_value(Memory *x, const Node *n, int mb)
     int count;
     int64_t *cells = cells_of(x, n, mb, &count);
     for (int i = 0; i < count; i++)
-        cells[i] = tag_of(n, mb, &x->stage->places[n->id]);
+        cells[i] = tag_of(x, n, mb);
 }
 
 static inline void read_value(Memory *x, Node *input, int mb)
@@ -62,7 +71,7 @@ static inline void read_value(Memory *x, Node *input, int mb)
     const Node *n = value_root(input);
     const int64_t *cells = cells_of(x, n, mb, &count);
     for (int i = 0; i < count; i++)
-        assert_int_equal(cells[i], tag_of(n, mb, &x->stage->places[n->id]));
+        assert_int_equal(cells[i], tag_of(x, n, mb));
 }
 
 // What a node reads has a place, but for numbers in the code and values inside its group.
@@ -162,10 +171,28 @@ static inline void look_at_results(Memory *x, int mb)
     }
 }
 
+// As the runtime copies them.
+static inline void copy_weights(Memory *x, int from, int to)
+{
+    for (int i = 0; i < x->g->nodes.n; i++) {
+        Node *n = x->g->nodes.items[i];
+        if (x->stage->places[i].kind != PLACE_WEIGHT)
+            continue;
+        x->version = from;
+        read_value(x, n, 0);
+        x->version = to;
+        write_value(x, n, 0);
+    }
+    x->version = to;
+}
+
 static inline void run_stream(Memory *x, const Stream *s)
 {
     for (int i = 0; i < s->n; i++) {
         int mb = (int)s->instr[i].mb, opcode = s->instr[i].opcode;
+        x->version = rt_has_version(&s->instr[i]) ? rt_version(&s->instr[i]) : 0;
+        if (opcode == RT_UPDATE && x->stage->versions > 1)
+            copy_weights(x, x->version - 1, x->version);
         if (opcode == RT_LOAD)
             load(x, s == &x->stage->eval ? PHASE_EVAL : PHASE_FORWARD, mb);
         if (opcode == RT_FORWARD) {
@@ -186,16 +213,18 @@ static inline void run_stream(Memory *x, const Stream *s)
 
 static inline void pretend_stage(const Graph *g, const Plan *p, int stage)
 {
-    Memory x = {g, p, &p->stages[stage], NULL, 0};
-    x.n_cells = (x.stage->persistent_bytes + x.stage->in_flight * x.stage->slot_bytes +
-                 x.stage->scratch_bytes) /
+    Memory x = {g, p, &p->stages[stage], NULL, 0, 0};
+    x.n_cells = (x.stage->persistent_bytes + plan_weight_bytes(x.stage) +
+                 x.stage->in_flight * x.stage->slot_bytes + x.stage->scratch_bytes) /
                 CELL;
     x.cells = calloc((size_t)x.n_cells + 1, sizeof *x.cells);
     for (int i = 0; i < g->nodes.n; i++)
-        if (x.stage->places[i].kind == PLACE_PERSISTENT)
+        if (x.stage->places[i].kind == PLACE_PERSISTENT ||
+            x.stage->places[i].kind == PLACE_WEIGHT)
             write_value(&x, g->nodes.items[i], 0);
     for (int step = 0; step < 2; step++) {
         run_stream(&x, &x.stage->train);
+        copy_weights(&x, plan_stream_steps(p, false), 0);
         run_stream(&x, &x.stage->eval);
     }
     free(x.cells);

@@ -1,6 +1,6 @@
 // Schedules as properties of random models: an interpreter of its own runs the streams in random
 // interleavings, with a tag in every slot, and sees whether each instruction finds the message that it
-// means.
+// means, and the weights.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +17,7 @@ typedef struct Machine {
     int steps;
     int64_t (*tag)[64];        // [edge][slot]: the message that lies there
     int64_t *sent, **released; // [edge], [edge][stage]
+    int64_t (*weights)[64]; // [stage][slot]: which update made what lies there, of all streams
     int at[64];
 } Machine;
 
@@ -27,8 +28,8 @@ static const Stream *stream_of(const Machine *m, int s)
 
 static int64_t message(const Machine *m, int s, int e, const rt_instr *i)
 {
-    int step = m->at[s] / stream_of(m, s)->n, per_step = m->p->edges[e].per_step;
-    return (int64_t)step * per_step + (per_step == 1 ? 0 : i->mb);
+    int stream = m->at[s] / stream_of(m, s)->n;
+    return (int64_t)stream * plan_messages(m->p, &m->p->edges[e]) + i->mb;
 }
 
 static bool ready(const Machine *m, int s, const rt_instr *i)
@@ -59,9 +60,25 @@ static void compute(Machine *m, int s, const rt_instr *i)
     }
 }
 
+// An update makes a version from the one before it; at the end of a stream the newest becomes the first.
+static void versions(Machine *m, int s, const rt_instr *i)
+{
+    int slots = m->p->stages[s].versions, stream = m->at[s] / stream_of(m, s)->n;
+    int64_t first = (int64_t)stream * m->p->stream_steps, *at = m->weights[s];
+    if (!rt_has_version(i))
+        return;
+    int made = i->opcode == RT_UPDATE ? rt_version(i) - 1 : rt_version(i);
+    assert_int_equal(at[made % slots], first + made);
+    if (i->opcode == RT_UPDATE)
+        at[rt_version(i) % slots] = first + rt_version(i);
+    if (m->at[s] % stream_of(m, s)->n == stream_of(m, s)->n - 1)
+        at[0] = at[m->p->stream_steps % slots];
+}
+
 static void step(Machine *m, int s)
 {
     const rt_instr *i = &stream_of(m, s)->instr[m->at[s] % stream_of(m, s)->n];
+    versions(m, s, i);
     if (i->opcode == RT_SEND)
         m->sent[i->edge]++;
     if (i->opcode == RT_RELEASE)
@@ -78,6 +95,7 @@ static void interpret(const Plan *p, bool eval)
     m.tag = arena_alloc(&a, sizeof *m.tag * (size_t)(p->n_edges + 1));
     m.sent = arena_array(&a, int64_t, p->n_edges);
     m.released = arena_array(&a, int64_t *, p->n_edges);
+    m.weights = arena_alloc(&a, sizeof *m.weights * (size_t)p->n_stages);
     for (int e = 0; e < p->n_edges; e++) {
         assert_in_range(p->edges[e].slots, 1, 63);
         m.released[e] = arena_array(&a, int64_t, p->n_stages);
@@ -99,24 +117,140 @@ static void interpret(const Plan *p, bool eval)
     arena_release(&a);
 }
 
-static void check_orders(const Plan *p, int micro_batches, bool gpipe)
+// The published ones: how many micro-batches ago the weights were made that a micro-batch sees (-1: no
+// versions), and how many versions live then.
+typedef struct Theory {
+    const char *name;
+    int (*lag)(int stages, int stage, int per_step);
+} Theory;
+
+static int none(int stages, int stage, int per_step)
 {
+    (void)stages, (void)stage, (void)per_step;
+    return -1;
+}
+
+static int own_depth(int stages, int stage, int per_step)
+{
+    (void)per_step;
+    return stages - 1 - stage;
+}
+
+static int whole_depth(int stages, int stage, int per_step)
+{
+    (void)stage, (void)per_step;
+    return stages - 1;
+}
+
+static int a_step(int stages, int stage, int per_step)
+{
+    (void)stages, (void)stage;
+    return per_step;
+}
+
+enum { N_THEORIES = 5, ASYNCHRONOUS = 2 };
+static const Theory theories[] = {{"gpipe", none},
+                                  {"1f1b", none},
+                                  {"pipedream", own_depth},
+                                  {"pipedream-vertical", whole_depth},
+                                  {"pipedream-2bw", a_step}};
+
+static bool computes(const rt_instr *i)
+{
+    return i->opcode == RT_FORWARD || i->opcode == RT_BACKWARD || i->opcode == RT_UPDATE;
+}
+
+// Forwards, backwards and updates of a stage as they must be, one after the other.
+static void check_orders(const Plan *p, const Theory *theory)
+{
+    int per_step = (int)p->options.micro_batches, all = per_step * p->stream_steps;
     for (int s = 0; s < p->n_stages; s++) {
-        int forward = 0, backward = 0, most = 0;
-        for (int k = 0; k < p->stages[s].train.n; k++) {
-            const rt_instr *i = &p->stages[s].train.instr[k];
-            if (i->opcode == RT_FORWARD)
-                assert_int_equal(i->mb, forward++);
-            if (i->opcode == RT_BACKWARD)
-                assert_int_equal(i->mb, backward++);
-            most = forward - backward > most ? forward - backward : most;
+        const Stream *stream = &p->stages[s].train;
+        int depth = strcmp(theory->name, "gpipe") != 0 ? p->n_stages - s : all;
+        int lag = theory->lag(p->n_stages, s, per_step), forward = 0, backward = 0, updated = 0;
+        int flight = depth < all ? depth : all;
+        for (int k = 0; k < stream->n; k++) {
+            const rt_instr *i = &stream->instr[k];
+            if (!computes(i))
+                continue;
+            int expected =
+                forward < all && forward - backward < flight ? RT_FORWARD : RT_BACKWARD;
+            if (backward == (updated + 1) * per_step)
+                expected = RT_UPDATE;
+            assert_int_equal(i->opcode, expected);
+            int mb = expected == RT_UPDATE    ? updated++ * per_step
+                     : expected == RT_FORWARD ? forward++
+                                              : backward++;
+            int version = mb > lag ? (mb - lag) / per_step : 0;
+            version = expected == RT_UPDATE ? updated : version;
+            assert_int_equal(i->mb, mb);
+            assert_int_equal(rt_version(i), lag < 0 ? RT_NO_VERSION : version);
         }
-        assert_int_equal(forward, micro_batches);
-        assert_int_equal(backward, micro_batches);
-        int depth = p->n_stages - s;
-        assert_int_equal(most, gpipe || micro_batches < depth ? micro_batches : depth);
-        assert_int_equal(most, p->stages[s].in_flight);
+        assert_int_equal(backward, all);
+        assert_int_equal(updated, p->stream_steps);
+        assert_true(flight <= p->stages[s].in_flight);
     }
+}
+
+// From the oldest version that any later instruction reads to the newest.
+static int live_versions(const Stream *s)
+{
+    int most = 1, updated = 0;
+    for (int k = 0; k < s->n; k++) {
+        int oldest = updated = s->instr[k].opcode == RT_UPDATE ? updated + 1 : updated;
+        for (int later = k + 1; later < s->n; later++) {
+            const rt_instr *i = &s->instr[later];
+            if (computes(i) && i->opcode != RT_UPDATE && rt_version(i) < oldest)
+                oldest = rt_version(i);
+        }
+        most = updated - oldest + 1 > most ? updated - oldest + 1 : most;
+    }
+    return most;
+}
+
+static void check_versions(const Plan *p, const Theory *theory)
+{
+    int per_step = (int)p->options.micro_batches;
+    for (int s = 0; s < p->n_stages; s++) {
+        int lag = theory->lag(p->n_stages, s, per_step);
+        int versions = 1 + (lag + per_step - 1) / per_step;
+        assert_int_equal(p->stages[s].versions, lag < 0 ? 1 : versions);
+        assert_int_equal(live_versions(&p->stages[s].train), lag < 0 ? 1 : versions);
+        if (per_step == 1 && !strcmp(theory->name, "pipedream"))
+            assert_int_equal(versions, p->n_stages - s); // PipeDream's own words
+    }
+}
+
+// As the runtime leaves out what lies beyond the drain.
+static Plan shortened(Arena *a, const Plan *p, int steps)
+{
+    Plan q = *p;
+    q.stages = arena_copy(a, p->stages, sizeof *p->stages * (size_t)p->n_stages);
+    q.stream_steps = steps;
+    for (int s = 0; s < p->n_stages; s++) {
+        const Stream *from = &p->stages[s].train;
+        Stream *to = &q.stages[s].train;
+        *to = (Stream){.instr = arena_array(a, rt_instr, from->n)};
+        for (int k = 0; k < from->n; k++)
+            if ((int)from->instr[k].mb < steps * p->options.micro_batches)
+                to->instr[to->n++] = from->instr[k];
+    }
+    return q;
+}
+
+// Asynchronous streams of any length between two drains.
+static void check_lengths(const Plan *p, const Theory *theory)
+{
+    Arena a = {0};
+    Plan longer = schedule_unrolled(&a, p, p->stream_steps + 1 + random_below(5));
+    Plan shorter = shortened(&a, p, 1 + random_below(p->stream_steps));
+    const Plan *plans[] = {&longer, &shorter};
+    for (int i = 0; i < 2; i++) {
+        check_orders(plans[i], theory);
+        interpret(plans[i], false);
+    }
+    check_versions(&longer, theory);
+    arena_release(&a);
 }
 
 static void random_schedules(void **state)
@@ -125,14 +259,18 @@ static void random_schedules(void **state)
     for (int round = 0; round < 300; round++) {
         random_state = (uint64_t)round * 7919 + 1;
         Model *m = random_model(8 + random_below(16), 0);
-        bool gpipe = random_below(2);
-        int stages = 1 + random_below(8), micro_batches = 1 + random_below(16);
-        m->options.clip_norm = random_below(2);
-        plan_random_model(m, stages, micro_batches, gpipe ? "gpipe" : "1f1b");
+        int kind = random_below(N_THEORIES);
+        int stages = 1 + random_below(8), micro_batches = 1 + random_below(round % 2 ? 16 : 3);
+        if (theories[kind].lag == a_step && micro_batches < stages - 1)
+            micro_batches = stages - 1;
+        m->options.clip_norm = kind < ASYNCHRONOUS && random_below(2);
+        plan_random_model(m, stages, micro_batches, theories[kind].name);
         assert_int_equal(m->plan.n_stages, stages);
-        check_orders(&m->plan, micro_batches, gpipe);
+        check_orders(&m->plan, &theories[kind]);
         interpret(&m->plan, false);
         interpret(&m->plan, true);
+        if (kind >= ASYNCHRONOUS)
+            check_lengths(&m->plan, &theories[kind]);
         free_model(m);
     }
 }
@@ -145,8 +283,10 @@ static void slots_never_stall(void **state)
         random_state = (uint64_t)round * 104729 + 1;
         Model *m = random_model(8 + random_below(16), 0);
         Plan *p = &m->plan;
-        plan_random_model(m, 2 + random_below(6), 1 + random_below(16),
-                          random_below(2) ? "1f1b" : "gpipe");
+        int kind = random_below(N_THEORIES), micro_batches = 1 + random_below(16);
+        if (kind >= ASYNCHRONOUS && micro_batches < 6)
+            micro_batches = 6;
+        plan_random_model(m, 2 + random_below(6), micro_batches, theories[kind].name);
         for (int times = 0; times < 10; times++) {
             int chosen[1024];
             for (int s = 0; s < p->n_stages; s++) {

@@ -305,8 +305,11 @@ static void any_model(void **state)
         t->c.fuse = below(4);
         t->c.blocked = below(2);
         t->options.micro_batches = 1 + below(5);
-        t->options.schedule = below(2) ? "1f1b" : "gpipe";
-        t->options.clip_norm = below(2);
+        static const char *const schedules[] = {"1f1b", "gpipe", "pipedream",
+                                                "pipedream-vertical", "pipedream-2bw"};
+        int kind = below(5);
+        t->options.schedule = schedules[kind];
+        t->options.clip_norm = kind < 2 && below(2);
         t->options.momentum = 0.5 * below(2);
         diag_output(nowhere, false);
         for (int again = 0; again < 2; again++) { // the second time from the finished graph

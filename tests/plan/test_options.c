@@ -68,7 +68,9 @@ static void says_what_is_wrong(void **state)
     refuses("seed", "9223372036854775808", "seed takes a whole number from 0");
     refuses("lr", "nan", "lr takes a number from 0 to 1e+06, not `nan`");
     refuses("momentum", "1.5", "momentum takes a number from 0 to 1, not `1.5`");
-    refuses("schedule", "gpipes", "schedule is one of gpipe, 1f1b, not `gpipes`");
+    refuses(
+        "schedule", "gpipes",
+        "schedule is one of gpipe, 1f1b, pipedream, pipedream-vertical, pipedream-2bw, not `gpipes`");
     refuses("schedule", "gpipe 1f1b", "schedule is one of gpipe, 1f1b");
 }
 

@@ -114,6 +114,36 @@ static void bubbles_by_formula(void **state)
             }
 }
 
+// The same formula with all micro-batches between two drains, whatever the step; and once the pipeline
+// is full and before it drains, no stage ever waits.
+static void no_bubbles_between_drains(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"pipedream", "pipedream-vertical", "pipedream-2bw"};
+    for (int stages = 1; stages <= 6; stages++)
+        for (int kind = 0; kind < 9; kind++) {
+            Arena a = {0};
+            int m = kind / 3 == 0 ? 5 : kind / 3 == 1 ? 6 : kind % 3 == 2 ? 8 : 1;
+            Plan *p = chain(&a, stages, m, names[kind % 3], 0);
+            p->options.drain_every = 24;
+            const Simulation *s = simulate(&a, p, (SimOptions){.steps = 1, .events = true});
+            int all = 24 * m;
+            assert_int_equal(s->plan->stream_steps, 24);
+            assert_true(near(s->step_s * 24, 3 * (all + stages - 1)));
+            assert_true(near(s->formula, (double)(stages - 1) / (all + stages - 1)));
+            assert_true(near(s->bubble, s->formula));
+            double last[8] = {0};
+            for (int64_t i = 0; i < s->n_events; i++) {
+                const SimEvent *e = &s->events[i];
+                if (e->mb > 2 * (uint32_t)stages &&
+                    e->mb + 2 * (uint32_t)stages < (uint32_t)all)
+                    assert_true(near(e->begin_s, last[e->worker]));
+                last[e->worker] = e->end_s;
+            }
+            arena_release(&a);
+        }
+}
+
 // The way of the streams that takes longest, from the order in which the verifier visits them.
 typedef struct Longest {
     const Plan *p;
@@ -434,6 +464,7 @@ static void timelines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(bubbles_by_formula),
+                                       cmocka_unit_test(no_bubbles_between_drains),
                                        cmocka_unit_test(as_long_as_the_longest_path),
                                        cmocka_unit_test(no_faster_when_times_grow),
                                        cmocka_unit_test(cores_are_shared),

@@ -164,7 +164,9 @@ static void sum_keys(rt_stage *s, int mb)
 static void test_random_keys(void **state)
 {
     (void)state;
-    rt_stage a = {.seed = 1, .step = 3}, b = {.seed = 1, .step = 3}, c = {.seed = 2, .step = 3};
+    rt_program p = {.micro_batches = 4};
+    rt_stage a = {.program = &p, .seed = 1, .step = 3}, b = a, c = a;
+    c.seed = 2;
     a.run_step = 5;
     sum_keys(&a, 1);
     sum_keys(&b, 1);
@@ -173,6 +175,7 @@ static void test_random_keys(void **state)
     assert_true(a.loss_sum != c.loss_sum);
     assert_true(rt_random_key(&a, 7, 1) != rt_random_key(&a, 7, 2));
     assert_true(rt_random_key(&a, 7, 1) != rt_random_key(&a, 8, 1));
+    assert_true(rt_random_key(&a, 7, 1) == rt_random_key(&a, 7, 5)); // of a later step
     b.step = 4;
     assert_true(rt_random_key(&a, 7, 1) != rt_random_key(&b, 7, 1));
 }

@@ -29,12 +29,12 @@ typedef struct Made { // one kernel, ready to run
     size_t scratchpad_bytes;
 } Made;
 
-// A weight as backward-data wants it, copied once a step.
+// A weight as backward-data wants it, copied once for every version of it.
 typedef struct Copy {
     const void *weight;
     int kernel;
     uint8_t *at;
-    int64_t step; // it was made in; -1: never
+    int64_t version; // that it was made of; -1: none
 } Copy;
 
 typedef struct Dnnl {
