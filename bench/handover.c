@@ -16,8 +16,8 @@ enum { WARM = 100, SPIN_GAP_US = 20, SLEEP_GAP_US = 1000 };
 
 static const int to_1[] = {1}, to_0[] = {0};
 // The message carries the time at which it was sent; the answer says that it was read.
-static const rt_edge edges[] = {{"there", 0, to_1, 1, 64, 1, 1, 0},
-                                {"back", 1, to_0, 1, 64, 1, 1, 0}};
+static const rt_edge edges[] = {{"there", 0, to_1, 1, 64, 1, 1, 1, 0},
+                                {"back", 1, to_0, 1, 64, 1, 1, 1, 0}};
 
 static rt_program program(int stage)
 {
@@ -67,7 +67,7 @@ static void pin(int side)
 
 static void open_stage(rt_stage *s, const rt_program *p, int fd, bool spin)
 {
-    rt__stage_init(s, p);
+    rt__stage_init(s, p, 0);
     check(rt__transport_open(s, fd), s);
     s->spin = spin;
 }

@@ -15,8 +15,8 @@
 enum { SLOTS = 4 };
 
 static const int to_1[] = {1}, to_0[] = {0};
-static rt_edge edges[] = {{"there", 0, to_1, 1, 0, SLOTS, 1, 0},
-                          {"back", 1, to_0, 1, 0, SLOTS, 1, 0}};
+static rt_edge edges[] = {{"there", 0, to_1, 1, 0, SLOTS, 1, 1, 0},
+                          {"back", 1, to_0, 1, 0, SLOTS, 1, 1, 0}};
 static SegmentHeader *memory[2]; // of each host
 static int fd[2];
 
@@ -55,7 +55,7 @@ static void make_hosts(void)
 // What the launcher does: each host learns the other's address.
 static void open_stage(rt_stage *s, const rt_program *p)
 {
-    rt__stage_init(s, p);
+    rt__stage_init(s, p, 0);
     check(rt__transport_open(s, fd[p->stage]), s);
     int other = 1 - p->stage;
     const SegmentAddress *from = &segment_addresses(memory[other])[other];

@@ -32,8 +32,9 @@ static const char *neighbours(Emit *e, bool producers, const char *otherwise)
             const PlanEdge *p = &e->plan->edges[i];
             int from = producers ? s : e->stage->id, to = producers ? e->stage->id : s;
             bool gradient = p->node < 0 || p->consumers[0] < p->producer;
+            const PlanRank *ranks = e->plan->ranks;
             for (int k = 0; k < p->n_consumers && !gradient && !p->eval; k++)
-                meets |= p->producer == from && p->consumers[k] == to;
+                meets |= ranks[p->producer].stage == from && ranks[p->consumers[k]].stage == to;
         }
         if (meets)
             text = arena_printf(e->scratch, "%s%sstage %d", text, *text ? ", " : "", s);

@@ -229,7 +229,8 @@ static void write_edges(Emit *e)
     if (!e->plan->n_edges)
         return;
     text_puts(e->out,
-              "// name, producer, consumers, bytes, slots, messages a step, of evaluation\n"
+              "// name, producer, consumers, bytes, slots, one edge of how many, messages a "
+              "step, of evaluation\n"
               "static const rt_edge edges[] = {\n");
     for (int i = 0; i < e->plan->n_edges; i++) {
         const PlanEdge *p = &e->plan->edges[i];
@@ -237,8 +238,8 @@ static void write_edges(Emit *e)
                     p->producer);
         for (int k = 0; k < p->n_consumers; k++)
             text_printf(e->out, "%s%d", k ? ", " : "", p->consumers[k]);
-        text_printf(e->out, "}, %d, %lld, %d, %d, %d},\n", p->n_consumers, (long long)p->bytes,
-                    p->slots, p->per_step, p->eval);
+        text_printf(e->out, "}, %d, %lld, %d, %d, %d, %d},\n", p->n_consumers,
+                    (long long)p->bytes, p->slots, p->stride, p->per_step, p->eval);
     }
     text_puts(e->out, "};\n\n");
 }
@@ -271,12 +272,11 @@ static const char *instr_text(Emit *e, const rt_instr *i)
                         i->mb);
 }
 
-static void write_stream(Emit *e, const char *name, const Stream *s)
+static void write_stream(Emit *e, const char *name, int replica, const Stream *s)
 {
-    if (!s->n)
-        return;
-    text_printf(e->out, "// instruction, edge%s, micro-batch\nstatic const rt_instr %s[] = {",
-                s->body_end ? " or version of the weights" : "", name);
+    text_printf(e->out,
+                "// instruction, edge%s, micro-batch\nstatic const rt_instr %s_%d[] = {",
+                s->body_end ? " or version of the weights" : "", name, replica);
     for (int i = 0, column = COLUMNS; i < s->n; i++) {
         const char *text = instr_text(e, &s->instr[i]);
         int n = (int)strlen(text) + 2;
@@ -285,6 +285,42 @@ static void write_stream(Emit *e, const char *name, const Stream *s)
         column += n;
     }
     text_puts(e->out, "\n};\n\n");
+}
+
+// The edges of a rank's norm messages: up in, up out, down in, down out.
+static void write_norm_edges(Emit *e, int rank)
+{
+    int edge[4] = {RT_NO_EDGE, RT_NO_EDGE, RT_NO_EDGE, RT_NO_EDGE};
+    for (int i = 0; i < e->plan->n_edges; i++) {
+        const PlanEdge *p = &e->plan->edges[i];
+        bool out = p->producer == rank;
+        if (p->touch[rank] & UINT32_C(1) << RT_NORM_GATHER)
+            edge[out] = i;
+        if (p->touch[rank] & UINT32_C(1) << RT_NORM_APPLY)
+            edge[2 + out] = i;
+    }
+    for (int i = 0; i < 4; i++)
+        text_printf(e->out, ", %s", edge_text(e, edge[i]));
+}
+
+static void write_replicas(Emit *e)
+{
+    const PlanRank *ranks = &e->plan->ranks[e->stage->first_rank];
+    int n = e->stage->replicas;
+    for (int r = 0; r < n; r++) {
+        write_stream(e, "train", r, &ranks[r].train);
+        write_stream(e, "eval", r, &ranks[r].eval);
+    }
+    text_puts(e->out,
+              "// streams and their lengths, edges of the norm: up in, up out, down in, "
+              "down out\nstatic const rt_replica replicas[] = {\n");
+    for (int r = 0; r < n; r++) {
+        text_printf(e->out, "    {train_%d, eval_%d, %d, %d", r, r, ranks[r].train.n,
+                    ranks[r].eval.n);
+        write_norm_edges(e, e->stage->first_rank + r);
+        text_puts(e->out, "},\n");
+    }
+    text_puts(e->out, "};\n\n");
 }
 
 // The program
@@ -309,25 +345,6 @@ static void field_table(Emit *e, const char *name, int n)
 {
     if (n)
         text_printf(e->out, "    .%s = %s,\n    .n_%s = %d,\n", name, name, name, n);
-}
-
-static void write_norm_edges(Emit *e)
-{
-    int edge[4] = {RT_NO_EDGE, RT_NO_EDGE, RT_NO_EDGE, RT_NO_EDGE};
-    static const char *const name[4] = {"norm_up_in", "norm_up_out", "norm_down_in",
-                                        "norm_down_out"};
-    for (int i = 0; i < e->plan->n_edges; i++) {
-        const PlanEdge *p = &e->plan->edges[i];
-        if (p->node >= 0)
-            continue;
-        size_t way = p->producer > p->consumers[0] ? 2 : 0; // up, down
-        if (p->consumers[0] == e->stage->id)
-            edge[way] = i;
-        if (p->producer == e->stage->id)
-            edge[way + 1] = i;
-    }
-    for (int i = 0; i < 4; i++)
-        field(e, name[i], edge_text(e, edge[i]));
 }
 
 static const Node *eval_labels(const Graph *g, const Node *loss)
@@ -364,7 +381,7 @@ static void write_memory(Emit *e)
 
 static void write_versions(Emit *e)
 {
-    const Stream *train = &e->stage->train;
+    const Stream *train = &e->plan->ranks[e->stage->first_rank].train;
     if (plan_stream_steps(e->plan, false) == 1)
         return;
     field_int(e, "train_steps", e->plan->stream_steps);
@@ -390,6 +407,18 @@ static void write_training(Emit *e)
     field_int(e, "seed", o->seed);
 }
 
+// Nothing where no stage is replicated.
+static void write_first_rank(Emit *e)
+{
+    const Plan *p = e->plan;
+    if (p->n_ranks == p->n_stages)
+        return;
+    text_puts(e->out, "    .first_rank = (const int[]){");
+    for (int s = 0; s < p->n_stages; s++)
+        text_printf(e->out, "%d, ", p->stages[s].first_rank);
+    text_printf(e->out, "%d},\n", p->n_ranks);
+}
+
 static void write_identity(Emit *e, const char *command)
 {
     const Options *o = &e->plan->options;
@@ -400,6 +429,7 @@ static void write_identity(Emit *e, const char *command)
           arena_printf(e->scratch, "\"%016llx\"", (unsigned long long)plan_hash(e->plan)));
     field_int(e, "stage", e->stage->id);
     field_int(e, "n_stages", e->plan->n_stages);
+    write_first_rank(e);
     field_int(e, "micro_batch", e->graph->micro_batch);
     field_int(e, "micro_batches", o->micro_batches);
     field_int(e, "threads", o->threads);
@@ -412,15 +442,12 @@ void tables_write(Emit *e, const char *command)
     int n_tensors = write_tensors(e), n_inputs = write_inputs(e);
     write_edges(e);
     int n_layers = write_layers(e);
-    write_stream(e, "train", &e->stage->train);
-    write_stream(e, "eval", &e->stage->eval);
+    write_replicas(e);
     text_puts(e->out, "static const rt_program program = {\n");
     write_identity(e, command);
-    field_table(e, "train", e->stage->train.n);
-    field_table(e, "eval", e->stage->eval.n);
+    field(e, "replicas", "replicas");
     field_table(e, "edges", e->plan->n_edges);
     field_int(e, "norm_parts", e->plan->norm_parts);
-    write_norm_edges(e);
     write_memory(e);
     write_versions(e);
     field_table(e, "tensors", n_tensors);

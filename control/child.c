@@ -28,7 +28,7 @@ int launch_cores(void)
 int launch_here(const Launch *l)
 {
     int n = 0;
-    for (int i = 0; i < l->plan->n_stages; i++)
+    for (int i = 0; i < l->plan->n_ranks; i++)
         n += !l->here || l->here[i];
     return n;
 }
@@ -47,9 +47,10 @@ static void set_number(const char *name, int value)
 
 // OpenMP's threads spin by default while they wait for work; where there are more of them than cores
 // that takes the cores from those who work. Whoever has set a policy keeps it.
-static void set_environment(const Launch *l, int job_fd, int report_fd)
+static void set_environment(const Launch *l, int rank, int job_fd, int report_fd)
 {
     bool spin = launch_may_spin(l);
+    set_number("STAGECC_REPLICA", l->plan->ranks[rank].replica);
     set_number("STAGECC_JOB_FD", job_fd);
     set_number("STAGECC_REPORT_FD", report_fd);
     setenv("STAGECC_SPIN", spin ? "1" : "0", 0);
@@ -60,8 +61,8 @@ static void set_environment(const Launch *l, int job_fd, int report_fd)
 }
 
 // In the child: dies with the launcher, keeps two descriptors, has no signal blocked.
-static _Noreturn void become(const Launch *l, const JobMemory *m, const char *const *argv,
-                             int report_fd, pid_t launcher)
+static _Noreturn void become(const Launch *l, const JobMemory *m, const Child *c,
+                             const char *const *argv, int report_fd, pid_t launcher)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -70,39 +71,47 @@ static _Noreturn void become(const Launch *l, const JobMemory *m, const char *co
         _exit(127); // it was gone before
     int job_fd = fcntl(m->fd, F_DUPFD, 3);
     fcntl(report_fd, F_SETFD, 0);
-    set_environment(l, job_fd, report_fd);
+    set_environment(l, c->rank, job_fd, report_fd);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execv(argv[0], (char *const *)(uintptr_t)argv);
     fprintf(stderr, "stagecc: cannot start %s: %s\n", argv[0], strerror(errno));
     _exit(127);
 }
 
-static const char *const *arguments(const Launch *l, int stage, Arena *a)
+const char *launch_trace(Arena *a, const Launch *l, int rank)
+{
+    const PlanRank *r = &l->plan->ranks[rank];
+    return l->plan->stages[r->stage].replicas > 1
+               ? arena_printf(a, "%s.stage%d.%d", l->trace, r->stage, r->replica)
+               : arena_printf(a, "%s.stage%d", l->trace, r->stage);
+}
+
+static const char *const *arguments(const Launch *l, int rank, Arena *a)
 {
     const char **argv = arena_array(a, const char *, l->n_options + 4);
     int n = 0;
-    argv[n++] = launch_program(a, l->dir, stage);
+    argv[n++] = launch_program(a, l->dir, l->plan->ranks[rank].stage);
     for (int i = 0; i < l->n_options; i++)
         argv[n++] = l->options[i];
     if (l->trace) {
         argv[n++] = "--trace";
-        argv[n++] = arena_printf(a, "%s.stage%d", l->trace, stage);
+        argv[n++] = launch_trace(a, l, rank);
     }
     return argv;
 }
 
-int child_start(Child *c, const Launch *l, const JobMemory *m, int stage, Arena *a)
+int child_start(Child *c, const Launch *l, const JobMemory *m, int rank, Arena *a)
 {
     int pipe_fd[2];
     pid_t launcher = getpid();
-    *c = (Child){.stage = stage, .pid_fd = -1, .report_fd = -1};
+    *c = (Child){.rank = rank, .pid_fd = -1, .report_fd = -1};
     c->line = arena_alloc(a, CHILD_LINE);
-    const char *const *argv = arguments(l, stage, a);
+    const char *const *argv = arguments(l, rank, a);
     if (pipe2(pipe_fd, O_CLOEXEC))
         return -1;
     c->pid = fork();
     if (c->pid == 0)
-        become(l, m, argv, pipe_fd[1], launcher);
+        become(l, m, c, argv, pipe_fd[1], launcher);
     close(pipe_fd[1]);
     c->report_fd = pipe_fd[0];
     if (c->pid < 0)
@@ -121,7 +130,7 @@ static void split(Child *c, void (*line)(void *, int, const char *), void *user)
     char *begin = c->line, *end;
     while ((end = memchr(begin, '\n', (size_t)(c->line + c->n - begin)))) {
         *end = 0;
-        line(user, c->stage, begin);
+        line(user, c->rank, begin);
         begin = end + 1;
     }
     c->n -= (int)(begin - c->line);
@@ -130,7 +139,7 @@ static void split(Child *c, void (*line)(void *, int, const char *), void *user)
         c->n = 0; // no program of ours writes such a line
 }
 
-void child_read(Child *c, void (*line)(void *user, int stage, const char *text), void *user)
+void child_read(Child *c, void (*line)(void *user, int rank, const char *text), void *user)
 {
     for (;;) {
         ssize_t n = read(c->report_fd, c->line + c->n, (size_t)(CHILD_LINE - c->n));

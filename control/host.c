@@ -18,7 +18,7 @@
 
 enum { TICK_MS = 10, IDLE_MS = 200, TRACE_PIECE = 1 << 16 };
 
-typedef struct Shown { // of a stage, as the launcher knows it
+typedef struct Shown { // of a rank, as the launcher knows it
     SegmentStatus status;
     int64_t ns;
     bool address;
@@ -29,16 +29,16 @@ typedef struct Agent {
     Launch launch;
     Wire wire;
     JobMemory memory; // header NULL: nothing to do yet
-    Child *children;  // [n_stages]
-    Shown *shown;     // [n_stages]
+    Child *children;  // [n_ranks]
+    Shown *shown;     // [n_ranks]
     bool abort_shown, wanted_shown;
     int status;
     int64_t heard_ns, beat_ns;
 } Agent;
 
-static int n_stages(const Agent *g)
+static int n_ranks(const Agent *g)
 {
-    return g->launch.plan->n_stages;
+    return g->launch.plan->n_ranks;
 }
 
 // To the launcher
@@ -57,21 +57,21 @@ static bool is_news(const SegmentStatus *now, const Shown *before, int64_t ns)
     return moved && ns - before->ns > IDLE_MS * INT64_C(1000000);
 }
 
-static void show_stage(Agent *g, int stage, int64_t ns)
+static void show_rank(Agent *g, int rank, int64_t ns)
 {
     SegmentStatus now;
-    Shown *s = &g->shown[stage];
+    Shown *s = &g->shown[rank];
     if (!g->memory.header)
         return;
-    const SegmentAddress *address = &segment_addresses(g->memory.header)[stage];
-    segment_status_read(&now, &g->memory.statuses[stage]);
+    const SegmentAddress *address = &segment_addresses(g->memory.header)[rank];
+    segment_status_read(&now, &g->memory.statuses[rank]);
     if (!s->address && atomic_load(&address->bytes)) {
-        wire_put(&g->wire, WIRE_ADDRESS, stage, address, sizeof *address);
+        wire_put(&g->wire, WIRE_ADDRESS, rank, address, sizeof *address);
         s->address = true;
     }
     if (!is_news(&now, s, ns))
         return;
-    wire_put(&g->wire, WIRE_STATUS, stage, &now, sizeof now);
+    wire_put(&g->wire, WIRE_STATUS, rank, &now, sizeof now);
     memcpy(&s->status, &now, sizeof now);
     s->ns = ns;
 }
@@ -86,17 +86,17 @@ static void show_all(Agent *g)
 {
     SegmentHeader *h = g->memory.header;
     int64_t ns = progress_now_ns();
-    for (int i = 0; i < n_stages(g); i++)
+    for (int i = 0; i < n_ranks(g); i++)
         if (g->launch.here[i])
-            show_stage(g, i, ns);
+            show_rank(g, i, ns);
     if (h && !g->wanted_shown && atomic_load(&h->rounds) & SEGMENT_WANTED) {
         show_rounds(g);
         g->wanted_shown = true;
     }
     uint32_t failed = h ? atomic_load(&h->abort) : 0;
     if (failed && !g->abort_shown) {
-        int stage = (int)atomic_load(&h->abort_stage) - 1;
-        wire_put(&g->wire, WIRE_ABORT, stage, &failed, sizeof failed);
+        int rank = (int)atomic_load(&h->abort_rank) - 1;
+        wire_put(&g->wire, WIRE_ABORT, rank, &failed, sizeof failed);
         g->abort_shown = true;
     }
     if (ns - g->beat_ns > HOST_BEAT_S * INT64_C(1000000000)) {
@@ -105,19 +105,19 @@ static void show_all(Agent *g)
     }
 }
 
-static void on_line(void *user, int stage, const char *text)
+static void on_line(void *user, int rank, const char *text)
 {
     Agent *g = user;
-    wire_put(&g->wire, WIRE_REPORT, stage, text, strlen(text));
+    wire_put(&g->wire, WIRE_REPORT, rank, text, strlen(text));
 }
 
-static void send_trace(Agent *g, int stage)
+static void send_trace(Agent *g, int rank)
 {
-    const char *path = arena_printf(&g->arena, "%s.stage%d", g->launch.trace, stage);
+    const char *path = launch_trace(&g->arena, &g->launch, rank);
     size_t size = 0;
     char *text = file_read(path, &size);
     for (size_t at = 0; text && at < size; at += TRACE_PIECE)
-        wire_put(&g->wire, WIRE_TRACE, stage, text + at,
+        wire_put(&g->wire, WIRE_TRACE, rank, text + at,
                  size - at < TRACE_PIECE ? size - at : TRACE_PIECE);
     free(text);
     unlink(path);
@@ -128,11 +128,11 @@ static void on_end(Agent *g, Child *c)
     if (c->report_fd >= 0)
         child_read(c, on_line, g);
     child_collect(c);
-    show_stage(g, c->stage, progress_now_ns());
+    show_rank(g, c->rank, progress_now_ns());
     if (g->launch.trace)
-        send_trace(g, c->stage);
+        send_trace(g, c->rank);
     WireEnded e = {.wait_status = c->wait_status, .pid = c->pid, .killed = c->killed};
-    wire_put(&g->wire, WIRE_ENDED, c->stage, &e, sizeof e);
+    wire_put(&g->wire, WIRE_ENDED, c->rank, &e, sizeof e);
 }
 
 // From the launcher
@@ -177,7 +177,7 @@ static bool open_memory(Agent *g, const json_t *job)
     SegmentHeader *h = g->memory.header;
     h->job = strtoull(json_string_value(json_object_get(job, "job")), NULL, 16);
     h->n_hosts = (uint32_t)json_integer_value(json_object_get(job, "n_hosts"));
-    for (int i = 0; i < n_stages(g); i++) {
+    for (int i = 0; i < n_ranks(g); i++) {
         g->memory.statuses[i].host =
             (int32_t)json_integer_value(json_array_get(hosts, (size_t)i));
         g->launch.here[i] = g->memory.statuses[i].host == host;
@@ -204,26 +204,28 @@ static void on_job(Agent *g, const char *text, size_t bytes)
     if (!g->status && (!directory || chdir(directory)))
         warning_at(NO_LOC, "%s is not here: relative names of files will not be found",
                    directory ? directory : "the directory");
-    for (int i = 0; i < n_stages(g) && !g->status; i++)
+    for (int i = 0; i < n_ranks(g) && !g->status; i++)
         if (g->launch.here[i] &&
             child_start(&g->children[i], &g->launch, &g->memory, i, &g->arena)) {
-            error_at(NO_LOC, "cannot start stage %d: %s", i, strerror(errno));
+            char name[64];
+            error_at(NO_LOC, "cannot start %s: %s",
+                     plan_rank_name(g->launch.plan, i, name, sizeof name), strerror(errno));
             g->status = EXIT_ENVIRONMENT;
         }
     json_decref(job);
 }
 
-static void on_status(Agent *g, int stage, const void *data)
+static void on_status(Agent *g, int rank, const void *data)
 {
-    SegmentStatus copy, *to = &g->memory.statuses[stage];
+    SegmentStatus copy, *to = &g->memory.statuses[rank];
     memcpy(&copy, data, sizeof copy);
     if (segment_status_write(to, &copy))
         syscall(SYS_futex, segment_futex(&to->barrier), FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
-static void on_address(Agent *g, int stage, const void *data)
+static void on_address(Agent *g, int rank, const void *data)
 {
-    SegmentAddress *to = &segment_addresses(g->memory.header)[stage];
+    SegmentAddress *to = &segment_addresses(g->memory.header)[rank];
     uint32_t bytes;
     memcpy(&bytes, data, sizeof bytes);
     memcpy(to->data, (const char *)data + offsetof(SegmentAddress, data), sizeof to->data);
@@ -242,7 +244,7 @@ static void on_rounds(Agent *g, uint64_t rounds)
 
 static void kill_all(Agent *g)
 {
-    for (int i = 0; i < n_stages(g); i++)
+    for (int i = 0; i < n_ranks(g); i++)
         child_kill(&g->children[i]);
 }
 
@@ -250,19 +252,19 @@ static void on_message(void *user, const WireHeader *h, const void *data)
 {
     Agent *g = user;
     uint64_t number = 0;
-    int stage = (int)h->stage;
-    bool other = g->memory.header && stage < n_stages(g) && !g->launch.here[stage];
+    int rank = (int)h->rank;
+    bool other = g->memory.header && rank < n_ranks(g) && !g->launch.here[rank];
     memcpy(&number, data, h->bytes < sizeof number ? h->bytes : sizeof number);
     g->heard_ns = progress_now_ns();
     switch ((WireKind)h->kind) {
     case WIRE_JOB: on_job(g, data, h->bytes); return;
     case WIRE_STATUS:
         if (other && h->bytes == sizeof(SegmentStatus))
-            on_status(g, stage, data);
+            on_status(g, rank, data);
         return;
     case WIRE_ADDRESS:
         if (other && h->bytes == sizeof(SegmentAddress))
-            on_address(g, stage, data);
+            on_address(g, rank, data);
         return;
     case WIRE_ROUNDS:
         if (g->memory.header)
@@ -271,7 +273,7 @@ static void on_message(void *user, const WireHeader *h, const void *data)
     case WIRE_ABORT:
         g->abort_shown = true; // it is no news
         if (g->memory.header)
-            job_abort(&g->memory, stage, (int)number);
+            job_abort(&g->memory, rank, (int)number);
         return;
     case WIRE_KILL: kill_all(g); return;
     case WIRE_BEAT:
@@ -291,7 +293,7 @@ static bool launcher_lives(const Agent *g)
 
 static void poll_all(Agent *g, struct pollfd *fds)
 {
-    int n = n_stages(g);
+    int n = n_ranks(g);
     fds[0] = (struct pollfd){.fd = g->wire.in_fd, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = g->wire.out.length ? g->wire.out_fd : -1, .events = POLLOUT};
     for (int i = 0; i < n; i++) {
@@ -311,7 +313,7 @@ static void poll_all(Agent *g, struct pollfd *fds)
 // Until the launcher is gone: it goes when it has heard of all ends.
 static void serve(Agent *g)
 {
-    struct pollfd *fds = arena_array(&g->arena, struct pollfd, 2 * n_stages(g) + 2);
+    struct pollfd *fds = arena_array(&g->arena, struct pollfd, 2 * n_ranks(g) + 2);
     bool open = true;
     while (open && !g->status && launcher_lives(g)) {
         poll_all(g, fds);
@@ -335,11 +337,11 @@ int host_run(const char *dir)
         arena_release(&g.arena);
         return EXIT_INPUT;
     }
-    int n = plan->n_stages;
+    int n = plan->n_ranks;
     g.launch = (Launch){.plan = plan, .dir = whole, .here = arena_array(&g.arena, bool, n)};
     g.children = arena_array(&g.arena, Child, n);
     for (int i = 0; i < n; i++)
-        g.children[i] = (Child){.stage = i, .pid_fd = -1, .report_fd = -1};
+        g.children[i] = (Child){.rank = i, .pid_fd = -1, .report_fd = -1};
     g.shown = arena_array(&g.arena, Shown, n);
     g.heard_ns = progress_now_ns();
     signal(SIGPIPE, SIG_IGN);

@@ -3,7 +3,7 @@
 // `stagecc deploy` brings along; it needs no stagecc and ends with its connection.
 //
 // What is to be done comes as JSON:
-//   {"job": "0123456789abcdef", "host": 1, "hosts": [0, 1, 1],   the host of each stage
+//   {"job": "0123456789abcdef", "host": 1, "hosts": [0, 1, 1],   the host of each rank
 //    "n_hosts": 2, "options": ["--steps", "5"], "trace": false, "directory": "/where/stagecc/was/started",
 //    "environment": {"UCX_TLS": "tcp"}, "towards": "10.0.0.7"}   messages take the interface to there
 #ifndef STAGECC_CONTROL_HOST_H

@@ -39,34 +39,34 @@ typedef struct Run {
     Link *links; // [hub->n_places]
     Link *speaking;
     int running, signal_fd;
-    SegmentStatus *statuses; // [n_stages], as last heard
+    SegmentStatus *statuses; // [n_ranks], as last heard
     bool holding, stopped, aborted;
     int64_t kill_at_ns, beat_ns;
     Verdict verdict;
 } Run;
 
-static int n_stages(const Run *r)
+static int n_ranks(const Run *r)
 {
-    return r->hub->launch.plan->n_stages;
+    return r->hub->launch.plan->n_ranks;
 }
 
-static void tell(Run *r, const Link *except, WireKind kind, int stage, const void *data,
+static void tell(Run *r, const Link *except, WireKind kind, int rank, const void *data,
                  size_t bytes)
 {
     for (int i = 0; i < r->hub->n_places; i++)
         if (r->links[i].open && &r->links[i] != except)
-            wire_put(&r->links[i].wire, kind, stage, data, bytes);
+            wire_put(&r->links[i].wire, kind, rank, data, bytes);
 }
 
 // Ends
 // -------------------------------------------------------------------------------------------
 
-static void end_all(void *user, int stage, int status)
+static void end_all(void *user, int rank, int status)
 {
     Run *r = user;
     uint32_t failed = (uint32_t)status;
     if (!r->aborted)
-        tell(r, NULL, WIRE_ABORT, stage, &failed, sizeof failed);
+        tell(r, NULL, WIRE_ABORT, rank, &failed, sizeof failed);
     r->aborted = true;
     if (!r->kill_at_ns)
         r->kill_at_ns = progress_now_ns() + GRACE_NS;
@@ -105,40 +105,37 @@ static void on_signal(Run *r)
         hold(r);
         return;
     }
-    verdict_error(&r->verdict, STOPPED, EXIT_INTERRUPTED, n_stages(r),
-                  "stopped by two signals");
+    verdict_error(&r->verdict, STOPPED, EXIT_INTERRUPTED, n_ranks(r), "stopped by two signals");
     tell(r, NULL, WIRE_KILL, 0, NULL, 0);
 }
 
 // What hosts say
 // --------------------------------------------------------------------------------
 
-static void on_trace(const Run *r, int stage, const void *data, size_t bytes)
+static void on_trace(Run *r, int rank, const void *data, size_t bytes)
 {
     if (!r->hub->launch.trace)
         return;
-    char path[4096];
-    snprintf(path, sizeof path, "%s.stage%d", r->hub->launch.trace, stage);
-    FILE *f = fopen(path, "a");
+    FILE *f = fopen(launch_trace(&r->arena, &r->hub->launch, rank), "a");
     if (f) {
         fwrite(data, 1, bytes, f);
         fclose(f);
     }
 }
 
-static void on_ended(Run *r, Link *l, int stage, const WireEnded *e)
+static void on_ended(Run *r, Link *l, int rank, const WireEnded *e)
 {
     l->running--;
     r->running--;
-    verdict_ended(&r->verdict, &(Ended){.stage = stage,
+    verdict_ended(&r->verdict, &(Ended){.rank = rank,
                                         .wait_status = e->wait_status,
                                         .pid = e->pid,
                                         .killed = e->killed});
 }
 
-static void on_abort(Run *r, Link *l, int stage, uint32_t status)
+static void on_abort(Run *r, Link *l, int rank, uint32_t status)
 {
-    tell(r, l, WIRE_ABORT, stage, &status, sizeof status);
+    tell(r, l, WIRE_ABORT, rank, &status, sizeof status);
     r->aborted = true;
     if (!r->kill_at_ns)
         r->kill_at_ns = progress_now_ns() + GRACE_NS;
@@ -157,27 +154,27 @@ static void on_message(void *user, const WireHeader *h, const void *data)
 {
     Run *r = user;
     Link *l = r->speaking;
-    int stage = (int)h->stage;
+    int rank = (int)h->rank;
     uint64_t number = 0;
     WireEnded ended = {0};
     memcpy(&number, data, h->bytes < sizeof number ? h->bytes : sizeof number);
     memcpy(&ended, data, h->bytes < sizeof ended ? h->bytes : sizeof ended);
-    if (stage >= n_stages(r) && h->kind != WIRE_ABORT)
+    if (rank >= n_ranks(r) && h->kind != WIRE_ABORT)
         return;
     switch ((WireKind)h->kind) {
     case WIRE_STATUS:
         if (h->bytes == sizeof *r->statuses)
-            memcpy(&r->statuses[stage], data, sizeof *r->statuses);
-        tell(r, l, WIRE_STATUS, stage, data, h->bytes);
+            memcpy(&r->statuses[rank], data, sizeof *r->statuses);
+        tell(r, l, WIRE_STATUS, rank, data, h->bytes);
         return;
-    case WIRE_ADDRESS: tell(r, l, WIRE_ADDRESS, stage, data, h->bytes); return;
+    case WIRE_ADDRESS: tell(r, l, WIRE_ADDRESS, rank, data, h->bytes); return;
     case WIRE_ROUNDS: on_rounds(r, l, number); return;
-    case WIRE_ABORT: on_abort(r, l, stage, (uint32_t)number); return;
+    case WIRE_ABORT: on_abort(r, l, rank, (uint32_t)number); return;
     case WIRE_REPORT:
-        verdict_line(&r->verdict, stage, arena_strndup(&r->arena, data, h->bytes));
+        verdict_line(&r->verdict, rank, arena_strndup(&r->arena, data, h->bytes));
         return;
-    case WIRE_ENDED: on_ended(r, l, stage, &ended); return;
-    case WIRE_TRACE: on_trace(r, stage, data, h->bytes); return;
+    case WIRE_ENDED: on_ended(r, l, rank, &ended); return;
+    case WIRE_TRACE: on_trace(r, rank, data, h->bytes); return;
     case WIRE_BEAT:
     case WIRE_JOB:
     case WIRE_KILL: return;
@@ -206,14 +203,14 @@ static void on_lost(Run *r, Link *l, const char *how)
     l->running = 0;
     l->open = false;
     int said_so = end == REMOTE_ENDED ? l->remote.status : EXIT_PEER;
-    if (began || end != REMOTE_ENDED || r->verdict.rank == CAUSE) {
+    if (began || end != REMOTE_ENDED || r->verdict.weight == CAUSE) {
         bool known = said_so == EXIT_ENVIRONMENT || said_so == EXIT_NO_PLAN;
-        verdict_error(&r->verdict, CAUSE, known ? said_so : EXIT_PEER, n_stages(r), message);
+        verdict_error(&r->verdict, CAUSE, known ? said_so : EXIT_PEER, n_ranks(r), message);
         return;
     }
     int status = remote_failed(&r->arena, &l->remote, end, "starting its stages");
     l->err_shown = l->remote.err.length; // told
-    verdict_error(&r->verdict, CAUSE, status, n_stages(r), NULL);
+    verdict_error(&r->verdict, CAUSE, status, n_ranks(r), NULL);
 }
 
 // The loop
@@ -320,7 +317,7 @@ static char *job_text(Run *r, int place, const char *number)
     const Launch *l = &r->hub->launch;
     char directory[4096] = "/";
     json_t *hosts = json_array(), *options = json_array();
-    for (int i = 0; i < n_stages(r); i++)
+    for (int i = 0; i < n_ranks(r); i++)
         json_array_append_new(hosts, json_integer(r->hub->place_of[i]));
     for (int i = 0; i < l->n_options; i++)
         json_array_append_new(options, json_string(l->options[i]));
@@ -351,14 +348,14 @@ static void start(Run *r)
         Link *l = &r->links[i];
         *l = (Link){.place = &r->hub->places[i], .index = i};
         if (!remote_connect(&r->arena, &l->remote, l->place->host, l->place->script)) {
-            verdict_error(&r->verdict, CAUSE, EXIT_ENVIRONMENT, n_stages(r), strerror(errno));
+            verdict_error(&r->verdict, CAUSE, EXIT_ENVIRONMENT, n_ranks(r), strerror(errno));
             return;
         }
         wire_init(&l->wire, l->remote.out_fd, l->remote.in_fd, false);
         l->remote.out_fd = l->remote.in_fd = -1; // the wire's
         l->open = true;
         l->heard_ns = progress_now_ns();
-        for (int k = 0; k < n_stages(r); k++)
+        for (int k = 0; k < n_ranks(r); k++)
             l->running += r->hub->place_of[k] == i;
         r->running += l->running;
         char *text = job_text(r, i, number);
@@ -369,7 +366,6 @@ static void start(Run *r)
 
 static void finish(Run *r)
 {
-    const char *trace = r->hub->launch.trace;
     for (int i = 0; i < r->hub->n_places; i++) {
         wire_flush(&r->links[i].wire);
         wire_release(&r->links[i].wire); // its host ends by that
@@ -381,8 +377,9 @@ static void finish(Run *r)
         remote_end(&r->links[i].remote);
     }
     verdict_show(&r->verdict);
-    if (trace && merge_traces(trace, n_stages(r))) {
-        error_at((Loc){trace, 0, 0}, "cannot write the trace: %s", strerror(errno));
+    if (merge_traces(&r->arena, &r->hub->launch)) {
+        error_at((Loc){r->hub->launch.trace, 0, 0}, "cannot write the trace: %s",
+                 strerror(errno));
         r->verdict.status = r->verdict.status ? r->verdict.status : EXIT_ENVIRONMENT;
     }
 }
@@ -398,7 +395,7 @@ int hub_run(const Hub *hub)
     signal(SIGPIPE, SIG_IGN);
     r.signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
     r.links = arena_array(&r.arena, Link, hub->n_places);
-    r.statuses = arena_array(&r.arena, SegmentStatus, hub->launch.plan->n_stages);
+    r.statuses = arena_array(&r.arena, SegmentStatus, hub->launch.plan->n_ranks);
     r.verdict = (Verdict){.launch = &hub->launch,
                           .arena = &r.arena,
                           .statuses = r.statuses,

@@ -9,7 +9,7 @@
 
 uint64_t job_memory_bytes(const Plan *plan)
 {
-    uint64_t bytes = segment_edges_begin(plan->n_stages);
+    uint64_t bytes = segment_edges_begin(plan->n_ranks);
     for (int i = 0; i < plan->n_edges; i++) {
         const PlanEdge *e = &plan->edges[i];
         bytes += segment_edge_bytes(e->n_consumers, e->slots, e->bytes);
@@ -33,7 +33,7 @@ int job_memory_init(JobMemory *m, const Plan *plan)
     m->header = memory;
     m->header->magic = SEGMENT_MAGIC;
     m->header->abi = SEGMENT_ABI;
-    m->header->n_stages = (uint32_t)plan->n_stages;
+    m->header->n_ranks = (uint32_t)plan->n_ranks;
     m->header->n_edges = (uint32_t)plan->n_edges;
     m->header->bytes = bytes;
     m->statuses = segment_statuses(m->header);
@@ -51,10 +51,10 @@ void job_stop(JobMemory *m)
     atomic_fetch_or(&m->header->rounds, SEGMENT_STOP);
 }
 
-void job_abort(JobMemory *m, int stage, int status)
+void job_abort(JobMemory *m, int rank, int status)
 {
     uint32_t nobody = 0;
-    if (atomic_compare_exchange_strong(&m->header->abort_stage, &nobody, (uint32_t)stage + 1))
+    if (atomic_compare_exchange_strong(&m->header->abort_rank, &nobody, (uint32_t)rank + 1))
         atomic_store(&m->header->abort, (uint32_t)status);
 }
 

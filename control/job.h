@@ -8,7 +8,7 @@
 typedef struct JobMemory {
     int fd; // inherited by the stage programs
     SegmentHeader *header;
-    SegmentStatus *statuses; // [n_stages]
+    SegmentStatus *statuses; // [n_ranks]
     uint64_t bytes;
 } JobMemory;
 
@@ -19,9 +19,9 @@ void job_memory_release(JobMemory *m);
 
 // All stages finish the step that is under way and end.
 void job_stop(JobMemory *m);
-// All stages end at once. stage: who is to blame; n_stages: the launcher.
-void job_abort(JobMemory *m, int stage, int status);
-// "in forward of micro-batch 2, step 12": what a stage was doing when it was last seen.
+// All stages end at once. rank: who is to blame; n_ranks: the launcher.
+void job_abort(JobMemory *m, int rank, int status);
+// "in forward of micro-batch 2, step 12": what a rank was doing when it was last seen.
 const char *job_doing(const SegmentStatus *s, const Plan *plan, char *text, int size);
 
 #endif

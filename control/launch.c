@@ -26,17 +26,17 @@ typedef struct Job {
     const Launch *launch;
     Arena arena;
     JobMemory memory;
-    Child *children; // [n_stages]
+    Child *children; // [n_ranks]
     int running, signal_fd;
     int64_t kill_at_ns; // 0: nobody is to be killed
     Verdict verdict;
 } Job;
 
 // The others hear of it at once, and have GRACE to end.
-static void end_all(void *job, int stage, int status)
+static void end_all(void *job, int rank, int status)
 {
     Job *j = job;
-    job_abort(&j->memory, stage, status);
+    job_abort(&j->memory, rank, status);
     if (!j->kill_at_ns)
         j->kill_at_ns = progress_now_ns() + GRACE_NS;
 }
@@ -47,7 +47,7 @@ static void on_end(Job *j, Child *c)
         child_read(c, verdict_line, &j->verdict);
     child_collect(c);
     j->running--;
-    verdict_ended(&j->verdict, &(Ended){.stage = c->stage,
+    verdict_ended(&j->verdict, &(Ended){.rank = c->rank,
                                         .wait_status = c->wait_status,
                                         .pid = c->pid,
                                         .killed = c->killed});
@@ -55,7 +55,7 @@ static void on_end(Job *j, Child *c)
 
 static void kill_all(Job *j)
 {
-    for (int i = 0; i < j->launch->plan->n_stages; i++)
+    for (int i = 0; i < j->launch->plan->n_ranks; i++)
         child_kill(&j->children[i]);
 }
 
@@ -68,7 +68,7 @@ static void on_signal(Job *j)
         job_stop(&j->memory);
         return;
     }
-    verdict_error(&j->verdict, STOPPED, EXIT_INTERRUPTED, j->launch->plan->n_stages,
+    verdict_error(&j->verdict, STOPPED, EXIT_INTERRUPTED, j->launch->plan->n_ranks,
                   "stopped by two signals");
     kill_all(j);
 }
@@ -86,7 +86,7 @@ static int timeout_ms(const Job *j)
 
 static void watch(Job *j)
 {
-    int n = j->launch->plan->n_stages;
+    int n = j->launch->plan->n_ranks;
     nfds_t n_fds = (nfds_t)n * 2 + 1;
     struct pollfd *fds = arena_array(&j->arena, struct pollfd, n_fds);
     while (j->running) {
@@ -115,13 +115,14 @@ static void watch(Job *j)
 
 static void start_all(Job *j)
 {
-    for (int i = 0; i < j->launch->plan->n_stages; i++) {
-        char message[512];
+    for (int i = 0; i < j->launch->plan->n_ranks; i++) {
+        char message[512], name[64];
         if (!child_start(&j->children[i], j->launch, &j->memory, i, &j->arena)) {
             j->running++;
             continue;
         }
-        snprintf(message, sizeof message, "cannot start stage %d: %s", i, strerror(errno));
+        snprintf(message, sizeof message, "cannot start %s: %s",
+                 plan_rank_name(j->launch->plan, i, name, sizeof name), strerror(errno));
         verdict_error(&j->verdict, CAUSE, EXIT_ENVIRONMENT, i, message);
         return;
     }
@@ -129,10 +130,9 @@ static void start_all(Job *j)
 
 static void join_traces(Job *j)
 {
-    const char *file = j->launch->trace;
-    if (!file || !merge_traces(file, j->launch->plan->n_stages))
+    if (!merge_traces(&j->arena, j->launch))
         return;
-    error_at((Loc){file, 0, 0}, "cannot write the trace: %s", strerror(errno));
+    error_at((Loc){j->launch->trace, 0, 0}, "cannot write the trace: %s", strerror(errno));
     if (!j->verdict.status)
         j->verdict.status = EXIT_ENVIRONMENT;
 }
@@ -167,22 +167,23 @@ static uint64_t free_memory(void)
     return kib ? kib * 1024 : UINT64_MAX;
 }
 
-// All stages together: each of them looks at its own part alone.
+// All ranks together: each of them looks at its own part alone.
 bool launch_fits(const Launch *l)
 {
+    const Plan *p = l->plan;
     uint64_t bytes = 0, available = free_memory();
     char needed[32], there[32];
-    for (int i = 0; i < l->plan->n_stages; i++)
+    for (int i = 0; i < p->n_ranks; i++)
         if (!l->here || l->here[i])
-            bytes += (uint64_t)plan_stage_bytes(&l->plan->stages[i]);
+            bytes += (uint64_t)plan_stage_bytes(&p->stages[p->ranks[i].stage]);
     if (bytes <= available)
         return true;
     int n = launch_here(l);
     error_at(NO_LOC,
-             "the %d stage%s need %s, this machine has %s free: use more micro-batches or a "
+             "the %d %s%s need %s, this machine has %s free: use more micro-batches or a "
              "smaller batch",
-             n, n > 1 ? "s" : "", human_bytes(needed, (int64_t)bytes),
-             human_bytes(there, (int64_t)available));
+             n, p->n_ranks > p->n_stages ? "program" : "stage", n > 1 ? "s" : "",
+             human_bytes(needed, (int64_t)bytes), human_bytes(there, (int64_t)available));
     return false;
 }
 
@@ -198,9 +199,9 @@ int launch_run(const Launch *l)
                  (unsigned long long)job_memory_bytes(l->plan), strerror(errno));
         return EXIT_ENVIRONMENT;
     }
-    j.children = arena_array(&j.arena, Child, l->plan->n_stages);
-    for (int i = 0; i < l->plan->n_stages; i++)
-        j.children[i] = (Child){.stage = i, .pid_fd = -1, .report_fd = -1};
+    j.children = arena_array(&j.arena, Child, l->plan->n_ranks);
+    for (int i = 0; i < l->plan->n_ranks; i++)
+        j.children[i] = (Child){.rank = i, .pid_fd = -1, .report_fd = -1};
     j.verdict = (Verdict){.launch = l,
                           .arena = &j.arena,
                           .statuses = j.memory.statuses,
@@ -208,7 +209,7 @@ int launch_run(const Launch *l)
                           .user = &j};
     progress_init(&j.verdict.progress, l->quiet);
     run(&j);
-    for (int i = 0; i < l->plan->n_stages; i++)
+    for (int i = 0; i < l->plan->n_ranks; i++)
         child_release(&j.children[i]);
     int status = j.verdict.status;
     job_memory_release(&j.memory);

@@ -1,6 +1,6 @@
-// Runs the programs of a plan, one process per stage, on this machine (launch.c) or on several hosts
-// (hub.c), and watches over them: shows progress, passes their reports on, notices the end of each,
-// stops all when one fails, and leaves no process behind.
+// Runs the programs of a plan, one process per replica of a stage, on this machine (launch.c) or on
+// several hosts (hub.c), and watches over them: shows progress, passes their reports on, notices the end
+// of each, stops all when one fails, and leaves no process behind.
 #ifndef STAGECC_CONTROL_LAUNCH_H
 #define STAGECC_CONTROL_LAUNCH_H
 
@@ -14,11 +14,11 @@ typedef struct Launch {
     const char *const *options; // [n_options], for every program
     int n_options;
     const char *trace; // where the stages' timelines are merged; NULL: none
-    bool *here;        // [n_stages]: which of them run on this machine; NULL: all
+    bool *here;        // [n_ranks]: which of them run on this machine; NULL: all
     bool quiet;        // no progress on stderr
     // Reports of the programs as they come (docs/runtime.md), errors but for the one that counts left
     // out. NULL: nobody wants them.
-    void (*event)(void *user, int stage, const json_t *event);
+    void (*event)(void *user, int rank, const json_t *event);
     void *user;
 } Launch;
 
@@ -26,10 +26,12 @@ typedef struct Launch {
 int launch_run(const Launch *l);
 // The path of a stage's program.
 const char *launch_program(Arena *a, const char *dir, int stage);
-// Cores that this process may use; whether the stages here leave one free while they wait.
+// Where a rank writes its timeline.
+const char *launch_trace(Arena *a, const Launch *l, int rank);
+// Cores that this process may use; whether the ranks here leave one free while they wait.
 int launch_cores(void);
 bool launch_may_spin(const Launch *l);
-// Is there memory for the stages that run here? false: reported.
+// Is there memory for the ranks that run here? false: reported.
 bool launch_fits(const Launch *l);
 int launch_here(const Launch *l); // how many they are
 

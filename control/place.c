@@ -1,4 +1,4 @@
-// Which host runs which stage.
+// Which host runs which rank.
 #include "base/diag.h"
 #include "control/hub.h"
 
@@ -21,11 +21,12 @@ static int host_of_device(const Hosts *hosts, const char *device)
 
 static bool place_by_devices(const Hosts *hosts, const Plan *plan, int *place_of)
 {
-    for (int i = 0; i < plan->n_stages; i++) {
-        const PlanStage *s = &plan->stages[i];
-        if (s->n_devices != 1 || s->devices[0] >= plan->n_device_names)
+    for (int i = 0; i < plan->n_ranks; i++) {
+        const PlanRank *r = &plan->ranks[i];
+        const PlanStage *s = &plan->stages[r->stage];
+        if (s->n_devices != s->replicas || s->devices[r->replica] >= plan->n_device_names)
             return false;
-        place_of[i] = host_of_device(hosts, plan->device_names[s->devices[0]]);
+        place_of[i] = host_of_device(hosts, plan->device_names[s->devices[r->replica]]);
         if (place_of[i] < 0)
             return false;
     }
@@ -34,19 +35,20 @@ static bool place_by_devices(const Hosts *hosts, const Plan *plan, int *place_of
 
 bool hub_place(const Hosts *hosts, const Plan *plan, int *place_of)
 {
-    int slots = 0, stage = 0;
+    int slots = 0, rank = 0;
     if (place_by_devices(hosts, plan, place_of))
         return true;
     for (int i = 0; i < hosts->n; i++) {
         slots += hosts->items[i].slots;
-        for (int k = 0; k < hosts->items[i].slots && stage < plan->n_stages; k++)
-            place_of[stage++] = i;
+        for (int k = 0; k < hosts->items[i].slots && rank < plan->n_ranks; k++)
+            place_of[rank++] = i;
     }
-    if (stage == plan->n_stages)
+    if (rank == plan->n_ranks)
         return true;
     error_at((Loc){hosts->items[0].loc.file, 0, 0},
-             "the plan has %d stages, these hosts have %d slot%s: add hosts, or slots=N to a "
+             "the plan has %d %s, these hosts have %d slot%s: add hosts, or slots=N to a "
              "line",
-             plan->n_stages, slots, slots > 1 ? "s" : "");
+             plan->n_ranks, plan->n_ranks > plan->n_stages ? "programs" : "stages", slots,
+             slots > 1 ? "s" : "");
     return false;
 }

@@ -27,12 +27,12 @@ void wire_release(Wire *w)
     text_release(&w->out);
 }
 
-void wire_put(Wire *w, WireKind kind, int stage, const void *data, size_t bytes)
+void wire_put(Wire *w, WireKind kind, int rank, const void *data, size_t bytes)
 {
     WireHeader h = {.version = WIRE_VERSION,
                     .kind = (uint16_t)kind,
                     .bytes = (uint32_t)bytes,
-                    .stage = (uint32_t)stage};
+                    .rank = (uint32_t)rank};
     text_append(&w->out, (const char *)&h, sizeof h);
     if (bytes)
         text_append(&w->out, data, bytes);

@@ -82,8 +82,8 @@ static bool add_libraries(Bundle *b, const char *path)
     return good;
 }
 
-// UCX is loaded when it is needed, so that the loader does not list it. Without it the stages of a host
-// run among themselves all the same.
+// UCX is loaded when it is needed, so that the loader does not list it. Without it the programs of a
+// host run among themselves all the same.
 static bool add_ucx(Bundle *b)
 {
     setenv("UCX_WARN_UNUSED_ENV_VARS", "n", 0);
@@ -107,7 +107,7 @@ static bool collect(Bundle *b, const Plan *plan)
         const char *path = arena_printf(b->arena, "%s/%s", b->dir, name);
         good = add_file(b, name, path) && add_libraries(b, path);
     }
-    return good && (plan->n_stages == 1 || add_ucx(b));
+    return good && (plan->n_ranks == 1 || add_ucx(b));
 }
 
 // The manifest, in the bundle and in dir, where `stagecc run` looks for it.

@@ -159,7 +159,7 @@ int run_programs(const Plan *plan, const char *dir, const Args *args);
 typedef struct Placement {
     const struct HubPlace *places; // [n]
     int n;
-    int *place_of; // [n_stages], index of places
+    int *place_of; // [n_ranks], index of places
 } Placement;
 // Exit status (reported). The programs of dir must have been deployed to hosts other than this one.
 int hosts_place(Arena *a, const Plan *plan, const char *dir, const char *hostfile,

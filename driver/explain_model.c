@@ -37,6 +37,7 @@ static double step_of(Tries *t, Args args, int stages, const int *cuts)
     diag_capture(ignore, NULL);
     if (!job_load(&other, &t->arena, &args)) {
         other.compile.fixed_cuts = cuts;
+        other.compile.replicas = t->job->compile.replicas;
         if (!job_compile(&other, stages))
             step_s = other.plan.step_s;
     }
@@ -105,7 +106,7 @@ static void with_stages(Tries *t, int n)
 {
     char what[64];
     snprintf(what, sizeof what, "%d stage%s", n, n > 1 ? "s" : "");
-    if (n > 0 && !t->job->args->devices)
+    if (n > 0 && !t->job->args->devices && !t->job->compile.replicas)
         put_row(t, what, step_of(t, *t->job->args, n, NULL));
 }
 

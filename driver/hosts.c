@@ -97,7 +97,7 @@ int hosts_place(Arena *a, const Plan *plan, const char *dir, const char *hostfil
                 Placement *out)
 {
     const Hosts *hosts = hostfile_read(a, hostfile);
-    int *host_of = arena_array(a, int, plan->n_stages);
+    int *host_of = arena_array(a, int, plan->n_ranks);
     if (!hosts)
         return EXIT_INPUT;
     if (!hub_place(hosts, plan, host_of))
@@ -108,19 +108,19 @@ int hosts_place(Arena *a, const Plan *plan, const char *dir, const char *hostfil
     for (int i = 0; i < hosts->n; i++) {
         const char *name = hosts->items[i].name;
         bool local = host_is_local(name), used = false;
-        for (int k = 0; k < plan->n_stages; k++)
+        for (int k = 0; k < plan->n_ranks; k++)
             used |= host_of[k] == i && k >= 0;
         if (!used)
             continue;
         if (!local && !remote && !(remote = remote_script(a, plan, dir, hostfile)))
             return EXIT_INPUT;
         places[out->n] = (HubPlace){.host = name, .script = local ? local_script(dir) : remote};
-        for (int k = 0; k < plan->n_stages; k++)
+        for (int k = 0; k < plan->n_ranks; k++)
             if (host_of[k] == i)
                 host_of[k] = -1 - out->n; // settled
         out->n++;
     }
-    for (int k = 0; k < plan->n_stages; k++)
+    for (int k = 0; k < plan->n_ranks; k++)
         host_of[k] = -1 - host_of[k];
     return EXIT_DONE;
 }

@@ -1,5 +1,5 @@
-// stagecc run: start the programs of a directory, one process per stage, and write down what they
-// report.
+// stagecc run: start the programs of a directory, one process per replica of a stage, and write down
+// what they report.
 #include "driver/driver.h"
 
 #include "base/text.h"
@@ -87,12 +87,12 @@ static json_t *last_line(const json_t *event, bool done)
     return o;
 }
 
-static void on_event(void *user, int stage, const json_t *event)
+static void on_event(void *user, int rank, const json_t *event)
 {
     Log *log = user;
     const char *name = json_string_value(json_object_get(event, "event"));
     bool done = !strcmp(name, "done"), failed = !strcmp(name, "error");
-    (void)stage;
+    (void)rank;
     if (done || failed) {
         json_decref(log->result);
         log->result = last_line(event, done);
@@ -150,12 +150,15 @@ static int check_programs(Arena *a, const Plan *plan, const char *dir)
 
 static void print_commands(Arena *a, const Launch *l)
 {
-    for (int i = 0; i < l->plan->n_stages; i++) {
-        printf("%s", launch_program(a, l->dir, i));
+    for (int i = 0; i < l->plan->n_ranks; i++) {
+        const PlanRank *rank = &l->plan->ranks[i];
+        if (l->plan->stages[rank->stage].replicas > 1)
+            printf("STAGECC_REPLICA=%d ", rank->replica);
+        printf("%s", launch_program(a, l->dir, rank->stage));
         for (int k = 0; k < l->n_options; k++)
             printf(" %s", l->options[k]);
         if (l->trace)
-            printf(" --trace %s.stage%d", l->trace, i);
+            printf(" --trace %s", launch_trace(a, l, i));
         putchar('\n');
     }
 }

@@ -26,7 +26,7 @@ typedef struct Placer {
     Plan *plan;
     Values values;
     int *begin, *end; // [nodes] moments: ids of the first and last node of the node's group
-    int *edge;        // [nodes] index of its edge, or -1
+    int *edge;        // [nodes] index of its first edge, or -1
     PlanStage *stage;
     Library whole; // calls of the whole model
     Region persistent, weights, slot, scratch[N_PHASES];
@@ -107,7 +107,7 @@ static void place_node(Placer *p, const Node *n)
     int e = p->edge[n->id];
     if (!value_stored(n) || value_internal(&p->values, n))
         return;
-    if (e >= 0 && p->plan->edges[e].touch[p->stage->id])
+    if (e >= 0 && p->plan->edges[e].touch[p->stage->first_rank])
         p->stage->places[n->id] = (Place){PLACE_EDGE, e, 0, n->bytes};
     else if (e >= 0 || !mine(p, n))
         return;
@@ -223,9 +223,7 @@ static void place_stage(Placer *p)
         int64_t bytes = pack_region(p, &p->scratch[phase], PLACE_SCRATCH);
         s->scratch_bytes = bytes > s->scratch_bytes ? bytes : s->scratch_bytes;
     }
-    for (int e = 0; e < p->plan->n_edges; e++)
-        if (p->plan->edges[e].producer == s->id)
-            s->edge_bytes += p->plan->edges[e].slots * aligned(p->plan->edges[e].bytes);
+    plan_count_edges(p->plan, s);
     count_process(p, count_library(p, false), p->whole);
 }
 
@@ -255,7 +253,7 @@ void pass_memory(Compile *c)
     for (int i = 0; i < plan->n_nodes; i++)
         common.edge[i] = -1;
     for (int e = 0; e < plan->n_edges; e++)
-        if (plan->edges[e].node >= 0)
+        if (plan->edges[e].node >= 0 && plan->edges[e].first == 0)
             common.edge[plan->edges[e].node] = e;
     common.whole = count_library(&common, true);
     for (int i = 0; i < plan->n_stages; i++) {

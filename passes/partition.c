@@ -7,7 +7,8 @@
 // The planner of profiled graphs (passes/planner) looks at cuts, this pass at runs of units, since it
 // knows more: what a stage reads is sent to it straight from where it is made, past the stages between,
 // and a stage's memory is what the memory pass will make of it. Stage s holds its own number of
-// micro-batches in flight, which the number of machines in use tells.
+// micro-batches in flight, which the number of machines in use tells. A stage that shall have replicas
+// takes as many machines of one type, and each of them a part of the micro-batches.
 #include "base/clock.h"
 #include "passes/planner/planner.h"
 #include "passes/ranges.h"
@@ -25,19 +26,31 @@ typedef struct Search {
     Compile *c;
     Ranges ranges;
     int stages;
+    int *first_rank; // [stages + 1] machines that the stages before take
     const MachineType *types;
     int n_types, *have, *stride; // machines of every type; what one more adds to `taken`
-    int n_taken, *used;          // [n_taken] machines in use
+    int n_taken, *stage;         // [n_taken] the stage that comes next; -1: no whole number
     double bound;                // LEAST_BYTES: seconds
     double *best;                // [n_taken][units + 1]
     int *from;                   // likewise: the first unit of the last stage
     uint8_t *on;                 // likewise: the type that it runs on
 } Search;
 
+static int replicas_of(const Search *s, int stage)
+{
+    return s->first_rank[stage + 1] - s->first_rank[stage];
+}
+
 static int64_t memory(const Search *s, const Range *r, int stage)
 {
+    int replicas = replicas_of(s, stage);
     const Options *o = &s->c->plan->options;
-    return range_memory(&s->ranges, r, schedule_in_flight(o, s->stages, stage),
+    ScheduleAt at = {.stages = s->stages,
+                     .stage = stage,
+                     .micro_batches = schedule_share((int)o->micro_batches, replicas, 0),
+                     .replicas = replicas,
+                     .behind = s->first_rank[s->stages] - s->first_rank[stage]};
+    return range_memory(&s->ranges, r, replicas, schedule_in_flight(o, at),
                         schedule_versions(o, s->stages, stage));
 }
 
@@ -49,10 +62,13 @@ static bool fits(const Search *s, const Range *r, int stage, const MachineType *
     return !limit || memory(s, r, stage) <= limit;
 }
 
-// Machines compute at their own speed; what they send travels alike.
-static double seconds(const Range *r, const MachineType *type)
+// Machines compute at their own speed; what they send travels alike. Replicas share the micro-batches, and
+// sum up their gradients once a step.
+static double seconds(const Search *s, const Range *r, int stage, const MachineType *type)
 {
-    return r->compute_s / type->speed + range_send_s(r);
+    int replicas = replicas_of(s, stage);
+    return (r->compute_s / type->speed + range_send_s(r)) / replicas +
+           range_sync_s(&s->ranges, r, replicas);
 }
 
 // What a stage adds to the goal; infinite: it must not be.
@@ -60,23 +76,23 @@ static double value(const Search *s, Goal goal, const Range *r, int stage,
                     const MachineType *type)
 {
     switch (goal) {
-    case LEAST_TIME: return fits(s, r, stage, type) ? seconds(r, type) : INFINITY;
+    case LEAST_TIME: return fits(s, r, stage, type) ? seconds(s, r, stage, type) : INFINITY;
     case LEAST_BYTES:
-        return fits(s, r, stage, type) && seconds(r, type) <= s->bound ? (double)r->in
-                                                                       : INFINITY;
+        return fits(s, r, stage, type) && seconds(s, r, stage, type) <= s->bound ? (double)r->in
+                                                                                 : INFINITY;
     case LEAST_MEMORY: return (double)memory(s, r, stage);
     }
     return INFINITY;
 }
 
-// One more stage, on a machine of type t.
+// One more stage, on machines of type t.
 static void relax_on(Search *s, Goal goal, const Range *r, int taken, int t)
 {
-    int width = s->ranges.n + 1, stage = s->used[taken];
+    int width = s->ranges.n + 1, stage = s->stage[taken];
     double before = s->best[taken * width + r->first];
     double own = value(s, goal, r, stage, &s->types[t]);
     double all = goal == LEAST_BYTES ? before + own : fmax(before, own);
-    int to = (taken + s->stride[t]) * width + r->last + 1;
+    int to = (taken + replicas_of(s, stage) * s->stride[t]) * width + r->last + 1;
     if (all < s->best[to]) {
         s->best[to] = all;
         s->from[to] = r->first;
@@ -88,11 +104,12 @@ static void relax(Search *s, Goal goal, const Range *r)
 {
     bool ends = r->last == s->ranges.n - 1;
     for (int taken = 0; taken < s->n_taken - 1; taken++) {
-        if (s->best[taken * (s->ranges.n + 1) + r->first] == INFINITY ||
-            ends != (s->used[taken] == s->stages - 1))
+        int stage = s->stage[taken];
+        if (s->best[taken * (s->ranges.n + 1) + r->first] == INFINITY || stage < 0 ||
+            ends != (stage == s->stages - 1))
             continue;
         for (int t = 0; t < s->n_types; t++)
-            if (taken / s->stride[t] % (s->have[t] + 1) < s->have[t])
+            if (taken / s->stride[t] % (s->have[t] + 1) + replicas_of(s, stage) <= s->have[t])
                 relax_on(s, goal, r, taken, t);
     }
 }
@@ -171,7 +188,7 @@ static bool find_cuts(Search *s, int *cuts, int *on)
         cuts[stage] = u - 1;
         on[stage] = s->on[at];
         u = s->from[at];
-        taken -= s->stride[s->on[at]];
+        taken -= replicas_of(s, stage) * s->stride[s->on[at]];
     }
     return true;
 }
@@ -251,36 +268,48 @@ static bool take_fixed_cuts(Search *s, int *cuts, int *on)
             return false;
         }
         cuts[i] = last;
-        on[i] = s->c->machines ? s->c->machines->type[i] : 0;
+        on[i] = s->c->machines ? s->c->machines->type[s->first_rank[i]] : 0;
     }
     s->bound = search(s, LEAST_TIME);
     return true;
 }
 
-// The first machine of its type that no stage has: what the stage runs on.
-static void take_machine(const Search *s, PlanStage *stage, int type, bool *taken)
+// The first machines of its type that no stage has: what the stage runs on.
+static void take_machines(const Search *s, PlanStage *stage, int type, bool *taken)
 {
     const Machines *m = s->c->machines;
-    int d = 0;
-    while (m && (taken[d] || m->type[d] != type))
-        d++;
-    stage->devices = arena_new(s->c->perm, int);
-    stage->devices[0] = m ? d : stage->id;
-    stage->n_devices = 1;
-    taken[d] = true;
+    stage->n_devices = stage->replicas;
+    stage->devices = arena_array(s->c->perm, int, stage->n_devices);
+    for (int i = 0, d = 0; i < stage->n_devices; i++) {
+        while (taken[d] || (m && m->type[d] != type))
+            d++;
+        stage->devices[i] = d;
+        taken[d] = true;
+    }
+}
+
+// Of a micro-batch of the step, as the search counts it.
+static void fill_sync(const Search *s, PlanStage *stage, const Range *r)
+{
+    double own = stage->forward_s + stage->backward_s;
+    if (stage->replicas == 1)
+        return;
+    stage->sync_s = range_sync_s(&s->ranges, r, stage->replicas);
+    stage->compute_s = own / stage->replicas;
+    stage->time_s = (own + stage->send_s) / stage->replicas + stage->sync_s;
 }
 
 static void fill_stages(Search *s, const int *cuts, const int *on)
 {
     Plan *p = s->c->plan;
-    bool *taken = arena_array(s->c->scratch, bool, s->stages);
+    bool *taken = arena_array(s->c->scratch, bool, s->first_rank[s->stages]);
     double update_s = 0;
     p->n_stages = s->stages;
     p->stages = arena_array(s->c->perm, PlanStage, s->stages);
     for (int i = 0; i < s->stages; i++) {
         PlanStage *stage = &p->stages[i];
         *stage = (PlanStage){.id = i,
-                             .replicas = 1,
+                             .replicas = replicas_of(s, i),
                              .first_unit = i ? cuts[i - 1] + 1 : 0,
                              .last_unit = cuts[i]};
         for (int u = stage->first_unit; u <= stage->last_unit; u++) {
@@ -292,16 +321,19 @@ static void fill_stages(Search *s, const int *cuts, const int *on)
         stage->forward_s /= speed;
         stage->backward_s /= speed;
         stage->update_s /= speed;
-        take_machine(s, stage, on[i], taken);
-        stage->send_s = range_send_s(range_of(&s->ranges, stage->first_unit, stage->last_unit));
+        take_machines(s, stage, on[i], taken);
+        const Range *r = range_of(&s->ranges, stage->first_unit, stage->last_unit);
+        stage->send_s = range_send_s(r);
+        fill_sync(s, stage, r);
         update_s += speed * stage->update_s;
     }
+    plan_number_ranks(s->c->perm, p);
     double micro_batches = (double)p->options.micro_batches;
     p->single_s = micro_batches * s->ranges.work[s->ranges.n] + update_s;
     p->lower_bound_s = micro_batches * (s->bound < INFINITY ? s->bound : 0);
 }
 
-// Without machines there are as many as stages, all alike.
+// Without machines there are as many as the stages take, all alike.
 static void find_machines(Search *s)
 {
     static const MachineType alike = {.speed = 1};
@@ -311,7 +343,7 @@ static void find_machines(Search *s)
     s->n_types = m ? m->n_types : 1;
     s->have = arena_array(a, int, s->n_types);
     s->stride = arena_array(a, int, s->n_types);
-    s->have[0] = m ? 0 : s->stages;
+    s->have[0] = m ? 0 : s->first_rank[s->stages];
     for (int d = 0; m && d < m->n; d++)
         s->have[m->type[d]]++;
     s->n_taken = 1;
@@ -319,10 +351,34 @@ static void find_machines(Search *s)
         s->stride[t] = s->n_taken;
         s->n_taken *= s->have[t] + 1;
     }
-    s->used = arena_array(a, int, s->n_taken);
-    for (int taken = 0; taken < s->n_taken; taken++)
+    s->stage = arena_array(a, int, s->n_taken);
+    for (int taken = 0; taken < s->n_taken; taken++) {
+        int used = 0, stage = 0;
         for (int t = 0; t < s->n_types; t++)
-            s->used[taken] += taken / s->stride[t] % (s->have[t] + 1);
+            used += taken / s->stride[t] % (s->have[t] + 1);
+        while (s->first_rank[stage] < used)
+            stage++;
+        s->stage[taken] = s->first_rank[stage] == used ? stage : -1;
+    }
+}
+
+// false: a replica would have nothing to do.
+static bool find_replicas(Search *s)
+{
+    int64_t micro_batches = s->c->options->micro_batches;
+    s->first_rank = arena_array(s->c->scratch, int, s->stages + 1);
+    for (int i = 0; i < s->stages; i++) {
+        int replicas = s->c->replicas ? s->c->replicas[i] : 1;
+        s->first_rank[i + 1] = s->first_rank[i] + replicas;
+        if (replicas <= micro_batches)
+            continue;
+        error_at(model_loc(s->c),
+                 "stage %d has %d replicas and a step has %lld micro-batch%s: each needs one "
+                 "at least; use more of them (--micro-batches) or fewer replicas",
+                 i, replicas, (long long)micro_batches, micro_batches > 1 ? "es" : "");
+        return false;
+    }
+    return true;
 }
 
 void pass_partition(Compile *c)
@@ -332,13 +388,13 @@ void pass_partition(Compile *c)
         return;
     double begin = clock_seconds();
     Search s = {.c = c, .ranges = ranges_of(c), .stages = c->stages};
-    const char *misfit = schedule_misfit(c->scratch, c->options, c->stages);
-    if (misfit) {
+    bool possible = find_replicas(&s);
+    const char *misfit =
+        possible ? schedule_misfit(c->scratch, c->options, c->stages, s.first_rank[c->stages])
+                 : NULL;
+    if (misfit)
         error_at(NO_LOC, "%s", misfit);
-        c->no_plan = true;
-        return;
-    }
-    if (!enough_units(&s)) {
+    if (!possible || misfit || !enough_units(&s)) {
         c->no_plan = true;
         return;
     }

@@ -26,8 +26,9 @@ typedef struct Compile {
     const Options *options;
     int stages; // how many to cut into; 0: no plan wanted
     const int
-        *fixed_cuts; // stages-1 last units of each stage but the last, from a plan; or NULL
-    bool by_layer;   // cut where Layer.stage says, as nearly as possible
+        *fixed_cuts;     // stages-1 last units of each stage but the last, from a plan; or NULL
+    const int *replicas; // of every stage; NULL: one each
+    bool by_layer;       // cut where Layer.stage says, as nearly as possible
     int64_t memory_limit; // bytes a stage may take; 0: none
     // One for each stage, at most 8 types; NULL: all alike. Their speeds and memory count.
     const struct Machines *machines;

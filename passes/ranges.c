@@ -149,6 +149,7 @@ Ranges ranges_of(Compile *c)
     r.work = arena_array(a, double, n + 1);
     r.persistent = arena_array(a, int64_t, n + 1);
     r.parameters = arena_array(a, int64_t, n + 1);
+    r.gradients = arena_array(a, int64_t, n + 1);
     r.scratch = arena_array(a, int64_t, n);
     r.arriving = arena_array(a, int64_t, n);
     for (int i = 0; i < c->graph->nodes.n; i++) {
@@ -157,11 +158,14 @@ Ranges ranges_of(Compile *c)
             r.persistent[node->unit + 1] += aligned(node->bytes);
         if (node->op == OP_PARAM && node->unit >= 0)
             r.parameters[node->unit + 1] += aligned(node->bytes);
+        if (node->op == OP_ACCUMULATOR && node->unit >= 0)
+            r.gradients[node->unit + 1] += aligned(node->bytes);
     }
     for (int u = 0; u < n; u++) {
         r.work[u + 1] = r.work[u] + p->units[u].forward_s + p->units[u].backward_s;
         r.persistent[u + 1] += r.persistent[u];
         r.parameters[u + 1] += r.parameters[u];
+        r.gradients[u + 1] += r.gradients[u];
     }
     find_tensors(&r, a, &v);
     find_cuts(&r, &v);
@@ -192,6 +196,7 @@ const Range *ranges_extend(Ranges *r)
     run->compute_s = r->work[u + 1] - r->work[run->first];
     run->persistent = r->persistent[u + 1] - r->persistent[run->first];
     run->parameters = r->parameters[u + 1] - r->parameters[run->first];
+    run->gradients = r->gradients[u + 1] - r->gradients[run->first];
     run->in += r->arriving[u];
     run->out += r->leaving[u];
     run->scratch = r->scratch[u] > run->scratch ? r->scratch[u] : run->scratch;
@@ -223,13 +228,24 @@ double range_seconds(const Range *r)
     return r->compute_s + range_send_s(r);
 }
 
+// Every replica sends the buckets that others sum up, sums up its own, and receives the others' sums.
+double range_sync_s(const Ranges *all, const Range *r, int replicas)
+{
+    if (replicas == 1)
+        return 0;
+    double moved = (2.0 * (replicas - 1) / replicas + 1) * (double)r->gradients;
+    return moved / send_bytes_per_s / (double)all->c->plan->options.micro_batches;
+}
+
 // Outgoing activations wait in their edges as long as in flight; gradients, as large as what came in,
 // need two slots.
-int64_t range_memory(const Ranges *all, const Range *r, int in_flight, int versions)
+int64_t range_memory(const Ranges *all, const Range *r, int replicas, int in_flight,
+                     int versions)
 {
     const Options *o = &all->c->plan->options;
     int64_t micro_batches = o->micro_batches * schedule_steps(o, all->c->stages);
     int64_t edges = r->out * in_flight + r->in * (micro_batches < 2 ? 1 : 2);
+    edges += replicas > 1 ? r->gradients : 0; // a message each
     return r->persistent + r->parameters * (versions - 1) + r->saved * in_flight + r->scratch +
            edges;
 }

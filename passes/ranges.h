@@ -12,6 +12,7 @@ typedef struct Range {
     int64_t in, out;    // bytes of activations that come from earlier and go to later units
     int64_t persistent; // bytes
     int64_t parameters; // the part of them that weights take
+    int64_t gradients;  // bytes of accumulators, among those
     int64_t saved;      // bytes that wait for backward, per micro-batch
     int64_t scratch;    // bytes that live within one instruction, at the worst moment
 } Range;
@@ -31,6 +32,7 @@ typedef struct Ranges {
     double *work;        // [n + 1] sums of compute_s before the unit
     int64_t *persistent; // [n + 1] likewise
     int64_t *parameters; // [n + 1] likewise
+    int64_t *gradients;  // [n + 1] likewise
     int64_t *scratch;    // [n]
     Crossing *tensors;
     int n_tensors;
@@ -49,8 +51,11 @@ const Range *range_of(Ranges *r, int first, int last);
 // Seconds that a stage spends on one micro-batch. Both ends of a boundary pay for what crosses it.
 double range_send_s(const Range *r);
 double range_seconds(const Range *r);
-// Bytes of the run as a stage with so many micro-batches in flight and versions of its weights,
-// packing aside.
-int64_t range_memory(const Ranges *all, const Range *r, int in_flight, int versions);
+// A micro-batch's part of what it takes once a step to sum up the gradients of so many replicas.
+double range_sync_s(const Ranges *all, const Range *r, int replicas);
+// Bytes of the run as a stage, or as one of its replicas, with so many micro-batches in flight and versions of its
+// weights, packing aside.
+int64_t range_memory(const Ranges *all, const Range *r, int replicas, int in_flight,
+                     int versions);
 
 #endif

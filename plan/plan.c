@@ -5,12 +5,56 @@
 #include "plan/json.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 bool plan_has_streams(const Plan *p)
 {
-    return p->n_stages > 0 && p->stages[0].train.n > 0;
+    return p->n_ranks > 0 && p->ranks[0].train.n > 0;
+}
+
+void plan_number_ranks(Arena *a, Plan *p)
+{
+    p->n_ranks = 0;
+    for (int s = 0; s < p->n_stages; s++) {
+        p->stages[s].first_rank = p->n_ranks;
+        p->n_ranks += p->stages[s].replicas;
+    }
+    p->ranks = arena_array(a, PlanRank, p->n_ranks);
+    for (int s = 0; s < p->n_stages; s++)
+        for (int r = 0; r < p->stages[s].replicas; r++)
+            p->ranks[p->stages[s].first_rank + r] = (PlanRank){.stage = s, .replica = r};
+}
+
+int plan_machines_used(const Plan *p)
+{
+    int used = 0;
+    for (int s = 0; s < p->n_stages; s++)
+        used += p->stages[s].replicas;
+    return p->machines_used ? p->machines_used : used;
+}
+
+void plan_count_edges(const Plan *p, PlanStage *s)
+{
+    s->edge_bytes = 0;
+    for (int r = s->first_rank; r < s->first_rank + s->replicas; r++) {
+        int64_t bytes = 0;
+        for (int e = 0; e < p->n_edges; e++)
+            if (p->edges[e].producer == r)
+                bytes += p->edges[e].slots * ((p->edges[e].bytes + 63) / 64 * 64);
+        s->edge_bytes = bytes > s->edge_bytes ? bytes : s->edge_bytes;
+    }
+}
+
+const char *plan_rank_name(const Plan *p, int rank, char *buffer, int size)
+{
+    const PlanRank *r = &p->ranks[rank];
+    if (p->stages[r->stage].replicas > 1)
+        snprintf(buffer, (size_t)size, "stage %d, replica %d", r->stage, r->replica);
+    else
+        snprintf(buffer, (size_t)size, "stage %d", r->stage);
+    return buffer;
 }
 
 int plan_stage_of_unit(const Plan *p, int unit)

@@ -12,20 +12,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-// A tensor that crosses stages: a ring of slots that all its stages see.
+// A tensor that crosses ranks: a ring of slots that all its ranks see. Where stages are replicated, the
+// tensor's micro-batches are dealt out to `stride` edges that follow each other: this one carries `first`,
+// `first` + stride, ..., so that all its messages have one producer and the same consumers.
 typedef struct PlanEdge {
     const char *name; // of the node, or "norm up 0-1"
     int node;         // -1: a vector of the clip norm
-    int producer;     // stage
+    int producer;     // rank
     int *consumers, n_consumers;
     int64_t bytes; // of one message in its memory layout
     int slots;
-    int per_step; // messages a step (of a stream: plan_messages): micro_batches, or 1
-    bool eval;    // belongs to the evaluation streams
-    // Which instructions of each stage touch the tensor: bit 1 << rt_opcode, [Plan.n_stages]. The
+    int first, stride; // numbers of its messages: see plan_message
+    int per_step;      // messages a step (of a stream: plan_messages), at least 1
+    bool eval;         // belongs to the evaluation streams
+    // Which instructions of each rank touch the tensor: bit 1 << rt_opcode, [Plan.n_ranks]. The
     // producer's lowest one writes it. A consumer has RECV before its first and RELEASE after its
     // last, which is what plan_verify_streams checks.
-    uint16_t *touch;
+    uint32_t *touch;
 } PlanEdge;
 
 // Where a node's output 0 lies in one stage.
@@ -52,8 +55,15 @@ typedef struct Stream {
         body_end; // of asynchronous training: the instructions of a step that may be repeated
 } Stream;
 
+// A process: one replica of a stage. It runs the micro-batches whose number is its own modulo the replicas.
+typedef struct PlanRank {
+    int stage, replica;
+    Stream train, eval;
+} PlanRank;
+
 typedef struct PlanStage {
     int id, replicas;
+    int first_rank;            // its replicas are that many ranks from here on
     int first_unit, last_unit; // contiguous cut units, both inclusive
     int in_flight;             // micro-batches between forward and backward, at most
     int versions;              // of the weights that live at once; 0: not said, one
@@ -71,13 +81,12 @@ typedef struct PlanStage {
     double time_s; // what the cost model makes of all of them; 0: their sum
     int64_t parameter_bytes;
     int64_t in_bytes, out_bytes; // across the two boundaries, one direction
-    Stream train, eval;
-    Place *places;            // [Plan.n_nodes], by node id
-    int64_t persistent_bytes; // parameters + gradients + optimizer state + statistics
-    int64_t version_bytes;    // the parameters, at its end: what each further version takes
-    int64_t slot_bytes;       // activations of one micro-batch
+    Place *places;               // [Plan.n_nodes], by node id
+    int64_t persistent_bytes;    // parameters + gradients + optimizer state + statistics
+    int64_t version_bytes;       // the parameters, at its end: what each further version takes
+    int64_t slot_bytes;          // activations of one micro-batch
     int64_t scratch_bytes;
-    int64_t edge_bytes;    // slots of the edges it produces
+    int64_t edge_bytes;    // slots of the edges that one replica produces, at most
     int64_t library_bytes; // scratch of library kernels (kernels.json)
     // Predicted: what the process takes beside all of them (code, libraries and what they keep). 0: not
     // measured. Not in plan_stage_bytes.
@@ -105,7 +114,7 @@ typedef struct PlanKernel {
 
 enum { MAX_PLAN_LEVELS = 8, MAX_PLAN_MACHINES = 1 << 20 };
 
-// A plan of a profiled graph has no streams, edges and places: stages, units and predictions only. Its
+// A plan of a profiled graph has no ranks, edges and places: stages, units and predictions only. Its
 // units stand in such an order that those of a stage follow each other.
 typedef struct Plan {
     const char *model, *source; // name; path as given
@@ -120,6 +129,8 @@ typedef struct Plan {
     int n_units;
     PlanStage *stages;
     int n_stages;
+    PlanRank *ranks; // stage by stage
+    int n_ranks;
     PlanEdge *edges;
     int n_edges;
     int stream_steps; // steps of a training stream; 0: not said, one
@@ -128,12 +139,12 @@ typedef struct Plan {
     // "none", "transfers" or "all" (synchronisation, too). NULL: none.
     bool asynchronous;
     const char *overlap;
-    int *machines;      // by level, innermost first; none: as many as stages
+    int *machines;      // by level, innermost first; none: as many as used
     double *bandwidths; // of each level, bytes/s; NULL: not said
     int n_levels;
     const char **device_names; // from devices.json, n_device_names; NULL: indices only
     int n_device_names;
-    int machines_used;   // 0: as many as stages
+    int machines_used;   // 0: as many as the stages have replicas
     const char *method;  // how it was found: "every cut (412 of them)"; NULL: not said
     const char *why;     // there is no plan, and why; NULL: there is one
     const char *explain; // JSON text of `plan --explain`; NULL: none
@@ -154,6 +165,17 @@ const PlanKernel *plan_kernel(const Plan *p, const char *key); // NULL: not meas
 
 // Instructions and edges: a plan of a model. That of a profiled graph (graph.txt) has stages alone.
 bool plan_has_streams(const Plan *p);
+// From the stages' replicas: ranks, whose streams are empty, and first_rank of every stage.
+void plan_number_ranks(Arena *a, Plan *p);
+int plan_machines_used(const Plan *p);
+void plan_count_edges(const Plan *p, PlanStage *s); // fills edge_bytes
+// "stage 1", of replicated stages "stage 1, replica 0". Returns buffer.
+const char *plan_rank_name(const Plan *p, int rank, char *buffer, int size);
+// Which message of a step of the edge belongs to a micro-batch; -1: it is another edge's.
+static inline int plan_message(const PlanEdge *e, int64_t mb)
+{
+    return mb % e->stride == e->first ? (int)(mb / e->stride) : -1;
+}
 int plan_stage_of_unit(const Plan *p, int unit);
 int plan_stream_steps(const Plan *p, bool eval);     // of a stream: 1 in evaluation
 int plan_micro_batches(const Plan *p, bool eval);    // of a stream

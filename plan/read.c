@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_STAGES = 1 << 16, MAX_UNITS = 1 << 20, MAX_EDGES = RT_NO_EDGE };
+enum { MAX_STAGES = 1 << 16, MAX_UNITS = 1 << 20, MAX_EDGES = RT_NO_EDGE, MAX_RANKS = 1 << 16 };
 
 static void read_options(Reader *r, const json_t *root, Options *options)
 {
@@ -120,20 +120,24 @@ static void read_predictions(Reader *r, const json_t *o, PlanStage *s)
 
 static void read_versions(Reader *r, const json_t *o, const Plan *p, PlanStage *s)
 {
-    json_t *body;
     s->versions = 1;
     if (plan_stream_steps(p, false) == 1)
         return;
     s->versions = reader_get_small(r, o, "versions", 1, MAX_STAGES);
     s->version_bytes = reader_get_bytes(r, o, "version_bytes");
+}
+
+static void read_body(Reader *r, const json_t *o, Stream *s)
+{
+    json_t *body;
     if (!reader_get_list(r, o, "body", 2, 2, &body))
         return;
     json_int_t begin = json_integer_value(json_array_get(body, 0)),
                end = json_integer_value(json_array_get(body, 1));
-    if (begin < 0 || end <= begin || end > s->train.n)
-        reader_bad(r, "body", "is no part of the %d instructions", s->train.n);
-    s->train.body = r->good ? (int)begin : 0;
-    s->train.body_end = r->good ? (int)end : 0;
+    if (begin < 0 || end <= begin || end > s->n)
+        reader_bad(r, "body", "is no part of the %d instructions", s->n);
+    s->body = r->good ? (int)begin : 0;
+    s->body_end = r->good ? (int)end : 0;
 }
 
 static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
@@ -156,25 +160,53 @@ static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
     s->library_bytes = reader_get_bytes(r, o, "library_bytes");
     if (r->good)
         check_unit_names(r, o, p, s);
-    read_stream(r, o, "train", &s->train, plan_micro_batches(p, false));
-    read_stream(r, o, "eval", &s->eval, plan_micro_batches(p, true));
     read_versions(r, o, p, s);
+}
+
+// There are none without streams, else as many as the stages have replicas.
+static void read_ranks(Reader *r, const json_t *root, Plan *p)
+{
+    json_t *ranks = json_object_get(root, "ranks");
+    int n = ranks ? reader_get_list(r, root, "ranks", 0, MAX_RANKS, &ranks) : 0;
+    int64_t replicas = 0;
+    for (int s = 0; s < p->n_stages && r->good; s++)
+        replicas += p->stages[s].replicas;
+    if (!n || !r->good)
+        return;
+    if (n != replicas) {
+        reader_bad(r, "ranks", "has %d entries, and the stages have %lld replicas", n,
+                   (long long)replicas);
+        return;
+    }
+    plan_number_ranks(r->arena, p);
+    for (int i = 0; i < n && r->good; i++) {
+        const json_t *o = json_array_get(ranks, (size_t)i);
+        PlanRank *rank = &p->ranks[i];
+        reader_at(r, "ranks", i);
+        reader_get_small(r, o, "stage", rank->stage, rank->stage);
+        reader_get_small(r, o, "replica", rank->replica, rank->replica);
+        read_stream(r, o, "train", &rank->train, plan_micro_batches(p, false));
+        read_stream(r, o, "eval", &rank->eval, plan_micro_batches(p, true));
+        if (plan_stream_steps(p, false) > 1)
+            read_body(r, o, &rank->train);
+    }
+    *r->where = 0;
 }
 
 static void read_touch(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
 {
-    json_t *stages;
-    reader_get_list(r, o, "touch", p->n_stages, p->n_stages, &stages);
-    e->touch = arena_array(r->arena, uint16_t, p->n_stages);
-    for (int s = 0; s < p->n_stages && r->good; s++) {
-        json_t *names = json_array_get(stages, (size_t)s);
+    json_t *ranks;
+    reader_get_list(r, o, "touch", p->n_ranks, p->n_ranks, &ranks);
+    e->touch = arena_array(r->arena, uint32_t, p->n_ranks);
+    for (int k = 0; k < p->n_ranks && r->good; k++) {
+        json_t *names = json_array_get(ranks, (size_t)k);
         for (size_t i = 0; i < json_array_size(names); i++) {
             const char *name = json_string_value(json_array_get(names, i));
             rt_opcode op = name ? opcode_of(name) : RT_N_OPCODES;
             if (op == RT_N_OPCODES)
-                reader_bad(r, "touch", "names no instruction in stage %d", s);
+                reader_bad(r, "touch", "names no instruction in rank %d", k);
             else
-                e->touch[s] = (uint16_t)(e->touch[s] | 1 << op);
+                e->touch[k] |= UINT32_C(1) << op;
         }
     }
 }
@@ -184,19 +216,21 @@ static void read_edge(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
     json_t *consumers;
     e->name = reader_get_text(r, o, "name");
     e->node = reader_get_small(r, o, "node", -1, p->n_nodes - 1);
-    e->producer = reader_get_small(r, o, "producer", 0, p->n_stages - 1);
-    e->n_consumers = reader_get_list(r, o, "consumers", 1, p->n_stages - 1, &consumers);
+    e->producer = reader_get_small(r, o, "producer", 0, p->n_ranks - 1);
+    e->n_consumers = reader_get_list(r, o, "consumers", 1, p->n_ranks - 1, &consumers);
     e->consumers = arena_array(r->arena, int, e->n_consumers);
     for (int c = 0; c < e->n_consumers && r->good; c++) {
         const json_t *v = json_array_get(consumers, (size_t)c);
-        json_int_t stage = json_integer_value(v);
-        if (!json_is_integer(v) || stage < 0 || stage >= p->n_stages || stage == e->producer ||
-            (c && stage <= e->consumers[c - 1]))
-            reader_bad(r, "consumers", "are not other stages in ascending order");
+        json_int_t rank = json_integer_value(v);
+        if (!json_is_integer(v) || rank < 0 || rank >= p->n_ranks || rank == e->producer ||
+            (c && rank <= e->consumers[c - 1]))
+            reader_bad(r, "consumers", "are not other ranks in ascending order");
         else
-            e->consumers[c] = (int)stage;
+            e->consumers[c] = (int)rank;
     }
     e->bytes = reader_get_bytes(r, o, "bytes");
+    e->stride = reader_get_small(r, o, "stride", 1, MAX_EDGES);
+    e->first = reader_get_small(r, o, "first", 0, e->stride - 1);
     e->eval = reader_get_bool(r, o, "eval");
     e->slots = reader_get_small(r, o, "slots", 1, plan_micro_batches(p, e->eval));
     e->per_step = reader_get_small(r, o, "per_step", 1, (int)p->options.micro_batches);
@@ -207,10 +241,10 @@ static void read_edge(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
 // the size of the file.
 static void check_counts(Reader *r, const Plan *p)
 {
-    int64_t(*left)[2] = arena_alloc(r->arena, sizeof *left * (size_t)p->n_stages);
-    for (int s = 0; s < p->n_stages; s++) {
-        left[s][false] = p->stages[s].train.n;
-        left[s][true] = p->stages[s].eval.n;
+    int64_t(*left)[2] = arena_alloc(r->arena, sizeof *left * (size_t)p->n_ranks);
+    for (int k = 0; k < p->n_ranks; k++) {
+        left[k][false] = p->ranks[k].train.n;
+        left[k][true] = p->ranks[k].eval.n;
     }
     for (int i = 0; i < p->n_edges && r->good; i++) {
         const PlanEdge *e = &p->edges[i];
@@ -219,7 +253,7 @@ static void check_counts(Reader *r, const Plan *p)
             enough &= (left[e->consumers[c]][e->eval] -= plan_messages(p, e)) >= 0;
         reader_at(r, "edges", i);
         if (!enough)
-            reader_bad(r, NULL, "has more messages than its stages have instructions");
+            reader_bad(r, NULL, "has more messages than its ranks have instructions");
     }
     *r->where = 0;
 }
@@ -255,6 +289,8 @@ static void read_lists(Reader *r, const json_t *root, Plan *p)
         reader_at(r, "stages", i);
         read_stage(r, json_array_get(stages, (size_t)i), p, i);
     }
+    *r->where = 0;
+    read_ranks(r, root, p);
     for (int i = 0; i < p->n_edges && r->good; i++) {
         reader_at(r, "edges", i);
         read_edge(r, json_array_get(edges, (size_t)i), p, &p->edges[i]);
@@ -284,8 +320,11 @@ static void verify_streams(Reader *r, const Plan *p)
     for (int s = 0; s < p->n_stages && r->good; s++)
         if (p->stages[s].in_flight > all)
             reader_bad(r, "in_flight", "of stage %d is more than there are micro-batches", s);
-        else if (p->stream_steps > 1 && p->stages[s].train.n < 2 * all)
-            reader_bad(r, "train", "of stage %d is too short for %d micro-batches", s, all);
+    for (int i = 0; i < p->n_ranks && r->good; i++)
+        if (p->stream_steps > 1 && p->ranks[i].train.n < 2 * all)
+            reader_bad(r, "train", "of rank %d is too short for %d micro-batches", i, all);
+    if (r->good && p->stream_steps > 1 && p->n_ranks > p->n_stages)
+        reader_bad(r, "stream_steps", "is for plans without replicas");
     if (r->good && (!plan_verify_streams(p, false, why, sizeof why) ||
                     !plan_verify_streams(p, true, why, sizeof why)))
         reader_bad(r, NULL, "the streams are wrong: %s", why);
@@ -295,8 +334,8 @@ static void verify_streams(Reader *r, const Plan *p)
 static bool has_instructions(const Plan *p)
 {
     bool found = p->n_edges > 0;
-    for (int s = 0; s < p->n_stages; s++)
-        found |= p->stages[s].train.n || p->stages[s].eval.n;
+    for (int r = 0; r < p->n_ranks; r++)
+        found |= p->ranks[r].train.n || p->ranks[r].eval.n;
     return found;
 }
 

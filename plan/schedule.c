@@ -1,5 +1,5 @@
-// From an order of micro-batches to the streams of all stages. The order is the schedule's; what
-// stands around a FORWARD or BACKWARD follows from the edges alone: before an instruction a stage
+// From an order of micro-batches to the streams of all ranks. The order is the schedule's; what
+// stands around a FORWARD or BACKWARD follows from the edges alone: before an instruction a rank
 // receives what it touches first and acquires what it writes, after it releases what it touched last
 // and sends what it wrote. Releases come before sends: whoever hears of a message then knows that its
 // sender holds nothing older, which saves a slot (plan/slots.c).
@@ -16,15 +16,15 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
-static int flight_1f1b(int stages, int stage, int micro_batches)
+// What keeps everyone from here on busy, shared out over the replicas: without them, the number of stages.
+static int flight_1f1b(const ScheduleAt *at)
 {
-    return least(micro_batches, stages - stage);
+    return least(at->micro_batches, (at->behind + at->replicas - 1) / at->replicas);
 }
 
-static int flight_gpipe(int stages, int stage, int micro_batches)
+static int flight_gpipe(const ScheduleAt *at)
 {
-    (void)stages, (void)stage;
-    return micro_batches;
+    return at->micro_batches;
 }
 
 void schedule_alternate(int flight, int micro_batches, rt_instr *out)
@@ -40,17 +40,16 @@ void schedule_alternate(int flight, int micro_batches, rt_instr *out)
 
 // Narayanan et al., "PipeDream", SOSP 2019, with the flush of "Memory-Efficient Pipeline-Parallel DNN
 // Training", ICML 2021.
-static void order_1f1b(int stages, int stage, int micro_batches, rt_instr *out)
+static void order_1f1b(const ScheduleAt *at, rt_instr *out)
 {
-    schedule_alternate(flight_1f1b(stages, stage, micro_batches), micro_batches, out);
+    schedule_alternate(flight_1f1b(at), at->micro_batches, out);
 }
 
 // Huang et al., "GPipe", NeurIPS 2019; backward in ascending order, so that gradients add up as in
 // every other schedule.
-static void order_gpipe(int stages, int stage, int micro_batches, rt_instr *out)
+static void order_gpipe(const ScheduleAt *at, rt_instr *out)
 {
-    (void)stages, (void)stage;
-    schedule_alternate(micro_batches, micro_batches, out);
+    schedule_alternate(at->micro_batches, at->micro_batches, out);
 }
 
 // Weight stashing, of "PipeDream": a forward sees the newest weights of its stage. The micro-batches
@@ -131,10 +130,15 @@ int schedule_steps(const Options *o, int stages)
     return schedule_asynchronous(o) ? 2 * steady : 1;
 }
 
-int schedule_in_flight(const Options *o, int stages, int stage)
+int schedule_share(int micro_batches, int replicas, int replica)
 {
-    int64_t micro_batches = o->micro_batches * schedule_steps(o, stages);
-    return row_of(o)->in_flight(stages, stage, (int)micro_batches);
+    return (micro_batches - replica + replicas - 1) / replicas;
+}
+
+int schedule_in_flight(const Options *o, ScheduleAt at)
+{
+    at.micro_batches *= schedule_steps(o, at.stages);
+    return row_of(o)->in_flight(&at);
 }
 
 static int lag_of(const Options *o, int stages, int stage)
@@ -153,8 +157,14 @@ int schedule_versions(const Options *o, int stages, int stage)
 
 // Version v is there once the micro-batches of v steps were backward, and 1F1B has stages - 1 fewer
 // behind it than before it in stage 0.
-const char *schedule_misfit(Arena *a, const Options *o, int stages)
+const char *schedule_misfit(Arena *a, const Options *o, int stages, int ranks)
 {
+    if (schedule_asynchronous(o) && ranks > stages)
+        return arena_printf(
+            a,
+            "%s runs without replicas only: a step of them ends when all have their "
+            "gradients; use 1f1b or gpipe",
+            o->schedule);
     if (!schedule_asynchronous(o) || lag_of(o, stages, 0) >= stages - 1)
         return NULL;
     return arena_printf(
@@ -172,32 +182,34 @@ typedef VEC(rt_instr) InstrList;
 typedef struct Writer {
     Arena *arena;
     const Plan *plan;
-    int stage;
-    bool eval;
-    int *mine, n_mine; // edges that this stage touches in these streams
+    int rank;
+    const PlanStage *stage;
+    int replica;
+    int *mine, n_mine; // edges that this rank touches in these streams
     InstrList out;
 } Writer;
 
-static int first_touch(int touch)
+static uint32_t first_touch(uint32_t touch)
 {
     return touch & -touch;
 }
 
-static int last_touch(int touch)
+static uint32_t last_touch(uint32_t touch)
 {
     while (touch & (touch - 1))
         touch &= touch - 1;
     return touch;
 }
 
-// Appends `opcode` for every edge that this stage consumes (or produces) and that `bit` begins (or
-// ends).
-static void messages(Writer *w, rt_opcode opcode, bool producer, int (*end)(int), int bit,
-                     uint32_t mb)
+// Appends `opcode` for every edge that this rank consumes (or produces), that carries the micro-batch, and
+// that `bit` begins (or ends).
+static void messages(Writer *w, rt_opcode opcode, bool producer, uint32_t (*end)(uint32_t),
+                     uint32_t bit, uint32_t mb)
 {
     for (int k = 0; k < w->n_mine; k++) {
         const PlanEdge *e = &w->plan->edges[w->mine[k]];
-        if ((e->producer == w->stage) == producer && end(e->touch[w->stage]) == bit)
+        if ((e->producer == w->rank) == producer && end(e->touch[w->rank]) == bit &&
+            plan_message(e, mb) >= 0)
             vec_push(w->arena, &w->out,
                      ((rt_instr){(uint8_t)opcode, (uint16_t)w->mine[k], mb}));
     }
@@ -205,7 +217,7 @@ static void messages(Writer *w, rt_opcode opcode, bool producer, int (*end)(int)
 
 static void run_version(Writer *w, rt_opcode opcode, int version, uint32_t mb)
 {
-    int bit = 1 << opcode;
+    uint32_t bit = UINT32_C(1) << opcode;
     messages(w, RT_RECV, false, first_touch, bit, mb);
     messages(w, RT_ACQUIRE, true, first_touch, bit, mb);
     vec_push(w->arena, &w->out, ((rt_instr){(uint8_t)opcode, (uint16_t)version, mb}));
@@ -218,12 +230,17 @@ static void run(Writer *w, rt_opcode opcode, uint32_t mb)
     run_version(w, opcode, RT_NO_VERSION, mb);
 }
 
-static Writer writer(Arena *perm, Arena *scratch, const Plan *p, int stage, bool eval)
+static Writer writer(Arena *perm, Arena *scratch, const Plan *p, int rank, bool eval)
 {
-    Writer w = {.arena = perm, .plan = p, .stage = stage, .eval = eval};
+    const PlanRank *r = &p->ranks[rank];
+    Writer w = {.arena = perm,
+                .plan = p,
+                .rank = rank,
+                .stage = &p->stages[r->stage],
+                .replica = r->replica};
     w.mine = arena_array(scratch, int, p->n_edges);
     for (int e = 0; e < p->n_edges; e++)
-        if (p->edges[e].eval == eval && p->edges[e].touch[stage])
+        if (p->edges[e].eval == eval && p->edges[e].touch[rank])
             w.mine[w.n_mine++] = e;
     return w;
 }
@@ -237,35 +254,49 @@ static int version_of(const Plan *p, int stage, int mb)
     return behind > 0 ? behind / (int)p->options.micro_batches : 0;
 }
 
-// Behind the last backward of a step.
+// Behind the last backward of a step. The norm of gradients that all replicas of a stage share is one replica's
+// business; the factor is everyone's.
 static void finish_step(Writer *w, int step)
 {
     const Plan *p = w->plan;
     bool asynchronous = schedule_asynchronous(&p->options);
     uint32_t first = (uint32_t)(step * p->options.micro_batches);
-    if (p->norm_parts) {
+    if (p->norm_parts && w->replica == 0)
         run(w, RT_NORM_GATHER, first);
+    if (p->norm_parts)
         run(w, RT_NORM_APPLY, first);
-    }
     run_version(w, RT_UPDATE, asynchronous ? step + 1 : RT_NO_VERSION, first);
 }
 
-// The stage that owns the inputs reads them just before it needs them.
-static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int stage)
+static ScheduleAt schedule_at(const Plan *p, const PlanRank *r)
 {
-    Writer w = writer(perm, scratch, p, stage, false);
+    int replicas = p->stages[r->stage].replicas;
+    return (ScheduleAt){.stages = p->n_stages,
+                        .stage = r->stage,
+                        .micro_batches =
+                            schedule_share((int)p->options.micro_batches, replicas, r->replica),
+                        .replicas = replicas,
+                        .behind = p->n_ranks - p->stages[r->stage].first_rank};
+}
+
+// The stage that owns the inputs reads them just before it needs them.
+static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int rank)
+{
+    Writer w = writer(perm, scratch, p, rank, false);
+    ScheduleAt at = schedule_at(p, &p->ranks[rank]);
     Stream out = {.n = 0};
-    int micro_batches = plan_micro_batches(p, false), per_step = (int)p->options.micro_batches;
-    int steady = steady_step(&p->options, p->n_stages);
-    rt_instr *order = arena_array(scratch, rt_instr, 2 * micro_batches);
-    row_of(&p->options)->order(p->n_stages, stage, micro_batches, order);
-    for (int i = 0; i < 2 * micro_batches; i++) {
+    int per_step = at.micro_batches, steady = steady_step(&p->options, p->n_stages);
+    at.micro_batches *= p->stream_steps;
+    rt_instr *order = arena_array(scratch, rt_instr, 2 * at.micro_batches);
+    row_of(&p->options)->order(&at, order);
+    for (int i = 0; i < 2 * at.micro_batches; i++) {
         rt_opcode opcode = (rt_opcode)order[i].opcode;
-        int mb = (int)order[i].mb, steps = (mb + 1) / per_step;
-        if (stage == 0 && opcode == RT_FORWARD)
-            run(&w, RT_LOAD, order[i].mb);
-        run_version(&w, opcode, version_of(p, stage, mb), order[i].mb);
-        if (opcode != RT_BACKWARD || steps * per_step <= mb)
+        int own = (int)order[i].mb, steps = (own + 1) / per_step;
+        uint32_t mb = (uint32_t)(own * at.replicas + w.replica);
+        if (at.stage == 0 && opcode == RT_FORWARD)
+            run(&w, RT_LOAD, mb);
+        run_version(&w, opcode, version_of(p, at.stage, (int)mb), mb);
+        if (opcode != RT_BACKWARD || steps * per_step <= own)
             continue;
         finish_step(&w, steps - 1);
         out.body = steps == steady && p->stream_steps > 1 ? w.out.n : out.body;
@@ -276,11 +307,12 @@ static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int stage)
     return out;
 }
 
-static Stream write_eval(Arena *perm, Arena *scratch, const Plan *p, int stage)
+static Stream write_eval(Arena *perm, Arena *scratch, const Plan *p, int rank)
 {
-    Writer w = writer(perm, scratch, p, stage, true);
-    for (uint32_t mb = 0; mb < (uint32_t)p->options.micro_batches; mb++) {
-        if (stage == 0)
+    Writer w = writer(perm, scratch, p, rank, true);
+    uint32_t step = (uint32_t)w.stage->replicas, all = (uint32_t)p->options.micro_batches;
+    for (uint32_t mb = (uint32_t)w.replica; mb < all; mb += step) {
+        if (w.stage->id == 0)
             run(&w, RT_LOAD, mb);
         run(&w, RT_EVAL, mb);
     }
@@ -298,33 +330,27 @@ static void choose_eval_slots(Plan *p)
 void schedule_write(Arena *perm, Arena *scratch, Plan *p)
 {
     p->stream_steps = schedule_steps(&p->options, p->n_stages);
-    for (int i = 0; i < p->n_stages; i++) {
-        PlanStage *stage = &p->stages[i];
-        stage->in_flight = schedule_in_flight(&p->options, p->n_stages, i);
-        stage->versions = schedule_versions(&p->options, p->n_stages, i);
-        stage->train = write_train(perm, scratch, p, i);
-        stage->eval = write_eval(perm, scratch, p, i);
+    for (int i = 0; i < p->n_ranks; i++) {
+        PlanRank *rank = &p->ranks[i];
+        PlanStage *stage = &p->stages[rank->stage];
+        if (rank->replica == 0) // which has as many micro-batches as any other
+            stage->in_flight = schedule_in_flight(&p->options, schedule_at(p, rank));
+        stage->versions = schedule_versions(&p->options, p->n_stages, rank->stage);
+        rank->train = write_train(perm, scratch, p, i);
+        rank->eval = write_eval(perm, scratch, p, i);
     }
     edges_choose_slots(scratch, p);
     choose_eval_slots(p);
 }
 
-// A message a micro-batch, but for those of the clip norm.
 void schedule_micro_batches(Arena *perm, Arena *scratch, Plan *p, int micro_batches)
 {
     p->options.batch = p->options.batch / p->options.micro_batches * micro_batches;
     p->options.micro_batches = micro_batches;
-    for (int e = 0; e < p->n_edges; e++)
-        if (p->edges[e].node >= 0)
-            p->edges[e].per_step = micro_batches;
+    edges_deal_again(perm, scratch, p);
     schedule_write(perm, scratch, p);
-    for (int i = 0; i < p->n_stages; i++) {
-        PlanStage *s = &p->stages[i];
-        s->edge_bytes = 0;
-        for (int e = 0; e < p->n_edges; e++)
-            if (p->edges[e].producer == s->id)
-                s->edge_bytes += p->edges[e].slots * ((p->edges[e].bytes + 63) / 64 * 64);
-    }
+    for (int i = 0; i < p->n_stages; i++)
+        plan_count_edges(p, &p->stages[i]);
 }
 
 static void append(rt_instr *out, int *n, const Stream *s, int begin, int end, int steps_on,
@@ -359,10 +385,9 @@ Plan schedule_unrolled(Arena *a, const Plan *p, int steps)
     int more = steps - plan_stream_steps(p, false);
     if (more <= 0)
         return q;
-    q.stages = arena_copy(a, p->stages, sizeof *p->stages * (size_t)p->n_stages);
-    for (int s = 0; s < p->n_stages; s++)
-        q.stages[s].train =
-            unrolled(a, &p->stages[s].train, more, (int)p->options.micro_batches);
+    q.ranks = arena_copy(a, p->ranks, sizeof *p->ranks * (size_t)p->n_ranks);
+    for (int r = 0; r < p->n_ranks; r++)
+        q.ranks[r].train = unrolled(a, &p->ranks[r].train, more, (int)p->options.micro_batches);
     q.stream_steps = steps;
     return q;
 }

@@ -6,12 +6,18 @@
 
 #include "plan/plan.h"
 
+// One replica of a stage, as schedules see it: its micro-batches are numbered from 0.
+typedef struct ScheduleAt {
+    int stages, stage, micro_batches;
+    int replicas, behind; // of the stage; of the stage and of all after it together
+} ScheduleAt;
+
 typedef struct ScheduleInfo {
     const char *name, *meaning;
     // Micro-batches between forward and backward, at most, of so many in the stream.
-    int (*in_flight)(int stages, int stage, int micro_batches);
+    int (*in_flight)(const ScheduleAt *at);
     // Writes micro_batches FORWARDs and as many BACKWARDs, each ascending.
-    void (*order)(int stages, int stage, int micro_batches, rt_instr *out);
+    void (*order)(const ScheduleAt *at, rt_instr *out);
     // NULL: synchronous, the stream is a step and ends with a flush. Else the weights that a
     // micro-batch sees have the updates of all steps that ended `lag` micro-batches before it.
     int (*lag)(int stages, int stage, int per_step);
@@ -26,14 +32,16 @@ void schedule_alternate(int flight, int micro_batches, rt_instr *out);
 
 bool schedule_asynchronous(const Options *o);
 // What follows from schedule, micro-batches and stages before any stream exists: steps of a written
-// stream, micro-batches between forward and backward, and versions of the weights.
+// stream, micro-batches between forward and backward (at: of a step), and versions of the weights.
 int schedule_steps(const Options *o, int stages);
-int schedule_in_flight(const Options *o, int stages, int stage);
+int schedule_in_flight(const Options *o, ScheduleAt at);
 int schedule_versions(const Options *o, int stages, int stage);
-// NULL, or why the schedule cannot run in so many stages.
-const char *schedule_misfit(Arena *a, const Options *o, int stages);
+// NULL, or why the schedule cannot run in so many stages on so many ranks.
+const char *schedule_misfit(Arena *a, const Options *o, int stages, int ranks);
 
-// In-flight micro-batches, versions, streams and slots of all stages, from the plan's schedule,
+// How many of the micro-batches belong to a replica: the numbers replica, replica + replicas, ...
+int schedule_share(int micro_batches, int replicas, int replica);
+// In-flight micro-batches, versions, streams and slots of all ranks, from the plan's schedule,
 // micro-batches and edges (whose per_step is set). Streams are allocated in `perm`.
 void schedule_write(Arena *perm, Arena *scratch, Plan *p);
 // The plan with another number of micro-batches of the same size: a larger batch. Edges, streams and
@@ -42,7 +50,13 @@ void schedule_micro_batches(Arena *perm, Arena *scratch, Plan *p, int micro_batc
 // The plan with asynchronous training streams of so many steps, no fewer than it has.
 Plan schedule_unrolled(Arena *a, const Plan *p, int steps);
 
-// plan/slots.c: the fewest slots of every training edge with which no stage ever waits for a slot
+// plan/deal.c: the edges of a tensor that crosses stages. `whole` names a stage as its producer, and has
+// the touch of every stage; the edges' per_step follows from the plan's micro-batches.
+typedef VEC(PlanEdge) EdgeList;
+void edge_deal(Arena *a, const Plan *p, const PlanEdge *whole, EdgeList *out);
+void edges_deal_again(Arena *a, Arena *scratch, Plan *p); // for another number of micro-batches
+
+// plan/slots.c: the fewest slots of every training edge with which no rank ever waits for a slot
 // that unbounded rings would have given it. Needs the training streams.
 void edges_choose_slots(Arena *scratch, Plan *p);
 

@@ -1,10 +1,10 @@
 // The memory file of a job, as the launcher makes it and every stage program maps it. Both compute
 // the same layout from the table of edges, so this header includes nothing of either side.
 //
-//   header | status of stage 0 | … | address of stage 0 | … | edge 0: published, released[consumers], slots | edge 1 | …
+//   header | status of rank 0 | … | address of rank 0 | … | edge 0: published, released[consumers], slots | edge 1 | …
 //
-// A job of several hosts has such a file on each, with the statuses of all stages: those of other hosts
-// are brought up to date by control/hub.c. Its edges serve the stages of that host among themselves.
+// A job of several hosts has such a file on each, with the statuses of all ranks: those of other hosts
+// are brought up to date by control/hub.c. Its edges serve the ranks of that host among themselves.
 //
 // Counters stand on cache lines of their own. A counter counts messages, never slots, so it never
 // wraps; its low 32 bits are the futex word on which the other side sleeps.
@@ -17,13 +17,13 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { SEGMENT_ABI = 2, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
+enum { SEGMENT_ABI = 3, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
 #define SEGMENT_MAGIC UINT64_C(0x31626f6a67617473) // "stagjob1", little-endian
 
 // Set in SegmentHeader.rounds once the job shall stop: see runtime/signals.h.
 #define SEGMENT_STOP (UINT64_C(1) << 63)
 #define SEGMENT_HOLD (UINT64_C(1) << 62)   // the hosts are being asked how far they are
-#define SEGMENT_WANTED (UINT64_C(1) << 61) // a stage of one of several hosts has had a signal
+#define SEGMENT_WANTED (UINT64_C(1) << 61) // a rank of one of several hosts has had a signal
 #define SEGMENT_ROUND (SEGMENT_WANTED - 1)
 
 typedef struct SegmentCounter {
@@ -34,24 +34,24 @@ typedef struct SegmentCounter {
 
 typedef struct SegmentHeader {
     uint64_t magic;
-    uint32_t abi, n_stages, n_edges, reserved;
-    uint64_t bytes;               // of the whole file
-    _Atomic uint64_t plan_hash;   // 0 until the first program has come; all others must agree
-    _Atomic uint32_t abort;       // 0, or the exit status of whoever failed first
-    _Atomic uint32_t abort_stage; // who, plus one; n_stages + 1: the launcher; 0: nobody
-    uint64_t job;                 // a random number: messages of another job are refused
-    uint32_t n_hosts;             // 0 or 1: this one alone
+    uint32_t abi, n_ranks, n_edges, reserved;
+    uint64_t bytes;              // of the whole file
+    _Atomic uint64_t plan_hash;  // 0 until the first program has come; all others must agree
+    _Atomic uint32_t abort;      // 0, or the exit status of whoever failed first
+    _Atomic uint32_t abort_rank; // who, plus one; n_ranks + 1: the launcher; 0: nobody
+    uint64_t job;                // a random number: messages of another job are refused
+    uint32_t n_hosts;            // 0 or 1: this one alone
     uint8_t pad0[4];
-    _Atomic uint64_t rounds; // highest round that any stage has begun, and what stands above
+    _Atomic uint64_t rounds; // highest round that any rank has begun, and what stands above
     uint8_t pad1[SEGMENT_LINE - 8];
 } SegmentHeader;
 
-// What a stage is doing, written by itself alone, read by whoever wonders.
+// What a rank is doing, written by itself alone, read by whoever wonders.
 typedef struct SegmentStatus {
     _Atomic int32_t pid;
     _Atomic int32_t opcode; // rt_opcode of the running instruction; -1 between steps
     _Atomic int32_t edge, mb, layer;
-    _Atomic int32_t waiting;   // 1 while it waits for another stage
+    _Atomic int32_t waiting;   // 1 while it waits for another rank
     _Atomic int64_t step;      // optimizer steps done
     _Atomic int64_t since_ns;  // CLOCK_MONOTONIC when the wait began
     _Atomic uint64_t progress; // grows with every instruction and layer: it is alive
@@ -67,7 +67,7 @@ typedef struct SegmentStatus {
     SegmentCounter barrier;         // barriers it has reached
 } SegmentStatus;
 
-// Where stages of other hosts reach it: UCX's address, written once.
+// Where ranks of other hosts reach it: UCX's address, written once.
 typedef struct SegmentAddress {
     _Atomic uint32_t bytes; // 0: not there yet
     uint8_t data[1020];
@@ -96,19 +96,19 @@ static inline SegmentStatus *segment_statuses(SegmentHeader *h)
 
 static inline SegmentAddress *segment_addresses(SegmentHeader *h)
 {
-    return (SegmentAddress *)(void *)(segment_statuses(h) + h->n_stages);
+    return (SegmentAddress *)(void *)(segment_statuses(h) + h->n_ranks);
 }
 
 // Where the first edge begins.
-static inline uint64_t segment_edges_begin(int n_stages)
+static inline uint64_t segment_edges_begin(int n_ranks)
 {
     return segment_round_up(sizeof(SegmentHeader) +
-                                (uint64_t)n_stages *
+                                (uint64_t)n_ranks *
                                     (sizeof(SegmentStatus) + sizeof(SegmentAddress)),
                             SEGMENT_PAGE);
 }
 
-// A stage's status, copied while it writes; what it had written before a barrier it has reached is there.
+// A rank's status, copied while it writes; what it had written before a barrier it has reached is there.
 static inline void segment_status_read(SegmentStatus *copy, const SegmentStatus *from)
 {
     uint64_t barrier = atomic_load(&from->barrier.value);

@@ -33,6 +33,7 @@ static const Plan *with_micro_batches(Arena *a, const Plan *p, int micro_batches
     Plan *q = arena_copy(a, p, sizeof *p);
     Arena scratch = {0};
     q->stages = arena_copy(a, p->stages, sizeof *p->stages * (size_t)p->n_stages);
+    q->ranks = arena_copy(a, p->ranks, sizeof *p->ranks * (size_t)p->n_ranks);
     q->edges = arena_copy(a, p->edges, sizeof *p->edges * (size_t)(p->n_edges));
     if (plan_has_streams(p))
         schedule_micro_batches(a, &scratch, q, micro_batches);
@@ -81,9 +82,23 @@ static bool schedule_allowed(Arena *a, const Plan *p, int micro_batches, char *w
 {
     Options o = p->options;
     o.micro_batches = micro_batches;
-    const char *misfit = plan_has_streams(p) ? schedule_misfit(a, &o, p->n_stages) : NULL;
+    const char *misfit =
+        plan_has_streams(p) ? schedule_misfit(a, &o, p->n_stages, p->n_ranks) : NULL;
     snprintf(why, (size_t)why_size, "%s", misfit ? misfit : "");
     return !misfit;
+}
+
+// Every replica has at least one.
+static bool enough_micro_batches(const Plan *p, int micro_batches, char *why, int why_size)
+{
+    for (int s = 0; plan_has_streams(p) && s < p->n_stages; s++)
+        if (p->stages[s].replicas > micro_batches) {
+            snprintf(why, (size_t)why_size,
+                     "stage %d has %d replicas: %d micro-batch%s a step are too few", s,
+                     p->stages[s].replicas, micro_batches, micro_batches > 1 ? "es" : "");
+            return false;
+        }
+    return true;
 }
 
 typedef VEC(SimWait) Waits;
@@ -201,7 +216,8 @@ Simulation *simulation_run(Arena *a, const Plan *p, const SimOptions *o, char *w
                            int why_size)
 {
     int micro_batches = micro_batches_of(p, o);
-    if (!size_allowed(p, o, micro_batches, why, why_size) ||
+    if (!enough_micro_batches(p, micro_batches, why, why_size) ||
+        !size_allowed(p, o, micro_batches, why, why_size) ||
         !schedule_allowed(a, p, micro_batches, why, why_size))
         return NULL;
     Engine e = {.arena = a, .plan = adapted(a, p, micro_batches), .options = *o};

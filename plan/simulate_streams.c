@@ -15,7 +15,7 @@ typedef struct Rings {
 static int64_t sequence(const Engine *e, const Worker *w, const rt_instr *i)
 {
     const PlanEdge *edge = &e->plan->edges[i->edge];
-    return w->at / w->n * plan_messages(e->plan, edge) + i->mb;
+    return w->at / w->n * plan_messages(e->plan, edge) + plan_message(edge, i->mb);
 }
 
 static bool may_acquire(Engine *e, Worker *w, const rt_instr *i)
@@ -25,7 +25,7 @@ static bool may_acquire(Engine *e, Worker *w, const rt_instr *i)
     int64_t last = sequence(e, w, i) - edge->slots; // lay in this slot before
     for (int c = 0; c < edge->n_consumers; c++)
         if (r->released[c] <= last) {
-            engine_wait(e, w, i->edge, edge->consumers[c]);
+            engine_wait(e, w, i->edge, e->plan->ranks[edge->consumers[c]].stage);
             return false;
         }
     return true;
@@ -40,7 +40,7 @@ static bool begin(Engine *e, Worker *w, const rt_instr *i)
     const PlanEdge *edge = &e->plan->edges[i->edge];
     bool there = ((Rings *)e->model)->rings[i->edge].sent > sequence(e, w, i);
     if (!there)
-        engine_wait(e, w, i->edge, edge->producer);
+        engine_wait(e, w, i->edge, e->plan->ranks[edge->producer].stage);
     return there;
 }
 
@@ -64,9 +64,9 @@ static double work(const Engine *e, const Worker *w, const rt_instr *i)
     return 0;
 }
 
-static void wake_if_waits(Engine *e, int stage, int edge)
+static void wake_if_waits(Engine *e, int rank, int edge)
 {
-    Worker *w = &e->workers[stage];
+    Worker *w = &e->workers[rank];
     if (w->waiting && w->want == edge)
         engine_wake(e, w);
 }
@@ -81,7 +81,7 @@ static void end(Engine *e, Worker *w, const rt_instr *i)
     for (int c = 0; c < edge->n_consumers; c++)
         if (i->opcode == RT_SEND)
             wake_if_waits(e, edge->consumers[c], i->edge);
-        else if (edge->consumers[c] == w->stage)
+        else if (edge->consumers[c] == w->index)
             r->released[c]++;
     if (i->opcode == RT_RELEASE)
         wake_if_waits(e, edge->producer, i->edge);
@@ -94,12 +94,13 @@ void streams_model(Engine *e)
     rings->rings = arena_array(e->arena, Ring, p->n_edges + 1);
     for (int i = 0; i < p->n_edges; i++)
         rings->rings[i].released = arena_array(e->arena, int64_t, p->edges[i].n_consumers);
-    e->n_workers = p->n_stages;
+    e->n_workers = p->n_ranks;
     e->workers = arena_array(e->arena, Worker, e->n_workers);
-    for (int s = 0; s < p->n_stages; s++) {
-        const Stream *t = &p->stages[s].train;
-        e->workers[s] = (Worker){.stage = s,
-                                 .index = s,
+    for (int r = 0; r < p->n_ranks; r++) {
+        const Stream *t = &p->ranks[r].train;
+        e->workers[r] = (Worker){.stage = p->ranks[r].stage,
+                                 .replica = p->ranks[r].replica,
+                                 .index = r,
                                  .instr = t->instr,
                                  .n = t->n,
                                  .end = (int64_t)t->n * e->options.steps};

@@ -1,6 +1,6 @@
-// How many slots an edge needs. The streams run once with rings without bound, and every stage keeps a
+// How many slots an edge needs. The streams run once with rings without bound, and every rank keeps a
 // vector clock (Mattern, "Virtual time and global states of distributed systems", 1989): how far
-// each other stage has come in all possible timings by the time that this one is where it is. When
+// each other rank has come in all possible timings by the time that this one is where it is. When
 // the producer wants a slot for message f, the clock tells which messages every reader has surely
 // released. Slots for the rest are enough: no timing exists in which the producer waits for a slot.
 #include "plan/schedule.h"
@@ -15,9 +15,9 @@ typedef struct Reader {
 
 typedef struct Slots {
     Plan *plan;
-    int **now;       // [stage][stage]
-    int **sent;      // [edge][messages * n_stages]: the clock that a message carries
-    Reader **reader; // [edge][stage]
+    int **now;       // [rank][rank]
+    int **sent;      // [edge][messages * n_ranks]: the clock that a message carries
+    Reader **reader; // [edge][rank]
 } Slots;
 
 static void join(int *clock, const int *other, int n)
@@ -30,10 +30,10 @@ static void join(int *clock, const int *other, int n)
 static void want_slot(Slots *s, const WalkStep *step, int f)
 {
     PlanEdge *e = &s->plan->edges[step->instr->edge];
-    for (int stage = 0; stage < s->plan->n_stages; stage++) {
-        Reader *r = &s->reader[step->instr->edge][stage];
+    for (int rank = 0; rank < s->plan->n_ranks; rank++) {
+        Reader *r = &s->reader[step->instr->edge][rank];
         while (r->release_at && r->released < f &&
-               r->release_at[r->released] < s->now[step->stage][stage])
+               r->release_at[r->released] < s->now[step->rank][rank])
             r->released++;
         if (r->release_at && f + 1 - r->released > e->slots)
             e->slots = f + 1 - r->released;
@@ -43,38 +43,48 @@ static void want_slot(Slots *s, const WalkStep *step, int f)
 static void visit(void *user, const WalkStep *step)
 {
     Slots *s = user;
-    int n = s->plan->n_stages, *clock = s->now[step->stage];
-    size_t at = (size_t)n * step->instr->mb; // the message's clock in its edge
-    clock[step->stage] = step->at;           // so many of its own instructions are done
-    if (step->instr->opcode == RT_RECV)
-        join(clock, s->sent[step->instr->edge] + at, n);
-    if (step->instr->opcode == RT_ACQUIRE)
-        want_slot(s, step, (int)step->instr->mb);
-    if (step->instr->opcode == RT_SEND)
-        join(s->sent[step->instr->edge] + at, clock, n);
+    const rt_instr *i = step->instr;
+    int n = s->plan->n_ranks, *clock = s->now[step->rank];
+    clock[step->rank] = step->at; // so many of its own instructions are done
+    if (i->opcode > RT_RELEASE)
+        return;
+    int message = plan_message(&s->plan->edges[i->edge], i->mb);
+    int *carried = s->sent[i->edge] + (size_t)n * (size_t)message;
+    if (i->opcode == RT_RECV)
+        join(clock, carried, n);
+    if (i->opcode == RT_ACQUIRE)
+        want_slot(s, step, message);
+    if (i->opcode == RT_SEND)
+        join(carried, clock, n);
 }
 
-// Where a stage is done with each message: at its RELEASE, or, for the producer, at its own last use.
-static void find_releases(Slots *s, int edge, int stage, int *release_at)
+// Where a rank is done with each message: at its RELEASE, or, for the producer, at its own last use.
+static void find_releases(Slots *s, int edge, int rank, int *release_at)
 {
     const PlanEdge *e = &s->plan->edges[edge];
-    const Stream *stream = &s->plan->stages[stage].train;
+    const Stream *stream = &s->plan->ranks[rank].train;
     for (int i = 0; i < stream->n; i++) {
         const rt_instr *instr = &stream->instr[i];
         bool release = instr->opcode == RT_RELEASE && instr->edge == edge;
-        bool own = e->producer == stage && instr->opcode > RT_RELEASE &&
-                   e->touch[stage] & 1 << instr->opcode;
+        bool own = e->producer == rank && instr->opcode > RT_RELEASE &&
+                   e->touch[rank] & UINT32_C(1) << instr->opcode &&
+                   plan_message(e, instr->mb) >= 0;
         if (release || own)
-            release_at[(int)instr->mb < plan_messages(s->plan, e) ? instr->mb : 0] = i;
+            release_at[plan_message(e, instr->mb)] = i;
     }
+}
+
+static int in_flight(const Plan *p, int rank)
+{
+    return p->stages[p->ranks[rank].stage].in_flight;
 }
 
 // In no schedule does a ring help beyond what both ends keep in flight and one that is under way.
 static void limit(const Plan *p, PlanEdge *e)
 {
-    int most = p->stages[e->producer].in_flight;
+    int most = in_flight(p, e->producer);
     for (int c = 0; c < e->n_consumers; c++) {
-        int flight = p->stages[e->consumers[c]].in_flight;
+        int flight = in_flight(p, e->consumers[c]);
         most = flight > most ? flight : most;
     }
     e->slots = e->slots > most + 1 ? most + 1 : e->slots;
@@ -82,18 +92,18 @@ static void limit(const Plan *p, PlanEdge *e)
 
 void edges_choose_slots(Arena *a, Plan *p)
 {
-    Slots s = {p, arena_array(a, int *, p->n_stages), arena_array(a, int *, p->n_edges),
+    Slots s = {p, arena_array(a, int *, p->n_ranks), arena_array(a, int *, p->n_edges),
                arena_array(a, Reader *, p->n_edges)};
-    for (int i = 0; i < p->n_stages; i++)
-        s.now[i] = arena_array(a, int, p->n_stages);
+    for (int i = 0; i < p->n_ranks; i++)
+        s.now[i] = arena_array(a, int, p->n_ranks);
     for (int e = 0; e < p->n_edges; e++) {
         PlanEdge *edge = &p->edges[e];
         if (edge->eval)
             continue;
-        s.sent[e] = arena_array(a, int, plan_messages(p, edge) * p->n_stages);
-        s.reader[e] = arena_array(a, Reader, p->n_stages);
+        s.sent[e] = arena_array(a, int, plan_messages(p, edge) * p->n_ranks);
+        s.reader[e] = arena_array(a, Reader, p->n_ranks);
         edge->slots = 1;
-        for (int i = 0; i < p->n_stages; i++)
+        for (int i = 0; i < p->n_ranks; i++)
             if (edge->touch[i]) {
                 s.reader[e][i].release_at = arena_array(a, int, plan_messages(p, edge));
                 find_releases(&s, e, i, s.reader[e][i].release_at);

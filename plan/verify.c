@@ -1,6 +1,6 @@
-// Is a schedule right? First every stage alone: its micro-batches in order, not too many in flight,
+// Is a schedule right? First every rank alone: its micro-batches in order, not too many in flight,
 // each tensor of an edge touched only while its slot is held, weights read while their version is there.
-// Then all stages together (plan/walk.c), for two streams, so that slots are used again. The body of an
+// Then all ranks together (plan/walk.c), for two streams, so that slots are used again. The body of an
 // asynchronous stream must move every count on by one step; then its repetitions are as good as the
 // first ones, which are looked at one by one.
 #include "plan/schedule.h"
@@ -20,10 +20,12 @@ typedef struct Counts {
 
 typedef struct Check {
     const Plan *plan;
-    int stage, at;
+    int rank, at;
+    const PlanStage *stage;
     bool eval, asynchronous;
     char *why;
     int why_size;
+    int own;          // micro-batches of a step
     Counts now, body; // body: where it began
     int *version;     // [micro-batches]: what their forwards saw
 } Check;
@@ -33,28 +35,36 @@ static bool fail(Check *c, const rt_instr *i, const char *format, ...)
 
 static bool fail(Check *c, const rt_instr *i, const char *format, ...)
 {
-    char text[128], what[160];
+    char text[128], what[160], name[64];
     va_list ap;
     va_start(ap, format);
     vsnprintf(what, sizeof what, format, ap);
     va_end(ap);
-    snprintf(c->why, (size_t)c->why_size, "stage %d, instruction %d (%s): %s", c->stage, c->at,
+    snprintf(c->why, (size_t)c->why_size, "%s, instruction %d (%s): %s",
+             plan_rank_name(c->plan, c->rank, name, sizeof name), c->at,
              instr_text(c->plan, i, text, sizeof text), what);
     return false;
 }
 
-static bool in_order(Check *c, const rt_instr *i, int *count)
+// Micro-batches first, first + stride, ... in order.
+static bool next_of(Check *c, const rt_instr *i, int *count, int first, int stride)
 {
-    if ((int)i->mb != *count)
-        return fail(c, i, "micro-batches out of order: %d comes next", *count);
+    int next = first + *count * stride;
+    if ((int)i->mb != next)
+        return fail(c, i, "micro-batches out of order: %d comes next", next);
     ++*count;
     return true;
+}
+
+static bool in_order(Check *c, const rt_instr *i, int *count)
+{
+    return next_of(c, i, count, c->plan->ranks[c->rank].replica, c->stage->replicas);
 }
 
 // Are the weights of this version there?
 static bool weights(Check *c, const rt_instr *i, int version)
 {
-    int updated = c->now.updated, versions = c->plan->stages[c->stage].versions;
+    int updated = c->now.updated, versions = c->stage->versions;
     if (!c->asynchronous)
         return version == RT_NO_VERSION || fail(c, i, "a synchronous schedule has no versions");
     if (version > updated)
@@ -65,12 +75,12 @@ static bool weights(Check *c, const rt_instr *i, int version)
 
 static bool forward(Check *c, const rt_instr *i)
 {
-    int limit = c->plan->stages[c->stage].in_flight;
+    int limit = c->stage->in_flight;
     if (!in_order(c, i, &c->now.forwarded) || !weights(c, i, rt_version(i)))
         return false;
     if (c->now.forwarded - c->now.backwarded > limit)
         return fail(c, i, "more than %d micro-batches in flight", limit);
-    if (c->now.forwarded > plan_micro_batches(c->plan, false))
+    if (c->now.forwarded > c->own * plan_stream_steps(c->plan, false))
         return fail(c, i, "the stream has fewer micro-batches");
     if (c->asynchronous)
         c->version[i->mb] = rt_version(i);
@@ -92,12 +102,11 @@ static bool backward(Check *c, const rt_instr *i)
 // Behind all backwards of its step.
 static bool of_step(Check *c, const rt_instr *i)
 {
-    int per_step = (int)c->plan->options.micro_batches;
-    int missing = (c->now.updated + 1) * per_step - c->now.backwarded;
+    int missing = (c->now.updated + 1) * c->own - c->now.backwarded;
+    int first = c->now.updated * (int)c->plan->options.micro_batches;
     if (missing)
         return fail(c, i, "gradients of %d micro-batches are missing", missing);
-    return (int)i->mb == c->now.updated * per_step ||
-           fail(c, i, "it is not of micro-batch %d", c->now.updated * per_step);
+    return (int)i->mb == first || fail(c, i, "it is not of micro-batch %d", first);
 }
 
 static bool update(Check *c, const rt_instr *i)
@@ -134,28 +143,32 @@ static bool counts(Check *c, const rt_instr *i)
 static bool touches(Check *c, const rt_instr *i, int e)
 {
     const PlanEdge *edge = &c->plan->edges[e];
-    int mb = (int)i->mb, touch = edge->touch[c->stage];
+    int message = plan_message(edge, i->mb);
+    uint32_t touch = edge->touch[c->rank];
     const int *begun = c->now.begun, *ended = c->now.ended;
-    if (begun[e] <= mb)
+    if (message < 0)
+        return true; // of another edge
+    if (begun[e] <= message)
         return fail(c, i, "%s is not %s yet", edge->name,
-                    edge->producer == c->stage ? "acquired" : "received");
-    if (edge->producer != c->stage)
-        return ended[e] <= mb || fail(c, i, "%s was released before", edge->name);
-    bool writes = (touch & -touch) == 1 << i->opcode;
-    if (writes && ended[e] > mb)
+                    edge->producer == c->rank ? "acquired" : "received");
+    if (edge->producer != c->rank)
+        return ended[e] <= message || fail(c, i, "%s was released before", edge->name);
+    bool writes = (touch & -touch) == UINT32_C(1) << i->opcode;
+    if (writes && ended[e] > message)
         return fail(c, i, "%s was sent before it was written", edge->name);
-    return begun[e] <= mb + edge->slots ||
+    return begun[e] <= message + edge->slots ||
            fail(c, i, "the slot of %s was acquired again", edge->name);
 }
 
-// A message of an edge: this stage's kind of message, and its turn.
+// A message of an edge: this rank's kind of message, and its turn.
 static bool message(Check *c, const rt_instr *i)
 {
     bool begins = i->opcode == RT_ACQUIRE || i->opcode == RT_RECV;
-    const char *misplaced = message_misplaced(c->plan, c->eval, c->stage, i);
+    const char *misplaced = message_misplaced(c->plan, c->eval, c->rank, i);
     if (misplaced)
         return fail(c, i, "%s", misplaced);
-    return in_order(c, i, &(begins ? c->now.begun : c->now.ended)[i->edge]);
+    const PlanEdge *e = &c->plan->edges[i->edge];
+    return next_of(c, i, &(begins ? c->now.begun : c->now.ended)[i->edge], e->first, e->stride);
 }
 
 static bool check_instr(Check *c, const rt_instr *i)
@@ -167,14 +180,16 @@ static bool check_instr(Check *c, const rt_instr *i)
         return false;
     for (int e = 0; e < p->n_edges; e++)
         if (p->edges[e].eval == c->eval && p->edges[e].touch &&
-            p->edges[e].touch[c->stage] & 1 << i->opcode && !touches(c, i, e))
+            p->edges[e].touch[c->rank] & UINT32_C(1) << i->opcode && !touches(c, i, e))
             return false;
     return true;
 }
 
 static bool wrong(Check *c, const char *what, int number)
 {
-    snprintf(c->why, (size_t)c->why_size, "stage %d %s %d", c->stage, what, number);
+    char name[64];
+    snprintf(c->why, (size_t)c->why_size, "%s %s %d",
+             plan_rank_name(c->plan, c->rank, name, sizeof name), what, number);
     return false;
 }
 
@@ -187,16 +202,15 @@ static bool moved(int from, int to, int by)
 static bool check_body(Check *c)
 {
     const Counts *a = &c->body, *b = &c->now;
-    int per_step = (int)c->plan->options.micro_batches;
-    bool good = moved(a->loaded, b->loaded, per_step) && b->updated - a->updated == 1 &&
-                b->forwarded - a->forwarded == per_step &&
-                b->backwarded - a->backwarded == per_step;
+    bool good = moved(a->loaded, b->loaded, c->own) && b->updated - a->updated == 1 &&
+                b->forwarded - a->forwarded == c->own &&
+                b->backwarded - a->backwarded == c->own;
     for (int e = 0; e < c->plan->n_edges && good; e++) {
         int by = c->plan->edges[e].per_step;
         good = moved(a->begun[e], b->begun[e], by) && moved(a->ended[e], b->ended[e], by);
     }
     return good || wrong(c, "does not run one step in its body, which begins at instruction",
-                         plan_stream(&c->plan->stages[c->stage], false)->body);
+                         plan_stream(c->plan, c->rank, false)->body);
 }
 
 static void enter_body(Arena *a, Check *c)
@@ -217,10 +231,11 @@ static bool body_lies_inside(Check *c, const Stream *s)
            wrong(c, "has no body within its instructions, of which there are", s->n);
 }
 
-static bool check_stage(Arena *a, Check *c)
+static bool check_rank(Arena *a, Check *c)
 {
-    const Stream *s = plan_stream(&c->plan->stages[c->stage], c->eval);
-    int all = plan_micro_batches(c->plan, c->eval);
+    const Stream *s = plan_stream(c->plan, c->rank, c->eval);
+    int all = c->own * plan_stream_steps(c->plan, c->eval);
+    char name[64];
     if (!body_lies_inside(c, s))
         return false;
     for (c->at = 0; c->at < s->n; c->at++) {
@@ -234,23 +249,31 @@ static bool check_stage(Arena *a, Check *c)
     const Counts *n = &c->now;
     bool good = c->eval ? n->evaluated == all : n->forwarded == all && n->backwarded == all;
     if (!good)
-        snprintf(c->why, (size_t)c->why_size, "stage %d does not run all %d micro-batches",
-                 c->stage, all);
+        snprintf(c->why, (size_t)c->why_size, "%s does not run all %d micro-batches",
+                 plan_rank_name(c->plan, c->rank, name, sizeof name), all);
     else if (!c->eval && n->updated != plan_stream_steps(c->plan, false))
         return wrong(c, "does not update its weights behind step", n->updated);
     return good;
 }
 
-static bool check_stages(Arena *a, const Plan *p, bool eval, char *why, int why_size)
+static bool check_ranks(Arena *a, const Plan *p, bool eval, char *why, int why_size)
 {
     bool good = true;
-    for (int s = 0; good && s < p->n_stages; s++) {
-        Check c = {.plan = p, .stage = s, .eval = eval, .why = why, .why_size = why_size};
+    for (int r = 0; good && r < p->n_ranks; r++) {
+        const PlanStage *stage = &p->stages[p->ranks[r].stage];
+        Check c = {.plan = p,
+                   .rank = r,
+                   .stage = stage,
+                   .eval = eval,
+                   .why = why,
+                   .why_size = why_size};
+        c.own =
+            schedule_share((int)p->options.micro_batches, stage->replicas, p->ranks[r].replica);
         c.asynchronous = schedule_asynchronous(&p->options);
         c.now.begun = arena_array(a, int, p->n_edges);
         c.now.ended = arena_array(a, int, p->n_edges);
         c.version = arena_array(a, int, c.asynchronous ? plan_micro_batches(p, false) : 0);
-        good = check_stage(a, &c);
+        good = check_rank(a, &c);
     }
     return good;
 }
@@ -258,11 +281,11 @@ static bool check_stages(Arena *a, const Plan *p, bool eval, char *why, int why_
 bool plan_verify_streams(const Plan *p, bool eval, char *why, int why_size)
 {
     Arena arena = {0};
-    bool good = check_stages(&arena, p, eval, why, why_size);
+    bool good = check_ranks(&arena, p, eval, why, why_size);
     Plan longer = *p;
     if (good && !eval && plan_stream_steps(p, false) > 1) {
         longer = schedule_unrolled(&arena, p, p->stream_steps + REPETITIONS);
-        good = check_stages(&arena, &longer, eval, why, why_size);
+        good = check_ranks(&arena, &longer, eval, why, why_size);
     }
     good = good && plan_walk(&(Walk){.plan = &longer, .eval = eval, .steps = 2}, why, why_size);
     arena_release(&arena);

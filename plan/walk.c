@@ -1,6 +1,6 @@
 // One counter per edge and end says all about a ring, because messages keep their order: message seq
 // was sent when `sent > seq`, its slot is free when every consumer's `released > seq - slots`. The
-// stages run in turns, each as far as it can; when a whole turn brings nothing on, they are deadlocked.
+// ranks run in turns, each as far as it can; when a whole turn brings nothing on, they are deadlocked.
 #include "plan/walk.h"
 
 #include "base/text.h"
@@ -40,7 +40,7 @@ typedef struct Walker {
     const Walk *walk;
     Arena arena;
     Ring *rings;
-    int *at; // [n_stages]: the next instruction
+    int *at; // [n_ranks]: the next instruction
     WalkRef *waits;
     int n_waits;
     char *why;
@@ -49,28 +49,29 @@ typedef struct Walker {
 
 typedef enum Outcome { RAN, WAITS, WRONG } Outcome;
 
-static Outcome wrong(Walker *w, int stage, const rt_instr *i, const char *what)
+static Outcome wrong(Walker *w, int rank, const rt_instr *i, const char *what)
 {
-    char text[128];
-    snprintf(w->why, (size_t)w->why_size, "stage %d, instruction %d (%s): %s", stage,
-             w->at[stage], instr_text(w->walk->plan, i, text, sizeof text), what);
+    char text[128], name[64];
+    snprintf(w->why, (size_t)w->why_size, "%s, instruction %d (%s): %s",
+             plan_rank_name(w->walk->plan, rank, name, sizeof name), w->at[rank],
+             instr_text(w->walk->plan, i, text, sizeof text), what);
     return WRONG;
 }
 
-static int consumer_index(const PlanEdge *e, int stage)
+static int consumer_index(const PlanEdge *e, int rank)
 {
     for (int c = 0; c < e->n_consumers; c++)
-        if (e->consumers[c] == stage)
+        if (e->consumers[c] == rank)
             return c;
     return -1;
 }
 
-static Outcome acquire(Walker *w, int stage, const rt_instr *i, int64_t seq)
+static Outcome acquire(Walker *w, int rank, const rt_instr *i, int64_t seq)
 {
     const PlanEdge *e = &w->walk->plan->edges[i->edge];
     Ring *r = &w->rings[i->edge];
     if (seq != r->acquired || r->sent != r->acquired)
-        return wrong(w, stage, i, "slots are acquired in the order of messages, one at a time");
+        return wrong(w, rank, i, "slots are acquired in the order of messages, one at a time");
     int64_t last = seq - e->slots; // the message that lay in this slot before
     for (int c = 0; c < e->n_consumers && last >= 0 && !w->walk->unbounded; c++) {
         if (r->ends[c].released <= last)
@@ -81,11 +82,11 @@ static Outcome acquire(Walker *w, int stage, const rt_instr *i, int64_t seq)
     return RAN;
 }
 
-static Outcome receive(Walker *w, int stage, const rt_instr *i, int64_t seq, End *end)
+static Outcome receive(Walker *w, int rank, const rt_instr *i, int64_t seq, End *end)
 {
     Ring *r = &w->rings[i->edge];
     if (seq != end->received)
-        return wrong(w, stage, i, "messages are received in the order in which they were sent");
+        return wrong(w, rank, i, "messages are received in the order in which they were sent");
     if (r->sent <= seq)
         return WAITS;
     w->waits[w->n_waits++] = r->send_at[seq];
@@ -93,65 +94,67 @@ static Outcome receive(Walker *w, int stage, const rt_instr *i, int64_t seq, End
     return RAN;
 }
 
-const char *message_misplaced(const Plan *p, bool eval, int stage, const rt_instr *i)
+const char *message_misplaced(const Plan *p, bool eval, int rank, const rt_instr *i)
 {
     if (i->edge >= p->n_edges || p->edges[i->edge].eval != eval)
         return "these streams have no such edge";
     const PlanEdge *e = &p->edges[i->edge];
     bool producer = i->opcode == RT_ACQUIRE || i->opcode == RT_SEND;
-    if (producer && e->producer != stage)
+    if (producer && e->producer != rank)
         return "this stage is not the producer of the edge";
-    if (!producer && consumer_index(e, stage) < 0)
+    if (!producer && consumer_index(e, rank) < 0)
         return "this stage is no consumer of the edge";
-    return (int)i->mb < plan_messages(p, e) ? NULL : "the edge has fewer messages a step";
+    int message = plan_message(e, i->mb);
+    if (message < 0)
+        return "another edge carries this micro-batch";
+    return message < plan_messages(p, e) ? NULL : "the edge has fewer messages a step";
 }
 
-static Outcome at_edge(Walker *w, int stage, const rt_instr *i)
+static Outcome at_edge(Walker *w, int rank, const rt_instr *i)
 {
     const Plan *p = w->walk->plan;
-    const char *misplaced = message_misplaced(p, w->walk->eval, stage, i);
+    const char *misplaced = message_misplaced(p, w->walk->eval, rank, i);
     if (misplaced)
-        return wrong(w, stage, i, misplaced);
+        return wrong(w, rank, i, misplaced);
     const PlanEdge *e = &p->edges[i->edge];
     Ring *r = &w->rings[i->edge];
-    int c = consumer_index(e, stage);
-    int before = w->at[stage] / plan_stream(&p->stages[stage], w->walk->eval)->n;
-    int64_t seq = (int64_t)before * plan_messages(p, e) + i->mb;
-    WalkRef here = {stage, w->at[stage]};
+    int c = consumer_index(e, rank);
+    int before = w->at[rank] / plan_stream(p, rank, w->walk->eval)->n;
+    int64_t seq = (int64_t)before * plan_messages(p, e) + plan_message(e, i->mb);
+    WalkRef here = {rank, w->at[rank]};
     if (i->opcode == RT_ACQUIRE)
-        return acquire(w, stage, i, seq);
+        return acquire(w, rank, i, seq);
     if (i->opcode == RT_RECV)
-        return receive(w, stage, i, seq, &r->ends[c]);
+        return receive(w, rank, i, seq, &r->ends[c]);
     if (i->opcode == RT_SEND) {
         if (seq != r->sent || r->acquired <= seq)
-            return wrong(w, stage, i,
+            return wrong(w, rank, i,
                          "its slot was not acquired, or an earlier message is missing");
         r->send_at[r->sent++] = here;
         return RAN;
     }
     End *end = &r->ends[c];
     if (seq != end->released || end->received <= seq)
-        return wrong(w, stage, i, "it was not received, or an earlier message is still held");
+        return wrong(w, rank, i, "it was not received, or an earlier message is still held");
     end->release_at[end->released++] = here;
     return RAN;
 }
 
-static Outcome advance(Walker *w, int stage)
+static Outcome advance(Walker *w, int rank)
 {
-    const Stream *s = plan_stream(&w->walk->plan->stages[stage], w->walk->eval);
-    const rt_instr *i = &s->instr[w->at[stage] % s->n];
+    const Stream *s = plan_stream(w->walk->plan, rank, w->walk->eval);
+    const rt_instr *i = &s->instr[w->at[rank] % s->n];
     w->n_waits = 0;
     Outcome outcome = RAN;
     if (i->opcode >= RT_N_OPCODES)
-        return wrong(w, stage, i, "there is no such instruction");
+        return wrong(w, rank, i, "there is no such instruction");
     if (i->opcode <= RT_RELEASE)
-        outcome = at_edge(w, stage, i);
+        outcome = at_edge(w, rank, i);
     if (outcome != RAN)
         return outcome;
     if (w->walk->visit)
-        w->walk->visit(w->walk->user,
-                       &(WalkStep){stage, w->at[stage], i, w->waits, w->n_waits});
-    w->at[stage]++;
+        w->walk->visit(w->walk->user, &(WalkStep){rank, w->at[rank], i, w->waits, w->n_waits});
+    w->at[rank]++;
     return RAN;
 }
 
@@ -159,7 +162,7 @@ static void init(Walker *w)
 {
     const Plan *p = w->walk->plan;
     int most = 1;
-    w->at = arena_array(&w->arena, int, p->n_stages);
+    w->at = arena_array(&w->arena, int, p->n_ranks);
     w->rings = arena_array(&w->arena, Ring, p->n_edges);
     for (int e = 0; e < p->n_edges; e++) {
         const PlanEdge *edge = &p->edges[e];
@@ -175,10 +178,9 @@ static void init(Walker *w)
     w->waits = arena_array(&w->arena, WalkRef, most);
 }
 
-static bool finished(const Walker *w, int stage)
+static bool finished(const Walker *w, int rank)
 {
-    return w->at[stage] ==
-           plan_stream(&w->walk->plan->stages[stage], w->walk->eval)->n * w->walk->steps;
+    return w->at[rank] == plan_stream(w->walk->plan, rank, w->walk->eval)->n * w->walk->steps;
 }
 
 // Whom an instruction that cannot run waits for.
@@ -199,14 +201,16 @@ static void report_deadlock(Walker *w)
     const Plan *p = w->walk->plan;
     Text t = {0};
     text_puts(&t, "deadlock:");
-    for (int s = 0; s < p->n_stages; s++) {
-        if (finished(w, s))
+    for (int r = 0; r < p->n_ranks; r++) {
+        if (finished(w, r))
             continue;
-        const Stream *stream = plan_stream(&p->stages[s], w->walk->eval);
-        const rt_instr *i = &stream->instr[w->at[s] % stream->n];
-        char text[128];
-        text_printf(&t, " stage %d at instruction %d (%s) waits for stage %d;", s, w->at[s],
-                    instr_text(p, i, text, sizeof text), blocker(w, i));
+        const Stream *stream = plan_stream(p, r, w->walk->eval);
+        const rt_instr *i = &stream->instr[w->at[r] % stream->n];
+        char text[128], name[64], other[64];
+        text_printf(&t, " %s at instruction %d (%s) waits for %s;",
+                    plan_rank_name(p, r, name, sizeof name), w->at[r],
+                    instr_text(p, i, text, sizeof text),
+                    plan_rank_name(p, blocker(w, i), other, sizeof other));
     }
     snprintf(w->why, (size_t)w->why_size, "%.*s", (int)t.length - 1, t.data);
     text_release(&t);
@@ -245,9 +249,9 @@ static bool run(Walker *w)
             return false;
         }
         moved = waiting = false;
-        for (int s = 0; s < p->n_stages; s++) {
+        for (int r = 0; r < p->n_ranks; r++) {
             Outcome o = RAN;
-            while (!finished(w, s) && (o = advance(w, s)) == RAN)
+            while (!finished(w, r) && (o = advance(w, r)) == RAN)
                 moved = true;
             if (o == WRONG)
                 return false;

@@ -1,4 +1,4 @@
-// The streams of all stages run together, as the runtime would: an instruction is visited when all
+// The streams of all ranks run together, as the runtime would: an instruction is visited when all
 // that it waits for was visited before. The verifier, the simulator and the choice of the number of
 // slots are visitors.
 #ifndef STAGECC_PLAN_WALK_H
@@ -7,11 +7,11 @@
 #include "plan/plan.h"
 
 typedef struct WalkRef {
-    int stage, at; // instruction of that stage's stream; counts on from step to step
+    int rank, at; // instruction of that rank's stream; counts on from step to step
 } WalkRef;
 
 typedef struct WalkStep {
-    int stage, at;
+    int rank, at;
     const rt_instr *instr;
     const WalkRef
         *waits; // the SEND that a RECV waits for; the RELEASEs that an ACQUIRE waits for
@@ -28,15 +28,15 @@ typedef struct Walk {
 } Walk;
 
 // false: `why` names the instruction that breaks the rules of its edge, or who waits for whom.
-// Every stage's own instructions are visited in order.
+// Every rank's own instructions are visited in order.
 bool plan_walk(const Walk *w, char *why, int why_size);
 
-// Why `stage` may not run this message instruction at all; NULL: it may.
-const char *message_misplaced(const Plan *p, bool eval, int stage, const rt_instr *i);
+// Why `rank` may not run this message instruction at all; NULL: it may.
+const char *message_misplaced(const Plan *p, bool eval, int rank, const rt_instr *i);
 
-static inline const Stream *plan_stream(const PlanStage *s, bool eval)
+static inline const Stream *plan_stream(const Plan *p, int rank, bool eval)
 {
-    return eval ? &s->eval : &s->train;
+    return eval ? &p->ranks[rank].eval : &p->ranks[rank].train;
 }
 
 // "recv conv3 mb 2": for messages. Returns buffer.

@@ -90,14 +90,12 @@ static json_t *ints_json(const int *items, int n)
 }
 
 // Of asynchronous schedules.
-static void put_versions(json_t *o, const PlanStage *s)
+static void put_versions(json_t *o, const Plan *p, const PlanStage *s)
 {
-    if (!s->train.body_end)
+    if (plan_stream_steps(p, false) == 1)
         return;
-    int body[2] = {s->train.body, s->train.body_end};
     put_int(o, "versions", s->versions);
     put_int(o, "version_bytes", s->version_bytes);
-    json_object_set_new(o, "body", ints_json(body, 2));
 }
 
 static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
@@ -125,23 +123,34 @@ static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
     put_int(o, "scratch_bytes", s->scratch_bytes);
     put_int(o, "edge_bytes", s->edge_bytes);
     put_int(o, "library_bytes", s->library_bytes);
-    put_versions(o, s);
-    json_object_set_new(o, "train", stream_json(&s->train));
-    json_object_set_new(o, "eval", stream_json(&s->eval));
+    put_versions(o, p, s);
+    return o;
+}
+
+static json_t *rank_json(const PlanRank *r)
+{
+    json_t *o = json_object();
+    put_int(o, "stage", r->stage);
+    put_int(o, "replica", r->replica);
+    json_object_set_new(o, "train", stream_json(&r->train));
+    json_object_set_new(o, "eval", stream_json(&r->eval));
+    int body[2] = {r->train.body, r->train.body_end};
+    if (r->train.body_end)
+        json_object_set_new(o, "body", ints_json(body, 2));
     return o;
 }
 
 static json_t *touch_json(const Plan *p, const PlanEdge *e)
 {
-    json_t *stages = json_array();
-    for (int s = 0; s < p->n_stages; s++) {
+    json_t *ranks = json_array();
+    for (int r = 0; r < p->n_ranks; r++) {
         json_t *names = json_array();
         for (int i = 0; e->touch && i < RT_N_OPCODES; i++)
-            if (e->touch[s] & 1 << i)
+            if (e->touch[r] & UINT32_C(1) << i)
                 json_array_append_new(names, json_string(opcode_name[i]));
-        json_array_append_new(stages, names);
+        json_array_append_new(ranks, names);
     }
-    return stages;
+    return ranks;
 }
 
 static json_t *edge_json(const Plan *p, const PlanEdge *e)
@@ -153,6 +162,8 @@ static json_t *edge_json(const Plan *p, const PlanEdge *e)
     json_object_set_new(o, "consumers", ints_json(e->consumers, e->n_consumers));
     put_int(o, "bytes", e->bytes);
     put_int(o, "slots", e->slots);
+    put_int(o, "first", e->first);
+    put_int(o, "stride", e->stride);
     put_int(o, "per_step", e->per_step);
     json_object_set_new(o, "eval", json_boolean(e->eval));
     json_object_set_new(o, "touch", touch_json(p, e));
@@ -215,13 +226,13 @@ static void put_summary(json_t *o, const Plan *p)
 
 json_t *plan_json(const Plan *p, bool everything)
 {
-    json_t *o = json_object(), *stages = json_array(), *edges = json_array(),
-           *units = json_array();
+    json_t *o = json_object(), *stages = json_array(), *ranks = json_array(),
+           *edges = json_array(), *units = json_array();
+    int used = plan_machines_used(p);
     put_text(o, "model", p->model);
     put_text(o, "cost_model", p->cost_model ? p->cost_model : "stagecc");
-    json_object_set_new(o, "machines",
-                        p->n_levels ? ints_json(p->machines, p->n_levels)
-                                    : ints_json(&p->n_stages, 1));
+    json_object_set_new(
+        o, "machines", p->n_levels ? ints_json(p->machines, p->n_levels) : ints_json(&used, 1));
     put_int(o, "batch", p->options.batch);
     put_int(o, "micro_batches", p->options.micro_batches);
     put_text(o, "schedule", p->options.schedule);
@@ -229,7 +240,7 @@ json_t *plan_json(const Plan *p, bool everything)
     json_object_set_new(o, "contract", contract_json(p));
     if (everything)
         put_summary(o, p);
-    put_int(o, "machines_used", p->machines_used ? p->machines_used : p->n_stages);
+    put_int(o, "machines_used", used);
     json_object_set_new(o, "feasible", json_boolean(!p->why));
     put_int(o, "graph_nodes", p->n_nodes);
     put_int(o, "norm_parts", p->norm_parts);
@@ -238,6 +249,9 @@ json_t *plan_json(const Plan *p, bool everything)
     for (int s = 0; s < p->n_stages; s++)
         json_array_append_new(stages, stage_json(p, &p->stages[s], everything));
     json_object_set_new(o, "stages", stages);
+    for (int r = 0; r < p->n_ranks; r++)
+        json_array_append_new(ranks, rank_json(&p->ranks[r]));
+    json_object_set_new(o, "ranks", ranks);
     for (int e = 0; e < p->n_edges; e++)
         json_array_append_new(edges, edge_json(p, &p->edges[e]));
     json_object_set_new(o, "edges", edges);

@@ -83,20 +83,20 @@ void rt__guard_mark(rt_stage *s)
 // ---------------------------------------------------------------------------------
 
 // Before anything of a later micro-batch; forward goes up the stages, backward down.
-static bool earlier(const SegmentStatus *a, int stage_a, const SegmentStatus *b, int stage_b)
+static bool earlier(const SegmentStatus *a, int rank_a, const SegmentStatus *b, int rank_b)
 {
     bool back_a = a->suspect[0] != 'f', back_b = b->suspect[0] != 'f';
     if (a->suspect_mb != b->suspect_mb)
         return a->suspect_mb < b->suspect_mb;
     if (back_a != back_b)
         return back_b;
-    return back_a ? stage_a > stage_b : stage_a < stage_b;
+    return back_a ? rank_a > rank_b : rank_a < rank_b;
 }
 
 static int first_suspect(const rt_stage *s)
 {
     int best = -1;
-    for (int i = 0; i < s->program->n_stages; i++) {
+    for (int i = 0; i < rt__n_ranks(s->program); i++) {
         if (atomic_load(&s->statuses[i].suspect_step) != s->step + 1)
             continue;
         if (best < 0 || earlier(&s->statuses[i], i, &s->statuses[best], best))
@@ -107,15 +107,15 @@ static int first_suspect(const rt_stage *s)
 
 static int complain(rt_stage *s, const char *what, int suspect)
 {
-    char here[2 * SEGMENT_NAME];
+    char here[2 * SEGMENT_NAME], name[RT__RANK_NAME];
     if (suspect >= 0)
-        return rt_fail(s, RT_E_LOSS,
-                       "%s at step %" PRId64 "; first trouble: %.*s, micro-batch %d, stage %d",
-                       what, s->step + 1, 2 * SEGMENT_NAME - 1, s->statuses[suspect].suspect,
-                       s->statuses[suspect].suspect_mb, suspect);
+        return rt_fail(
+            s, RT_E_LOSS, "%s at step %" PRId64 "; first trouble: %.*s, micro-batch %d, %s",
+            what, s->step + 1, 2 * SEGMENT_NAME - 1, s->statuses[suspect].suspect,
+            s->statuses[suspect].suspect_mb, rt__rank_name(s->program, suspect, name));
     describe_here(s, here, sizeof here);
-    return rt_fail(s, RT_E_LOSS, "%s at step %" PRId64 "; noticed in: %s, stage %d", what,
-                   s->step + 1, here, s->program->stage);
+    return rt_fail(s, RT_E_LOSS, "%s at step %" PRId64 "; noticed in: %s, %s", what,
+                   s->step + 1, here, rt__rank_name(s->program, s->rank, name));
 }
 
 int rt__guard_loss(rt_stage *s, double loss)
@@ -135,7 +135,7 @@ static int gradient(rt_stage *s, const rt_tensor *t)
     char what[256];
     snprintf(what, sizeof what, "the gradient of %s is not finite", t->name);
     bool mine = atomic_load(&s->status->suspect_step) == s->step + 1;
-    return complain(s, what, mine ? s->program->stage : -1);
+    return complain(s, what, mine ? s->rank : -1);
 }
 
 int rt__guard_norm(rt_stage *s, int index, double part)

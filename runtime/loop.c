@@ -279,7 +279,7 @@ static int run_stretch(rt_stage *s, Stretch part)
 {
     int error = 0;
     for (int k = part.begin; k < part.end && !error; k++) {
-        rt_instr i = s->program->train[k];
+        rt_instr i = s->own->train[k];
         i.mb += (uint32_t)(part.steps_on * s->program->micro_batches);
         if (i.mb < part.micro_batches)
             error = run_one(s, &i, part.steps_on);
@@ -296,7 +296,8 @@ static int run_train(rt_stage *s, int64_t steps)
     int error = run_stretch(s, (Stretch){0, p->train_body_end, 0, all});
     for (int64_t k = 1; k <= more && !error; k++)
         error = run_stretch(s, (Stretch){p->train_body, p->train_body_end, k, all});
-    return error ? error : run_stretch(s, (Stretch){p->train_body_end, p->n_train, more, all});
+    return error ? error
+                 : run_stretch(s, (Stretch){p->train_body_end, s->own->n_train, more, all});
 }
 
 int rt__train_stream(rt_stage *s, int64_t steps)
@@ -324,8 +325,8 @@ int rt__eval_batch(rt_stage *s)
     int error = 0;
     s->evaluating = true;
     s->first_step = s->step;
-    for (int k = 0; k < s->program->n_eval && !error; k++)
-        error = run_one(s, &s->program->eval[k], 0);
+    for (int k = 0; k < s->own->n_eval && !error; k++)
+        error = run_one(s, &s->own->eval[k], 0);
     s->evaluating = false;
     between_steps(s);
     if (error)

@@ -34,6 +34,14 @@ static int job_descriptor(void)
     return fd && *fd ? atoi(fd) : -1;
 }
 
+// Which replica of its stage this process is; 0 where nobody says so.
+static int replica_of(const rt_program *program)
+{
+    const char *text = getenv("STAGECC_REPLICA");
+    int replica = text ? atoi(text) : 0;
+    return replica > 0 && replica < rt__n_replicas(program) ? replica : 0;
+}
+
 static void run(rt_stage *s)
 {
     if (!rt__profile_open(s) && !rt__stage_open(s, job_descriptor()))
@@ -47,7 +55,7 @@ int rt_main(int argc, char **argv, const rt_program *program)
 {
     rt_stage s;
     rt__why why;
-    rt__stage_init(&s, program);
+    rt__stage_init(&s, program, replica_of(program));
     rt__report_open(&s);
     if (rt__options_parse(&s.options, argc, argv, &why)) {
         rt_fail(&s, RT_E_INPUT, "%s", why.text);

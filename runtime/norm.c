@@ -99,8 +99,8 @@ int rt__norm_gather(rt_stage *s)
 {
     const rt_program *p = s->program;
     size_t bytes = (size_t)p->norm_parts * sizeof *s->norm;
-    if (p->norm_up_in != RT_NO_EDGE)
-        memcpy(s->norm, rt_slot(s, p->norm_up_in, 0), bytes);
+    if (s->own->norm_up_in != RT_NO_EDGE)
+        memcpy(s->norm, rt_slot(s, s->own->norm_up_in, 0), bytes);
     else
         memset(s->norm, 0, bytes);
     for (int index = 0; index < p->norm_parts; index++) {
@@ -111,8 +111,8 @@ int rt__norm_gather(rt_stage *s)
         if (error)
             return error;
     }
-    if (p->norm_up_out != RT_NO_EDGE)
-        memcpy(rt_slot(s, p->norm_up_out, 0), s->norm, bytes);
+    if (s->own->norm_up_out != RT_NO_EDGE)
+        memcpy(rt_slot(s, s->own->norm_up_out, 0), s->norm, bytes);
     return 0;
 }
 
@@ -127,12 +127,11 @@ static double clip_factor(const rt_stage *s)
 
 int rt__norm_apply(rt_stage *s)
 {
-    const rt_program *p = s->program;
-    if (p->norm_down_in != RT_NO_EDGE)
-        memcpy(&s->clip, rt_slot(s, p->norm_down_in, 0), sizeof s->clip);
+    if (s->own->norm_down_in != RT_NO_EDGE)
+        memcpy(&s->clip, rt_slot(s, s->own->norm_down_in, 0), sizeof s->clip);
     else
         s->clip = clip_factor(s);
-    if (p->norm_down_out != RT_NO_EDGE)
-        memcpy(rt_slot(s, p->norm_down_out, 0), &s->clip, sizeof s->clip);
+    if (s->own->norm_down_out != RT_NO_EDGE)
+        memcpy(rt_slot(s, s->own->norm_down_out, 0), &s->clip, sizeof s->clip);
     return 0;
 }

@@ -2,7 +2,7 @@
 //
 // Every gradient of the model has a part, its sum of squares in double; each stage computes its
 // own, the vector of all travels up, and the last stage adds them in the order of parameters. So the
-// order of every addition is the same however the model is cut. The factor travels back down.
+// order of every addition is the same however the model is cut. Everyone learns the factor from there.
 #ifndef STAGECC_RUNTIME_NORM_H
 #define STAGECC_RUNTIME_NORM_H
 

@@ -159,7 +159,7 @@ void rt__options_help(const rt_program *program)
 {
     printf("Stage %d of %d of the model %s, made by\n  %s\n", program->stage, program->n_stages,
            program->model, program->command);
-    if (program->n_stages > 1)
+    if (rt__n_ranks(program) > 1)
         printf("Start all stages together with `stagecc run DIR`; the options are the same.\n");
     printf("\noptions:\n");
     for (int i = 0; i < N_ROWS; i++) {

@@ -48,7 +48,7 @@ int rt__profile_open(rt_stage *s)
     size_t n = (size_t)s->program->n_layers + 1;
     if (!s->options.profile)
         return 0;
-    if (s->program->n_stages > 1)
+    if (rt__n_ranks(s->program) > 1)
         return rt_fail(s, RT_E_INPUT, "--profile is for programs of one stage");
     int64_t before = resident("VmRSS");
     rt__profile *p = s->profile = calloc(1, sizeof *p);

@@ -70,6 +70,12 @@ static void send(const rt_stage *s, Line *l)
     }
 }
 
+static void add_replica(Line *l, const rt_stage *s)
+{
+    if (s->replicas > 1)
+        add(l, ",\"replica\":%d", s->replica);
+}
+
 static bool to_launcher(const rt_stage *s)
 {
     return !s->quiet && s->report_fd >= 0;
@@ -78,6 +84,12 @@ static bool to_launcher(const rt_stage *s)
 static bool by_hand(const rt_stage *s)
 {
     return !s->quiet && s->report_fd < 0;
+}
+
+// Of those that know the loss, one reports.
+static bool tells(const rt_stage *s)
+{
+    return rt__has_loss(s->program) && s->replica == 0;
 }
 
 // A program that is being measured keeps its progress to itself.
@@ -166,9 +178,9 @@ static void report_data(rt_stage *s)
 
 void rt__report_start(rt_stage *s)
 {
-    if (s->program->n_inputs)
+    if (s->program->n_inputs && s->replica == 0)
         report_data(s);
-    if (!rt__has_loss(s->program) || !to_launcher(s))
+    if (!tells(s) || !to_launcher(s))
         return;
     Line l = {.n = 0};
     add(&l,
@@ -180,7 +192,7 @@ void rt__report_start(rt_stage *s)
 
 void rt__report_step(rt_stage *s)
 {
-    if (!rt__has_loss(s->program))
+    if (!tells(s))
         return;
     if (shows_progress(s))
         show_progress(s);
@@ -213,7 +225,7 @@ static void add_score(Line *l, const rt_stage *s)
 
 void rt__report_eval(rt_stage *s)
 {
-    if (!rt__has_loss(s->program))
+    if (!tells(s))
         return;
     const rt__score *r = s->score;
     if (shows_progress(s))
@@ -247,6 +259,7 @@ void rt__report_warning(rt_stage *s, const char *text)
         return;
     Line l = {.n = 0};
     add(&l, "{\"event\":\"warning\",\"stage\":%d", s->program->stage);
+    add_replica(&l, s);
     add_text(&l, "message", text);
     send(s, &l);
 }
@@ -259,15 +272,17 @@ void rt__report_error(rt_stage *s)
     if (!to_launcher(s))
         return;
     Line l = {.n = 0};
-    add(&l, "{\"event\":\"error\",\"status\":%d,\"stage\":%d,\"kind\":\"%s\"",
-        rt_error_status(s->error), s->program->stage, rt_error_word(s->error));
+    add(&l, "{\"event\":\"error\",\"status\":%d,\"stage\":%d", rt_error_status(s->error),
+        s->program->stage);
+    add_replica(&l, s);
+    add(&l, ",\"kind\":\"%s\"", rt_error_word(s->error));
     add_text(&l, "message", s->message);
     send(s, &l);
 }
 
 void rt__report_done(rt_stage *s)
 {
-    if (!rt__has_loss(s->program))
+    if (!tells(s))
         return;
     double seconds = (double)(rt__now_ns() - s->started_ns) * 1e-9;
     if (shows_progress(s))

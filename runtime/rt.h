@@ -6,6 +6,7 @@
 #include "plan/segment.h"
 #include "runtime/data.h"
 #include "runtime/lr.h"
+#include "runtime/rank.h"
 #include "runtime/stage.h"
 
 #include <stdbool.h>
@@ -57,6 +58,8 @@ void rt__options_help(const rt_program *program);
 
 struct rt_stage {
     const rt_program *program;
+    int replica, replicas, rank; // which of the stage's processes this is
+    const rt_replica *own;       // what it does
     rt__options options;
 
     // Memory: persistent | further versions of the weights | in_flight slots | scratch, one mapping.
@@ -67,11 +70,11 @@ struct rt_stage {
 
     // The job
     SegmentHeader *segment;
-    SegmentStatus *statuses; // [n_stages]; ours is `status`
+    SegmentStatus *statuses; // [rt__n_ranks]; ours is `status`
     SegmentStatus *status;
     struct rt__edge *edges; // [n_edges] (runtime/transport.h)
-    struct rt__peer *peers; // [n_stages]
-    struct rt__ucx *ucx;    // runtime/ucx/ucx.c; NULL: all stages are on this host
+    struct rt__peer *peers; // [rt__n_ranks]
+    struct rt__ucx *ucx;    // runtime/ucx/ucx.c; NULL: all ranks are on this host
     size_t segment_bytes;
     bool spin;          // a core is free: spin before sleeping
     int64_t timeout_ns; // of every wait
@@ -88,7 +91,7 @@ struct rt_stage {
     uint64_t rounds;      // steps and evaluation batches begun (runtime/signals.c)
     int64_t checkpointed; // step of the last checkpoint; -1: none
     bool evaluating;
-    int eval_micro_batches; // EVALs in the evaluation stream
+    int eval_micro_batches; // EVALs in the evaluation streams of all replicas
     rt__cursor cursor;      // first sample of the next stream
     rt__cursor loading;     // of the step that LOAD is in
     uint64_t eval_first;    // first sample of this evaluation batch
@@ -126,7 +129,7 @@ struct rt_stage {
 };
 
 // Zero, but for what means "none". The program must outlive the stage.
-void rt__stage_init(rt_stage *s, const rt_program *program);
+void rt__stage_init(rt_stage *s, const rt_program *program, int replica);
 // Map the arena, the segment (job_fd -1: a program that is alone) and call bind and the backend's
 // init. 0 or an rt_error.
 int rt__stage_open(rt_stage *s, int job_fd);

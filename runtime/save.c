@@ -16,7 +16,7 @@
 // Saving
 // -----------------------------------------------------------------------------------------
 
-// Stage 0 alone: the barrier before has made everyone's sizes and checksums visible.
+// Rank 0 alone: the barrier before has made everyone's sizes and checksums visible.
 static int commit(rt_stage *s)
 {
     const rt_program *p = s->program;
@@ -25,8 +25,9 @@ static int commit(rt_stage *s)
     if (!shards)
         return rt_fail(s, RT_E_MEMORY, "no memory for a table of %d stages", p->n_stages);
     for (int i = 0; i < p->n_stages; i++) {
-        memcpy(shards[i].bytes, s->statuses[i].shard_bytes, sizeof shards[i].bytes);
-        memcpy(shards[i].crc, s->statuses[i].shard_crc, sizeof shards[i].crc);
+        const SegmentStatus *status = &s->statuses[rt__first_rank(p, i)];
+        memcpy(shards[i].bytes, status->shard_bytes, sizeof shards[i].bytes);
+        memcpy(shards[i].crc, status->shard_crc, sizeof shards[i].crc);
     }
     rt__why why;
     int status = rt__checkpoint_commit(s->options.checkpoint, p, &progress, shards, &why);
@@ -34,8 +35,11 @@ static int commit(rt_stage *s)
     return status ? rt__fail_why(s, status, &why) : 0;
 }
 
+// All replicas of a stage hold the same; the first writes it.
 static int write_own_part(rt_stage *s)
 {
+    if (s->replica > 0)
+        return 0;
     rt__memory m = rt__stage_memory(s);
     rt__shard shard;
     rt__why why;
@@ -56,7 +60,7 @@ int rt__save(rt_stage *s)
     int error = write_own_part(s);
     if (!error)
         error = rt__barrier(s, "its part of the checkpoint");
-    if (!error && s->program->stage == 0)
+    if (!error && s->rank == 0)
         error = commit(s);
     if (!error)
         error = rt__barrier(s, "the end of the checkpoint");
@@ -67,7 +71,7 @@ int rt__save(rt_stage *s)
     }
     s->checkpointed = s->step;
     rt__checkpoint_path(s->options.checkpoint, s->step, path, sizeof path);
-    if (s->program->stage == 0)
+    if (s->rank == 0)
         rt__report_checkpoint(s, path);
     return 0;
 }
@@ -123,7 +127,7 @@ static void take_progress(rt_stage *s, const rt__checkpoint *c)
 {
     rt__progress at = rt__checkpoint_progress(c);
     char text[256];
-    if (s->options.seed >= 0 && s->options.seed != at.seed && s->program->stage == 0) {
+    if (s->options.seed >= 0 && s->options.seed != at.seed && s->rank == 0) {
         snprintf(text, sizeof text,
                  "--seed %" PRId64 ": the checkpoint's own seed %" PRId64 " stays",
                  s->options.seed, at.seed);
@@ -149,7 +153,7 @@ static int resume(rt_stage *s)
         rt__fail_why(s, status, &why);
     else
         take_progress(s, c);
-    if (!status && s->program->stage == 0 && !rt__checkpoint_same_contract(c, s->program, &why))
+    if (!status && s->rank == 0 && !rt__checkpoint_same_contract(c, s->program, &why))
         rt__report_warning(s, why.text);
     rt__checkpoint_close(c);
     return (int)s->error;

@@ -17,7 +17,7 @@ enum { HOLD_US = 500 };
 
 uint64_t rt__segment_bytes(const rt_program *program)
 {
-    uint64_t bytes = segment_edges_begin(program->n_stages);
+    uint64_t bytes = segment_edges_begin(rt__n_ranks(program));
     for (int i = 0; i < program->n_edges; i++) {
         const rt_edge *e = &program->edges[i];
         bytes += segment_edge_bytes(e->n_consumers, e->slots, e->bytes);
@@ -30,7 +30,7 @@ int rt__segment_new(const rt_program *program)
     uint64_t bytes = rt__segment_bytes(program);
     SegmentHeader header = {.magic = SEGMENT_MAGIC,
                             .abi = SEGMENT_ABI,
-                            .n_stages = (uint32_t)program->n_stages,
+                            .n_ranks = (uint32_t)rt__n_ranks(program),
                             .n_edges = (uint32_t)program->n_edges,
                             .bytes = bytes};
     int fd = memfd_create("stagecc-job", MFD_CLOEXEC);
@@ -53,7 +53,7 @@ static int check_header(rt_stage *s, uint64_t bytes)
         return rt_fail(s, RT_E_INPUT,
                        "the launcher's job memory is of another version of stagecc: build the "
                        "programs again");
-    if (h->n_stages != (uint32_t)p->n_stages || h->n_edges != (uint32_t)p->n_edges ||
+    if (h->n_ranks != (uint32_t)rt__n_ranks(p) || h->n_edges != (uint32_t)p->n_edges ||
         h->bytes != bytes)
         return rt_fail(s, RT_E_INPUT,
                        "this program and plan.json disagree about the job's memory: build the "
@@ -101,7 +101,7 @@ static int map(rt_stage *s, int fd)
     s->segment_bytes = bytes;
     int error = check_header(s, bytes);
     s->statuses = segment_statuses(s->segment);
-    s->status = &s->statuses[s->program->stage];
+    s->status = &s->statuses[s->rank];
     return error;
 }
 
@@ -128,7 +128,7 @@ void rt__segment_close(rt_stage *s)
     s->status = s->statuses = NULL;
 }
 
-// All stages
+// All ranks
 // -------------------------------------------------------------------------------------
 
 int rt__barrier(rt_stage *s, const char *what)
@@ -136,7 +136,7 @@ int rt__barrier(rt_stage *s, const char *what)
     uint64_t target = ++s->barriers;
     rt__counter_set(&s->status->barrier, target);
     int error = 0;
-    for (int i = 0; i < s->program->n_stages && !error; i++) {
+    for (int i = 0; i < rt__n_ranks(s->program) && !error; i++) {
         rt__wait w = {.counter = &s->statuses[i].barrier,
                       .target = target,
                       .by = &rt__shm,
@@ -153,8 +153,7 @@ void rt__abort(rt_stage *s)
     if (!s->segment || !s->error)
         return;
     uint32_t nobody = 0;
-    if (atomic_compare_exchange_strong(&s->segment->abort_stage, &nobody,
-                                       (uint32_t)s->program->stage + 1))
+    if (atomic_compare_exchange_strong(&s->segment->abort_rank, &nobody, (uint32_t)s->rank + 1))
         atomic_store(&s->segment->abort, (uint32_t)rt_error_status(s->error));
 }
 
@@ -162,10 +161,12 @@ int rt__check_abort(rt_stage *s)
 {
     if (!atomic_load_explicit(&s->segment->abort, memory_order_acquire))
         return 0;
-    unsigned who = atomic_load(&s->segment->abort_stage);
-    if (who == s->segment->n_stages + 1)
+    char name[RT__RANK_NAME];
+    unsigned who = atomic_load(&s->segment->abort_rank);
+    if (who == s->segment->n_ranks + 1)
         return rt_fail(s, RT_E_PEER, "the job was stopped by its launcher");
-    return rt_fail(s, RT_E_PEER, "stage %u has failed", who - 1);
+    return rt_fail(s, RT_E_PEER, "%s has failed",
+                   rt__rank_name(s->program, (int)who - 1, name));
 }
 
 bool rt__begin_round(rt_stage *s, bool stop_wanted)

@@ -1,4 +1,4 @@
-// Stages of one host: rings and counters lie in the job's memory, so a counter that has moved is seen
+// Ranks of one host: rings and counters lie in the job's memory, so a counter that has moved is seen
 // at once by who spins, and who sleeps on its futex is woken.
 #include "runtime/transport.h"
 #include "runtime/wait.h"

@@ -23,10 +23,14 @@ static int64_t timeout_from_environment(void)
     return (int64_t)((seconds > 0 && seconds < 1e9 ? seconds : 300) * 1e9);
 }
 
-void rt__stage_init(rt_stage *s, const rt_program *program)
+void rt__stage_init(rt_stage *s, const rt_program *program, int replica)
 {
     const char *spin = getenv("STAGECC_SPIN");
     *s = (rt_stage){.program = program,
+                    .replica = replica,
+                    .replicas = rt__n_replicas(program),
+                    .rank = rt__first_rank(program, program->stage) + replica,
+                    .own = program->replicas ? &program->replicas[replica] : NULL,
                     .timeout_ns = timeout_from_environment(),
                     .spin = spin && *spin == '1',
                     .checkpointed = -1,
@@ -49,6 +53,7 @@ static int map_arena(rt_stage *s)
     uint64_t bytes = (uint64_t)kept + (uint64_t)p->scratch_bytes +
                      (uint64_t)p->in_flight * (uint64_t)p->slot_bytes;
     bool huge = bytes >= UINT64_C(16) * HUGE_PAGE;
+    char name[RT__RANK_NAME];
     int error = rt__machine_fits(s, bytes);
     if (error)
         return error;
@@ -57,8 +62,8 @@ static int map_arena(rt_stage *s)
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (s->mapping == MAP_FAILED) {
         s->mapping = NULL;
-        return rt_fail(s, RT_E_MEMORY, "stage %d: cannot map %zu bytes: %s", p->stage,
-                       s->mapping_bytes, strerror(errno));
+        return rt_fail(s, RT_E_MEMORY, "%s: cannot map %zu bytes: %s",
+                       rt__rank_name(p, s->rank, name), s->mapping_bytes, strerror(errno));
     }
     uintptr_t begin = (uintptr_t)s->mapping;
     s->arena = (uint8_t *)(huge ? segment_round_up(begin, HUGE_PAGE) : begin);
@@ -75,10 +80,11 @@ static int open_job(rt_stage *s, int job_fd)
 {
     if (job_fd >= 0)
         return rt__transport_open(s, job_fd);
-    if (s->program->n_stages > 1)
+    char name[RT__RANK_NAME];
+    if (rt__n_ranks(s->program) > 1)
         return rt_fail(s, RT_E_INPUT,
-                       "this is stage %d of %d: start all of them with `stagecc run DIR`",
-                       s->program->stage, s->program->n_stages);
+                       "this is %s: start all programs of its job with `stagecc run DIR`",
+                       rt__rank_name(s->program, s->rank, name));
     int own = rt__segment_new(s->program);
     if (own < 0)
         return rt_fail(s, RT_E_ENVIRONMENT, "cannot make the job's memory: %s",
@@ -91,8 +97,9 @@ static int open_job(rt_stage *s, int job_fd)
 static int count_evals(const rt_program *p)
 {
     int n = 0;
-    for (int i = 0; i < p->n_eval; i++)
-        n += p->eval[i].opcode == RT_EVAL;
+    for (int r = 0; r < rt__n_replicas(p); r++)
+        for (int i = 0; i < p->replicas[r].n_eval; i++)
+            n += p->replicas[r].eval[i].opcode == RT_EVAL;
     return n;
 }
 
@@ -161,7 +168,8 @@ void *rt_weight(rt_stage *s, int64_t offset)
 
 void *rt_act(rt_stage *s, int mb, int64_t offset)
 {
-    return s->slots + (int64_t)(mb % s->program->in_flight) * s->program->slot_bytes + offset;
+    int own = mb / s->replicas; // its number among this replica's
+    return s->slots + (int64_t)(own % s->program->in_flight) * s->program->slot_bytes + offset;
 }
 
 void *rt_scratch(rt_stage *s, int64_t offset)

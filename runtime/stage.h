@@ -11,7 +11,7 @@
 
 #include <stagecc/stream.h> // plan/stream.h; the build copies public headers to include/stagecc
 
-enum { RT_ABI = 2, RT_MAX_RANK = 6, RT_ALIGN = 64 };
+enum { RT_ABI = 3, RT_MAX_RANK = 6, RT_ALIGN = 64 };
 
 typedef enum rt_dtype {
     RT_F32 = 1,
@@ -68,15 +68,25 @@ typedef struct rt_input {
     int64_t limit;       // integers are in [0, limit); targets may be negative; 0: not known
 } rt_input;
 
+// Producer and consumers are ranks. A tensor that crosses replicated stages has `stride` edges, which
+// follow each other and carry its micro-batches in turn; tables name the first of them.
 typedef struct rt_edge {
     const char *name;
     int producer;
     const int *consumers;
     int n_consumers;
     int64_t bytes;
-    int slots, per_step;
+    int slots, stride, per_step;
     int eval; // counts evaluation batches instead of steps
 } rt_edge;
+
+// What one replica of the stage does. It runs the micro-batches whose number is its own modulo the
+// replicas.
+typedef struct rt_replica {
+    const rt_instr *train, *eval;
+    int n_train, n_eval;
+    int norm_up_in, norm_up_out, norm_down_in, norm_down_out; // edges or RT_NO_EDGE
+} rt_replica;
 
 // One layer, for messages, profiles and traces.
 typedef struct rt_layer {
@@ -99,18 +109,17 @@ typedef struct rt_program {
     const char *model, *command; // the command that reproduces the program
     const char *plan_hash;       // programs of one job agree on it
     int stage, n_stages;
+    const int *first_rank; // [n_stages + 1], of every stage; NULL: no stage is replicated
     int64_t micro_batch;
     int micro_batches;
     int threads;
     const char *isa;      // "avx2", "avx512": checked at start
     const char *compiler; // __VERSION__ of the compiler of the program; NULL: not said
     // Schedule
-    const rt_instr *train, *eval;
-    int n_train, n_eval;
-    const rt_edge *edges; // of the whole job, the same table in every stage
+    const rt_replica *replicas; // of this stage
+    const rt_edge *edges;       // of the whole job, the same table in every stage
     int n_edges;
     int norm_parts; // length of the vector of norm parts; 0: no clipping
-    int norm_up_in, norm_up_out, norm_down_in, norm_down_out; // edges or RT_NO_EDGE
     // Memory: persistent | versions - 1 more of its last version_bytes | in_flight slots | scratch,
     // one arena. Version v of the weights is the (v mod versions)th; the newest is the first when the
     // pipeline has drained.
@@ -166,7 +175,7 @@ void *rt_persistent(rt_stage *s, int64_t offset);
 void *rt_weight(rt_stage *s, int64_t offset); // in the version that this instruction works with
 void *rt_act(rt_stage *s, int mb, int64_t offset); // memory of that micro-batch in flight
 void *rt_scratch(rt_stage *s, int64_t offset);
-void *rt_slot(rt_stage *s, int edge, int mb); // the edge's slot of this step's message mb
+void *rt_slot(rt_stage *s, int edge, int mb); // this step's message mb of a tensor's edges
 void rt_at(rt_stage *s, int layer);           // "now running": messages, profile, trace
 double rt_lr(const rt_stage *s);              // of this step
 double rt_clip(const rt_stage *s);            // factor on all gradients, 1 without clipping

@@ -52,10 +52,10 @@ void rt__trace_add(rt_stage *s, const rt_instr *i, int64_t begin_ns, int64_t end
 static void write_event(FILE *f, const rt_stage *s, const Event *e)
 {
     fprintf(f,
-            ",\n{\"name\": \"%s\", \"cat\": \"%s\", \"ph\": \"X\", \"pid\": %d, \"tid\": 0, "
+            ",\n{\"name\": \"%s\", \"cat\": \"%s\", \"ph\": \"X\", \"pid\": %d, \"tid\": %d, "
             "\"ts\": %.3f, \"dur\": %.3f, \"args\": {\"step\": %" PRId64 ", \"mb\": %u",
             names[e->instr.opcode], e->instr.opcode <= RT_RELEASE ? "message" : "work",
-            s->program->stage, (double)e->begin_ns * 1e-3,
+            s->program->stage, s->replica, (double)e->begin_ns * 1e-3,
             (double)(e->end_ns - e->begin_ns) * 1e-3, e->step, e->instr.mb);
     if (e->instr.opcode <= RT_RELEASE) {
         char name[128];
@@ -77,6 +77,11 @@ int rt__trace_write(rt_stage *s)
                 "{\"name\": \"process_name\", \"ph\": \"M\", \"pid\": %d, \"args\": "
                 "{\"name\": \"stage %d\"}}",
                 t->full ? "false" : "true", s->program->stage, s->program->stage);
+        if (s->replicas > 1)
+            fprintf(f,
+                    ",\n{\"name\": \"thread_name\", \"ph\": \"M\", \"pid\": %d, \"tid\": %d, "
+                    "\"args\": {\"name\": \"replica %d\"}}",
+                    s->program->stage, s->replica, s->replica);
         for (int i = 0; i < t->n; i++)
             write_event(f, s, &t->events[i]);
         fputs("\n]}\n", f);

@@ -30,14 +30,14 @@ void rt__edge_bind(rt_stage *s, int edge, uint8_t *memory)
     to->slot_bytes = segment_slot_bytes(e->bytes);
     to->mine = NULL;
     for (int c = 0; c < e->n_consumers; c++)
-        if (e->consumers[c] == s->program->stage)
+        if (e->consumers[c] == s->rank)
             to->mine = &to->released[c];
 }
 
 static void find_edges(rt_stage *s)
 {
     const rt_program *p = s->program;
-    uint8_t *at = (uint8_t *)s->segment + segment_edges_begin(p->n_stages);
+    uint8_t *at = (uint8_t *)s->segment + segment_edges_begin(rt__n_ranks(p));
     for (int i = 0; i < p->n_edges; i++) {
         const rt_edge *e = &p->edges[i];
         rt__edge_bind(s, i, at);
@@ -47,15 +47,16 @@ static void find_edges(rt_stage *s)
 
 static int choose(rt_stage *s, int peer)
 {
+    char name[RT__RANK_NAME];
     for (int i = 0; rows[i]; i++)
         if (rows[i]->reaches(s, peer)) {
             s->peers[peer].by = rows[i];
             return 0;
         }
     return rt_fail(s, RT_E_ENVIRONMENT,
-                   "stage %d runs on another host, and this stagecc was built without UCX: "
+                   "%s runs on another host, and this stagecc was built without UCX: "
                    "apt-get install libucx-dev, then build stagecc and the programs again",
-                   peer);
+                   rt__rank_name(s->program, peer, name));
 }
 
 static int open_rows(rt_stage *s)
@@ -70,16 +71,16 @@ int rt__transport_open(rt_stage *s, int fd)
 {
     const rt_program *p = s->program;
     s->edges = calloc((size_t)p->n_edges + 1, sizeof *s->edges);
-    s->peers = calloc((size_t)p->n_stages, sizeof *s->peers);
+    s->peers = calloc((size_t)rt__n_ranks(p), sizeof *s->peers);
     if (!s->edges || !s->peers)
         return rt_fail(s, RT_E_MEMORY, "no memory for a table of %d edges", p->n_edges);
-    for (int i = 0; i < p->n_stages; i++)
+    for (int i = 0; i < rt__n_ranks(p); i++)
         s->peers[i].pid_fd = -1;
     int error = rt__segment_open(s, fd);
     if (error)
         return error;
     find_edges(s);
-    for (int i = 0; i < p->n_stages && !error; i++)
+    for (int i = 0; i < rt__n_ranks(p) && !error; i++)
         error = choose(s, i);
     return error ? error : open_rows(s);
 }
@@ -90,7 +91,7 @@ void rt__transport_close(rt_stage *s)
         if (rows[i]->close)
             rows[i]->close(s);
     rt__segment_close(s);
-    for (int i = 0; s->peers && i < s->program->n_stages; i++)
+    for (int i = 0; s->peers && i < rt__n_ranks(s->program); i++)
         if (s->peers[i].pid_fd >= 0)
             close(s->peers[i].pid_fd);
     free(s->edges);
@@ -106,10 +107,15 @@ static uint64_t sequence(const rt_stage *s, int edge, int mb)
 {
     const rt_edge *e = &s->program->edges[edge];
     uint64_t round = e->eval ? s->eval_batch : s->run_step;
-    return round * (uint64_t)e->per_step + (uint64_t)mb;
+    return round * (uint64_t)e->per_step + (uint64_t)(mb / e->stride);
 }
 
 void *rt_slot(rt_stage *s, int edge, int mb)
+{
+    return rt__slot(s, edge + mb % s->program->edges[edge].stride, mb);
+}
+
+void *rt__slot(rt_stage *s, int edge, int mb)
 {
     const rt__edge *e = &s->edges[edge];
     uint64_t slot = sequence(s, edge, mb) % (uint64_t)s->program->edges[edge].slots;

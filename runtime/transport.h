@@ -1,22 +1,22 @@
-// Messages between the stages of a job. How they travel between two stages is a row of rt_transport:
+// Messages between the ranks of a job. How they travel between two ranks is a row of rt_transport:
 // over the memory that both map where they share a host, else over the network. Which row serves a
 // peer is decided once, at the start; loop and generated code never know.
 //
 // Every edge has a ring of slots, one counter for its producer and one for each consumer, wherever
 // they lie: a message is written and read in place. A row tells the other side that a counter has
 // moved, and knows how to sleep until one does. All waits end when the counter arrives, when the job
-// was aborted, when a stage it needs is dead, or when no stage has moved for rt_stage.timeout_ns.
+// was aborted, when a rank it needs is dead, or when no rank has moved for rt_stage.timeout_ns.
 // All return 0 or an rt_error whose message says who waited for what from whom since when.
 #ifndef STAGECC_RUNTIME_TRANSPORT_H
 #define STAGECC_RUNTIME_TRANSPORT_H
 
 #include "runtime/rt.h"
 
-// As this stage sees it.
+// As this rank sees it.
 typedef struct rt__edge {
     SegmentCounter *published; // messages that the producer has sent
     SegmentCounter *released;  // [n_consumers]: messages that each consumer is done with
-    SegmentCounter *mine;      // this stage's entry of `released`; NULL: it is no consumer
+    SegmentCounter *mine;      // this rank's entry of `released`; NULL: it is no consumer
     uint8_t *slots;
     uint64_t slot_bytes;
 } rt__edge;
@@ -25,12 +25,12 @@ typedef struct rt__wait rt__wait;
 
 typedef struct rt_transport {
     const char *name;
-    // Does it bring messages to and from this stage? The first row that does is taken.
+    // Does it bring messages to and from this rank? The first row that does is taken.
     bool (*reaches)(const rt_stage *s, int peer);
     // After all peers have their row, and before the job's memory is unmapped. NULL: nothing to do.
     int (*open)(rt_stage *s);
     void (*close)(rt_stage *s);
-    // This stage's counter has just moved past message `seq`: the consumer of that index, or the
+    // This rank's counter has just moved past message `seq`: the consumer of that index, or the
     // producer, shall see it.
     int (*send)(rt_stage *s, int edge, int consumer, uint64_t seq);
     int (*release)(rt_stage *s, int edge, uint64_t seq);
@@ -39,7 +39,7 @@ typedef struct rt_transport {
     bool (*progress)(rt_stage *s);
     // Until w's counter has moved, or there is progress to make, or so long at most.
     void (*sleep)(rt_stage *s, const rt__wait *w, int64_t ns);
-    // What has happened to that stage, or to the way to it, so that this wait will not end: "died".
+    // What has happened to that rank, or to the way to it, so that this wait will not end: "died".
     // NULL: nothing that is known here.
     const char *(*lost)(rt_stage *s, int peer, const rt__wait *w);
 } rt_transport;
@@ -47,25 +47,27 @@ typedef struct rt_transport {
 extern const rt_transport rt__shm; // runtime/shm.c
 extern const rt_transport rt__ucx; // runtime/ucx/ucx.c, where the build has UCX
 
-// Another stage.
+// Another rank.
 typedef struct rt__peer {
     const rt_transport *by;
     int pid_fd; // on the same host; -1: not asked for yet
 } rt__peer;
 
-// Enter this stage into the job of this memory (fd stays the caller's) and find the edges.
+// Enter this rank into the job of this memory (fd stays the caller's) and find the edges.
 int rt__transport_open(rt_stage *s, int fd);
 void rt__transport_close(rt_stage *s);
 // Counters and slots of an edge lie here, as segment_edge_bytes says.
 void rt__edge_bind(rt_stage *s, int edge, uint8_t *memory);
 
-// The four instructions of an edge; mb is the message within the step.
+// The edge's slot of this step's message mb.
+void *rt__slot(rt_stage *s, int edge, int mb);
+// The four instructions of an edge; mb is the micro-batch.
 int rt__acquire(rt_stage *s, int edge, int mb);
 int rt__send(rt_stage *s, int edge, int mb);
 int rt__recv(rt_stage *s, int edge, int mb);
 int rt__release(rt_stage *s, int edge, int mb);
 
-// Between two pieces of work: let messages of this stage go on. false: they need no help.
+// Between two pieces of work: let messages of this rank go on. false: they need no help.
 bool rt__progress(rt_stage *s);
 
 #endif

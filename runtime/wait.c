@@ -81,15 +81,15 @@ static bool spin(rt_stage *s, const rt__wait *w)
 // Whoever waits longer than a slice
 // ------------------------------------------------------------------
 
-// What another stage is doing, for messages: "backward of micro-batch 2, layer conv1".
-static void describe(const rt_stage *s, int stage, char *text, size_t size)
+// What another rank is doing, for messages: "backward of micro-batch 2, layer conv1".
+static void describe(const rt_stage *s, int rank, char *text, size_t size)
 {
     static const char *const names[RT_N_OPCODES] = {
 #define X(KIND, name, meaning, operands) name,
         STREAM_INSTRUCTIONS(X)
 #undef X
     };
-    const SegmentStatus *st = &s->statuses[stage];
+    const SegmentStatus *st = &s->statuses[rank];
     int opcode = atomic_load(&st->opcode), pid = atomic_load(&st->pid);
     int edge = atomic_load(&st->edge);
     if (pid == 0)
@@ -109,13 +109,14 @@ static void describe(const rt_stage *s, int stage, char *text, size_t size)
 
 static int look_for_dead(rt_stage *s, const rt__wait *w)
 {
-    for (int i = 0; i < s->program->n_stages; i++) {
+    for (int i = 0; i < rt__n_ranks(s->program); i++) {
         const char *what = s->peers[i].by->lost(s, i, w);
         if (what && !arrived(w)) {
-            char text[256];
+            char text[256], name[RT__RANK_NAME];
             describe(s, i, text, sizeof text);
-            return rt_fail(s, RT_E_PEER, "stage %d (process %d) %s: it %s", i,
-                           atomic_load(&s->statuses[i].pid), what, text);
+            return rt_fail(s, RT_E_PEER, "%s (process %d) %s: it %s",
+                           rt__rank_name(s->program, i, name), atomic_load(&s->statuses[i].pid),
+                           what, text);
         }
     }
     return 0;
@@ -124,21 +125,22 @@ static int look_for_dead(rt_stage *s, const rt__wait *w)
 static uint64_t progress_of_all(const rt_stage *s)
 {
     uint64_t sum = 0;
-    for (int i = 0; i < s->program->n_stages; i++)
+    for (int i = 0; i < rt__n_ranks(s->program); i++)
         sum += atomic_load_explicit(&s->statuses[i].progress, memory_order_relaxed);
     return sum;
 }
 
 static int timed_out(rt_stage *s, const rt__wait *w, int64_t since)
 {
-    char other[256];
+    char other[256], name[RT__RANK_NAME], peer[RT__RANK_NAME];
     describe(s, w->peer, other, sizeof other);
+    rt__rank_name(s->program, w->peer, peer);
     return rt_fail(s, RT_E_TIMEOUT,
-                   "stage %d has waited %.1f s for %s%s%s from stage %d (step %" PRId64
-                   "), and no stage has moved for %.1f s; stage %d %s",
-                   s->program->stage, (double)(rt__now_ns() - since) * 1e-9, w->what,
-                   *w->name ? " " : "", w->name, w->peer, s->step + 1,
-                   (double)s->timeout_ns * 1e-9, w->peer, other);
+                   "%s has waited %.1f s for %s%s%s from %s (step %" PRId64
+                   "), and no stage has moved for %.1f s; %s %s",
+                   rt__rank_name(s->program, s->rank, name),
+                   (double)(rt__now_ns() - since) * 1e-9, w->what, *w->name ? " " : "", w->name,
+                   peer, s->step + 1, (double)s->timeout_ns * 1e-9, peer, other);
 }
 
 // Sleeps for a slice, however often messages of others end it early.

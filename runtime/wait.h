@@ -8,7 +8,7 @@ struct rt__wait {
     SegmentCounter *counter;
     uint64_t target; // until value >= target
     const rt_transport *by;
-    int peer;                // the stage that moves it
+    int peer;                // the rank that moves it
     const char *what, *name; // "a message of", "conv3"
 };
 

@@ -29,8 +29,8 @@ enum {
 };
 
 static const int to_1[] = {1}, to_0[] = {0};
-static const rt_edge edges[] = {{"there", 0, to_1, 1, BIG, 2, 1, 0},
-                                {"back", 1, to_0, 1, 64, 2, 1, 0}};
+static const rt_edge edges[] = {{"there", 0, to_1, 1, BIG, 2, 1, 1, 0},
+                                {"back", 1, to_0, 1, 64, 2, 1, 1, 0}};
 
 static rt_program program_of(int stage)
 {
@@ -105,7 +105,7 @@ static void run_stage(int stage, int fd, int spin, Samples *samples)
 {
     rt_program p = program_of(stage);
     rt_stage s;
-    rt__stage_init(&s, &p);
+    rt__stage_init(&s, &p, 0);
     check(rt__transport_open(&s, fd), &s);
     s.spin = spin;
     s.timeout_ns = INT64_C(20000000000);

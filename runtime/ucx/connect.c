@@ -1,5 +1,5 @@
 // A worker of UCX, its address in the job's memory for others to read, and connections. The earlier
-// stage connects as soon as it knows the address and says hello; the later one connects back then, so
+// rank connects as soon as it knows the address and says hello; the later one connects back then, so
 // that connections never cross. Every connection has UCX's error handling between
 // peers, which tells both sides of one that broke (and takes TCP where shared memory might do); what
 // stays silent is found by the launcher's heartbeat and by the time limit of waits.
@@ -24,7 +24,7 @@ static bool sends(const rt_stage *s, int edge)
     bool remote = false;
     for (int c = 0; c < e->n_consumers; c++)
         remote |= is_remote(s, e->consumers[c]);
-    return remote && e->producer == s->program->stage;
+    return remote && e->producer == s->rank;
 }
 
 static bool receives(const rt_stage *s, int edge)
@@ -52,8 +52,9 @@ static void need(rt_stage *s, int peer)
 
 static int no_memory(rt_stage *s, size_t bytes)
 {
-    return rt_fail(s, RT_E_MEMORY, "stage %d: no memory for messages of %zu bytes",
-                   s->program->stage, bytes);
+    char name[RT__RANK_NAME];
+    return rt_fail(s, RT_E_MEMORY, "%s: no memory for messages of %zu bytes",
+                   rt__rank_name(s->program, s->rank, name), bytes);
 }
 
 static int open_consumer(rt_stage *s, int edge)
@@ -106,8 +107,9 @@ static int open_rings(rt_stage *s)
 
 static int failed(rt_stage *s, const char *what, ucs_status_t status)
 {
-    return rt_fail(s, RT_E_ENVIRONMENT, "stage %d: UCX cannot %s: %s", s->program->stage, what,
-                   ucp.status_string(status));
+    char name[RT__RANK_NAME];
+    return rt_fail(s, RT_E_ENVIRONMENT, "%s: UCX cannot %s: %s",
+                   rt__rank_name(s->program, s->rank, name), what, ucp.status_string(status));
 }
 
 // TCP, unless UCX_TLS asks for others.
@@ -117,7 +119,7 @@ static int open_context(rt_stage *s)
     ucp_params_t params = {.field_mask =
                                UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_ESTIMATED_NUM_EPS,
                            .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP,
-                           .estimated_num_eps = (size_t)s->program->n_stages};
+                           .estimated_num_eps = (size_t)rt__n_ranks(s->program)};
     ucs_status_t status = ucp.config_read(NULL, NULL, &config);
     if (status != UCS_OK)
         return failed(s, "read its configuration", status);
@@ -160,12 +162,13 @@ static int open_worker(rt_stage *s)
 // The launcher takes it to the other hosts before the first barrier.
 static int show_address(rt_stage *s)
 {
+    char name[RT__RANK_NAME];
     ucp_address_t *address;
     size_t bytes;
     ucs_status_t status = ucp.worker_get_address(s->ucx->worker, &address, &bytes);
     if (status != UCS_OK)
         return failed(s, "tell its address", status);
-    SegmentAddress *mine = &segment_addresses(s->segment)[s->program->stage];
+    SegmentAddress *mine = &segment_addresses(s->segment)[s->rank];
     bool fits = bytes <= sizeof mine->data;
     if (fits) {
         memcpy(mine->data, address, bytes);
@@ -174,26 +177,27 @@ static int show_address(rt_stage *s)
     ucp.worker_release_address(s->ucx->worker, address);
     return fits ? 0
                 : rt_fail(s, RT_E_ENVIRONMENT,
-                          "stage %d: UCX's address has %zu bytes, more than %zu: name the "
+                          "%s: UCX's address has %zu bytes, more than %zu: name the "
                           "network devices to use in UCX_NET_DEVICES",
-                          s->program->stage, bytes, sizeof mine->data);
+                          rt__rank_name(s->program, s->rank, name), bytes, sizeof mine->data);
 }
 
 int rt__ucx_open(rt_stage *s)
 {
     const char *why;
+    char name[RT__RANK_NAME];
     if (!needed(s))
         return 0;
     if (!ucp_load(&why))
         return rt_fail(s, RT_E_ENVIRONMENT,
-                       "stage %d has neighbours on other hosts, and UCX cannot be loaded: %s; "
+                       "%s has neighbours on other hosts, and UCX cannot be loaded: %s; "
                        "apt-get install libucx0, or `stagecc deploy`",
-                       s->program->stage, why);
+                       rt__rank_name(s->program, s->rank, name), why);
     s->ucx = calloc(1, sizeof *s->ucx);
     if (!s->ucx)
         return no_memory(s, 0);
     s->ucx->rings = calloc((size_t)s->program->n_edges, sizeof *s->ucx->rings);
-    s->ucx->peers = calloc((size_t)s->program->n_stages, sizeof *s->ucx->peers);
+    s->ucx->peers = calloc((size_t)rt__n_ranks(s->program), sizeof *s->ucx->peers);
     int error = s->ucx->rings && s->ucx->peers ? open_rings(s) : no_memory(s, 0);
     if (!error)
         error = open_context(s);
@@ -230,8 +234,10 @@ static void connect_to(rt_stage *s, int peer, const SegmentAddress *address)
     ucs_status_t status = ucp.ep_create(s->ucx->worker, &params, &to->ep);
     if (status != UCS_OK) {
         to->ep = NULL;
-        rt_fail(s, RT_E_PEER, "stage %d cannot connect to stage %d: %s", s->program->stage,
-                peer, ucp.status_string(status));
+        char name[RT__RANK_NAME], other[RT__RANK_NAME];
+        rt_fail(s, RT_E_PEER, "%s cannot connect to %s: %s",
+                rt__rank_name(s->program, s->rank, name),
+                rt__rank_name(s->program, peer, other), ucp.status_string(status));
         return;
     }
     s->ucx->missing--;
@@ -244,10 +250,10 @@ static void connect_to(rt_stage *s, int peer, const SegmentAddress *address)
 
 void rt__ucx_connect(rt_stage *s)
 {
-    for (int i = 0; i < s->program->n_stages && !s->error; i++) {
+    for (int i = 0; i < rt__n_ranks(s->program) && !s->error; i++) {
         const UcxPeer *p = &s->ucx->peers[i];
         const SegmentAddress *address = &segment_addresses(s->segment)[i];
-        bool turn = i > s->program->stage || p->heard;
+        bool turn = i > s->rank || p->heard;
         if (p->needed && !p->ep && turn && atomic_load(&address->bytes))
             connect_to(s, i, address);
     }
@@ -278,7 +284,7 @@ void rt__ucx_close(rt_stage *s)
     struct rt__ucx *u = s->ucx;
     if (!u)
         return;
-    for (int i = 0; u->worker && i < s->program->n_stages; i++)
+    for (int i = 0; u->worker && i < rt__n_ranks(s->program); i++)
         disconnect(s, &u->peers[i]);
     if (u->worker)
         ucp.worker_destroy(u->worker);

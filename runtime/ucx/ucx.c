@@ -22,7 +22,7 @@ static const char *foreign(const rt_stage *s, const UcxHeader *h, size_t header_
         return "of another job";
     if (h->plan != rt__plan_number(p))
         return "of another plan (build all programs again)";
-    if (h->edge >= p->n_edges || h->from >= p->n_stages)
+    if (h->edge >= p->n_edges || h->from >= rt__n_ranks(p))
         return "of an edge or a stage that there is not";
     return NULL;
 }
@@ -36,11 +36,12 @@ static ucs_status_t refuse(rt_stage *s, const UcxHeader *h, size_t header_bytes,
                            const char *how)
 {
     UcxHeader seen = {0};
+    char name[RT__RANK_NAME], from[RT__RANK_NAME];
     memcpy(&seen, h, header_bytes < sizeof seen ? header_bytes : sizeof seen);
     rt_fail(s, RT_E_PEER,
-            "stage %d was sent a message %s (edge %u from stage %u, step %" PRIu64
-            ", micro-batch %u)",
-            s->program->stage, how, seen.edge, seen.from, seen.step + 1, seen.mb);
+            "%s was sent a message %s (edge %u from %s, step %" PRIu64 ", micro-batch %u)",
+            rt__rank_name(s->program, s->rank, name), how, seen.edge,
+            rt__rank_name(s->program, seen.from, from), seen.step + 1, seen.mb);
     return UCS_OK; // UCX drops it
 }
 
@@ -131,7 +132,7 @@ ucs_status_t rt__ucx_credit(void *user, const void *header, size_t header_bytes,
     if (wrong)
         return refuse(s, h, header_bytes, wrong);
     const rt_edge *e = &s->program->edges[h->edge];
-    for (int c = 0; c < e->n_consumers && e->producer == s->program->stage; c++) {
+    for (int c = 0; c < e->n_consumers && e->producer == s->rank; c++) {
         _Atomic uint64_t *released = &s->edges[h->edge].released[c].value;
         if (e->consumers[c] != h->from)
             continue;
@@ -197,7 +198,7 @@ UcxHeader rt__ucx_header(const rt_stage *s, int edge, uint64_t seq)
     return (UcxHeader){.version = UCX_VERSION,
                        .bytes = sizeof(UcxHeader),
                        .edge = (uint16_t)edge,
-                       .from = (uint16_t)s->program->stage,
+                       .from = (uint16_t)s->rank,
                        .mb = (uint32_t)(seq % per_step),
                        .step = seq / per_step,
                        .job = s->segment->job,

@@ -1,4 +1,4 @@
-// Stages of different hosts, by UCX's active messages. A message's header says whose it is; data go
+// Ranks of different hosts, by UCX's active messages. A message's header says whose it is; data go
 // straight into the slot, and back comes a message without data for every slot that was released. The
 // producer's slots lie in the job's memory of its host, each consumer has its own ring in its own memory.
 #ifndef STAGECC_RUNTIME_UCX_UCX_H
@@ -10,8 +10,8 @@
 // On the wire, little-endian. Anything that differs from what is expected ends the job.
 typedef struct UcxHeader {
     uint16_t version, bytes; // UCX_VERSION and the size of this header, in all versions
-    uint16_t edge, from;     // index in the plan; the sending stage
-    uint32_t mb, reserved;   // of the step, or of the evaluation batch
+    uint16_t edge, from;     // index in the plan; the sending rank
+    uint32_t mb, reserved;   // message of the edge in the step, or in the evaluation batch
     uint64_t step;
     uint64_t job, plan;
 } UcxHeader;
@@ -23,7 +23,7 @@ enum { UCX_VERSION = 1 };
 #define UCX_MESSAGES(X)                                                                        \
     X(DATA, 1, "to a consumer", "a message of an edge")                                        \
     X(CREDIT, 2, "to a producer", "nothing: the consumer is done with that message")           \
-    X(HELLO, 3, "to a later stage", "nothing: the connection is there")
+    X(HELLO, 3, "to a later rank", "nothing: the connection is there")
 enum UcxMessage {
 #define X(NAME, id, direction, contents) UCX_##NAME = id,
     UCX_MESSAGES(X)
@@ -36,7 +36,7 @@ typedef struct UcxArrival {
     bool here; // all of it
 } UcxArrival;
 
-// One edge of this stage with a stage of another host.
+// One edge of this rank with a rank of another host.
 typedef struct UcxRing {
     UcxHeader *headers; // of what is being sent: [slots * n_consumers] or, of credits, [slots]
     UcxArrival *arrivals; // [slots], of a consumer
@@ -45,7 +45,7 @@ typedef struct UcxRing {
     size_t bytes;
 } UcxRing;
 
-// A stage of another host that shares an edge with this one.
+// A rank of another host that shares an edge with this one.
 typedef struct UcxPeer {
     bool needed;
     bool heard;               // it has said hello
@@ -60,7 +60,7 @@ struct rt__ucx {
     ucp_worker_h worker;
     int event_fd;
     UcxRing *rings; // [n_edges]
-    UcxPeer *peers; // [n_stages]
+    UcxPeer *peers; // [rt__n_ranks]
     int missing;    // peers that are needed and not connected
 };
 

@@ -22,7 +22,8 @@ static char dir[64];
 static const int to_1[] = {1}, to_0[] = {0};
 static PlanEdge edges[] = {{.name = "conv3", .producer = 0, .bytes = 1000, .slots = 3},
                            {.name = "grad", .producer = 1, .bytes = 80, .slots = 1}};
-static PlanStage stages[2];
+static PlanStage stages[2] = {{.replicas = 1}, {.id = 1, .replicas = 1}};
+static PlanRank ranks[2] = {{.stage = 0}, {.stage = 1}};
 
 // What a script says to its launcher.
 #define SAY "say() { printf '%s\\n' \"$1\" > /proc/self/fd/$STAGECC_REPORT_FD; }\n"
@@ -36,7 +37,13 @@ static Plan two_stages(void)
     edges[0].consumers = (int *)(uintptr_t)to_1;
     edges[1].consumers = (int *)(uintptr_t)to_0;
     edges[0].n_consumers = edges[1].n_consumers = 1;
-    Plan p = {.model = "m", .stages = stages, .n_stages = 2, .edges = edges, .n_edges = 2};
+    Plan p = {.model = "m",
+              .stages = stages,
+              .n_stages = 2,
+              .ranks = ranks,
+              .n_ranks = 2,
+              .edges = edges,
+              .n_edges = 2};
     p.options = options_default();
     return p;
 }

@@ -40,7 +40,7 @@ static void open_case(Case *t, int n_kernels)
                               .n_tensors = t->program.n_tensors,
                               .backend = &rt_dnnl};
     uint8_t *arena = t->stage.arena;
-    rt__stage_init(&t->stage, &t->program);
+    rt__stage_init(&t->stage, &t->program, 0);
     t->stage.arena = arena;
     t->stage.quiet = true;
     if (rt_dnnl.init(&t->stage))
@@ -458,7 +458,7 @@ static void another_implementation_is_refused(void **state)
         (rt_kernel){.key = "conv", .implementation = "abacus", .op = RT_CONV2D, .conv = c};
     t.program.kernels = t.kernels;
     t.program.backend = &rt_dnnl;
-    rt__stage_init(&t.stage, &t.program);
+    rt__stage_init(&t.stage, &t.program, 0);
     t.stage.quiet = true;
     assert_int_equal(rt_dnnl.init(&t.stage), RT_E_KERNEL);
     assert_non_null(strstr(t.stage.message, "was made for oneDNN's `abacus` as `conv`"));

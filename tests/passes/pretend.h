@@ -42,7 +42,7 @@ static inline int64_t *cells_of(Memory *x, const Node *n, int mb, int *count)
         assert_true(place->offset >= size - x->stage->version_bytes);
         break;
     case PLACE_SLOT:
-        base = kept + mb % x->stage->in_flight * x->stage->slot_bytes;
+        base = kept + mb / x->stage->replicas % x->stage->in_flight * x->stage->slot_bytes;
         size = x->stage->slot_bytes;
         break;
     case PLACE_SCRATCH:
@@ -186,7 +186,7 @@ static inline void copy_weights(Memory *x, int from, int to)
     x->version = to;
 }
 
-static inline void run_stream(Memory *x, const Stream *s)
+static inline void run_stream(Memory *x, const Stream *s, bool eval)
 {
     for (int i = 0; i < s->n; i++) {
         int mb = (int)s->instr[i].mb, opcode = s->instr[i].opcode;
@@ -194,7 +194,7 @@ static inline void run_stream(Memory *x, const Stream *s)
         if (opcode == RT_UPDATE && x->stage->versions > 1)
             copy_weights(x, x->version - 1, x->version);
         if (opcode == RT_LOAD)
-            load(x, s == &x->stage->eval ? PHASE_EVAL : PHASE_FORWARD, mb);
+            load(x, eval ? PHASE_EVAL : PHASE_FORWARD, mb);
         if (opcode == RT_FORWARD) {
             run_phase(x, PHASE_FORWARD, mb);
             if (here(x, x->g->loss))
@@ -211,9 +211,9 @@ static inline void run_stream(Memory *x, const Stream *s)
     }
 }
 
-static inline void pretend_stage(const Graph *g, const Plan *p, int stage)
+static inline void pretend_rank(const Graph *g, const Plan *p, const PlanRank *rank)
 {
-    Memory x = {g, p, &p->stages[stage], NULL, 0, 0};
+    Memory x = {g, p, &p->stages[rank->stage], NULL, 0, 0};
     x.n_cells = (x.stage->persistent_bytes + plan_weight_bytes(x.stage) +
                  x.stage->in_flight * x.stage->slot_bytes + x.stage->scratch_bytes) /
                 CELL;
@@ -223,11 +223,17 @@ static inline void pretend_stage(const Graph *g, const Plan *p, int stage)
             x.stage->places[i].kind == PLACE_WEIGHT)
             write_value(&x, g->nodes.items[i], 0);
     for (int step = 0; step < 2; step++) {
-        run_stream(&x, &x.stage->train);
+        run_stream(&x, &rank->train, false);
         copy_weights(&x, plan_stream_steps(p, false), 0);
-        run_stream(&x, &x.stage->eval);
+        run_stream(&x, &rank->eval, true);
     }
     free(x.cells);
+}
+
+static inline void pretend_stage(const Graph *g, const Plan *p, int stage)
+{
+    for (int r = 0; r < p->stages[stage].replicas; r++)
+        pretend_rank(g, p, &p->ranks[p->stages[stage].first_rank + r]);
 }
 
 #endif

@@ -17,6 +17,7 @@ typedef struct Model {
     Options options;
     Plan plan;
     Compile c;
+    int replicas[MAX_LAYERS];
     Node *value[MAX_LAYERS + 2], *grad[MAX_LAYERS + 2]; // 0: the input; by layer
     Node *twin[MAX_LAYERS + 2];
     int skip[MAX_LAYERS + 2]; // add: the other operand
@@ -170,6 +171,14 @@ static inline Model *random_model(int n, int tie_percent)
                      .plan = &m->plan,
                      .options = &m->options};
     return m;
+}
+
+// Every stage of the plans to come gets from 1 to `most` replicas, and no more than there are micro-batches.
+static inline void random_replicas(Model *m, int most, int micro_batches)
+{
+    for (int s = 0; s < MAX_LAYERS; s++)
+        m->replicas[s] = 1 + random_below(most < micro_batches ? most : micro_batches);
+    m->c.replicas = m->replicas;
 }
 
 // The passes from layout on; costs are drawn at random instead of estimated.

@@ -16,20 +16,22 @@ typedef struct Machine {
     bool eval;
     int steps;
     int64_t (*tag)[64];        // [edge][slot]: the message that lies there
-    int64_t *sent, **released; // [edge], [edge][stage]
-    int64_t (*weights)[64]; // [stage][slot]: which update made what lies there, of all streams
+    int64_t *sent, **released; // [edge], [edge][rank]
+    int64_t (*weights)[64]; // [rank][slot]: which update made what lies there, of all streams
     int at[64];
 } Machine;
 
 static const Stream *stream_of(const Machine *m, int s)
 {
-    return m->eval ? &m->p->stages[s].eval : &m->p->stages[s].train;
+    return m->eval ? &m->p->ranks[s].eval : &m->p->ranks[s].train;
 }
 
 static int64_t message(const Machine *m, int s, int e, const rt_instr *i)
 {
+    const PlanEdge *edge = &m->p->edges[e];
     int stream = m->at[s] / stream_of(m, s)->n;
-    return (int64_t)stream * plan_messages(m->p, &m->p->edges[e]) + i->mb;
+    assert_int_equal((int)i->mb % edge->stride, edge->first);
+    return (int64_t)stream * plan_messages(m->p, edge) + (int)i->mb / edge->stride;
 }
 
 static bool ready(const Machine *m, int s, const rt_instr *i)
@@ -50,11 +52,11 @@ static void compute(Machine *m, int s, const rt_instr *i)
 {
     for (int k = 0; k < m->p->n_edges; k++) {
         const PlanEdge *e = &m->p->edges[k];
-        int touch = e->eval == m->eval ? e->touch[s] : 0;
-        if (!(touch & 1 << i->opcode))
+        uint32_t touch = e->eval == m->eval ? e->touch[s] : 0;
+        if (!(touch & 1u << i->opcode) || (int)i->mb % e->stride != e->first)
             continue;
         int64_t seq = message(m, s, k, i), *tag = &m->tag[k][seq % e->slots];
-        if (e->producer == s && (touch & -touch) == 1 << i->opcode)
+        if (e->producer == s && (touch & -touch) == 1u << i->opcode)
             *tag = seq;
         assert_int_equal(*tag, seq);
     }
@@ -63,7 +65,8 @@ static void compute(Machine *m, int s, const rt_instr *i)
 // An update makes a version from the one before it; at the end of a stream the newest becomes the first.
 static void versions(Machine *m, int s, const rt_instr *i)
 {
-    int slots = m->p->stages[s].versions, stream = m->at[s] / stream_of(m, s)->n;
+    int slots = m->p->stages[m->p->ranks[s].stage].versions,
+        stream = m->at[s] / stream_of(m, s)->n;
     int64_t first = (int64_t)stream * m->p->stream_steps, *at = m->weights[s];
     if (!rt_has_version(i))
         return;
@@ -95,16 +98,16 @@ static void interpret(const Plan *p, bool eval)
     m.tag = arena_alloc(&a, sizeof *m.tag * (size_t)(p->n_edges + 1));
     m.sent = arena_array(&a, int64_t, p->n_edges);
     m.released = arena_array(&a, int64_t *, p->n_edges);
-    m.weights = arena_alloc(&a, sizeof *m.weights * (size_t)p->n_stages);
+    m.weights = arena_alloc(&a, sizeof *m.weights * (size_t)p->n_ranks);
     for (int e = 0; e < p->n_edges; e++) {
         assert_in_range(p->edges[e].slots, 1, 63);
-        m.released[e] = arena_array(&a, int64_t, p->n_stages);
+        m.released[e] = arena_array(&a, int64_t, p->n_ranks);
     }
     int left = 0;
-    for (int s = 0; s < p->n_stages; s++)
+    for (int s = 0; s < p->n_ranks; s++)
         left += stream_of(&m, s)->n * m.steps;
     for (int idle = 0; left;) {
-        int s = random_below(p->n_stages), end = stream_of(&m, s)->n * m.steps;
+        int s = random_below(p->n_ranks), end = stream_of(&m, s)->n * m.steps;
         idle++;
         assert_true(idle < 10000);
         if (m.at[s] < end &&
@@ -160,13 +163,18 @@ static bool computes(const rt_instr *i)
     return i->opcode == RT_FORWARD || i->opcode == RT_BACKWARD || i->opcode == RT_UPDATE;
 }
 
-// Forwards, backwards and updates of a stage as they must be, one after the other.
+// Forwards, backwards and updates of a rank as they must be, one after the other.
 static void check_orders(const Plan *p, const Theory *theory)
 {
-    int per_step = (int)p->options.micro_batches, all = per_step * p->stream_steps;
-    for (int s = 0; s < p->n_stages; s++) {
-        const Stream *stream = &p->stages[s].train;
-        int depth = strcmp(theory->name, "gpipe") != 0 ? p->n_stages - s : all;
+    int per_step = (int)p->options.micro_batches;
+    for (int r = 0; r < p->n_ranks; r++) {
+        const Stream *stream = &p->ranks[r].train;
+        int s = p->ranks[r].stage, replica = p->ranks[r].replica;
+        const PlanStage *stage = &p->stages[s];
+        int own = per_step / stage->replicas + (replica < per_step % stage->replicas);
+        int all = own * p->stream_steps, behind = p->n_ranks - stage->first_rank;
+        int depth = (behind + stage->replicas - 1) / stage->replicas;
+        depth = strcmp(theory->name, "gpipe") != 0 ? depth : all;
         int lag = theory->lag(p->n_stages, s, per_step), forward = 0, backward = 0, updated = 0;
         int flight = depth < all ? depth : all;
         for (int k = 0; k < stream->n; k++) {
@@ -175,20 +183,22 @@ static void check_orders(const Plan *p, const Theory *theory)
                 continue;
             int expected =
                 forward < all && forward - backward < flight ? RT_FORWARD : RT_BACKWARD;
-            if (backward == (updated + 1) * per_step)
+            if (backward == (updated + 1) * own)
                 expected = RT_UPDATE;
             assert_int_equal(i->opcode, expected);
-            int mb = expected == RT_UPDATE    ? updated++ * per_step
-                     : expected == RT_FORWARD ? forward++
-                                              : backward++;
+            int turn = expected == RT_FORWARD ? forward++ : backward;
+            backward += expected == RT_BACKWARD;
+            int mb =
+                expected == RT_UPDATE ? updated++ * per_step : replica + stage->replicas * turn;
             int version = mb > lag ? (mb - lag) / per_step : 0;
             version = expected == RT_UPDATE ? updated : version;
             assert_int_equal(i->mb, mb);
             assert_int_equal(rt_version(i), lag < 0 ? RT_NO_VERSION : version);
         }
+        assert_int_equal(forward, all);
         assert_int_equal(backward, all);
         assert_int_equal(updated, p->stream_steps);
-        assert_true(flight <= p->stages[s].in_flight);
+        assert_in_range(flight, 1, stage->in_flight);
     }
 }
 
@@ -215,7 +225,8 @@ static void check_versions(const Plan *p, const Theory *theory)
         int lag = theory->lag(p->n_stages, s, per_step);
         int versions = 1 + (lag + per_step - 1) / per_step;
         assert_int_equal(p->stages[s].versions, lag < 0 ? 1 : versions);
-        assert_int_equal(live_versions(&p->stages[s].train), lag < 0 ? 1 : versions);
+        assert_int_equal(live_versions(&p->ranks[p->stages[s].first_rank].train),
+                         lag < 0 ? 1 : versions);
         if (per_step == 1 && !strcmp(theory->name, "pipedream"))
             assert_int_equal(versions, p->n_stages - s); // PipeDream's own words
     }
@@ -225,11 +236,11 @@ static void check_versions(const Plan *p, const Theory *theory)
 static Plan shortened(Arena *a, const Plan *p, int steps)
 {
     Plan q = *p;
-    q.stages = arena_copy(a, p->stages, sizeof *p->stages * (size_t)p->n_stages);
+    q.ranks = arena_copy(a, p->ranks, sizeof *p->ranks * (size_t)p->n_ranks);
     q.stream_steps = steps;
-    for (int s = 0; s < p->n_stages; s++) {
-        const Stream *from = &p->stages[s].train;
-        Stream *to = &q.stages[s].train;
+    for (int r = 0; r < p->n_ranks; r++) {
+        const Stream *from = &p->ranks[r].train;
+        Stream *to = &q.ranks[r].train;
         *to = (Stream){.instr = arena_array(a, rt_instr, from->n)};
         for (int k = 0; k < from->n; k++)
             if ((int)from->instr[k].mb < steps * p->options.micro_batches)
@@ -264,6 +275,8 @@ static void random_schedules(void **state)
         if (theories[kind].lag == a_step && micro_batches < stages - 1)
             micro_batches = stages - 1;
         m->options.clip_norm = kind < ASYNCHRONOUS && random_below(2);
+        if (kind < ASYNCHRONOUS && round % 3)
+            random_replicas(m, 4, micro_batches);
         plan_random_model(m, stages, micro_batches, theories[kind].name);
         assert_int_equal(m->plan.n_stages, stages);
         check_orders(&m->plan, &theories[kind]);
@@ -286,9 +299,11 @@ static void slots_never_stall(void **state)
         int kind = random_below(N_THEORIES), micro_batches = 1 + random_below(16);
         if (kind >= ASYNCHRONOUS && micro_batches < 6)
             micro_batches = 6;
+        if (kind < ASYNCHRONOUS && round % 2)
+            random_replicas(m, 3, micro_batches);
         plan_random_model(m, 2 + random_below(6), micro_batches, theories[kind].name);
         for (int times = 0; times < 10; times++) {
-            int chosen[1024];
+            int chosen[4096];
             for (int s = 0; s < p->n_stages; s++) {
                 p->stages[s].forward_s = random_below(1000);
                 p->stages[s].backward_s = random_below(1000);
@@ -321,10 +336,10 @@ static void slots_are_few(void **state)
         const Plan *p = &m->plan;
         for (int i = 0; i < p->n_edges; i++) {
             const PlanEdge *e = &p->edges[i];
-            int most = p->stages[e->producer].in_flight;
+            int most = p->stages[p->ranks[e->producer].stage].in_flight;
             for (int c = 0; c < e->n_consumers; c++)
-                if (p->stages[e->consumers[c]].in_flight > most)
-                    most = p->stages[e->consumers[c]].in_flight;
+                if (p->stages[p->ranks[e->consumers[c]].stage].in_flight > most)
+                    most = p->stages[p->ranks[e->consumers[c]].stage].in_flight;
             assert_in_range(e->slots, 1, e->eval ? 2 : most + 1);
         }
         free_model(m);

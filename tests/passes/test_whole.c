@@ -311,6 +311,10 @@ static void any_model(void **state)
         t->options.schedule = schedules[kind];
         t->options.clip_norm = kind < 2 && below(2);
         t->options.momentum = 0.5 * below(2);
+        int replicas[5];
+        for (int s = 0; s < 5; s++)
+            replicas[s] = 1 + below((int)t->options.micro_batches);
+        t->c.replicas = below(2) ? replicas : NULL;
         diag_output(nowhere, false);
         for (int again = 0; again < 2; again++) { // the second time from the finished graph
             bool good = plan(t, 1 + below(5));

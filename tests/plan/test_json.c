@@ -39,13 +39,13 @@ static rt_instr eval0[] = {{RT_ACQUIRE, 2, 0}, {RT_EVAL, RT_NO_EDGE, 0}, {RT_SEN
 static rt_instr eval1[] = {{RT_RECV, 2, 0}, {RT_EVAL, RT_NO_EDGE, 0}, {RT_RELEASE, 2, 0},
                            {RT_RECV, 2, 1}, {RT_EVAL, RT_NO_EDGE, 1}, {RT_RELEASE, 2, 1}};
 static int to0[] = {0}, to1[] = {1};
-static uint16_t touch_act[] = {1 << RT_FORWARD, 1 << RT_FORWARD | 1 << RT_BACKWARD};
-static uint16_t touch_grad[] = {1 << RT_BACKWARD, 1 << RT_BACKWARD};
-static uint16_t touch_eval[] = {1 << RT_EVAL, 1 << RT_EVAL};
+static uint32_t touch_act[] = {1 << RT_FORWARD, 1 << RT_FORWARD | 1 << RT_BACKWARD};
+static uint32_t touch_grad[] = {1 << RT_BACKWARD, 1 << RT_BACKWARD};
+static uint32_t touch_eval[] = {1 << RT_EVAL, 1 << RT_EVAL};
 static PlanEdge edges[] = {
-    {"h", 3, 0, to1, 1, 4096, 2, 2, false, touch_act},
-    {"d_h", 9, 1, to0, 1, 4096, 2, 2, false, touch_grad},
-    {"h.eval", 14, 0, to1, 1, 4096, 2, 2, true, touch_eval},
+    {"h", 3, 0, to1, 1, 4096, 2, 0, 1, 2, false, touch_act},
+    {"d_h", 9, 1, to0, 1, 4096, 2, 0, 1, 2, false, touch_grad},
+    {"h.eval", 14, 0, to1, 1, 4096, 2, 0, 1, 2, true, touch_eval},
 };
 static PlanUnit units[] = {
     {.name = "fc1", .forward_s = 0.1, .backward_s = 1.0 / 3, .parameter_bytes = 64, .node = 3},
@@ -60,20 +60,16 @@ static PlanStage stages[] = {
      .in_flight = 2,
      .forward_s = 0.1,
      .backward_s = 1.0 / 3,
-     .train = {train0, 15},
-     .eval = {eval0, 6},
      .persistent_bytes = 64,
      .slot_bytes = 128,
      .scratch_bytes = 192,
      .edge_bytes = 16384,
      .library_bytes = 1},
-    {.id = 1,
-     .replicas = 1,
-     .first_unit = 1,
-     .last_unit = 2,
-     .in_flight = 1,
-     .train = {train1, 13},
-     .eval = {eval1, 6}},
+    {.id = 1, .replicas = 1, .first_unit = 1, .last_unit = 2, .first_rank = 1, .in_flight = 1},
+};
+static PlanRank ranks[] = {
+    {.stage = 0, .train = {train0, 15}, .eval = {eval0, 6}},
+    {.stage = 1, .train = {train1, 13}, .eval = {eval1, 6}},
 };
 
 static Plan example(void)
@@ -88,6 +84,8 @@ static Plan example(void)
               .n_units = 3,
               .stages = stages,
               .n_stages = 2,
+              .ranks = ranks,
+              .n_ranks = 2,
               .edges = edges,
               .n_edges = 3,
               .step_s = 0.7,
@@ -116,7 +114,7 @@ static void reads_back_what_it_wrote(void **state)
     char *again = plan_to_json(q);
     assert_string_equal(text, again);
     assert_true(q->options.lr == 0.1 && q->units[0].backward_s == 1.0 / 3);
-    assert_int_equal(q->stages[0].train.n, 15);
+    assert_int_equal(q->ranks[0].train.n, 15);
     assert_memory_equal(q->edges[0].touch, touch_act, sizeof touch_act);
     assert_true(plan_hash(q) == plan_hash(&p));
     assert_int_equal(plan_stage_bytes(&q->stages[0]), 64 + 2 * 128 + 192 + 16384 + 1);
@@ -341,14 +339,14 @@ static void names_the_wrong_field(void **state)
     refused_after("units/2/forward_s", json_real(-1),
                   "units[2].forward_s is not a time in seconds");
     refused_after("edges/0/producer", json_integer(1),
-                  "edges[0].consumers are not other stages");
+                  "edges[0].consumers are not other ranks");
     refused_after("edges/0/slots", json_integer(0), "edges[0].slots is 0, not from 1 to 2");
     refused_after("edges/2/touch/0/0", json_string("jump"),
                   "edges[2].touch names no instruction");
-    refused_after("stages/0/train/2", json_string("forward"), "stages[0].train has in place 2");
-    refused_after("stages/0/train/2", json_string("forward 0 0 0"),
-                  "stages[0].train has in place 2");
-    refused_after("stages/0/train/2", json_string("forward 2"),
+    refused_after("ranks/0/train/2", json_string("forward"), "ranks[0].train has in place 2");
+    refused_after("ranks/0/train/2", json_string("forward 0 0 0"),
+                  "ranks[0].train has in place 2");
+    refused_after("ranks/0/train/2", json_string("forward 2"),
                   "names in place 2 micro-batch 2 of 2");
     refused_after("options/micro-batches", json_integer(0),
                   "micro-batches takes a whole number");
@@ -362,12 +360,12 @@ static void names_the_wrong_field(void **state)
 static void names_the_wrong_stream(void **state)
 {
     (void)state;
-    refused_after("stages/0/train/7", json_string("release 0 1"),
+    refused_after("ranks/0/train/7", json_string("release 0 1"),
                   "this stage is no consumer of the edge");
-    refused_after("stages/0/train/2", json_string("forward 1"),
+    refused_after("ranks/0/train/2", json_string("forward 1"),
                   "micro-batches out of order: 0 comes next");
-    refused_after("stages/0/train/1", json_string("recv 1 0"), "is not acquired yet");
-    refused_after("stages/1/train/4", json_string("send 1 0"), "order");
+    refused_after("ranks/0/train/1", json_string("recv 1 0"), "is not acquired yet");
+    refused_after("ranks/1/train/4", json_string("send 1 0"), "order");
     refused_after("stages/0/in_flight", json_integer(1), "more than 1 micro-batches in flight");
     refused_after("edges/0/touch/0", json_pack("[s]", "update"),
                   "h was sent before it was written");

@@ -55,10 +55,11 @@ static void add_edge(Arena *a, Plan *p, int from, int to, int made, int used)
                     .n_consumers = 1,
                     .bytes = 100,
                     .slots = 1,
+                    .stride = 1,
                     .per_step = (int)p->options.micro_batches};
-    e->touch = arena_array(a, uint16_t, p->n_stages);
-    e->touch[from] = (uint16_t)made;
-    e->touch[to] = (uint16_t)used;
+    e->touch = arena_array(a, uint32_t, p->n_stages);
+    e->touch[from] = (uint32_t)made;
+    e->touch[to] = (uint32_t)used;
 }
 
 // Activations to the next stage, gradients back, and some activations that skip stages.
@@ -66,6 +67,7 @@ static Plan *chain(Arena *a, int stages, int micro_batches, const char *schedule
 {
     Plan *p = bare(a, stages, micro_batches, schedule);
     Arena scratch = {0};
+    plan_number_ranks(a, p);
     int forward = 1 << RT_FORWARD, backward = 1 << RT_BACKWARD;
     p->edges = arena_array(a, PlanEdge, 2 * stages + skips);
     for (int s = 0; s + 1 < stages; s++) {
@@ -153,16 +155,16 @@ typedef struct Longest {
 static void visit(void *user, const WalkStep *step)
 {
     Longest *l = user;
-    const PlanStage *s = &l->p->stages[step->stage];
-    double *now = &l->now[step->stage];
+    const PlanStage *s = &l->p->stages[step->rank];
+    double *now = &l->now[step->rank];
     for (int i = 0; i < step->n_waits; i++)
-        *now = fmax(*now, l->done[step->waits[i].stage][step->waits[i].at]);
+        *now = fmax(*now, l->done[step->waits[i].rank][step->waits[i].at]);
     int op = step->instr->opcode;
     *now += op == RT_FORWARD    ? s->forward_s + s->send_s / 2
             : op == RT_BACKWARD ? s->backward_s + s->send_s / 2
             : op == RT_UPDATE   ? s->update_s
                                 : 0;
-    l->done[step->stage][step->at] = *now;
+    l->done[step->rank][step->at] = *now;
 }
 
 static double longest_path(Arena *a, const Plan *p, int steps)
@@ -171,7 +173,7 @@ static double longest_path(Arena *a, const Plan *p, int steps)
     char why[256];
     double end = 0;
     for (int s = 0; s < p->n_stages; s++)
-        l.done[s] = arena_array(a, double, p->stages[s].train.n *steps);
+        l.done[s] = arena_array(a, double, p->ranks[s].train.n *steps);
     assert_true(plan_walk(&(Walk){.plan = p, .steps = steps, .visit = visit, .user = &l}, why,
                           sizeof why));
     for (int s = 0; s < p->n_stages; s++)
@@ -423,9 +425,9 @@ static void says_what_is_wrong(void **state)
     assert_null(simulation_run(&a, p, &o, why, sizeof why));
     assert_non_null(strstr(why, "are too many, 16 are allowed"));
     p = chain(&a, 2, 2, "1f1b", 0);
-    for (int i = 0; i < p->stages[1].train.n; i++) // no gradient ever comes
-        if (p->stages[1].train.instr[i].opcode == RT_SEND)
-            p->stages[1].train.instr[i].opcode = RT_LOAD;
+    for (int i = 0; i < p->ranks[1].train.n; i++) // no gradient ever comes
+        if (p->ranks[1].train.instr[i].opcode == RT_SEND)
+            p->ranks[1].train.instr[i].opcode = RT_LOAD;
     assert_null(simulation_run(&a, p, &(SimOptions){.steps = 1}, why, sizeof why));
     assert_string_equal(
         why, "deadlock: stage 0, replica 0, step 1, waits for stage 1 with recv e mb 0");

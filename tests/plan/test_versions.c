@@ -29,14 +29,15 @@ static Plan *pipeline(Arena *a, const char *schedule, int micro_batches)
         p->stages[s] = (PlanStage){
             .id = s, .replicas = 1, .first_unit = s, .last_unit = s, .version_bytes = 640};
     }
+    plan_number_ranks(a, p);
     p->edges = arena_array(a, PlanEdge, 2);
     p->n_edges = 2;
-    p->edges[0] = (PlanEdge){"h", 2, 0, up, 1, 64, 1, micro_batches, false, NULL};
-    p->edges[1] = (PlanEdge){"d_h", 3, 1, down, 1, 64, 1, micro_batches, false, NULL};
+    p->edges[0] = (PlanEdge){"h", 2, 0, up, 1, 64, 1, 0, 1, micro_batches, false, NULL};
+    p->edges[1] = (PlanEdge){"d_h", 3, 1, down, 1, 64, 1, 0, 1, micro_batches, false, NULL};
     for (int e = 0; e < 2; e++)
-        p->edges[e].touch = arena_array(a, uint16_t, 2);
+        p->edges[e].touch = arena_array(a, uint32_t, 2);
     p->edges[0].touch[0] = 1 << RT_FORWARD;
-    p->edges[0].touch[1] = (uint16_t)both;
+    p->edges[0].touch[1] = (uint32_t)both;
     p->edges[1].touch[0] = p->edges[1].touch[1] = 1 << RT_BACKWARD;
     Arena scratch = {0};
     schedule_write(a, &scratch, p);
@@ -47,7 +48,7 @@ static Plan *pipeline(Arena *a, const char *schedule, int micro_batches)
 // The nth instruction of this kind in stage 0.
 static rt_instr *find(const Plan *p, rt_opcode opcode, int nth)
 {
-    rt_instr *i = p->stages[0].train.instr;
+    rt_instr *i = p->ranks[0].train.instr;
     while (i->opcode != opcode || nth-- > 0)
         i++;
     return i;
@@ -101,7 +102,7 @@ static void knows_steps(void **state)
     (void)state;
     Arena a = {0};
     Plan *p = pipeline(&a, "pipedream", 2);
-    Stream *s = &p->stages[0].train;
+    Stream *s = &p->ranks[0].train;
     s->body--;
     wrong(p, "stage 0 does not run one step in its body, which begins at instruction");
     s->body++;
@@ -113,7 +114,7 @@ static void knows_steps(void **state)
     *update = early;
     wrong(p, "gradients of 1 micro-batches are missing");
     p = pipeline(&a, "1f1b", 2);
-    p->stages[0].train.body_end = 3;
+    p->ranks[0].train.body_end = 3;
     wrong(p, "stage 0 has a body and runs one step");
     arena_release(&a);
 }
@@ -133,12 +134,12 @@ static void plans_keep_them(void **state)
         assert_int_equal(have->versions, 2);
         assert_int_equal(plan_stage_bytes(have), plan_stage_bytes(want));
         assert_int_equal(plan_weight_bytes(have), 640);
-        assert_int_equal(have->train.body, want->train.body);
-        assert_int_equal(have->train.body_end, want->train.body_end);
-        assert_int_equal(have->train.n, want->train.n);
-        for (int i = 0; i < want->train.n; i++) {
-            assert_int_equal(have->train.instr[i].edge, want->train.instr[i].edge);
-            assert_int_equal(have->train.instr[i].mb, want->train.instr[i].mb);
+        assert_int_equal(q->ranks[s].train.body, p->ranks[s].train.body);
+        assert_int_equal(q->ranks[s].train.body_end, p->ranks[s].train.body_end);
+        assert_int_equal(q->ranks[s].train.n, p->ranks[s].train.n);
+        for (int i = 0; i < p->ranks[s].train.n; i++) {
+            assert_int_equal(q->ranks[s].train.instr[i].edge, p->ranks[s].train.instr[i].edge);
+            assert_int_equal(q->ranks[s].train.instr[i].mb, p->ranks[s].train.instr[i].mb);
         }
     }
     free(text);

@@ -53,8 +53,8 @@ static inline void job_tell(SegmentHeader *from, SegmentHeader *to, int stage)
     segment_status_read(&copy, &segment_statuses(from)[stage]);
     if (segment_status_write(status, &copy))
         rt__counter_wake(&status->barrier);
-    uint32_t nobody = 0, who = atomic_load(&from->abort_stage);
-    if (who && atomic_compare_exchange_strong(&to->abort_stage, &nobody, who))
+    uint32_t nobody = 0, who = atomic_load(&from->abort_rank);
+    if (who && atomic_compare_exchange_strong(&to->abort_rank, &nobody, who))
         atomic_store(&to->abort, atomic_load(&from->abort));
 }
 
@@ -73,7 +73,7 @@ static inline void job_part(Part *p, const rt_program *program, int stage)
 {
     p->program = *program;
     p->program.stage = stage;
-    rt__stage_init(&p->stage, &p->program);
+    rt__stage_init(&p->stage, &p->program, 0);
 }
 
 // All memory, with nobody in it yet.

@@ -203,8 +203,9 @@ static void test_machine(void **state)
     t = calloc(1, sizeof *t);
     tiny_init(t, 1, 3, false, 0);
     all = run_one(t, options, 1);
-    assert_string_equal(json_string_value(json_object_get(find_event(all, "error"), "message")),
-                        "this is stage 1 of 3: start all of them with `stagecc run DIR`");
+    assert_string_equal(
+        json_string_value(json_object_get(find_event(all, "error"), "message")),
+        "this is stage 1: start all programs of its job with `stagecc run DIR`");
     json_decref(all);
     free(t);
 }

@@ -8,7 +8,7 @@
 #include "tests/runtime/job.h"
 
 static const int to_both[] = {1, 2};
-static const rt_edge edges[] = {{"conv3", 0, to_both, 2, 320, 3, 4, 0}};
+static const rt_edge edges[] = {{"conv3", 0, to_both, 2, 320, 3, 1, 4, 0}};
 
 static rt_program program(int stage, int n_stages, const char *plan)
 {
@@ -27,14 +27,14 @@ static void test_other_plan(void **state)
     rt_program p = program(0, STAGES, "1"), q = program(1, STAGES, "2"), r = program(1, 2, "1");
     int fd = rt__segment_new(&p);
     rt_stage a, b, c;
-    rt__stage_init(&a, &p);
+    rt__stage_init(&a, &p, 0);
     assert_int_equal(rt__transport_open(&a, fd), 0);
-    rt__stage_init(&b, &q);
+    rt__stage_init(&b, &q, 0);
     assert_int_equal(rt__transport_open(&b, fd), RT_E_INPUT);
     assert_string_equal(b.message,
                         "stage 1 was built from another plan than the stages beside it: "
                         "build all programs again");
-    rt__stage_init(&c, &r);
+    rt__stage_init(&c, &r, 0);
     assert_int_equal(rt__transport_open(&c, fd), RT_E_INPUT);
     rt__transport_close(&a);
     rt__transport_close(&b);

@@ -29,7 +29,7 @@ static void test_rounds(void **state)
     int fd = rt__segment_new(&j->stage[0].program);
     rt_stage s[2];
     for (int i = 0; i < 2; i++) {
-        rt__stage_init(&s[i], &j->stage[i].program);
+        rt__stage_init(&s[i], &j->stage[i].program, 0);
         assert_int_equal(rt__transport_open(&s[i], fd), 0);
     }
     assert_true(rt__begin_round(&s[0], false));

@@ -17,8 +17,8 @@ enum { MESSAGES = 3000, SLOTS = 3, WORDS = 40 };
 // Edge 0: from stage 0 to both others. Edge 1: back from stage 2 to stage 0, one message a step.
 static const int to_both[] = {1, 2}, to_first[] = {0};
 static const rt_edge edges[] = {
-    {"conv3", 0, to_both, 2, WORDS * 8, SLOTS, 4, 0},
-    {"grad", 2, to_first, 1, 8, 1, 1, 0},
+    {"conv3", 0, to_both, 2, WORDS * 8, SLOTS, 1, 4, 0},
+    {"grad", 2, to_first, 1, 8, 1, 1, 1, 0},
 };
 
 static rt_program program(int n_stages)
@@ -243,7 +243,7 @@ static void test_abort(void **state)
     pthread_join(id, NULL);
     rt__abort(s1); // an echo changes nothing
     assert_int_equal(atomic_load(&s1->segment->abort), 5);
-    assert_int_equal(atomic_load(&s1->segment->abort_stage), 3);
+    assert_int_equal(atomic_load(&s1->segment->abort_rank), 3);
     job_close(all);
 }
 
@@ -339,6 +339,7 @@ static void random_edge(Random *r, int i)
                    .consumers = r->consumers[i],
                    .bytes = sizes[pick(r, sizeof sizes / sizeof *sizes)],
                    .slots = 1 + (int)pick(r, 4),
+                   .stride = 1,
                    .per_step = 1 + (int)pick(r, MOST_A_STEP)};
     for (int s = 0; s < STAGES; s++)
         if (s != e->producer && pick(r, 3))

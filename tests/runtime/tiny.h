@@ -21,6 +21,7 @@ typedef struct Tiny {
     rt_program program; // first: rt_stage.program is this
     int first, last;    // layers, both inclusive
     rt_instr train[128], eval[64];
+    rt_replica own;
     rt_edge edges[TINY_EDGES];
     int consumers[TINY_EDGES];
     char names[TINY_EDGES][32];
@@ -201,19 +202,20 @@ static inline void tiny_streams(Tiny *t, bool gpipe)
         tiny_run(&w, RT_NORM_APPLY, 0, down);
     }
     tiny_put(&w, RT_UPDATE, RT_NO_EDGE, 0);
-    p->n_train = w.n;
+    t->own = (rt_replica){.train = t->train, .eval = t->eval, .n_train = w.n};
+    p->replicas = &t->own;
     w = (TinyWriter){t->eval, 0};
     for (int i = 0; i < TINY_M; i++) {
         if (s == 0)
             tiny_put(&w, RT_LOAD, RT_NO_EDGE, i);
         tiny_run(&w, RT_EVAL, i, eval);
     }
-    p->n_eval = w.n;
+    t->own.n_eval = w.n;
     p->in_flight = flight;
-    p->norm_up_in = up[0] >= 0 ? up[0] : RT_NO_EDGE;
-    p->norm_up_out = up[1] >= 0 ? up[1] : RT_NO_EDGE;
-    p->norm_down_in = down[0] >= 0 ? down[0] : RT_NO_EDGE;
-    p->norm_down_out = down[1] >= 0 ? down[1] : RT_NO_EDGE;
+    t->own.norm_up_in = up[0] >= 0 ? up[0] : RT_NO_EDGE;
+    t->own.norm_up_out = up[1] >= 0 ? up[1] : RT_NO_EDGE;
+    t->own.norm_down_in = down[0] >= 0 ? down[0] : RT_NO_EDGE;
+    t->own.norm_down_out = down[1] >= 0 ? down[1] : RT_NO_EDGE;
 }
 
 // The program
@@ -232,6 +234,7 @@ static inline void tiny_edge(Tiny *t, int id, const char *name, int from, int to
                              .slots = norm                           ? 1
                                       : id < t->program.n_stages - 1 ? TINY_M
                                                                      : 2,
+                             .stride = 1,
                              .per_step = norm ? 1 : TINY_M,
                              .eval = !norm && id >= 2 * (t->program.n_stages - 1)};
 }
@@ -278,8 +281,6 @@ static inline void tiny_init(Tiny *t, int stage, int n_stages, bool gpipe, doubl
                               .micro_batches = TINY_M,
                               .threads = 1,
                               .isa = "generic",
-                              .train = t->train,
-                              .eval = t->eval,
                               .edges = t->edges,
                               .n_edges = 5 * k,
                               .norm_parts = clip > 0 ? TINY_LAYERS : 0,
@@ -361,7 +362,7 @@ static inline void *tiny_thread(void *user)
     TinyJob *j = thread->job;
     Tiny *t = &j->stage[thread->stage];
     rt_stage *s = &t->stage;
-    rt__stage_init(s, &t->program);
+    rt__stage_init(s, &t->program, 0);
     s->options = j->options;
     s->quiet = true;
     if (j->timeout_ns)
