@@ -87,6 +87,10 @@ const char *emit_place_in_step(Emit *e);
 const char *emit_is_first(Emit *e);
 // The random stream of a dropout node as an expression: equal layers share code, not streams.
 const char *emit_stream(Emit *e, const Node *n);
+// A micro-batch's place among those that this rank runs in a step, and whether it is the first, as
+// expressions.
+const char *emit_place_in_step(Emit *e);
+const char *emit_is_first(Emit *e);
 // A number as emit's EMIT_REAL writes it; the same in double whatever the graph's reals are; text as a string literal; text inside a comment.
 const char *emit_real(Emit *e, double v);
 const char *emit_double(Emit *e, double v);

@@ -135,9 +135,10 @@ const Node *emit_output(Emit *e, const Node *n, int i)
 
 const char *emit_place_in_step(Emit *e)
 {
-    if (plan_stream_steps(e->plan, false) == 1)
-        return "mb";
-    return arena_printf(e->scratch, "mb %% %d", (int)e->plan->options.micro_batches);
+    int replicas = e->stage->replicas;
+    if (plan_stream_steps(e->plan, false) > 1)
+        return arena_printf(e->scratch, "mb %% %d", (int)e->plan->options.micro_batches);
+    return replicas > 1 ? arena_printf(e->scratch, "mb / %d", replicas) : "mb";
 }
 
 const char *emit_is_first(Emit *e)

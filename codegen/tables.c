@@ -323,6 +323,40 @@ static void write_replicas(Emit *e)
     text_puts(e->out, "};\n\n");
 }
 
+static int tensor_index(const Emit *e, int node)
+{
+    int index = 0;
+    for (int i = 0; i < node; i++)
+        index += e->stage->places[i].kind == PLACE_PERSISTENT;
+    return index;
+}
+
+static int write_buckets(Emit *e)
+{
+    static const char *const kind[] = {
+        [BUCKET_GRADIENTS] = "RT_GRADIENTS",
+        [BUCKET_STATISTICS] = "RT_STATISTICS",
+        [BUCKET_LOSSES] = "RT_LOSSES",
+        [BUCKET_SCORES] = "RT_SCORES",
+    };
+    int n = 0;
+    for (int i = 0; i < e->plan->n_buckets; i++) {
+        const PlanBucket *b = &e->plan->buckets[i];
+        if (b->stage != e->stage->id)
+            continue;
+        if (!n++)
+            text_puts(e->out, "// kind, owner, first edge, tensors\n"
+                              "static const rt_bucket buckets[] = {\n");
+        text_printf(e->out, "    {%s, %d, %d, (const int[]){", kind[b->kind], b->owner,
+                    b->first_edge);
+        for (int k = 0; k < b->n_nodes; k++)
+            text_printf(e->out, "%s%d", k ? ", " : "", tensor_index(e, b->nodes[k]));
+        text_printf(e->out, "%s}, %d},\n", b->n_nodes ? "" : "0", b->n_nodes);
+    }
+    text_puts(e->out, n ? "};\n\n" : "");
+    return n;
+}
+
 // The program
 // ----------------------------------------------------------------------------------------------
 
@@ -443,10 +477,12 @@ void tables_write(Emit *e, const char *command)
     write_edges(e);
     int n_layers = write_layers(e);
     write_replicas(e);
+    int n_buckets = write_buckets(e);
     text_puts(e->out, "static const rt_program program = {\n");
     write_identity(e, command);
     field(e, "replicas", "replicas");
     field_table(e, "edges", e->plan->n_edges);
+    field_table(e, "buckets", n_buckets);
     field_int(e, "norm_parts", e->plan->norm_parts);
     write_memory(e);
     write_versions(e);

@@ -4,31 +4,39 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef VEC(int) Ranks; // replicas, by stage
+enum { MAX_REPLICAS = 1024 };
+
 // "0:1,1:1,2:1" as the workflow that stagecc replaces writes it: stage:replicas.
-static int stages_of_ranks(const char *ranks, int *stages)
+// Where the text is not what it should be; NULL: it is.
+static const char *read_ranks(Arena *a, const char *text, Ranks *out)
 {
-    int n = 0;
-    for (const char *p = ranks; *p;) {
+    do {
         char *end;
-        long stage = strtol(p, &end, 10);
+        long stage = strtol(text, &end, 10);
         long replicas = *end == ':' ? strtol(end + 1, &end, 10) : 0;
-        if (stage != n || replicas < 1 || (*end && *end != ',')) {
-            error_at(NO_LOC,
-                     "--stage_to_num_ranks is STAGE:RANKS,... from stage 0 on, like "
-                     "0:1,1:1,2:1; trouble at `%s`",
-                     p);
-            return EXIT_INPUT;
-        }
-        if (replicas > 1) {
-            error_at(NO_LOC, "stage %ld has %ld ranks: replicated stages do not run yet, use 1",
-                     stage, replicas);
-            return EXIT_INPUT;
-        }
-        n++;
-        p = *end ? end + 1 : end;
+        if (stage != out->n || replicas < 1 || replicas > MAX_REPLICAS || (*end && *end != ','))
+            return text;
+        vec_push(a, out, (int)replicas);
+        text = *end ? end + 1 : NULL;
+    } while (text);
+    return NULL;
+}
+
+static int stages_of_ranks(Job *j, const char *text, int *stages)
+{
+    Ranks ranks = {0};
+    const char *trouble = read_ranks(j->arena, text, &ranks);
+    if (trouble) {
+        error_at(NO_LOC,
+                 "--stage_to_num_ranks is STAGE:RANKS,... from stage 0 on, with 1 to %d ranks, "
+                 "like 0:2,1:1; trouble at `%s`",
+                 MAX_REPLICAS, trouble);
+        return EXIT_INPUT;
     }
-    *stages = n;
-    return n ? EXIT_DONE : EXIT_INPUT;
+    j->compile.replicas = ranks.items;
+    *stages = ranks.n;
+    return EXIT_DONE;
 }
 
 // Those that the stage_ids of a profiled graph, or a plan of it, name.
@@ -43,7 +51,7 @@ static int stages_of_layers(const Job *j)
 
 static int take_ranks(Job *j, int *stages)
 {
-    int named = stages_of_layers(j), status = stages_of_ranks(j->args->ranks, stages);
+    int named = stages_of_layers(j), status = stages_of_ranks(j, j->args->ranks, stages);
     j->compile.by_layer = named == *stages;
     if (!status && named && named != *stages) {
         error_at(NO_LOC, "--stage_to_num_ranks has %d stage%s, the stage_ids of %s name %d",
@@ -57,9 +65,14 @@ static void stages_of_plan(Job *j, int *stages)
 {
     const Plan *p = j->stored;
     int *cuts = arena_array(j->arena, int, p->n_stages);
-    for (int i = 0; i < p->n_stages; i++)
+    int *replicas = arena_array(j->arena, int, p->n_stages);
+    for (int i = 0; i < p->n_stages; i++) {
         cuts[i] = p->stages[i].last_unit;
+        replicas[i] = p->stages[i].replicas;
+    }
     j->compile.fixed_cuts = cuts;
+    if (p->n_ranks > p->n_stages)
+        j->compile.replicas = replicas;
     *stages = p->n_stages;
 }
 

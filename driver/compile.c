@@ -110,20 +110,16 @@ static bool take_node_stages(Job *j, const Plan *p, const char *path)
         return false;
     }
     NodeStage *stages = arena_array(j->arena, NodeStage, p->n_units + 1);
+    int *replicas = arena_array(j->arena, int, p->n_stages);
     for (int s = 0; s < p->n_stages; s++) {
         const PlanStage *stage = &p->stages[s];
-        if (stage->replicas > 1) {
-            error_at((Loc){path, 0, 0},
-                     "stage %d has %d replicas: replicated stages do not run yet; "
-                     "`stagecc plan --straight_pipeline` makes a plan without",
-                     s, stage->replicas);
-            return false;
-        }
+        replicas[s] = stage->replicas;
         for (int u = stage->first_unit; u <= stage->last_unit; u++)
             stages[u] = (NodeStage){p->units[u].name, s};
     }
     j->node_stages = stages;
     j->n_node_stages = p->n_units;
+    j->compile.replicas = replicas;
     return true;
 }
 
@@ -212,10 +208,13 @@ static bool take_devices(Job *j, int stages)
     const Devices *d = j->devices;
     if (!d)
         return true;
-    if (d->n != stages) {
+    int ranks = 0;
+    for (int s = 0; s < stages; s++)
+        ranks += j->compile.replicas ? j->compile.replicas[s] : 1;
+    if (d->n != ranks) {
         error_at((Loc){file, 0, 0},
-                 "there are %d devices and %d stages: a model has a stage on each of them",
-                 d->n, stages);
+                 "there are %d devices and %d %s: a model has one on each of them", d->n, ranks,
+                 ranks > stages ? "replicas of stages" : "stages");
         return false;
     }
     for (int i = 0; i < d->n; i++)

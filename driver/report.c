@@ -21,7 +21,9 @@ void report_plan_table(Text *out, const Plan *plan)
         char units[80];
         snprintf(units, sizeof units, "%.16s .. %.16s (%d)", plan->units[s->first_unit].name,
                  plan->units[s->last_unit].name, s->last_unit - s->first_unit + 1);
-        text_printf(out, "%-6d %-38s %10.3f %10.3f %12s %12s %9d\n", s->id, units,
+        char id[32];
+        snprintf(id, sizeof id, s->replicas > 1 ? "%d x%d" : "%d", s->id, s->replicas);
+        text_printf(out, "%-6s %-38s %10.3f %10.3f %12s %12s %9d\n", id, units,
                     1e3 * s->forward_s, 1e3 * s->backward_s,
                     row_bytes(parameters, s->persistent_bytes),
                     row_bytes(memory, plan_stage_bytes(s)), s->in_flight);

@@ -239,10 +239,10 @@ static bool take_wanted_cuts(Search *s, int *cuts, int *on)
         CHECK(cuts[i] > before, "partition", "there is no place for cut %d", i);
         moved += cuts[i] != u;
         before = cuts[i];
-        on[i] = s->c->machines ? s->c->machines->type[i] : 0;
+        on[i] = s->c->machines ? s->c->machines->type[s->first_rank[i]] : 0;
     }
     cuts[s->stages - 1] = s->ranges.n - 1;
-    on[s->stages - 1] = s->c->machines ? s->c->machines->type[s->stages - 1] : 0;
+    on[s->stages - 1] = s->c->machines ? s->c->machines->type[s->first_rank[s->stages - 1]] : 0;
     if (moved)
         note_at(model_loc(s->c),
                 "%d of the %d cuts %s moved to the nearest place: a loop of several layers is "
@@ -388,13 +388,13 @@ void pass_partition(Compile *c)
         return;
     double begin = clock_seconds();
     Search s = {.c = c, .ranges = ranges_of(c), .stages = c->stages};
-    bool possible = find_replicas(&s);
+    if (!find_replicas(&s))
+        return;
     const char *misfit =
-        possible ? schedule_misfit(c->scratch, c->options, c->stages, s.first_rank[c->stages])
-                 : NULL;
+        schedule_misfit(c->scratch, c->options, c->stages, s.first_rank[c->stages]);
     if (misfit)
         error_at(NO_LOC, "%s", misfit);
-    if (!possible || misfit || !enough_units(&s)) {
+    if (misfit || !enough_units(&s)) {
         c->no_plan = true;
         return;
     }

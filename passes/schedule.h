@@ -8,6 +8,8 @@
 
 // passes/edges.c: fills p->edges (all but slots) and p->norm_parts from the stages' units.
 void edges_find(Compile *c, Plan *p);
+// passes/buckets.c: fills p->buckets and appends their edges.
+void buckets_find(Compile *c, Plan *p, EdgeList *edges);
 // passes/memory.c: every place of every stage, for people.
 void memory_table(Text *out, const Plan *p, const Graph *g);
 // Notes that name the five largest tensors (of one stage; -1: of the whole model) and their lines.

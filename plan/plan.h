@@ -112,6 +112,23 @@ typedef struct PlanKernel {
     double seconds;             // of one call
 } PlanKernel;
 
+// What the replicas of a stage add up together: docs/schedules.md. Its messages are edges: the parts of
+// the other replicas in ascending order, then the sum, from first_edge on.
+typedef enum BucketKind {
+    BUCKET_GRADIENTS,
+    BUCKET_STATISTICS, // averaged
+    BUCKET_LOSSES,     // of the micro-batches
+    BUCKET_SCORES,     // of the micro-batches of an evaluation
+} BucketKind;
+
+typedef struct PlanBucket {
+    BucketKind kind;
+    int stage, owner; // owner: replica
+    int first_edge;
+    int *nodes, n_nodes; // tensors
+    int64_t bytes;
+} PlanBucket;
+
 enum { MAX_PLAN_LEVELS = 8, MAX_PLAN_MACHINES = 1 << 20 };
 
 // A plan of a profiled graph has no ranks, edges and places: stages, units and predictions only. Its
@@ -133,6 +150,8 @@ typedef struct Plan {
     int n_ranks;
     PlanEdge *edges;
     int n_edges;
+    PlanBucket *buckets; // stage by stage; not in plan.json, where their edges are
+    int n_buckets;
     int stream_steps; // steps of a training stream; 0: not said, one
     int norm_parts;   // gradient tensors of the whole model; 0: no clipping
     // Of plans without streams: no flush, every micro-batch is an update; what runs beside computing:

@@ -254,6 +254,19 @@ static int version_of(const Plan *p, int stage, int mb)
     return behind > 0 ? behind / (int)p->options.micro_batches : 0;
 }
 
+// First every replica gives away what it has, then it adds up what is its own: nobody waits in a circle.
+static void write_reduce(Writer *w)
+{
+    for (int opcode = RT_REDUCE_PUT; opcode <= RT_REDUCE_GET; opcode++)
+        for (int k = 0, last = -1; k < w->n_mine; k++) {
+            const PlanEdge *e = &w->plan->edges[w->mine[k]];
+            if (e->touch[w->rank] != UINT32_C(1) << opcode || e->first == last)
+                continue; // several parts are added in one instruction
+            last = e->first;
+            run(w, (rt_opcode)opcode, (uint32_t)last);
+        }
+}
+
 // Behind the last backward of a step. The norm of gradients that all replicas of a stage share is one replica's
 // business; the factor is everyone's.
 static void finish_step(Writer *w, int step)
@@ -261,6 +274,7 @@ static void finish_step(Writer *w, int step)
     const Plan *p = w->plan;
     bool asynchronous = schedule_asynchronous(&p->options);
     uint32_t first = (uint32_t)(step * p->options.micro_batches);
+    write_reduce(w);
     if (p->norm_parts && w->replica == 0)
         run(w, RT_NORM_GATHER, first);
     if (p->norm_parts)
@@ -316,6 +330,7 @@ static Stream write_eval(Arena *perm, Arena *scratch, const Plan *p, int rank)
             run(&w, RT_LOAD, mb);
         run(&w, RT_EVAL, mb);
     }
+    write_reduce(&w);
     return (Stream){.instr = w.out.items, .n = w.out.n};
 }
 

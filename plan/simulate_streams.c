@@ -9,7 +9,8 @@ typedef struct Ring {
 } Ring;
 
 typedef struct Rings {
-    Ring *rings; // [n_edges]
+    Ring *rings;      // [n_edges]
+    double *reduce_s; // [n_ranks] of one instruction of a bucket
 } Rings;
 
 static int64_t sequence(const Engine *e, const Worker *w, const rt_instr *i)
@@ -54,6 +55,9 @@ static double work(const Engine *e, const Worker *w, const rt_instr *i)
     case RT_EVAL: return s->forward_s;
     case RT_LOAD: return s->load_s;
     case RT_NORM_GATHER: return s->norm_s;
+    case RT_REDUCE_PUT:
+    case RT_REDUCE_SUM:
+    case RT_REDUCE_GET: return ((Rings *)e->model)->reduce_s[w->index];
     case RT_ACQUIRE:
     case RT_RECV:
     case RT_SEND:
@@ -87,6 +91,17 @@ static void end(Engine *e, Worker *w, const rt_instr *i)
         wake_if_waits(e, edge->producer, i->edge);
 }
 
+// What the stage spends on sums once a step, shared out over the instructions.
+static double reduce_seconds(const Plan *p, int rank)
+{
+    const Stream *s = &p->ranks[rank].train;
+    int n = 0;
+    for (int i = 0; i < s->n; i++)
+        n += rt_is_reduce(s->instr[i].opcode);
+    double sync_s = p->stages[p->ranks[rank].stage].sync_s;
+    return n ? sync_s * (double)p->options.micro_batches / n : 0;
+}
+
 void streams_model(Engine *e)
 {
     const Plan *p = e->plan;
@@ -94,6 +109,9 @@ void streams_model(Engine *e)
     rings->rings = arena_array(e->arena, Ring, p->n_edges + 1);
     for (int i = 0; i < p->n_edges; i++)
         rings->rings[i].released = arena_array(e->arena, int64_t, p->edges[i].n_consumers);
+    rings->reduce_s = arena_array(e->arena, double, p->n_ranks);
+    for (int r = 0; r < p->n_ranks; r++)
+        rings->reduce_s[r] = reduce_seconds(p, r);
     e->n_workers = p->n_ranks;
     e->workers = arena_array(e->arena, Worker, e->n_workers);
     for (int r = 0; r < p->n_ranks; r++) {

@@ -33,6 +33,9 @@
     X(FORWARD, "forward", "run the forward nodes of this stage", "version, mb")                \
     X(BACKWARD, "backward", "run the backward nodes; gradients accumulate in ascending mb",    \
       "version, mb")                                                                           \
+    X(REDUCE_PUT, "reduce_put", "give this replica's part of a bucket to its owner", "bucket") \
+    X(REDUCE_SUM, "reduce_sum", "add up the parts in ascending order of replicas", "bucket")   \
+    X(REDUCE_GET, "reduce_get", "take the bucket's sum", "bucket")                             \
     X(NORM_GATHER, "norm_gather",                                                              \
       "add this stage's squared gradient norms to the vector that travels up", "")             \
     X(NORM_APPLY, "norm_apply", "take the clip factor that travels down", "")                  \
@@ -50,7 +53,7 @@ typedef enum rt_opcode {
 typedef struct rt_instr {
     uint8_t opcode; // rt_opcode
     uint16_t edge;  // of a message: index in the program's table of edges; else: the version
-    uint32_t mb;    // micro-batch within the stream, from 0
+    uint32_t mb;    // micro-batch within the stream, from 0; or bucket of the stage
 } rt_instr;
 
 enum {
@@ -68,6 +71,14 @@ static inline int rt_has_version(const rt_instr *i)
 {
     int works = i->opcode == RT_FORWARD || i->opcode == RT_BACKWARD || i->opcode == RT_UPDATE;
     return works && i->edge != RT_NO_VERSION;
+}
+
+// Numbers that an evaluation keeps of every micro-batch (runtime/evaluate.c).
+enum { RT_SCORE_FIELDS = 5 };
+
+static inline int rt_is_reduce(int opcode)
+{
+    return opcode >= RT_REDUCE_PUT && opcode <= RT_REDUCE_GET;
 }
 
 #endif

@@ -28,6 +28,7 @@ typedef struct Check {
     int own;          // micro-batches of a step
     Counts now, body; // body: where it began
     int *version;     // [micro-batches]: what their forwards saw
+    bool *reduced;    // per edge of a bucket: it was put, added or taken
 } Check;
 
 static bool fail(Check *c, const rt_instr *i, const char *format, ...)
@@ -99,13 +100,35 @@ static bool backward(Check *c, const rt_instr *i)
            fail(c, i, "its step has begun before the last one was updated");
 }
 
-// Behind all backwards of its step.
-static bool of_step(Check *c, const rt_instr *i)
+// What comes after the buckets' sums needs all of them.
+static const PlanEdge *not_reduced(const Check *c)
+{
+    for (int k = 0; k < c->plan->n_edges; k++) {
+        const PlanEdge *e = &c->plan->edges[k];
+        uint32_t reduces = UINT32_C(1) << RT_REDUCE_PUT | UINT32_C(1) << RT_REDUCE_SUM |
+                           UINT32_C(1) << RT_REDUCE_GET;
+        if (e->eval == c->eval && e->touch && e->touch[c->rank] & reduces && !c->reduced[k])
+            return e;
+    }
+    return NULL;
+}
+
+static bool all_backward(Check *c, const rt_instr *i)
 {
     int missing = (c->now.updated + 1) * c->own - c->now.backwarded;
+    return c->eval || !missing ||
+           fail(c, i, "gradients of %d micro-batches are missing", missing);
+}
+
+// Behind all backwards of its step, and all sums of its gradients.
+static bool of_step(Check *c, const rt_instr *i)
+{
     int first = c->now.updated * (int)c->plan->options.micro_batches;
+    const PlanEdge *missing = not_reduced(c);
+    if (!all_backward(c, i))
+        return false;
     if (missing)
-        return fail(c, i, "gradients of %d micro-batches are missing", missing);
+        return fail(c, i, "%s have not been exchanged", missing->name);
     return (int)i->mb == first || fail(c, i, "it is not of micro-batch %d", first);
 }
 
@@ -130,6 +153,9 @@ static bool counts(Check *c, const rt_instr *i)
     case RT_NORM_GATHER:
     case RT_NORM_APPLY: return of_step(c, i);
     case RT_UPDATE: return update(c, i);
+    case RT_REDUCE_PUT:
+    case RT_REDUCE_SUM:
+    case RT_REDUCE_GET: return all_backward(c, i);
     case RT_ACQUIRE:
     case RT_SEND:
     case RT_RECV:
@@ -148,6 +174,7 @@ static bool touches(Check *c, const rt_instr *i, int e)
     const int *begun = c->now.begun, *ended = c->now.ended;
     if (message < 0)
         return true; // of another edge
+    c->reduced[e] |= rt_is_reduce(i->opcode);
     if (begun[e] <= message)
         return fail(c, i, "%s is not %s yet", edge->name,
                     edge->producer == c->rank ? "acquired" : "received");
@@ -248,12 +275,16 @@ static bool check_rank(Arena *a, Check *c)
     }
     const Counts *n = &c->now;
     bool good = c->eval ? n->evaluated == all : n->forwarded == all && n->backwarded == all;
-    if (!good)
+    const PlanEdge *missing = good ? not_reduced(c) : NULL;
+    if (missing)
+        snprintf(c->why, (size_t)c->why_size, "%s does not exchange %s",
+                 plan_rank_name(c->plan, c->rank, name, sizeof name), missing->name);
+    else if (!good)
         snprintf(c->why, (size_t)c->why_size, "%s does not run all %d micro-batches",
                  plan_rank_name(c->plan, c->rank, name, sizeof name), all);
     else if (!c->eval && n->updated != plan_stream_steps(c->plan, false))
         return wrong(c, "does not update its weights behind step", n->updated);
-    return good;
+    return good && !missing;
 }
 
 static bool check_ranks(Arena *a, const Plan *p, bool eval, char *why, int why_size)
@@ -272,6 +303,7 @@ static bool check_ranks(Arena *a, const Plan *p, bool eval, char *why, int why_s
         c.asynchronous = schedule_asynchronous(&p->options);
         c.now.begun = arena_array(a, int, p->n_edges);
         c.now.ended = arena_array(a, int, p->n_edges);
+        c.reduced = arena_array(a, bool, p->n_edges);
         c.version = arena_array(a, int, c.asynchronous ? plan_micro_batches(p, false) : 0);
         good = check_rank(a, &c);
     }

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 void rt__score_reset(rt__score *score)
 {
@@ -84,15 +85,22 @@ void rt__score_add_loss(rt__score *score, double loss, int64_t samples)
 
 int rt__evaluate_open(rt_stage *s)
 {
-    if (!rt__has_loss(s->program))
-        return 0;
-    s->score = calloc(1, sizeof *s->score);
-    return s->score ? 0 : rt_fail(s, RT_E_ENVIRONMENT, "no memory for the evaluation's score");
+    size_t n = (size_t)s->program->micro_batches + 1;
+    s->losses = calloc(n, sizeof *s->losses);
+    s->scores = calloc(n, sizeof *s->scores);
+    if (rt__has_loss(s->program))
+        s->score = calloc(1, sizeof *s->score);
+    bool good = s->losses && s->scores && (s->score || !rt__has_loss(s->program));
+    return good ? 0 : rt_fail(s, RT_E_ENVIRONMENT, "no memory for the evaluation's score");
 }
 
 void rt__evaluate_close(rt_stage *s)
 {
+    free(s->losses);
+    free(s->scores);
     free(s->score);
+    s->losses = NULL;
+    s->scores = NULL;
     s->score = NULL;
 }
 
@@ -102,12 +110,39 @@ void rt__evaluate_begin(rt_stage *s)
         rt__score_reset(s->score);
 }
 
+void rt__evaluate_begin_batch(rt_stage *s)
+{
+    memset(s->scores, 0, (size_t)s->program->micro_batches * sizeof *s->scores);
+}
+
+// Counts are exact in a double.
+void rt__evaluate_end_batch(rt_stage *s)
+{
+    for (int mb = 0; s->score && mb < s->program->micro_batches; mb++) {
+        const double *one = s->scores[mb];
+        s->score->loss_sum += one[0];
+        s->score->rows += (uint64_t)one[1];
+        s->score->samples += (uint64_t)one[2];
+        s->score->hits1 += (uint64_t)one[3];
+        s->score->hits5 += (uint64_t)one[4];
+    }
+    if (s->score)
+        update_means(s->score);
+}
+
+static void keep(rt_stage *s, int mb, const rt__score *one)
+{
+    double fields[RT_SCORE_FIELDS] = {one->loss_sum, (double)one->rows, (double)one->samples,
+                                      (double)one->hits1, (double)one->hits5};
+    memcpy(s->scores[mb], fields, sizeof fields);
+}
+
 static bool has_predictions(const rt_program *p)
 {
     return p->classes > 0 && p->rows > 0 && p->eval_logits_offset >= 0;
 }
 
-static int add_predictions(rt_stage *s, int mb, double loss, int64_t valid)
+static int add_predictions(rt_stage *s, rt__score *one, int mb, double loss, int64_t valid)
 {
     const rt_program *p = s->program;
     const void *labels = p->eval_labels_edge != RT_NO_EDGE
@@ -118,15 +153,15 @@ static int add_predictions(rt_stage *s, int mb, double loss, int64_t valid)
                           .labels = labels,
                           .rows = p->rows,
                           .classes = p->classes};
-    rt__score_add(s->score, &of, loss, valid);
+    rt__score_add(one, &of, loss, valid);
     return 0;
 }
 
-static int add_loss(rt_stage *s, double loss, int64_t valid)
+static int add_loss(rt_stage *s, rt__score *one, uint64_t first, double loss, int64_t valid)
 {
     if (valid == s->program->micro_batch)
-        rt__score_add_loss(s->score, loss, valid);
-    else if (s->score->rows == 0 && valid > 0)
+        rt__score_add_loss(one, loss, valid);
+    else if (first == 0 && valid > 0)
         return rt_fail(s, RT_E_INPUT,
                        "%s: %" PRId64 " samples do not fill a micro-batch of %" PRId64
                        ", and this model's loss counts every sample: use a larger test set or "
@@ -141,13 +176,14 @@ int rt__evaluate_mb(rt_stage *s, int mb)
     uint64_t first = s->eval_first + (uint64_t)mb * (uint64_t)p->micro_batch;
     int64_t valid = rt__data_valid(s->test, first, p->micro_batch);
     double loss = rt__real_at(rt_scratch(s, p->eval_loss_offset), p->real);
-    uint64_t rows = s->score->rows;
-    int error =
-        has_predictions(p) ? add_predictions(s, mb, loss, valid) : add_loss(s, loss, valid);
-    if (error == 0 && s->score->rows > rows && !isfinite(loss))
+    rt__score one = {.rows = 0};
+    int error = has_predictions(p) ? add_predictions(s, &one, mb, loss, valid)
+                                   : add_loss(s, &one, first, loss, valid);
+    if (error == 0 && one.rows > 0 && !isfinite(loss))
         error = rt_fail(s, RT_E_LOSS,
                         "evaluation: the loss of the micro-batch at sample %" PRIu64
                         " is not finite",
                         first);
+    keep(s, mb, &one);
     return error;
 }

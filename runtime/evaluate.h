@@ -29,11 +29,15 @@ void rt__score_add(rt__score *score, const rt__predictions *p, double loss, int6
 // The same for losses over every element (mse): all `samples` must be valid.
 void rt__score_add_loss(rt__score *score, double loss, int64_t samples);
 
-int rt__evaluate_open(rt_stage *s); // makes s->score where the loss is. 0 or an rt_error
+int rt__evaluate_open(
+    rt_stage *s); // makes losses, scores and, where the loss is, score. 0 or an rt_error
 void rt__evaluate_close(rt_stage *s);
 void rt__evaluate_begin(rt_stage *s); // a new evaluation
-// Micro-batch mb of the evaluation batch at s->eval_first has run: add it up. 0 or an rt_error
-// (RT_E_LOSS: its loss is not finite).
+void rt__evaluate_begin_batch(rt_stage *s);
+// Micro-batch mb of the evaluation batch at s->eval_first has run: its place in s->scores is filled. 0
+// or an rt_error (RT_E_LOSS: its loss is not finite).
 int rt__evaluate_mb(rt_stage *s, int mb);
+// Adds all micro-batches up in their order, those of other replicas too.
+void rt__evaluate_end_batch(rt_stage *s);
 
 #endif

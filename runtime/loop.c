@@ -4,6 +4,7 @@
 #include "runtime/guard.h"
 #include "runtime/norm.h"
 #include "runtime/profile.h"
+#include "runtime/reduce.h"
 #include "runtime/report.h"
 #include "runtime/segment.h"
 #include "runtime/trace.h"
@@ -36,7 +37,7 @@ double rt__real_at(const void *at, rt_dtype dtype)
 
 int rt__mb_of_step(const rt_stage *s)
 {
-    return s->mb % s->program->micro_batches;
+    return s->program->train_steps ? s->mb % s->program->micro_batches : s->mb;
 }
 
 // Versions of the weights, counted from the begin of the stream
@@ -65,7 +66,10 @@ static void copy_version(rt_stage *s, int64_t from, int64_t to)
 // The loss of a step: the mean over micro-batches in double, rounded to the model's type.
 static double rounded_loss(const rt_stage *s)
 {
-    double mean = s->loss_sum / s->program->micro_batches;
+    double sum = 0;
+    for (int mb = 0; mb < s->program->micro_batches; mb++)
+        sum += s->losses[mb];
+    double mean = sum / s->program->micro_batches;
     return s->program->real == RT_F64 ? mean : (double)(float)mean;
 }
 
@@ -82,7 +86,6 @@ static void finish_step(rt_stage *s)
     s->train_s += s->step_s;
     s->updated_ns = now;
     s->loss = rounded_loss(s);
-    s->loss_sum = 0;
     s->step++;
     s->run_updates++;
     between_steps(s);
@@ -150,13 +153,31 @@ static int run_forward(rt_stage *s, const rt_instr *i)
     if (!rt__has_loss(p) || s->error)
         return (int)s->error;
     double loss = rt__real_at(rt_act(s, s->mb, p->loss_offset), p->real);
-    s->loss_sum += loss;
+    s->losses[rt__mb_of_step(s)] = loss;
     return rt__guard_loss(s, loss);
 }
 
 static int run_backward(rt_stage *s, const rt_instr *i)
 {
     s->program->backward(s, (int)i->mb);
+    return 0;
+}
+
+static int run_reduce_put(rt_stage *s, const rt_instr *i)
+{
+    rt__reduce_put(s, (int)i->mb);
+    return 0;
+}
+
+static int run_reduce_sum(rt_stage *s, const rt_instr *i)
+{
+    rt__reduce_sum(s, (int)i->mb);
+    return 0;
+}
+
+static int run_reduce_get(rt_stage *s, const rt_instr *i)
+{
+    rt__reduce_get(s, (int)i->mb);
     return 0;
 }
 
@@ -204,6 +225,9 @@ static Execute *const instructions[RT_N_OPCODES] = {
     [RT_LOAD] = run_load,
     [RT_FORWARD] = run_forward,
     [RT_BACKWARD] = run_backward,
+    [RT_REDUCE_PUT] = run_reduce_put,
+    [RT_REDUCE_SUM] = run_reduce_sum,
+    [RT_REDUCE_GET] = run_reduce_get,
     [RT_NORM_GATHER] = run_norm_gather,
     [RT_NORM_APPLY] = run_norm_apply,
     [RT_UPDATE] = run_update,
@@ -248,7 +272,7 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
     s->opcode = (rt_opcode)i->opcode;
     s->mb = (int)i->mb;
     s->layer = -1;
-    if (!s->evaluating)
+    if (!s->evaluating && s->program->train_steps)
         s->step = s->first_step + s->mb / s->program->micro_batches;
     use_version(s, rt_has_version(i) ? rt_version(i) + steps_on : i->opcode == RT_UPDATE);
     show(s, i);
@@ -281,7 +305,7 @@ static int run_stretch(rt_stage *s, Stretch part)
     for (int k = part.begin; k < part.end && !error; k++) {
         rt_instr i = s->own->train[k];
         i.mb += (uint32_t)(part.steps_on * s->program->micro_batches);
-        if (i.mb < part.micro_batches)
+        if (i.mb < part.micro_batches || !s->program->train_steps)
             error = run_one(s, &i, part.steps_on);
     }
     return error;
@@ -303,10 +327,10 @@ static int run_train(rt_stage *s, int64_t steps)
 int rt__train_stream(rt_stage *s, int64_t steps)
 {
     s->evaluating = false;
-    s->loss_sum = 0;
     s->first_step = s->step;
     s->loading = s->cursor;
     s->updated_ns = rt__now_ns();
+    memset(s->losses, 0, (size_t)s->program->micro_batches * sizeof *s->losses);
     rt__guard_begin_stream(s);
     int error = run_train(s, steps);
     between_steps(s);
@@ -325,12 +349,14 @@ int rt__eval_batch(rt_stage *s)
     int error = 0;
     s->evaluating = true;
     s->first_step = s->step;
+    rt__evaluate_begin_batch(s);
     for (int k = 0; k < s->own->n_eval && !error; k++)
         error = run_one(s, &s->own->eval[k], 0);
     s->evaluating = false;
     between_steps(s);
     if (error)
         return error;
+    rt__evaluate_end_batch(s);
     s->eval_batch++;
     s->eval_first += (uint64_t)rt__eval_samples(s);
     return 0;

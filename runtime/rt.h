@@ -105,8 +105,10 @@ struct rt_stage {
     int64_t weights_at; // bytes from version 0 of the weights to it
     rt__lr_schedule rate;
     double lr, clip;
-    double loss_sum; // of the micro-batches so far
-    double *norm;    // [norm_parts], where this stage sums them up
+    double *losses; // [micro_batches], of this step; after its end those of all replicas
+    double (*scores)[RT_SCORE_FIELDS]; // likewise, of this evaluation batch
+    struct rt__bucket *buckets;        // [n_buckets] (runtime/reduce.c)
+    double *norm;                      // [norm_parts], where this stage sums them up
     int *norm_begin; // [norm_parts + 1]: where each part's accumulators begin in
     int *norm_uses;  //   this list of tensors (runtime/norm.c)
     bool suspicious; // a floating-point exception was seen (runtime/guard.c)

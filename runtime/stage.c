@@ -5,6 +5,7 @@
 #include "runtime/machine.h"
 #include "runtime/norm.h"
 #include "runtime/random.h"
+#include "runtime/reduce.h"
 #include "runtime/segment.h"
 #include "runtime/transport.h"
 
@@ -120,6 +121,8 @@ int rt__stage_open(rt_stage *s, int job_fd)
         error = rt__norm_open(s);
     if (!error)
         error = rt__evaluate_open(s);
+    if (!error)
+        error = rt__reduce_open(s);
     if (error)
         return error;
     s->eval_micro_batches = count_evals(p);
@@ -138,6 +141,7 @@ void rt__stage_close(rt_stage *s)
     if (s->mapping)
         munmap(s->mapping, s->mapping_bytes);
     rt__norm_close(s);
+    rt__reduce_close(s);
     rt__evaluate_close(s);
     s->mapping = NULL;
     s->arena = s->slots = s->scratch = NULL;

@@ -88,6 +88,23 @@ typedef struct rt_replica {
     int norm_up_in, norm_up_out, norm_down_in, norm_down_out; // edges or RT_NO_EDGE
 } rt_replica;
 
+// What the replicas of the stage add up together (runtime/reduce.h). The edges of the other replicas' parts
+// come first, in ascending order, then that of the sum.
+typedef enum rt_bucket_kind {
+    RT_GRADIENTS,
+    RT_STATISTICS,
+    RT_LOSSES,
+    RT_SCORES
+} rt_bucket_kind;
+
+typedef struct rt_bucket {
+    rt_bucket_kind kind;
+    int owner; // the replica that adds
+    int first_edge;
+    const int *tensors; // indices in the program's table
+    int n_tensors;
+} rt_bucket;
+
 // One layer, for messages, profiles and traces.
 typedef struct rt_layer {
     const char *name, *place; // "block3.conv2", "resnet.c:12"
@@ -119,6 +136,8 @@ typedef struct rt_program {
     const rt_replica *replicas; // of this stage
     const rt_edge *edges;       // of the whole job, the same table in every stage
     int n_edges;
+    const rt_bucket *buckets; // none: the stage has one replica
+    int n_buckets;
     int norm_parts; // length of the vector of norm parts; 0: no clipping
     // Memory: persistent | versions - 1 more of its last version_bytes | in_flight slots | scratch,
     // one arena. Version v of the weights is the (v mod versions)th; the newest is the first when the

@@ -4,36 +4,12 @@
 CUTS: SCHEDULE:STAGES[:resume],... ; the first is the reference. `resume` stops half way and goes on from
 the checkpoint.
 """
-import hashlib
-import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
-
-def run(command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
-
-
-def tensors(checkpoint):
-    """{name: hash of its bytes} over all shards of a checkpoint directory."""
-    found = {}
-    for shard in sorted(checkpoint.glob("*.safetensors")):
-        raw = shard.read_bytes()
-        size = int.from_bytes(raw[:8], "little")
-        for name, entry in json.loads(raw[8 : 8 + size]).items():
-            if name != "__metadata__":
-                begin, end = entry["data_offsets"]
-                found[name] = hashlib.sha256(raw[8 + size + begin : 8 + size + end]).hexdigest()
-    return found
-
-
-def losses(log):
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return [(line["step"], line["loss_bits"]) for line in lines if "step" in line and "loss_bits" in line]
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from bits import losses, run, tensors  # noqa: E402
 
 
 def train(stagecc, model, options, cut, steps, work, data):

@@ -157,11 +157,14 @@ static void test_stage(void **state)
     put_scratch(1, 0, 1);
     assert_int_equal(rt__evaluate_mb(&s, 0), 0);
     assert_int_equal(rt__evaluate_mb(&s, 1), 0);
+    rt__evaluate_end_batch(&s);
+    rt__evaluate_begin_batch(&s);
     s.eval_first = 4;
     put_scratch(4, 0, -1);
     assert_int_equal(rt__evaluate_mb(&s, 0), 0);
     put_scratch(NAN, -1, -1);
     assert_int_equal(rt__evaluate_mb(&s, 1), 0); // nothing but padding
+    rt__evaluate_end_batch(&s);
     near(s.score->loss, (4 + 4) / 5.0);
     near(s.score->top1, 3 / 5.0);
     assert_int_equal(s.score->samples, 5);
@@ -186,6 +189,7 @@ static void test_stage_without_labels(void **state)
     assert_int_equal(rt__evaluate_mb(&s, 0), 0);
     put_scratch(100, 0, 0);
     assert_int_equal(rt__evaluate_mb(&s, 1), 0);
+    rt__evaluate_end_batch(&s);
     near(s.score->loss, 1.5);
     assert_int_equal(s.score->samples, 2);
     stage_close(&s);

@@ -123,8 +123,8 @@ static inline void tiny_update(rt_stage *s)
             tiny_w(s, l)[i] -= rate * tiny_dw(s, l)[i];
             tiny_dw(s, l)[i] = 0;
         }
-    if (s->step < TINY_MAX_STEPS)
-        t->losses[s->step] = s->loss_sum;
+    for (int mb = 0; mb < TINY_M && s->step < TINY_MAX_STEPS; mb++)
+        t->losses[s->step] += s->losses[mb];
 }
 
 static inline void tiny_eval(rt_stage *s, int mb)

@@ -1,0 +1,156 @@
+#include "runtime/reduce.h"
+
+#include "runtime/evaluate.h"
+#include "runtime/transport.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK = 1024 };
+
+// A bucket's tensors follow each other in its messages, each at a multiple of RT_ALIGN.
+typedef struct Part {
+    uint8_t *at; // in this replica
+    int64_t offset, bytes;
+    rt_dtype dtype;
+} Part;
+
+typedef struct rt__bucket {
+    Part *parts;
+    int n_parts;
+} rt__bucket;
+
+// Opening
+// ----------------------------------------------------------------------------------------
+
+static void add_part(rt__bucket *b, void *at, int64_t bytes, rt_dtype dtype)
+{
+    const Part *last = b->n_parts ? &b->parts[b->n_parts - 1] : NULL;
+    int64_t end = last ? last->offset + last->bytes : 0;
+    int64_t offset = (end + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;
+    b->parts[b->n_parts++] = (Part){at, offset, bytes, dtype};
+}
+
+// Every replica fills in what its micro-batches gave and leaves zeros elsewhere, so these sums are exact.
+static void add_results(const rt_stage *s, rt__bucket *b, rt_bucket_kind kind)
+{
+    int64_t n = s->program->micro_batches;
+    if (kind == RT_LOSSES)
+        add_part(b, s->losses, n * (int64_t)sizeof *s->losses, RT_F64);
+    if (kind == RT_SCORES)
+        add_part(b, s->scores, n * (int64_t)sizeof *s->scores, RT_F64);
+}
+
+int rt__reduce_open(rt_stage *s)
+{
+    const rt_program *p = s->program;
+    s->buckets = calloc((size_t)p->n_buckets + 1, sizeof *s->buckets);
+    for (int i = 0; s->buckets && i < p->n_buckets; i++) {
+        const rt_bucket *from = &p->buckets[i];
+        rt__bucket *b = &s->buckets[i];
+        b->parts = calloc((size_t)from->n_tensors + 1, sizeof *b->parts);
+        if (!b->parts)
+            return rt_fail(s, RT_E_MEMORY, "no memory for a bucket of %d tensors",
+                           from->n_tensors);
+        for (int k = 0; k < from->n_tensors; k++) {
+            const rt_tensor *t = &p->tensors[from->tensors[k]];
+            add_part(b, s->arena + t->offset, t->bytes, t->dtype);
+        }
+        add_results(s, b, from->kind);
+    }
+    return s->buckets ? 0 : rt_fail(s, RT_E_MEMORY, "no memory for %d buckets", p->n_buckets);
+}
+
+void rt__reduce_close(rt_stage *s)
+{
+    for (int i = 0; s->buckets && i < s->program->n_buckets; i++)
+        free(s->buckets[i].parts);
+    free(s->buckets);
+    s->buckets = NULL;
+}
+
+// Messages
+// ---------------------------------------------------------------------------------------
+
+// The edges of the parts come in ascending order of replicas, without the owner's; then the sum's.
+static uint8_t *part_slot(rt_stage *s, int bucket, int replica)
+{
+    const rt_bucket *b = &s->program->buckets[bucket];
+    int edge = b->first_edge + replica - (replica > b->owner);
+    return rt__slot(s, edge, bucket);
+}
+
+static uint8_t *sum_slot(rt_stage *s, int bucket)
+{
+    return rt__slot(s, s->program->buckets[bucket].first_edge + s->replicas - 1, bucket);
+}
+
+void rt__reduce_put(rt_stage *s, int bucket)
+{
+    const rt__bucket *b = &s->buckets[bucket];
+    uint8_t *to = part_slot(s, bucket, s->replica);
+    for (int i = 0; i < b->n_parts; i++)
+        memcpy(to + b->parts[i].offset, b->parts[i].at, (size_t)b->parts[i].bytes);
+}
+
+void rt__reduce_get(rt_stage *s, int bucket)
+{
+    const rt__bucket *b = &s->buckets[bucket];
+    const uint8_t *from = sum_slot(s, bucket);
+    for (int i = 0; i < b->n_parts; i++)
+        memcpy(b->parts[i].at, from + b->parts[i].offset, (size_t)b->parts[i].bytes);
+}
+
+// Adding
+// -----------------------------------------------------------------------------------------
+
+// What is added in one go: bytes of a part, from `at` on.
+typedef struct Piece {
+    const Part *part;
+    int64_t at, bytes;
+} Piece;
+
+static const uint8_t *piece_of(rt_stage *s, int bucket, const Piece *p, int replica)
+{
+    if (replica == s->replica)
+        return p->part->at + p->at;
+    return part_slot(s, bucket, replica) + p->part->offset + p->at;
+}
+
+// Statistics are averaged, all else is added up. Both types differ in nothing but their name.
+#define ADD(real)                                                                              \
+    static void add_##real(rt_stage *s, int bucket, const Piece *p)                            \
+    {                                                                                          \
+        real sum[BLOCK];                                                                       \
+        int64_t n = p->bytes / (int64_t)sizeof *sum;                                           \
+        memcpy(sum, piece_of(s, bucket, p, 0), (size_t)p->bytes);                              \
+        for (int r = 1; r < s->replicas; r++) {                                                \
+            const real *x = (const real *)(const void *)piece_of(s, bucket, p, r);             \
+            for (int64_t i = 0; i < n; i++)                                                    \
+                sum[i] += x[i];                                                                \
+        }                                                                                      \
+        if (s->program->buckets[bucket].kind == RT_STATISTICS)                                 \
+            for (int64_t i = 0; i < n; i++)                                                    \
+                sum[i] /= (real)s->replicas;                                                   \
+        memcpy(p->part->at + p->at, sum, (size_t)p->bytes);                                    \
+        memcpy(sum_slot(s, bucket) + p->part->offset + p->at, sum, (size_t)p->bytes);          \
+    }
+ADD(float)
+ADD(double)
+
+void rt__reduce_sum(rt_stage *s, int bucket)
+{
+    const rt__bucket *b = &s->buckets[bucket];
+    for (int i = 0; i < b->n_parts; i++) {
+        bool wide = b->parts[i].dtype == RT_F64;
+        int64_t step = BLOCK * (int64_t)(wide ? sizeof(double) : sizeof(float));
+        Piece p = {.part = &b->parts[i]};
+        for (; p.at < p.part->bytes; p.at += step) {
+            p.bytes = p.part->bytes - p.at < step ? p.part->bytes - p.at : step;
+            if (wide)
+                add_double(s, bucket, &p);
+            else
+                add_float(s, bucket, &p);
+        }
+    }
+}
