@@ -12,10 +12,13 @@ enum { LOOK_NS = 1000 * 1000 };
 // What came
 // ---------------------------------------------------------------------------------------
 
-// Is it this job's? NULL, or how it is not.
-static const char *foreign(const rt_stage *s, const UcxHeader *h, size_t header_bytes)
+// Headers come unaligned, and of any length. Is it this job's? NULL, or how it is not.
+static const char *read_header(const rt_stage *s, const void *header, size_t header_bytes,
+                               UcxHeader *h)
 {
     const rt_program *p = s->program;
+    *h = (UcxHeader){0};
+    memcpy(h, header, header_bytes < sizeof *h ? header_bytes : sizeof *h);
     if (header_bytes != sizeof *h || h->version != UCX_VERSION || h->bytes != sizeof *h)
         return "of another version of stagecc";
     if (h->job != s->segment->job)
@@ -32,16 +35,15 @@ static uint64_t sequence(const rt_stage *s, const UcxHeader *h)
     return h->step * (uint64_t)s->program->edges[h->edge].per_step + h->mb;
 }
 
-static ucs_status_t refuse(rt_stage *s, const UcxHeader *h, size_t header_bytes,
-                           const char *how)
+static ucs_status_t refuse(rt_stage *s, const UcxHeader *h, const char *how)
 {
-    UcxHeader seen = {0};
     char name[RT__RANK_NAME], from[RT__RANK_NAME];
-    memcpy(&seen, h, header_bytes < sizeof seen ? header_bytes : sizeof seen);
+    bool known = h->from < rt__n_ranks(s->program);
     rt_fail(s, RT_E_PEER,
             "%s was sent a message %s (edge %u from %s, step %" PRIu64 ", micro-batch %u)",
-            rt__rank_name(s->program, s->rank, name), how, seen.edge,
-            rt__rank_name(s->program, seen.from, from), seen.step + 1, seen.mb);
+            rt__rank_name(s->program, s->rank, name), how, h->edge,
+            known ? rt__rank_name(s->program, h->from, from) : "nobody in this job",
+            h->step + 1, h->mb);
     return UCS_OK; // UCX drops it
 }
 
@@ -95,12 +97,12 @@ ucs_status_t rt__ucx_data(void *user, const void *header, size_t header_bytes, v
                           size_t bytes, const ucp_am_recv_param_t *param)
 {
     rt_stage *s = user;
-    const UcxHeader *h = header;
-    const char *wrong = foreign(s, h, header_bytes);
+    UcxHeader copy, *h = &copy;
+    const char *wrong = read_header(s, header, header_bytes, h);
     if (!wrong)
         wrong = unexpected(s, h, bytes);
     if (wrong)
-        return refuse(s, h, header_bytes, wrong);
+        return refuse(s, h, wrong);
     UcxRing *ring = &s->ucx->rings[h->edge];
     uint64_t slot = ring->begun++ % (uint64_t)s->program->edges[h->edge].slots;
     UcxArrival *a = &ring->arrivals[slot];
@@ -126,35 +128,35 @@ ucs_status_t rt__ucx_credit(void *user, const void *header, size_t header_bytes,
                             size_t bytes, const ucp_am_recv_param_t *param)
 {
     rt_stage *s = user;
-    const UcxHeader *h = header;
+    UcxHeader copy, *h = &copy;
     (void)data, (void)bytes, (void)param;
-    const char *wrong = foreign(s, h, header_bytes);
+    const char *wrong = read_header(s, header, header_bytes, h);
     if (wrong)
-        return refuse(s, h, header_bytes, wrong);
+        return refuse(s, h, wrong);
     const rt_edge *e = &s->program->edges[h->edge];
     for (int c = 0; c < e->n_consumers && e->producer == s->rank; c++) {
         _Atomic uint64_t *released = &s->edges[h->edge].released[c].value;
         if (e->consumers[c] != h->from)
             continue;
         if (sequence(s, h) != atomic_load_explicit(released, memory_order_relaxed))
-            return refuse(s, h, header_bytes, "out of order");
+            return refuse(s, h, "out of order");
         atomic_store_explicit(released, sequence(s, h) + 1, memory_order_release);
         return UCS_OK;
     }
-    return refuse(s, h, header_bytes, "of an edge that does not lead from here to there");
+    return refuse(s, h, "of an edge that does not lead from here to there");
 }
 
 ucs_status_t rt__ucx_hello(void *user, const void *header, size_t header_bytes, void *data,
                            size_t bytes, const ucp_am_recv_param_t *param)
 {
     rt_stage *s = user;
-    const UcxHeader *h = header;
+    UcxHeader copy, *h = &copy;
     (void)data, (void)bytes, (void)param;
-    const char *wrong = foreign(s, h, header_bytes);
+    const char *wrong = read_header(s, header, header_bytes, h);
     if (!wrong && !s->ucx->peers[h->from].needed)
         wrong = "of a stage that shares no edge with it";
     if (wrong)
-        return refuse(s, h, header_bytes, wrong);
+        return refuse(s, h, wrong);
     s->ucx->peers[h->from].heard = true;
     return UCS_OK;
 }

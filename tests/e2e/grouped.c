@@ -125,6 +125,8 @@ int main(int argc, char **argv)
     while (s.step < s.options.steps)
         step(&s);
     int error = rt__save(&s);
+    rt__data_close(s.data);
+    rt__data_close(s.test);
     rt__stage_close(&s);
     return error;
 }
