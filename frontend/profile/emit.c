@@ -147,6 +147,9 @@ void script_print(Text *out, const Script *s, const char *command)
         out,
         "\n// Every statement is a node of the profile: the shape of its result, without the batch, and "
         "its description.\n#include <stagecc/model.h>\n\n");
+    for (int i = 0; i < g->train.n; i++)
+        text_printf(out, "TRAIN(.%s = %s);\n\n", g->train.items[i].name,
+                    g->train.items[i].value);
     text_printf(out, "MODEL(%s)\n{\n", g->name);
     int stage = -1;
     for (int i = 0; i < s->lines.n; i++) {

@@ -307,6 +307,14 @@ static const char *graph_name(Arena *a, const char *path)
     return arena_strndup(a, base, strcspn(base, ".=")); // "gpus=4.txt": gpus
 }
 
+// A profile says nothing of training. The language's 0.01 is too fast for deep networks with batch norm on the few
+// samples that a first try has: resnext50 diverges.
+static void set_rate(Graph *g)
+{
+    TrainSetting rate = {"lr", "0.003", {g->file, 0, 0}};
+    vec_push(g->arena, &g->train, rate);
+}
+
 Script *profile_import(Arena *a, const char *path, const char *text,
                        const ModelOptions *options)
 {
@@ -317,6 +325,7 @@ Script *profile_import(Arena *a, const char *path, const char *text,
     im.script = arena_new(a, Script);
     im.draft = (Draft){graph_new(a, graph_name(a, path), options->micro_batch), options, 0};
     im.draft.graph->file = arena_strdup(a, path);
+    set_rate(im.draft.graph);
     im.script->graph = im.draft.graph;
     number_nodes(&im);
     if (!find_kinds(&im))
