@@ -3,8 +3,11 @@
 // edges: as many as the least common multiple of its stages' replicas says.
 #include "plan/schedule.h"
 
+#include "base/diag.h"
+
 static int common_multiple(int a, int b)
 {
+    CHECK(a > 0 && b > 0, "deal", "stages of %d and %d replicas", a, b);
     int divisor = a;
     for (int rest = b; rest;) {
         int next = divisor % rest;

@@ -368,15 +368,14 @@ void schedule_micro_batches(Arena *perm, Arena *scratch, Plan *p, int micro_batc
         plan_count_edges(p, &p->stages[i]);
 }
 
-static void append(rt_instr *out, int *n, const Stream *s, int begin, int end, int steps_on,
-                   int per_step)
+static void append(Stream *out, const Stream *s, int begin, int end, int steps_on, int per_step)
 {
     for (int i = begin; i < end; i++) {
         rt_instr instr = s->instr[i];
         instr.mb += (uint32_t)(steps_on * per_step);
         if (rt_has_version(&instr))
             instr.edge = (uint16_t)(instr.edge + steps_on);
-        out[(*n)++] = instr;
+        out->instr[out->n++] = instr;
     }
 }
 
@@ -384,13 +383,13 @@ static void append(rt_instr *out, int *n, const Stream *s, int begin, int end, i
 static Stream unrolled(Arena *a, const Stream *s, int more, int per_step)
 {
     Stream out = {arena_array(a, rt_instr, s->n + more * (s->body_end - s->body)), 0, 0, 0};
-    append(out.instr, &out.n, s, 0, s->body, 0, per_step);
+    append(&out, s, 0, s->body, 0, per_step);
     for (int k = 0; k <= more; k++) {
         out.body = out.n;
-        append(out.instr, &out.n, s, s->body, s->body_end, k, per_step);
+        append(&out, s, s->body, s->body_end, k, per_step);
     }
     out.body_end = out.n;
-    append(out.instr, &out.n, s, s->body_end, s->n, more, per_step);
+    append(&out, s, s->body_end, s->n, more, per_step);
     return out;
 }
 
