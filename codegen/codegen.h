@@ -76,15 +76,18 @@ typedef enum EmitKind {
 } EmitKind;
 void emit(Emit *e, const char *format, ...);
 
+// codegen/recurrent.c: calls of kernels that differ between backends by their first word, "c" or "ref".
+void emit_lstm(Emit *e, const char *backend, const Node *n);
+void emit_lstm_grad(Emit *e, const char *backend, const Node *n);
+void emit_additive_score(Emit *e, const char *backend, const Node *n);
+void emit_additive_score_grad(Emit *e, const char *backend, const Node *n);
+
 // The C expression (a local variable) of a node's memory: its root's, for a view. A constant of one
 // element is an array literal of it. Asking makes the skeleton declare the variable, so do not ask
 // in vain. The node must be emit_stored.
 const char *emit_value(Emit *e, const Node *n);
 // Output i of n; NULL: nobody wants it, and it has no memory.
 const Node *emit_output(Emit *e, const Node *n, int i);
-// A micro-batch's place in its step, and whether it is the step's first, as expressions.
-const char *emit_place_in_step(Emit *e);
-const char *emit_is_first(Emit *e);
 // The random stream of a dropout node as an expression: equal layers share code, not streams.
 const char *emit_stream(Emit *e, const Node *n);
 // A micro-batch's place among those that this rank runs in a step, and whether it is the first, as

@@ -80,7 +80,7 @@ int stages_wanted(Job *j, int fallback, int *stages)
 {
     const Args *args = j->args;
     if ((args->ranks != NULL) + (args->plan != NULL) + (args->stages > 0) > 1) {
-        error_at(NO_LOC, "give one of -n, --stage_to_num_ranks and --plan");
+        error_at(NO_LOC, "give one of --stages (or -n), --stage_to_num_ranks and --plan");
         return EXIT_INPUT;
     }
     int named = stages_of_layers(j);
