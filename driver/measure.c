@@ -110,7 +110,7 @@ static void write_beside(const char *times, int n, double slowdown)
     json_decref(root);
 }
 
-// Adds to `times` what programs lose that run at once.
+// What programs lose that run at once, in `times` too.
 static int measure_beside(Job *j, const char *program, const char *times, int n)
 {
     Arena *a = j->arena;
@@ -137,6 +137,8 @@ static int measure_beside(Job *j, const char *program, const char *times, int n)
             "%d programs at once take %.1f times as long as one: something else seems to run "
             "on this machine, and predictions will be off",
             n, sum / alone);
+    j->compile.program.beside_programs = n;
+    j->compile.program.beside_slowdown = sum / alone;
     write_beside(times, n, sum / alone);
     return 0;
 }
@@ -161,9 +163,7 @@ int measure(Job *j, const char *dir)
     if (!status)
         status = measured_load(j, dir);
     int n = status ? 0 : programs_at_once(j, bytes);
-    if (n > 1)
-        status = measure_beside(j, program, times, n);
-    return status || n < 2 ? status : measured_load(j, dir);
+    return n > 1 ? measure_beside(j, program, times, n) : status;
 }
 
 int command_profile(Arena *a, Args *args)
