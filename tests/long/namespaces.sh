@@ -1,48 +1,18 @@
 #!/usr/bin/env bash
-# Three hosts with networks of their own on this machine: network namespaces behind a bridge, an sshd in each.
+# Three hosts with networks of their own on this machine: network namespaces (parts/networks.sh), an sshd in each.
 # Every one runs a stage of ResNet-50, deployed and started as on real hosts; the losses have the bits of the run on
 # one host. Then a link is cut and the job ends by itself. $1: stagecc, $2: sources.
 set -euo pipefail
 stagecc=$1 sources=$2
-skip() {
-    echo "namespaces: skipped: $*"
-    exit 77
-}
-[ "$(id -u)" = 0 ] || skip "needs root"
-for tool in ip unshare ssh ssh-keygen tar; do
-    command -v $tool > /dev/null || skip "$tool is not installed"
-done
-sshd=$(command -v sshd || echo /usr/sbin/sshd)
-[ -x "$sshd" ] || skip "sshd is not installed (apt-get install openssh-server)"
-if [ -z "${STAGECC_IN_NAMESPACE:-}" ]; then # all that is made here ends with this process
-    unshare --net --mount true 2> /dev/null || skip "namespaces are not permitted here"
-    STAGECC_IN_NAMESPACE=1 exec unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$@"
-fi
+. "$(dirname "$0")/parts/networks.sh"
+need ssh openssh-client
+need ssh-keygen openssh-client
+need sshd openssh-server
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-fail() {
-    echo "namespaces: $*"
-    exit 1
-}
-
-mkdir -p /run/netns /run/sshd
-mount -t tmpfs none /run/netns
-ip link set lo up
-ip link add br0 type bridge
-ip addr add 10.77.0.254/24 dev br0
-ip link set br0 up
+mkdir -p /run/sshd
 ssh-keygen -q -t ed25519 -N '' -f key
 ssh-keygen -q -t ed25519 -N '' -f hostkey
 for i in 1 2 3; do
-    ip netns add h$i
-    ip link add veth$i type veth peer name eth0 netns h$i
-    ip link set veth$i master br0 up
-    ip -n h$i addr add 10.77.0.$i/24 dev eth0
-    ip -n h$i link set eth0 up
-    ip -n h$i link set lo up
-    mkdir home$i
     cat > sshd$i <<CONFIG
 ListenAddress 10.77.0.$i
 HostKey $work/hostkey
@@ -53,7 +23,7 @@ PermitRootLogin yes
 UsePAM no
 SetEnv XDG_CACHE_HOME=$work/home$i TMPDIR=$work/home$i
 CONFIG
-    ip netns exec h$i "$sshd" -f "$work/sshd$i" -E "$work/log$i"
+    ip netns exec h$i /usr/sbin/sshd -f "$work/sshd$i" -E "$work/log$i"
 done
 cat > ssh_config <<CONFIG
 IdentityFile $work/key
@@ -68,17 +38,10 @@ chmod +x shell
 export STAGECC_SSH=$work/shell
 printf '10.77.0.%d\n' 1 2 3 > hosts
 
-"$stagecc" build "$sources/examples/resnet/resnet.c" -D DEPTH=50 -D IMAGE=32 -D CHANNELS=3 -D CLASSES=10 \
-    --stages 3 --batch 8 --micro-batches 4 --no-svg -o out > build.log 2>&1 || { cat build.log; fail "build"; }
+build_resnet50 "$stagecc" "$sources"
 "$stagecc" deploy out --hostfile hosts || fail "deploy"
-"$stagecc" run out --data synthetic:64 --steps 4 --log-json alone.json > run.log 2>&1 || { cat run.log; fail "the run on one host"; }
 "$stagecc" run out --data synthetic:64 --steps 4 --hostfile hosts --log-json apart.json > run.log 2>&1 || { cat run.log log?; fail "the run on three"; }
-bits() {
-    grep -o '"loss_bits":[^,}]*' "$1"
-}
-[ "$(bits alone.json | wc -l)" = 4 ] || fail "no losses"
-diff <(bits alone.json) <(bits apart.json) || fail "other losses on three hosts"
-echo "namespaces: ResNet-50 on three hosts, the same bits"
+same_bits apart.json
 
 # A link that drops everything without a word
 "$stagecc" run out --data synthetic:64 --steps 1000000 --hostfile hosts --log-json cut.json > run.log 2>&1 &
