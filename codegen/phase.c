@@ -51,13 +51,13 @@ static void write_calls(Emit *e, const PieceList *pieces)
     }
 }
 
-// Called after the user's function, or the layer.
+// Called after the user's function, the layer, or the op.
 static const char *routine_base(Emit *e, const Routine *r)
 {
-    const Layer *layer = r->like->items.items[0].layer;
+    const Item *first = &r->like->items.items[0];
     if (r->like->function)
         return r->like->function;
-    const char *name = layer ? layer->name : "other";
+    const char *name = first->layer ? first->layer->name : op_info[first->nodes[0]->op].name;
     return r->pieces.n > 1 ? name_stem(e->scratch, name) : name;
 }
 

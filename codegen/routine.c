@@ -300,7 +300,7 @@ const char *piece_layers(Emit *e, const Piece *p)
 {
     const Layer *first = piece_layer(p, 0), *last = piece_layer(p, p->items.n - 1);
     if (!first || !last)
-        return "";
+        return emit_comment(e, p->items.items[0].nodes[0]->name);
     const char *text = first == last
                            ? first->name
                            : arena_printf(e->scratch, "%s .. %s", first->name, last->name);
@@ -372,7 +372,8 @@ static void write_title(Emit *e, const Routine *r)
         text_printf(e->out, "// %s: %s", emit_comment(e, p->function), piece_layers(e, p));
     else
         text_printf(e->out, "// %s: %s", piece_layers(e, p),
-                    emit_comment(e, layer ? layer->kind : "of no layer"));
+                    layer ? emit_comment(e, layer->kind)
+                          : op_info[p->items.items[0].nodes[0]->op].name);
     if (r->pieces.n > 1)
         text_printf(e->out, ", and %d more alike", r->pieces.n - 1);
     text_printf(e->out, "%s%s\n", *place ? "  " : "", place);

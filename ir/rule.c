@@ -128,6 +128,7 @@ static const struct AttrRange {
     [A_KIND] = {.words = "momentum exp_avg exp_avg_sq"},
     [A_LAYOUT] = {.words = "plain blocked"},
     [A_DTYPE] = {.words = "f32 f64 bf16 i32 u8"},
+    [A_CODEC] = {.words = "bf16 f16 int8"},
     [A_FAN_IN] = {RANGE(0, 0x1p62)},
     [A_FAN_OUT] = {RANGE(0, 0x1p62)},
     [A_INDEX] = {RANGE(1, MAX_OUTPUTS - 1)},
@@ -268,6 +269,11 @@ static bool moves_anything(Op op) // copies elements of whatever type
            op == OP_TRANSPOSE || op == OP_REORDER || op == OP_RESULT;
 }
 
+static bool is_message(const Rule *r, DType t)
+{
+    return r->n->op == OP_DECODE && t == U8;
+}
+
 static bool dtypes_fit(const Rule *r)
 {
     int integer = integer_input(r->n->op), first = integer == 0 ? 1 : 0;
@@ -281,7 +287,7 @@ static bool dtypes_fit(const Rule *r)
                               i + 1, rule_show(r, i).s);
         if (i == integer)
             continue;
-        if (!dtype_is_float(t) && !moves_anything(r->n->op))
+        if (!dtype_is_float(t) && !moves_anything(r->n->op) && !is_message(r, t))
             return rule_wrong(r, i, "input %d must be floating-point, but it is %s", i + 1,
                               rule_show(r, i).s);
         if (t != rule_in(r, first).dtype)

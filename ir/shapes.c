@@ -2,6 +2,7 @@
 // ir/shapes_grad.c) and the entry that runs them. A rule is found by its name in ops.def.
 #include "ir/shapes.h"
 
+#include "ir/codec.h"
 #include "ir/rule.h"
 
 #include <inttypes.h>
@@ -296,6 +297,30 @@ bool shape_RESHAPE(const Rule *r)
                           type_text(type_make(y.dtype, want->n, want->ints)).s);
     r->out[0] = y;
     return true;
+}
+
+bool shape_ENCODED(const Rule *r)
+{
+    const Codec *codec = codec_find(node_string(r->n, A_CODEC));
+    r->out[0] = type_vector(U8, codec_bytes(codec, shape_count(rule_in(r, 0).shape)));
+    return true;
+}
+
+bool shape_DECODED(const Rule *r)
+{
+    const Codec *codec = codec_find(node_string(r->n, A_CODEC));
+    const Attr *want = node_attr(r->n, A_SHAPE);
+    Type y = type_make(dtype_parse(node_string(r->n, A_DTYPE)), want->n, want->ints);
+    if (!dtype_is_float(y.dtype))
+        return rule_wrong(r, NO_INPUT, "the result must be floating-point, but it is %s",
+                          type_text(y).s);
+    if (!sizes_fit(r, y))
+        return false;
+    int64_t bytes = codec_bytes(codec, shape_count(y.shape));
+    r->out[0] = y;
+    if (rule_in(r, 0).dtype != U8)
+        return rule_wrong(r, 0, "the message must be u8, but it is %s", rule_show(r, 0).s);
+    return rule_want_shape(r, 0, "message", (Shape){1, {bytes}});
 }
 
 bool shape_TRANSPOSE(const Rule *r)

@@ -3,7 +3,7 @@
 // "Roofline: an insightful visual performance model", CACM 2009). Only ratios between layers matter
 // to the cut.
 #include "ir/product.h"
-#include "passes/pass.h"
+#include "passes/transfer.h"
 #include "passes/values.h"
 
 #include <string.h>
@@ -130,6 +130,11 @@ static double memory_bytes(const Coster *k, const Node *n)
     return bytes;
 }
 
+double cost_move_s(const Options *o, int64_t bytes)
+{
+    return (double)bytes / bytes_per_s / (double)o->threads;
+}
+
 static double estimate(const Coster *k, const Node *n)
 {
     if (node_is(n, 'L') || node_is(n, 'V'))
@@ -238,8 +243,8 @@ static void add_bytes(const Coster *k, Plan *p, const Node *n, int64_t *crossing
     }
     if (saved)
         p->units[unit].activation_bytes += n->bytes;
-    crossing[unit] += n->bytes;
-    crossing[last] -= n->bytes;
+    crossing[unit] += transfer_bytes(k->c->options, n);
+    crossing[last] -= transfer_bytes(k->c->options, n);
 }
 
 static void fill_units(const Coster *k, Plan *p)

@@ -3,7 +3,7 @@
 #include "passes/schedule.h"
 #include "passes/values.h"
 
-static int stage_of(const Plan *p, const Node *n)
+int node_stage(const Plan *p, const Node *n)
 {
     return n->op == OP_INPUT ? 0 : plan_stage_of_unit(p, value_unit(n));
 }
@@ -25,12 +25,12 @@ static void add_value(Compile *c, const Values *v, const Node *n, EdgeList *out)
 {
     const Plan *p = c->plan;
     Node **readers;
-    int from = stage_of(p, n), count = value_readers(v, n, &readers);
+    int from = node_stage(p, n), count = value_readers(v, n, &readers);
     uint32_t *touch = arena_array(c->scratch, uint32_t, p->n_stages);
     bool crosses = false;
     touch[from] = writing(n);
     for (int i = 0; i < count; i++) {
-        int to = stage_of(p, readers[i]);
+        int to = node_stage(p, readers[i]);
         touch[to] |= UINT32_C(1) << phase_opcode(readers[i]->phase);
         crosses |= to != from;
         if (to != from)

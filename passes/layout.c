@@ -10,7 +10,7 @@
 // element by element: gradients, accumulators, optimizer state. `kernel_bytes` is asked of the
 // conv2d_grad_weight node for a weight's family (of the parameter itself where there is none), and
 // of the result node for the argmax of a pool.
-#include "passes/pass.h"
+#include "passes/transfer.h"
 #include "passes/values.h"
 
 #include <string.h>
@@ -379,6 +379,7 @@ static void forget_layouts(Graph *g)
 void pass_layout(Compile *c)
 {
     Layouter l = {.c = c, .g = c->graph};
+    transfer_forget(c->graph);
     forget_layouts(c->graph);
     if (c->blocked) {
         graph_renumber(c->graph);

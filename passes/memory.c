@@ -61,8 +61,7 @@ static void find_moments(Placer *p)
 
 static bool mine(const Placer *p, const Node *n)
 {
-    int stage = n->op == OP_INPUT ? 0 : plan_stage_of_unit(p->plan, value_unit(n));
-    return stage == p->stage->id;
+    return node_stage(p->plan, n) == p->stage->id;
 }
 
 static void add_block(Placer *p, Region *r, const Node *n, int begin, int end)

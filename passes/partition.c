@@ -318,11 +318,13 @@ static void fill_stages(Search *s, const int *cuts, const int *on)
             stage->update_s += p->units[u].update_s;
         }
         double speed = s->types[on[i]].speed;
+        const Range *r = range_of(&s->ranges, stage->first_unit, stage->last_unit);
+        stage->forward_s += range_codec_s(&s->ranges, r);
+        stage->backward_s += range_codec_s(&s->ranges, r);
         stage->forward_s /= speed;
         stage->backward_s /= speed;
         stage->update_s /= speed;
         take_machines(s, stage, on[i], taken);
-        const Range *r = range_of(&s->ranges, stage->first_unit, stage->last_unit);
         stage->send_s = range_send_s(r);
         fill_sync(s, stage, r);
         update_s += speed * stage->update_s;

@@ -65,6 +65,9 @@ typedef struct PassOptions {
 // were reported. An unknown name in the options is an error that lists the names.
 bool passes_run(Compile *c, const PassOptions *o);
 
+// passes/cost.c: the time in which a stage program reads and writes so many bytes.
+double cost_move_s(const Options *o, int64_t bytes);
+
 #define PASS(name, meaning) void pass_##name(Compile *c);
 #include "passes/passes.def"
 

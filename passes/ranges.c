@@ -1,5 +1,6 @@
 #include "passes/ranges.h"
 
+#include "passes/transfer.h"
 #include "plan/schedule.h"
 
 #include <stdlib.h>
@@ -25,16 +26,19 @@ static int by_number(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-static Crossing crossing_of(Arena *a, const Values *v, const Node *n)
+static Crossing crossing_of(const Compile *c, Arena *a, const Values *v, const Node *n)
 {
     Node **readers;
     int count = value_readers(v, n, &readers);
-    Crossing t = {.made = value_unit(n), .bytes = aligned(n->bytes)};
+    int64_t sent = transfer_bytes(&c->plan->options, n);
+    Crossing t = {.made = value_unit(n), .bytes = aligned(n->bytes), .sent = aligned(sent)};
     t.saved = n->op == OP_INPUT || n == v->graph->loss;
     t.last = t.made;
     t.readers = arena_array(a, int, count + 1);
     for (int i = 0; i < count; i++) {
-        t.saved |= readers[i]->phase == PHASE_BACKWARD;
+        bool backward = readers[i]->phase == PHASE_BACKWARD;
+        t.saved |= backward;
+        t.kept |= backward && readers[i]->unit == t.made && sent < n->bytes;
         if (readers[i]->unit > t.made)
             t.readers[t.n_readers++] = readers[i]->unit;
     }
@@ -50,11 +54,13 @@ static void find_tensors(Ranges *r, Arena *a, const Values *v)
     r->tensors = arena_array(a, Crossing, nodes->n);
     r->last_at = arena_array(a, int, r->n + 1);
     r->leaving = arena_array(a, int64_t, r->n);
+    r->keeping = arena_array(a, int64_t, r->n);
     for (int i = 0; i < nodes->n; i++)
         if (is_activation(v, nodes->items[i])) {
-            Crossing t = r->tensors[r->n_tensors++] = crossing_of(a, v, nodes->items[i]);
+            Crossing t = r->tensors[r->n_tensors++] = crossing_of(r->c, a, v, nodes->items[i]);
             r->last_at[t.last + 1]++;
-            r->leaving[t.made] += t.last > t.made ? t.bytes : 0;
+            r->leaving[t.made] += t.last > t.made ? t.sent : 0;
+            r->keeping[t.made] += t.last > t.made && t.kept ? t.bytes : 0;
         }
     for (int u = 0; u < r->n; u++)
         r->last_at[u + 1] += r->last_at[u];
@@ -184,7 +190,7 @@ void ranges_begin(Ranges *r, int first)
         while (t->next < t->n_readers && t->readers[t->next] < first)
             t->next++;
         if (t->made < first && t->next < t->n_readers)
-            r->arriving[t->readers[t->next]] += t->bytes;
+            r->arriving[t->readers[t->next]] += t->sent;
     }
     r->run = (Range){.first = first, .last = first - 1};
 }
@@ -193,20 +199,22 @@ const Range *ranges_extend(Ranges *r)
 {
     Range *run = &r->run;
     int u = ++run->last;
-    run->compute_s = r->work[u + 1] - r->work[run->first];
     run->persistent = r->persistent[u + 1] - r->persistent[run->first];
     run->parameters = r->parameters[u + 1] - r->parameters[run->first];
     run->gradients = r->gradients[u + 1] - r->gradients[run->first];
     run->in += r->arriving[u];
     run->out += r->leaving[u];
+    run->saved += r->keeping[u];
     run->scratch = r->scratch[u] > run->scratch ? r->scratch[u] : run->scratch;
     for (int i = r->last_at[u]; i < r->last_at[u + 1]; i++) {
         const Crossing *t = &r->tensors[r->by_last[i]];
         if (t->made < run->first)
             continue;
-        run->out -= t->made < u ? t->bytes : 0;
+        run->out -= t->made < u ? t->sent : 0;
         run->saved += t->saved ? t->bytes : 0;
+        run->saved -= t->made < u && t->kept ? t->bytes : 0;
     }
+    run->compute_s = r->work[u + 1] - r->work[run->first] + 2 * range_codec_s(r, run);
     return run;
 }
 
@@ -221,6 +229,12 @@ const Range *range_of(Ranges *r, int first, int last)
 double range_send_s(const Range *r)
 {
     return (double)(r->in + r->out) / send_bytes_per_s;
+}
+
+double range_codec_s(const Ranges *all, const Range *r)
+{
+    const Options *o = &all->c->plan->options;
+    return cost_move_s(o, transfer_moves(o, r->in + r->out));
 }
 
 double range_seconds(const Range *r)
@@ -238,7 +252,7 @@ double range_sync_s(const Ranges *all, const Range *r, int replicas)
 }
 
 // Outgoing activations wait in their edges as long as in flight; gradients, as large as what came in,
-// need two slots.
+// need two slots. What came in encoded is decoded in scratch.
 int64_t range_memory(const Ranges *all, const Range *r, int replicas, int in_flight,
                      int versions)
 {
@@ -246,6 +260,7 @@ int64_t range_memory(const Ranges *all, const Range *r, int replicas, int in_fli
     int64_t micro_batches = o->micro_batches * schedule_steps(o, all->c->stages);
     int64_t edges = r->out * in_flight + r->in * (micro_batches < 2 ? 1 : 2);
     edges += replicas > 1 ? r->gradients : 0; // a message each
+    int64_t decoded = transfer_moves(o, r->in);
     return r->persistent + r->parameters * (versions - 1) + r->saved * in_flight + r->scratch +
-           edges;
+           decoded + edges;
 }

@@ -8,8 +8,8 @@
 
 typedef struct Range {
     int first, last;    // units
-    double compute_s;   // forward and backward of one micro-batch
-    int64_t in, out;    // bytes of activations that come from earlier and go to later units
+    double compute_s;   // forward and backward of one micro-batch, codecs included
+    int64_t in, out;    // bytes in which activations come from earlier and go to later units
     int64_t persistent; // bytes
     int64_t parameters; // the part of them that weights take
     int64_t gradients;  // bytes of accumulators, among those
@@ -20,9 +20,10 @@ typedef struct Range {
 typedef struct Crossing { // an activation
     int made, last;       // the unit that makes it, the last that reads it
     int *readers, n_readers,
-        next; // units after `made`, ascending; the first not before the run
-    int64_t bytes;
-    bool saved;
+        next;            // units after `made`, ascending; the first not before the run
+    int64_t bytes, sent; // in memory, in a message
+    bool saved,
+        kept; // backward reads it; so does the unit that makes it, though others got a message
 } Crossing;
 
 typedef struct Ranges {
@@ -37,9 +38,11 @@ typedef struct Ranges {
     Crossing *tensors;
     int n_tensors;
     int *by_last,
-        *last_at;      // indices of tensors ordered by `last`; those of unit u from last_at[u]
-    int64_t *leaving;  // [n] bytes made there and read later
-    int64_t *arriving; // [n] bytes from before the run that this unit is the first to read
+        *last_at;     // indices of tensors ordered by `last`; those of unit u from last_at[u]
+    int64_t *leaving; // [n] bytes of messages made there and read later
+    int64_t *keeping; // [n] bytes made there that are sent and wait for backward, too
+    int64_t *
+        arriving; // [n] bytes of messages from before the run that this unit is the first to read
     Range run;
 } Ranges;
 
@@ -51,6 +54,8 @@ const Range *range_of(Ranges *r, int first, int last);
 // Seconds that a stage spends on one micro-batch. Both ends of a boundary pay for what crosses it.
 double range_send_s(const Range *r);
 double range_seconds(const Range *r);
+// What encoding and decoding the run's messages takes, in forward as in backward.
+double range_codec_s(const Ranges *all, const Range *r);
 // A micro-batch's part of what it takes once a step to sum up the gradients of so many replicas.
 double range_sync_s(const Ranges *all, const Range *r, int replicas);
 // Bytes of the run as a stage, or as one of its replicas, with so many micro-batches in flight and versions of its

@@ -6,6 +6,8 @@
 #include "passes/pass.h"
 #include "plan/schedule.h"
 
+// passes/edges.c: the stage that runs n; the first one reads the data.
+int node_stage(const Plan *p, const Node *n);
 // passes/edges.c: fills p->edges (all but slots) and p->norm_parts from the stages' units.
 void edges_find(Compile *c, Plan *p);
 // passes/buckets.c: fills p->buckets and appends their edges.

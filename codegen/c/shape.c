@@ -154,6 +154,21 @@ void c_emit_reorder(Emit *e, const Node *n)
          EMIT_INT, c_product(s, 2, s.rank), "block", EMIT_INT, block, NULL);
 }
 
+// As tensors travel between stages: <stagecc/transfer.h>.
+void c_emit_encode(Emit *e, const Node *n)
+{
+    emit(e, "c_encode_$codec($message, $x, $n);\n", "codec", EMIT_TEXT, node_string(n, A_CODEC),
+         "message", EMIT_VALUE, n, "x", EMIT_VALUE, n->inputs[0], "n", EMIT_INT,
+         c_elements(n->inputs[0]), NULL);
+}
+
+void c_emit_decode(Emit *e, const Node *n)
+{
+    emit(e, "c_decode_$codec($x, $message, $n);\n", "codec", EMIT_TEXT, node_string(n, A_CODEC),
+         "x", EMIT_VALUE, n, "message", EMIT_VALUE, n->inputs[0], "n", EMIT_INT, c_elements(n),
+         NULL);
+}
+
 // Copies
 // ----------------------------------------------------------------------------------------------
 

@@ -183,6 +183,20 @@ void ref_emit_pad(Emit *e, const Node *n)
               n->inputs[0]->shape.dim[node_int(n, A_AXIS)]);
 }
 
+void ref_emit_encode(Emit *e, const Node *n)
+{
+    emit(e, "ref_encode_$codec($message, $x, $n);\n", "codec", EMIT_TEXT,
+         node_string(n, A_CODEC), "message", EMIT_VALUE, n, "x", EMIT_VALUE, n->inputs[0], "n",
+         EMIT_INT, ref_elements(n->inputs[0]), NULL);
+}
+
+void ref_emit_decode(Emit *e, const Node *n)
+{
+    emit(e, "ref_decode_$codec($x, $message, $n);\n", "codec", EMIT_TEXT,
+         node_string(n, A_CODEC), "x", EMIT_VALUE, n, "message", EMIT_VALUE, n->inputs[0], "n",
+         EMIT_INT, ref_elements(n), NULL);
+}
+
 void ref_emit_reorder(Emit *e, const Node *n)
 {
     Shape s = n->shape;

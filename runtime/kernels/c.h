@@ -12,6 +12,7 @@
 #include <stagecc/math.h>
 #include <stagecc/random.h>
 #include <stagecc/stage.h>
+#include <stagecc/transfer.h>
 
 #define C_KERNEL static __attribute__((noinline, unused))
 #define C_INLINE static inline __attribute__((unused))
@@ -32,6 +33,7 @@
 #include <stagecc/c_lstm.h>
 #include <stagecc/c_norm.h>
 #include <stagecc/c_shape.h>
+#include <stagecc/c_transfer.h>
 #include <stagecc/c_update.h>
 
 #endif

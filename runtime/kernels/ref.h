@@ -12,6 +12,7 @@
 
 #include <stagecc/random.h>
 #include <stagecc/stage.h>
+#include <stagecc/transfer.h>
 
 typedef REAL real;
 
@@ -29,6 +30,7 @@ enum { REF_ROW = 64 }; // sums that are taken side by side
 
 #include <stagecc/ref_normal.h>
 #include <stagecc/ref_shape.h>
+#include <stagecc/ref_transfer.h>
 #include <stagecc/ref_update.h>
 #include <stagecc/ref_window.h>
 

@@ -311,6 +311,8 @@ static void any_model(void **state)
         t->options.schedule = schedules[kind];
         t->options.clip_norm = kind < 2 && below(2);
         t->options.momentum = 0.5 * below(2);
+        static const char *const transfers[] = {"exact", "exact", "bf16", "int8"};
+        t->options.transfer = transfers[below(4)];
         int replicas[5];
         for (int s = 0; s < 5; s++)
             replicas[s] = 1 + below((int)t->options.micro_batches);

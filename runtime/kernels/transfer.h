@@ -1,0 +1,165 @@
+// How tensors travel between stages in fewer bytes: the format, one for all backends. A message is the
+// scales of its blocks of 64 elements, then a code for each element, in the order of memory.
+//
+//   codec  code     scale of a block                 off by at most; a: the largest magnitude of the block
+//   bf16   2 bytes  -                                2^-8 |x|, or 2^-134
+//   f16    2 bytes  4 bytes, a power of 2            2^-11 |x| + 2^-39 a, or 2^-149
+//   int8   1 byte   4 bytes, a / 127 (or 2^-126)     a / 254 (1 + 2^-14), or 2^-127
+//
+// All round to nearest, ties to even, and depend on the block alone; a float within such an error of the
+// largest may become infinite in bf16 and f16. What is not finite stays so: in f16 and int8 all of its block becomes NaN. NaN is sent as one that signals, so that the first to compute
+// with it raises the flag by which the runtime finds where numbers went wrong (runtime/guard.c).
+#ifndef STAGECC_RUNTIME_TRANSFER_H
+#define STAGECC_RUNTIME_TRANSFER_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <stagecc/math.h>
+
+enum { RT_BLOCK = 64 };
+#define RT_SIGNALLING_NAN 0x7fa00000u
+#define RT_INFINITY 0x7f800000u
+
+// Bits of the largest magnitude. As integers they are ordered alike, what is not finite on top.
+static inline uint32_t rt_largest(const float *x, int n)
+{
+    uint32_t largest = 0;
+    for (int i = 0; i < n; i++) {
+        uint32_t bits = rt_bits(x[i]) & 0x7fffffffu;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest;
+}
+
+// bf16: the upper half of a float
+// ---------------------------------------------------------------------------------------------
+
+static inline uint16_t rt_to_bf16(float x)
+{
+    uint32_t bits = rt_bits(x), rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+    return (uint16_t)((bits & 0x7fffffffu) > RT_INFINITY ? RT_SIGNALLING_NAN >> 16 : rounded);
+}
+
+static inline void rt_pack_bf16(uint16_t *restrict code, uint32_t *scale,
+                                const float *restrict x, int n)
+{
+    (void)scale;
+    for (int i = 0; i < n; i++)
+        code[i] = rt_to_bf16(x[i]);
+}
+
+static inline void rt_unpack_bf16(float *restrict x, const uint16_t *restrict code,
+                                  const uint32_t *scale, int n)
+{
+    (void)scale;
+    for (int i = 0; i < n; i++)
+        x[i] = rt_float((uint32_t)code[i] << 16);
+}
+
+// f16: a half of x / scale, whose magnitude is below 2^15
+// ---------------------------------------------------------------------------------------------
+
+// Below 2^-14 the steps of a half are those of a float in [0.5, 1), so adding 0.5 rounds.
+static inline uint16_t rt_to_half(float x)
+{
+    uint32_t sign = rt_bits(x) >> 16 & 0x8000u, bits = rt_bits(x) & 0x7fffffffu;
+    uint32_t normal = (bits - 0x38000000u + 0xfffu + (bits >> 13 & 1)) >> 13;
+    uint32_t small = rt_bits(rt_float(bits) + 0.5f) - 0x3f000000u;
+    return (uint16_t)(sign | (bits < 0x38800000u ? small : normal));
+}
+
+static inline float rt_from_half(uint16_t code)
+{
+    uint32_t sign = (uint32_t)(code & 0x8000u) << 16, bits = code & 0x7fffu;
+    uint32_t normal = (bits << 13) + 0x38000000u;
+    uint32_t small = rt_bits(rt_float(bits + 0x3f000000u) - 0.5f);
+    return rt_float(sign | (bits < 0x400u ? small : normal));
+}
+
+static inline void rt_pack_f16(uint16_t *restrict code, uint32_t *restrict scale,
+                               const float *restrict x, int n)
+{
+    uint32_t largest = rt_largest(x, n), exponent = largest >> 23;
+    if (largest >= RT_INFINITY) {
+        *scale = RT_SIGNALLING_NAN;
+        memset(code, 0, (size_t)n * sizeof *code);
+        return;
+    }
+    exponent = exponent > 15 ? exponent - 14 : 1;
+    *scale = exponent << 23;
+    float inverse = rt_float((254 - exponent) << 23);
+    for (int i = 0; i < n; i++)
+        code[i] = rt_to_half(x[i] * inverse);
+}
+
+static inline void rt_unpack_f16(float *restrict x, const uint16_t *restrict code,
+                                 const uint32_t *restrict scale, int n)
+{
+    float s = rt_float(*scale);
+    for (int i = 0; i < n; i++)
+        x[i] = rt_from_half(code[i]) * s;
+}
+
+// int8: x / scale
+// ---------------------------------------------------------------------------------------------
+
+// No scale is so large that 127 of it are not finite.
+static inline void rt_pack_int8(int8_t *restrict code, uint32_t *restrict scale,
+                                const float *restrict x, int n)
+{
+    uint32_t largest = rt_largest(x, n);
+    if (largest >= RT_INFINITY) {
+        *scale = RT_SIGNALLING_NAN;
+        memset(code, 0, (size_t)n);
+        return;
+    }
+    float s = rt_at_most(rt_at_least(rt_float(largest) / 127, 0x1p-126f), 0x1.020406p+121f);
+    float inverse = 1 / s;
+    *scale = rt_bits(s);
+    for (int i = 0; i < n; i++)
+        code[i] = (int8_t)(int32_t)rintf(x[i] * inverse);
+}
+
+static inline void rt_unpack_int8(float *restrict x, const int8_t *restrict code,
+                                  const uint32_t *restrict scale, int n)
+{
+    float s = rt_float(*scale);
+    for (int i = 0; i < n; i++)
+        x[i] = (float)code[i] * s;
+}
+
+// Block b of a message of n elements; x is the block's. Whole blocks are of a size that compilers know.
+// ---------------------------------------------------------------------------------------------
+
+static inline int64_t rt_blocks(int64_t n)
+{
+    return (n + RT_BLOCK - 1) / RT_BLOCK;
+}
+
+#define RT_CODEC(name, code_type, scale_bytes)                                                 \
+    static inline void rt_encode_##name(void *message, const float *x, int64_t n, int64_t b)   \
+    {                                                                                          \
+        uint32_t *scale = (uint32_t *)message + b;                                             \
+        code_type *code = (code_type *)((uint32_t *)message + rt_blocks(n) * scale_bytes / 4); \
+        if (n - b * RT_BLOCK >= RT_BLOCK)                                                      \
+            rt_pack_##name(code + b * RT_BLOCK, scale, x, RT_BLOCK);                           \
+        else                                                                                   \
+            rt_pack_##name(code + b * RT_BLOCK, scale, x, (int)(n - b * RT_BLOCK));            \
+    }                                                                                          \
+    static inline void rt_decode_##name(float *x, const void *message, int64_t n, int64_t b)   \
+    {                                                                                          \
+        const uint32_t *scales = message, *scale = scales + b;                                 \
+        const code_type *code = (const code_type *)(scales + rt_blocks(n) * scale_bytes / 4);  \
+        if (n - b * RT_BLOCK >= RT_BLOCK)                                                      \
+            rt_unpack_##name(x, code + b * RT_BLOCK, scale, RT_BLOCK);                         \
+        else                                                                                   \
+            rt_unpack_##name(x, code + b * RT_BLOCK, scale, (int)(n - b * RT_BLOCK));          \
+    }
+RT_CODEC(bf16, uint16_t, 0)
+RT_CODEC(f16, uint16_t, 4)
+RT_CODEC(int8, int8_t, 4)
+#undef RT_CODEC
+
+#endif
