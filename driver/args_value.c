@@ -2,6 +2,7 @@
 // agree with each other.
 #include "driver/driver.h"
 
+#include "ir/codec.h"
 #include "passes/planner/planner.h"
 
 #include <ctype.h>
@@ -185,12 +186,22 @@ static bool match_bandwidths(Arena *a, Args *args)
     return false;
 }
 
+// A ratio that a codec has chooses it, unless --transfer does. Others are the planner's supposition.
+static bool match_transfer(Args *args)
+{
+    const Codec *codec = codec_of_ratio(args->compression);
+    if (!codec || options_given(&args->options, "transfer"))
+        return true;
+    return options_set(&args->options, "transfer", codec->name, FROM_COMMAND_LINE, NO_LOC);
+}
+
 bool args_agree(Arena *a, const CommandInfo *command, Args *args)
 {
     bool good = true;
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
         good &= choose(args, &choices[i]);
     good &= multiply_machines(args);
+    good &= match_transfer(args);
     if (command->groups & PLANNER)
         good = match_bandwidths(a, args) && good;
     else if (args->machines.n > 1) {

@@ -4,6 +4,7 @@
 
 #include "driver/machines.h"
 #include "frontend/frontend.h"
+#include "ir/codec.h"
 #include "ir/text.h"
 
 #include <errno.h>
@@ -123,6 +124,20 @@ static bool take_node_stages(Job *j, const Plan *p, const char *path)
     return true;
 }
 
+// A graph may be planned with any ratio; programs need a codec that has it.
+static bool codec_known(const Args *args, double ratio, const char *path)
+{
+    if (!ratio || ratio == 1 || codec_of_ratio(ratio) ||
+        options_given(&args->options, "transfer"))
+        return true;
+    error_at(
+        (Loc){path, 0, 0},
+        "activations are supposed to travel in 1/%g of their bytes, and no codec does that: "
+        "--activation_compression_ratio 2 is bf16, 4 is int8 (or choose with --transfer)",
+        ratio);
+    return false;
+}
+
 static int load_stored_plan(Job *j)
 {
     const char *path = arena_printf(j->arena, "%s/plan.json", j->args->plan);
@@ -134,6 +149,8 @@ static int load_stored_plan(Job *j)
     const Plan *p = plan_from_json(j->arena, path, text);
     free(text);
     if (p && !plan_has_streams(p) && !take_node_stages(j, p, path))
+        return EXIT_INPUT;
+    if (p && !codec_known(j->args, p->compression, path))
         return EXIT_INPUT;
     j->stored = p;
     char value[64];
@@ -183,6 +200,8 @@ int job_load(Job *j, Arena *a, Args *args)
         return EXIT_INPUT;
     }
     int status = args->plan ? load_stored_plan(j) : EXIT_DONE;
+    if (!codec_known(args, args->compression, NULL))
+        status = EXIT_INPUT;
     if (args->devices && !(j->devices = devices_read(a, args->devices)))
         status = EXIT_INPUT;
     if (!status)

@@ -159,6 +159,7 @@ static void fill_summary(Arena *a, Plan *plan, const GraphProblem *g, const Plan
     const Machines *m = g->machines;
     plan->cost_model = g->cost.model;
     plan->overlap = overlap[g->cost.overlap];
+    plan->compression = g->cost.compression;
     plan->asynchronous = !g->cost.micro_batches;
     plan->n_levels = m->host ? 1 : m->n_levels;
     plan->machines = arena_array(a, int, plan->n_levels);

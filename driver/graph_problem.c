@@ -5,6 +5,7 @@
 #include "driver/graph_problem.h"
 
 #include "driver/machines.h"
+#include "ir/codec.h"
 #include "plan/schedule.h"
 
 #include <errno.h>
@@ -205,6 +206,14 @@ static double state_factor(const Options *o)
     return 2; // Adam: two moments
 }
 
+// PipeDream's planner ignores transfers unless a ratio is given.
+static double compression(const Args *args)
+{
+    const Codec *codec = codec_find(args->options.transfer);
+    bool pipedream = args->cost_model && !strcmp(args->cost_model, "pipedream");
+    return args->compression > 0 || !codec || pipedream ? args->compression : codec->ratio;
+}
+
 CostOptions cost_options(const Args *args)
 {
     static const char *const overlap[] = {"none", "transfers", "all"};
@@ -217,7 +226,7 @@ CostOptions cost_options(const Args *args)
                          options_given(o, "micro-batches") ? (int)o->micro_batches : 0,
                      .state_factor = state_factor(o),
                      .memory_bytes = (double)args->memory_bytes,
-                     .compression = args->compression,
+                     .compression = compression(args),
                      .straight = args->straight,
                      .fewer = args->fewer_machines};
     for (int i = 0; i < 3; i++) {

@@ -158,6 +158,7 @@ typedef struct Plan {
     // "none", "transfers" or "all" (synchronisation, too). NULL: none.
     bool asynchronous;
     const char *overlap;
+    double compression; // what was supposed of activations as they travel; 0: nothing was said
     int *machines;      // by level, innermost first; none: as many as used
     double *bandwidths; // of each level, bytes/s; NULL: not said
     int n_levels;

@@ -370,6 +370,7 @@ static void read_plan(Reader *r, const json_t *root, Plan *p)
     p->cost_model = reader_get_text_or_null(r, root, "cost_model");
     p->method = reader_get_text_or_null(r, root, "method");
     p->overlap = reader_get_text_or_null(r, root, "overlap");
+    p->compression = reader_get_seconds_or_0(r, root, "activation_compression_ratio");
     p->asynchronous =
         json_object_get(root, "asynchronous") && reader_get_bool(r, root, "asynchronous");
     read_explanation(r, root, p);

@@ -218,6 +218,8 @@ static void put_summary(json_t *o, const Plan *p)
     if (p->asynchronous)
         json_object_set_new(o, "asynchronous", json_true());
     put_text(o, "overlap", p->overlap);
+    if (p->compression > 0)
+        put_real(o, "activation_compression_ratio", p->compression);
     put_text(o, "method", p->method);
     put_text(o, "why", p->why);
     if (p->explain)
