@@ -8,8 +8,10 @@
 // other, which later models dropped: a sample is one segment. Labels below 0 are no masked positions.
 //
 //   stagecc build examples/bert/bert.c -D TIED=0 --stages 3 --batch 16 --micro-batches 4 -o out
-//   stagecc run out --data npy:tokens.npy,labels.npy --steps 10
+//   stagecc run out --data npy:tokens=tokens.npy,length=length.npy,masked=masked.npy --steps 10
 //
+// Samples are padded to T tokens, and `length` says how many of them are the sample's: nobody attends to the others,
+// and their labels are below 0 like those of all tokens that are not masked. LENGTHS=0: all have T.
 // TIED=0: the last layer gets a table of its own. With 1, as published, it is the first layer's, and both are
 // in one stage.
 #include <assert.h>
@@ -32,6 +34,9 @@
 #endif
 #ifndef VOCAB
 #define VOCAB 30522
+#endif
+#ifndef LENGTHS
+#define LENGTHS 1
 #endif
 #ifndef TIED
 #define TIED 1
@@ -59,19 +64,19 @@ static Tensor heads(Tensor x)
     return transpose(reshape(x, T, HEADS, DIM / HEADS), 0, 2, 1, 3);
 }
 
-static Tensor attention(Tensor x)
+static Tensor attention(Tensor x, Tensor lengths)
 {
     Tensor q = heads(dense(x, DIM));
     Tensor k = heads(dense(x, DIM));
     Tensor v = heads(dense(x, DIM));
     Tensor scores = scale(matmul(q, k, .transpose_b = true), 1 / sqrt((double)DIM / HEADS));
-    Tensor mixed = matmul(dropout(softmax(scores), DROPOUT), v);
+    Tensor mixed = matmul(dropout(softmax(scores, .lengths = lengths), DROPOUT), v);
     return dense(reshape(transpose(mixed, 0, 2, 1, 3), T, DIM), DIM);
 }
 
-static Tensor block(Tensor x)
+static Tensor block(Tensor x, Tensor lengths)
 {
-    x = norm(add(x, dropout(attention(x), DROPOUT)));
+    x = norm(add(x, dropout(attention(x, lengths), DROPOUT)));
     Tensor hidden = dense(gelu(dense(x, 4 * DIM)), DIM);
     return norm(add(x, dropout(hidden, DROPOUT)));
 }
@@ -89,8 +94,9 @@ MODEL(bert)
 {
     Tensor table = TIED ? parameter("table", VOCAB, DIM, .init = normal(0.02)) : NULL;
     Tensor x = embed(input("tokens", I32, T), table);
+    Tensor lengths = LENGTHS ? input("length", I32) : NULL;
     for (int i = 0; i < LAYERS; i++)
-        x = block(x);
+        x = block(x, lengths);
     x = norm(gelu(dense(x, DIM)));
     Tensor logits =
         linear(x, VOCAB, .init = normal(0.02), .bias_init = constant(0), .weight = table);

@@ -2,13 +2,14 @@
 
   gnmt.py STAGECC SOURCE_DIR
 """
-import array
 import json
 import pathlib
 import random
 import subprocess
 import sys
 import tempfile
+
+from arrays import write_rows
 
 WORDS, LONGEST, SAMPLES, STEPS, MOST_LOSS = 10, 5, 512, 1000, 0.1
 PAD, BEGIN, END, FIRST = 0, 1, 2, 3
@@ -20,16 +21,6 @@ def run(command):
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
-
-
-def write_npy(path, rows):
-    shape = f"({len(rows)}, {len(rows[0])})" if isinstance(rows[0], list) else f"({len(rows)},)"
-    head = f"{{'descr': '<i4', 'fortran_order': False, 'shape': {shape}, }}"
-    head += " " * (-(len(head) + 11) % 64) + "\n"
-    flat = [v for row in rows for v in row] if isinstance(rows[0], list) else rows
-    with open(path, "wb") as f:
-        f.write(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode())
-        array.array("i", flat).tofile(f)
 
 
 def padded(words, length, fill):
@@ -46,7 +37,7 @@ def write_data(folder):
         "next": [padded(t + [END], LONGEST + 1, -1) for t in texts],
     }
     for name, rows in arrays.items():
-        write_npy(folder / f"{name}.npy", rows)
+        write_rows(folder / f"{name}.npy", rows)
     return "npy:" + ",".join(f"{name}={folder}/{name}.npy" for name in arrays)
 
 

@@ -19,6 +19,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "torch"))
+from arrays import write_npy  # noqa: E402
 from pattern import Pattern, image_batch, token_batch  # noqa: E402
 
 # name, file, macros, parameters, billions of multiply-adds for one sample (None: not published)
@@ -78,7 +79,7 @@ TRAINED = [
     ("nasnetamobile", "nasnet", "DROPOUT=0", 2, 3),
     ("vit", "vit", "LAYERS=3 DIM=64 HEADS=4 PATCH=8 IMAGE=32", 4, 3),
     ("gpt2", "gpt", "LAYERS=3 DIM=64 HEADS=4 T=16 VOCAB=100 TIED=1 DROPOUT=0", 4, 1),
-    ("bert", "bert", "LAYERS=3 DIM=64 HEADS=4 T=16 POSITIONS=32 VOCAB=100 TIED=0 DROPOUT=0", 4, 3),
+    ("bert", "bert", "LENGTHS=0 LAYERS=3 DIM=64 HEADS=4 T=16 POSITIONS=32 VOCAB=100 TIED=0 DROPOUT=0", 4, 3),
 ]
 STEPS, FLOAT, DOUBLE = 6, 1e-5, 1e-9  # of the c backend; relative errors
 VOCAB, LENGTH = 100, 16
@@ -139,14 +140,6 @@ def write_safetensors(path, tensors):
         f.write(len(text).to_bytes(8, "little") + text)
         for _, values in tensors.values():
             values.tofile(f)
-
-
-def write_npy(path, kind, shape, values):
-    head = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
-    head += " " * (-(len(head) + 11) % 64) + "\n"
-    with open(path, "wb") as f:
-        f.write(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode())
-        array.array("f" if kind == "<f4" else "i", values).tofile(f)
 
 
 def role(name, shape):
