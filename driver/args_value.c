@@ -211,6 +211,7 @@ bool args_agree(Arena *a, const CommandInfo *command, Args *args)
                  command->name);
         good = false;
     }
+    args->choose_replicas = command->groups & MACHINES && !args->straight;
     if (args->memory_constraint && !args->memory_bytes)
         args->memory_bytes = default_memory_bytes;
     return good;

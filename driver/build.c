@@ -93,6 +93,8 @@ int stages_wanted(Job *j, int fallback, int *stages)
     else
         *stages = args->stages ? (int)args->stages : j->devices ? j->devices->n : fallback;
     j->compile.by_layer = named && !args->stages;
+    j->compile.choose_replicas =
+        args->choose_replicas && !j->compile.by_layer && !j->compile.fixed_cuts;
     return EXIT_DONE;
 }
 

@@ -233,7 +233,9 @@ static bool take_devices(Job *j, int stages)
     if (d->n != ranks) {
         error_at((Loc){file, 0, 0},
                  "there are %d devices and %d %s: a model has one on each of them", d->n, ranks,
-                 ranks > stages ? "replicas of stages" : "stages");
+                 ranks > stages               ? "replicas of stages"
+                 : j->compile.choose_replicas ? "machines (-n)"
+                                              : "stages");
         return false;
     }
     for (int i = 0; i < d->n; i++)

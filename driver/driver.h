@@ -24,7 +24,8 @@ enum ArgGroup {
     HOSTS = 512,
     GRAPH = 1024,
     EMIT = 2048,
-    DEPLOY = 4096
+    DEPLOY = 4096,
+    MACHINES = 8192 // -n counts machines: replicas are chosen
 };
 
 typedef VEC(int64_t) Counts;
@@ -48,6 +49,7 @@ typedef struct Args {
     const char *cost_model, *overlap, *recompute; // one of their choices (driver/args_value.c)
     const char *devices;                          // FILE; NULL: machines are alike
     double compression;                           // 0: not given
+    bool choose_replicas; // of the command, and nobody wants a straight pipeline
     bool straight, memory_constraint, fewer_machines, explain;
     VEC(const char *) pins, together, no_cut; // shell patterns
     bool no_svg, json, dry_run, eval_only;
@@ -171,7 +173,7 @@ const char *hosts_sha256(Arena *a, const char *file);
 // driver/build.c: sources and executables of a planned job into dir.
 int build_programs(Job *j, const char *dir);
 // How many stages the command line asks for: -n, --stage_to_num_ranks or --plan; else those of a profiled
-// graph's stage_ids; else fallback.
+// graph's stage_ids; else fallback. Of -n and devices machines, where replicas are chosen.
 int stages_wanted(Job *j, int fallback, int *stages);
 
 #define COMMAND(name, groups, operand, meaning, example)                                       \

@@ -1,9 +1,11 @@
 // Why a model is cut as it is: what its slowest stage waits for, what crosses at every cut, and what other
-// cuts, numbers of stages and of micro-batches would take. Each of them is the whole way from the source to
+// cuts, numbers of stages and of micro-batches would take, and none or nothing but replicas where the
+// plan chose them. Each of them is the whole way from the source to
 // a plan once more, since shapes, layouts and memory depend on it.
 #include "driver/plan_report.h"
 
 #include "base/clock.h"
+#include "plan/schedule.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -25,9 +27,22 @@ static void ignore(void *user, DiagKind kind, Loc loc, const char *message)
     (void)user, (void)kind, (void)loc, (void)message;
 }
 
-// Seconds of a step with these options and stages; cuts NULL: the best ones. Infinite: no plan; negative:
-// there was no time to try.
-static double step_of(Tries *t, Args args, int stages, const int *cuts)
+typedef struct Try {
+    int stages;          // or machines, where replicas are chosen
+    const int *cuts;     // NULL: the best ones
+    const int *replicas; // NULL: one each, or chosen
+    bool choose;
+} Try;
+
+// Of the plan itself, with other options alone.
+static Try again(const Tries *t)
+{
+    const Compile *c = &t->job->compile;
+    return (Try){c->stages, NULL, c->replicas, c->choose_replicas};
+}
+
+// Seconds of a step. Infinite: no plan; negative: there was no time to try.
+static double step_of(Tries *t, Args args, Try what)
 {
     double begin = clock_seconds(), step_s = INFINITY;
     if (begin - t->begin_s + t->longest_s > most_s)
@@ -36,9 +51,10 @@ static double step_of(Tries *t, Args args, int stages, const int *cuts)
     args.plan = args.ranks = NULL;
     diag_capture(ignore, NULL);
     if (!job_load(&other, &t->arena, &args)) {
-        other.compile.fixed_cuts = cuts;
-        other.compile.replicas = t->job->compile.replicas;
-        if (!job_compile(&other, stages))
+        other.compile.fixed_cuts = what.cuts;
+        other.compile.replicas = what.replicas;
+        other.compile.choose_replicas = what.choose;
+        if (!job_compile(&other, what.stages))
             step_s = other.plan.step_s;
     }
     job_release(&other);
@@ -73,13 +89,16 @@ static void move_cut(Tries *t, int k, int by)
     const Plan *p = &t->job->plan;
     double step_s = INFINITY;
     int *cuts = arena_array(t->job->arena, int, p->n_stages);
-    for (int i = 0; i < p->n_stages; i++)
+    int *replicas = arena_array(t->job->arena, int, p->n_stages);
+    for (int i = 0; i < p->n_stages; i++) {
         cuts[i] = p->stages[i].last_unit;
+        replicas[i] = p->stages[i].replicas;
+    }
     for (int i = 0; i < MOST_SHIFT && isinf(step_s); i++) {
         cuts[k] += by;
         if (cuts[k] < p->stages[k].first_unit || cuts[k] >= p->stages[k + 1].last_unit)
             break;
-        step_s = step_of(t, *t->job->args, p->n_stages, cuts);
+        step_s = step_of(t, *t->job->args, (Try){p->n_stages, cuts, replicas, false});
     }
     if (isfinite(step_s))
         put_row(t,
@@ -96,7 +115,7 @@ static void with_micro_batches(Tries *t, int64_t n)
         return;
     snprintf(text, sizeof text, "%lld", (long long)n);
     options_set(&args.options, "micro-batches", text, FROM_COMMAND_LINE, NO_LOC);
-    double step_s = step_of(t, args, t->job->plan.n_stages, NULL);
+    double step_s = step_of(t, args, again(t));
     char what[64];
     snprintf(what, sizeof what, "%s micro-batch%s", text, n > 1 ? "es" : "");
     put_row(t, what, step_s);
@@ -105,9 +124,24 @@ static void with_micro_batches(Tries *t, int64_t n)
 static void with_stages(Tries *t, int n)
 {
     char what[64];
-    snprintf(what, sizeof what, "%d stage%s", n, n > 1 ? "s" : "");
-    if (n > 0 && !t->job->args->devices && !t->job->compile.replicas)
-        put_row(t, what, step_of(t, *t->job->args, n, NULL));
+    Try other = again(t);
+    other.stages = n;
+    snprintf(what, sizeof what, "%d %s%s", n, other.choose ? "machine" : "stage",
+             n > 1 ? "s" : "");
+    if (n > 0 && !t->job->args->devices && !other.replicas)
+        put_row(t, what, step_of(t, *t->job->args, other));
+}
+
+// The two ends of what replicas may be, where the plan is neither.
+static void with_replicas(Tries *t)
+{
+    const Plan *p = &t->job->plan;
+    if (p->n_ranks > p->n_stages)
+        put_row(t, "no replicas (straight pipeline)",
+                step_of(t, *t->job->args, (Try){.stages = p->n_ranks}));
+    if (p->n_stages > 1 && p->n_ranks <= p->options.micro_batches)
+        put_row(t, "data parallel",
+                step_of(t, *t->job->args, (Try){.stages = 1, .replicas = &p->n_ranks}));
 }
 
 static void put_slowest(Text *out, json_t *json, const Plan *p)
@@ -155,8 +189,10 @@ void explain_model(Job *j, Text *out)
     put_slowest(out, json, p);
     put_cuts(out, json, p);
     text_puts(out, "\nother plans, by the time of a step\n");
-    with_stages(&t, p->n_stages - 1);
-    with_stages(&t, p->n_stages + 1);
+    with_stages(&t, j->compile.stages - 1);
+    with_stages(&t, j->compile.stages + 1);
+    if (j->compile.choose_replicas && !schedule_asynchronous(&p->options))
+        with_replicas(&t);
     with_micro_batches(&t, p->options.micro_batches * 2);
     if (p->options.micro_batches % 2 == 0)
         with_micro_batches(&t, p->options.micro_batches / 2);

@@ -13,7 +13,7 @@ int command_plan(Arena *a, Args *args)
     if (!status)
         status = stages_wanted(&j, 0, &stages);
     if (!status && !stages && !(profiled && args->devices)) {
-        error_at(NO_LOC, "how many stages? -n K");
+        error_at(NO_LOC, "on how many machines? -n N");
         status = EXIT_INPUT;
     }
     if (!status && profiled)
@@ -36,8 +36,8 @@ int command_plan(Arena *a, Args *args)
             text_puts(&t, explanation.data);
             listing(&t, &j);
         }
-        printf("%s%s/plan.json, gpus=%d.txt, .dot%s\n", t.data, job_dir(&j, "plan"), stages,
-               args->no_svg ? "" : ", .svg");
+        printf("%s%s/plan.json, gpus=%d.txt, .dot%s\n", t.data, job_dir(&j, "plan"),
+               j.plan.n_ranks, args->no_svg ? "" : ", .svg");
         text_release(&t);
     }
     text_release(&explanation);

@@ -118,7 +118,7 @@ int report_write_plan(const Job *j, const char *dir)
     text_puts(&t, json);
     free(json);
     int status = report_write(arena_printf(j->arena, "%s/plan.json", dir), &t);
-    const char *base = arena_printf(j->arena, "%s/gpus=%d", dir, p->n_stages);
+    const char *base = arena_printf(j->arena, "%s/gpus=%d", dir, p->n_ranks);
     if (!status)
         status = write_profile_graph(j, arena_printf(j->arena, "%s.txt", base));
     if (!status) {

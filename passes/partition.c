@@ -7,8 +7,15 @@
 // The planner of profiled graphs (passes/planner) looks at cuts, this pass at runs of units, since it
 // knows more: what a stage reads is sent to it straight from where it is made, past the stages between,
 // and a stage's memory is what the memory pass will make of it. Stage s holds its own number of
-// micro-batches in flight, which the number of machines in use tells. A stage that shall have replicas
-// takes as many machines of one type, and each of them a part of the micro-batches.
+// micro-batches in flight, which the number of machines in use tells. A stage with replicas takes as many
+// machines of one type, and each of them a part of the micro-batches. How many replicas a stage has is
+// given, or chosen with the cuts: then a split is good when a whole step is fast. Before a stage begins, and
+// after it has ended, one micro-batch passes all others; between them it is busy with all of its own. So with w
+// seconds of a micro-batch in stage s, W of them in all, and M micro-batches over r replicas, a step takes
+//
+//   W + the largest of (ceil(M / r) - 1) w + sync
+//
+// which is (M + S - 1) w where S stages are balanced and have no replicas.
 #include "base/clock.h"
 #include "passes/planner/planner.h"
 #include "passes/ranges.h"
@@ -18,99 +25,147 @@
 
 typedef enum Goal {
     LEAST_TIME,   // of the slowest stage
-    LEAST_BYTES,  // moved between stages, in all, where no stage is slower than `bound`
+    LEAST_STEP,   // what a step takes beside one micro-batch in all stages
+    LEAST_BYTES,  // moved between processes, in all, where no stage is slower than `bound`
     LEAST_MEMORY, // of the largest stage
 } Goal;
 
 typedef struct Search {
     Compile *c;
     Ranges ranges;
-    int stages;
+    int stages;      // -1: not known yet, replicas are chosen
     int *first_rank; // [stages + 1] machines that the stages before take
+    int n_machines;
     const MachineType *types;
     int n_types, *have, *stride; // machines of every type; what one more adds to `taken`
-    int n_taken, *stage;         // [n_taken] the stage that comes next; -1: no whole number
+    int n_taken, *used;          // [n_taken] machines of all types
     double bound;                // LEAST_BYTES: seconds
     double *best;                // [n_taken][units + 1]
     int *from;                   // likewise: the first unit of the last stage
+    int *replicas;               // likewise: of that stage
     uint8_t *on;                 // likewise: the type that it runs on
 } Search;
+
+typedef struct Spot { // where a stage may stand: behind so many machines, on some of one type
+    int used, stage, replicas;
+    const MachineType *type;
+} Spot;
+
+static bool chooses_replicas(const Search *s)
+{
+    return s->stages < 0;
+}
 
 static int replicas_of(const Search *s, int stage)
 {
     return s->first_rank[stage + 1] - s->first_rank[stage];
 }
 
-static int64_t memory(const Search *s, const Range *r, int stage)
+// Micro-batches of a step that the busiest of so many replicas has.
+static int share_of(const Search *s, int replicas)
 {
-    int replicas = replicas_of(s, stage);
-    const Options *o = &s->c->plan->options;
-    ScheduleAt at = {.stages = s->stages,
-                     .stage = stage,
-                     .micro_batches = schedule_share((int)o->micro_batches, replicas, 0),
-                     .replicas = replicas,
-                     .behind = s->first_rank[s->stages] - s->first_rank[stage]};
-    return range_memory(&s->ranges, r, replicas, schedule_in_flight(o, at),
-                        schedule_versions(o, s->stages, stage));
+    return schedule_share((int)s->c->options->micro_batches, replicas, 0);
 }
 
-static bool fits(const Search *s, const Range *r, int stage, const MachineType *type)
+static int64_t memory(const Search *s, const Range *r, const Spot *spot)
 {
-    int64_t limit = s->c->memory_limit, own = (int64_t)type->memory_bytes;
+    const Options *o = &s->c->plan->options;
+    int stages = chooses_replicas(s) ? s->n_machines : s->stages;
+    ScheduleAt at = {.stages = stages,
+                     .stage = spot->stage,
+                     .micro_batches = share_of(s, spot->replicas),
+                     .replicas = spot->replicas,
+                     .behind = s->n_machines - spot->used};
+    return range_memory(&s->ranges, r, spot->replicas, schedule_in_flight(o, at),
+                        schedule_versions(o, stages, spot->stage));
+}
+
+static bool fits(const Search *s, const Range *r, const Spot *spot)
+{
+    int64_t limit = s->c->memory_limit, own = (int64_t)spot->type->memory_bytes;
     if (own && (!limit || own < limit))
         limit = own;
-    return !limit || memory(s, r, stage) <= limit;
+    return !limit || memory(s, r, spot) <= limit;
 }
 
-// Machines compute at their own speed; what they send travels alike. Replicas share the micro-batches, and
-// sum up their gradients once a step.
-static double seconds(const Search *s, const Range *r, int stage, const MachineType *type)
+// Of a micro-batch of the step, of which the busiest replica has its share, `first` of them aside. Machines
+// compute at their own speed; what they send travels alike. Replicas sum up their gradients once a step.
+static double seconds(const Search *s, const Range *r, const Spot *spot, int first)
 {
-    int replicas = replicas_of(s, stage);
-    return (r->compute_s / type->speed + range_send_s(r)) / replicas +
-           range_sync_s(&s->ranges, r, replicas);
+    double own = (share_of(s, spot->replicas) - first) / (double)s->c->options->micro_batches;
+    return (r->compute_s / spot->type->speed + range_send_s(r)) * own +
+           range_sync_s(&s->ranges, r, spot->replicas);
+}
+
+static double bytes_moved(const Search *s, const Range *r, const Spot *spot)
+{
+    return (double)s->c->options->micro_batches * (double)r->in +
+           2.0 * (spot->replicas - 1) * (double)r->gradients;
 }
 
 // What a stage adds to the goal; infinite: it must not be.
-static double value(const Search *s, Goal goal, const Range *r, int stage,
-                    const MachineType *type)
+static double value(const Search *s, Goal goal, const Range *r, const Spot *spot)
 {
-    switch (goal) {
-    case LEAST_TIME: return fits(s, r, stage, type) ? seconds(s, r, stage, type) : INFINITY;
-    case LEAST_BYTES:
-        return fits(s, r, stage, type) && seconds(s, r, stage, type) <= s->bound ? (double)r->in
-                                                                                 : INFINITY;
-    case LEAST_MEMORY: return (double)memory(s, r, stage);
-    }
-    return INFINITY;
+    if (goal == LEAST_MEMORY)
+        return (double)memory(s, r, spot);
+    bool of_step = goal == LEAST_STEP || (goal == LEAST_BYTES && chooses_replicas(s));
+    double own = fits(s, r, spot) ? seconds(s, r, spot, of_step) : INFINITY;
+    if (goal != LEAST_BYTES)
+        return own;
+    return own <= s->bound ? bytes_moved(s, r, spot) : INFINITY;
 }
 
 // One more stage, on machines of type t.
-static void relax_on(Search *s, Goal goal, const Range *r, int taken, int t)
+static void relax_on(Search *s, Goal goal, const Range *r, int taken, Spot spot, int t)
 {
-    int width = s->ranges.n + 1, stage = s->stage[taken];
+    int width = s->ranges.n + 1;
+    spot.type = &s->types[t];
     double before = s->best[taken * width + r->first];
-    double own = value(s, goal, r, stage, &s->types[t]);
+    double own = value(s, goal, r, &spot);
     double all = goal == LEAST_BYTES ? before + own : fmax(before, own);
-    int to = (taken + replicas_of(s, stage) * s->stride[t]) * width + r->last + 1;
+    int to = (taken + spot.replicas * s->stride[t]) * width + r->last + 1;
     if (all < s->best[to]) {
         s->best[to] = all;
         s->from[to] = r->first;
+        s->replicas[to] = spot.replicas;
         s->on[to] = (uint8_t)t;
     }
+}
+
+// The stage that stands behind so many machines; false: they are no whole number of stages. Where replicas are
+// chosen the fewest and the most come back, else the same number twice.
+static bool next_spot(const Search *s, int used, Spot *least, int *most)
+{
+    int stage = 0;
+    if (chooses_replicas(s)) {
+        int left = s->n_machines - used, all = (int)s->c->options->micro_batches;
+        *least = (Spot){.used = used, .stage = used, .replicas = 1};
+        *most = left < all ? left : all;
+        return true;
+    }
+    while (s->first_rank[stage] < used)
+        stage++;
+    if (s->first_rank[stage] != used)
+        return false;
+    *most = replicas_of(s, stage);
+    *least = (Spot){.used = used, .stage = stage, .replicas = *most};
+    return true;
 }
 
 static void relax(Search *s, Goal goal, const Range *r)
 {
     bool ends = r->last == s->ranges.n - 1;
     for (int taken = 0; taken < s->n_taken - 1; taken++) {
-        int stage = s->stage[taken];
-        if (s->best[taken * (s->ranges.n + 1) + r->first] == INFINITY || stage < 0 ||
-            ends != (stage == s->stages - 1))
+        Spot spot;
+        int most, used = s->used[taken];
+        if (s->best[taken * (s->ranges.n + 1) + r->first] == INFINITY ||
+            !next_spot(s, used, &spot, &most))
             continue;
-        for (int t = 0; t < s->n_types; t++)
-            if (taken / s->stride[t] % (s->have[t] + 1) + replicas_of(s, stage) <= s->have[t])
-                relax_on(s, goal, r, taken, t);
+        for (; spot.replicas <= most; spot.replicas++)
+            for (int t = 0; t < s->n_types && ends == (used + spot.replicas == s->n_machines);
+                 t++)
+                if (taken / s->stride[t] % (s->have[t] + 1) + spot.replicas <= s->have[t])
+                    relax_on(s, goal, r, taken, spot, t);
     }
 }
 
@@ -144,52 +199,85 @@ static bool enough_units(Search *s)
     int most = 1;
     for (int u = 0; u < s->ranges.n; u++)
         most += s->ranges.cut[u];
+    int64_t replicas = s->c->options->micro_batches;
+    bool too_many = chooses_replicas(s) ? s->n_machines > most * replicas : s->stages > most;
     if (!s->ranges.n)
         error_at(model_loc(s->c),
                  "the model computes nothing: there is nothing to cut into stages");
-    else if (s->stages > most)
+    else if (too_many && chooses_replicas(s))
+        error_at(model_loc(s->c),
+                 "%d machines are too many: the model has %d place%s to cut, so at most %d "
+                 "stage%s, and a step has %lld micro-batches, so a stage has at most %lld "
+                 "replicas; use more micro-batches (--micro-batches)",
+                 s->n_machines, most - 1, most == 2 ? "" : "s", most, most == 1 ? "" : "s",
+                 (long long)replicas, (long long)replicas);
+    else if (too_many)
         error_at(model_loc(s->c),
                  "%d stages are too many: the model has %d units and %d place%s to cut, so at "
                  "most %d stage%s (users of one parameter stay together, and so do predictions "
                  "and loss)",
                  s->stages, s->ranges.n, most - 1, most == 2 ? "" : "s", most,
                  most == 1 ? "" : "s");
-    return s->ranges.n && s->stages <= most;
+    return s->ranges.n && !too_many;
 }
 
 static void report_memory(Search *s)
 {
     char limit[32], need[32];
     int64_t least = (int64_t)search(s, LEAST_MEMORY);
-    error_at(model_loc(s->c),
-             "no cut into %d stages fits: %s a stage are allowed, and the best cut needs %s; "
-             "try more "
-             "stages or smaller micro-batches",
-             s->stages, human_bytes(limit, s->c->memory_limit), human_bytes(need, least));
+    human_bytes(limit, s->c->memory_limit);
+    human_bytes(need, least);
+    if (chooses_replicas(s))
+        error_at(
+            model_loc(s->c),
+            "no plan on %d machine%s fits: %s each are allowed, and the best one needs %s; "
+            "try more machines or smaller micro-batches",
+            s->n_machines, s->n_machines > 1 ? "s" : "", limit, need);
+    else
+        error_at(
+            model_loc(s->c),
+            "no cut into %d stages fits: %s a stage are allowed, and the best cut needs %s; "
+            "try more "
+            "stages or smaller micro-batches",
+            s->stages, limit, need);
     memory_note_largest(s->c, -1);
+}
+
+// The stages of the last search, from its tables.
+static void take_found(Search *s, int *cuts, int *on)
+{
+    int u = s->ranges.n, taken = s->n_taken - 1, stages = 0, rank = s->n_machines;
+    for (int at; u > 0; u = s->from[at]) {
+        at = taken * (s->ranges.n + 1) + u;
+        rank -= s->replicas[at];
+        s->first_rank[stages] = rank;
+        cuts[stages] = u - 1;
+        on[stages++] = s->on[at];
+        taken -= s->replicas[at] * s->stride[s->on[at]];
+    }
+    for (int i = 0, k = stages - 1; i <= k; i++, k--) { // they came from the last to the first
+        int first = s->first_rank[i], cut = cuts[i], type = on[i];
+        s->first_rank[i] = s->first_rank[k], cuts[i] = cuts[k], on[i] = on[k];
+        s->first_rank[k] = first, cuts[k] = cut, on[k] = type;
+    }
+    s->first_rank[stages] = s->n_machines;
+    s->stages = stages;
 }
 
 // The last units of all stages, into cuts[stages], and their types of machines.
 static bool find_cuts(Search *s, int *cuts, int *on)
 {
-    s->bound = search(s, LEAST_TIME);
-    if (s->bound == INFINITY) {
+    double slowest = search(s, LEAST_TIME);
+    if (slowest == INFINITY) {
         report_memory(s);
         return false;
     }
-    double slowest = s->bound;
+    s->bound = chooses_replicas(s) ? search(s, LEAST_STEP) : slowest;
     s->bound *=
         1 + 1e-9; // sums in another order differ in the last bits: equal is nearly equal
     CHECK(search(s, LEAST_BYTES) < INFINITY, "partition", "the optimal split was lost");
     s->bound = slowest;
-    int u = s->ranges.n, taken = s->n_taken - 1;
-    for (int stage = s->stages - 1; stage >= 0; stage--) {
-        int at = taken * (s->ranges.n + 1) + u;
-        cuts[stage] = u - 1;
-        on[stage] = s->on[at];
-        u = s->from[at];
-        taken -= replicas_of(s, stage) * s->stride[s->on[at]];
-    }
+    take_found(s, cuts, on);
     return true;
 }
 
@@ -292,17 +380,18 @@ static void take_machines(const Search *s, PlanStage *stage, int type, bool *tak
 static void fill_sync(const Search *s, PlanStage *stage, const Range *r)
 {
     double own = stage->forward_s + stage->backward_s;
+    double share = share_of(s, stage->replicas) / (double)s->c->options->micro_batches;
     if (stage->replicas == 1)
         return;
     stage->sync_s = range_sync_s(&s->ranges, r, stage->replicas);
-    stage->compute_s = own / stage->replicas;
-    stage->time_s = (own + stage->send_s) / stage->replicas + stage->sync_s;
+    stage->compute_s = own * share;
+    stage->time_s = (own + stage->send_s) * share + stage->sync_s;
 }
 
 static void fill_stages(Search *s, const int *cuts, const int *on)
 {
     Plan *p = s->c->plan;
-    bool *taken = arena_array(s->c->scratch, bool, s->first_rank[s->stages]);
+    bool *taken = arena_array(s->c->scratch, bool, s->n_machines);
     double update_s = 0;
     p->n_stages = s->stages;
     p->stages = arena_array(s->c->perm, PlanStage, s->stages);
@@ -345,7 +434,7 @@ static void find_machines(Search *s)
     s->n_types = m ? m->n_types : 1;
     s->have = arena_array(a, int, s->n_types);
     s->stride = arena_array(a, int, s->n_types);
-    s->have[0] = m ? 0 : s->first_rank[s->stages];
+    s->have[0] = m ? 0 : s->n_machines;
     for (int d = 0; m && d < m->n; d++)
         s->have[m->type[d]]++;
     s->n_taken = 1;
@@ -353,22 +442,23 @@ static void find_machines(Search *s)
         s->stride[t] = s->n_taken;
         s->n_taken *= s->have[t] + 1;
     }
-    s->stage = arena_array(a, int, s->n_taken);
-    for (int taken = 0; taken < s->n_taken; taken++) {
-        int used = 0, stage = 0;
+    s->used = arena_array(a, int, s->n_taken);
+    for (int taken = 0; taken < s->n_taken; taken++)
         for (int t = 0; t < s->n_types; t++)
-            used += taken / s->stride[t] % (s->have[t] + 1);
-        while (s->first_rank[stage] < used)
-            stage++;
-        s->stage[taken] = s->first_rank[stage] == used ? stage : -1;
-    }
+            s->used[taken] += taken / s->stride[t] % (s->have[t] + 1);
 }
 
-// false: a replica would have nothing to do.
+// false: a replica would have nothing to do. With one micro-batch a step no stage can have replicas, and without
+// flushes none may.
 static bool find_replicas(Search *s)
 {
     int64_t micro_batches = s->c->options->micro_batches;
     s->first_rank = arena_array(s->c->scratch, int, s->stages + 1);
+    if (s->c->choose_replicas && micro_batches > 1 && !schedule_asynchronous(s->c->options)) {
+        s->n_machines = s->stages;
+        s->stages = -1;
+        return true;
+    }
     for (int i = 0; i < s->stages; i++) {
         int replicas = s->c->replicas ? s->c->replicas[i] : 1;
         s->first_rank[i + 1] = s->first_rank[i] + replicas;
@@ -380,6 +470,7 @@ static bool find_replicas(Search *s)
                  i, replicas, (long long)micro_batches, micro_batches > 1 ? "es" : "");
         return false;
     }
+    s->n_machines = s->first_rank[s->stages];
     return true;
 }
 
@@ -392,8 +483,7 @@ void pass_partition(Compile *c)
     Search s = {.c = c, .ranges = ranges_of(c), .stages = c->stages};
     if (!find_replicas(&s))
         return;
-    const char *misfit =
-        schedule_misfit(c->scratch, c->options, c->stages, s.first_rank[c->stages]);
+    const char *misfit = schedule_misfit(c->scratch, c->options, c->stages, s.n_machines);
     if (misfit)
         error_at(NO_LOC, "%s", misfit);
     if (misfit || !enough_units(&s)) {
@@ -404,9 +494,10 @@ void pass_partition(Compile *c)
     size_t size = (size_t)s.n_taken * (size_t)(s.ranges.n + 1);
     s.best = arena_array(c->scratch, double, size);
     s.from = arena_array(c->scratch, int, size);
+    s.replicas = arena_array(c->scratch, int, size);
     s.on = arena_array(c->scratch, uint8_t, size);
-    int *cuts = arena_array(c->scratch, int, s.stages),
-        *on = arena_array(c->scratch, int, s.stages);
+    int *cuts = arena_array(c->scratch, int, s.n_machines),
+        *on = arena_array(c->scratch, int, s.n_machines);
     bool good = c->by_layer     ? take_wanted_cuts(&s, cuts, on)
                 : c->fixed_cuts ? take_fixed_cuts(&s, cuts, on)
                                 : find_cuts(&s, cuts, on);

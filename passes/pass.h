@@ -25,6 +25,7 @@ typedef struct Compile {
     Plan *plan; // filled by partition, schedule, memory
     const Options *options;
     int stages; // how many to cut into; 0: no plan wanted
+    bool choose_replicas; // `stages` are machines: as many stages and replicas as are best there
     const int
         *fixed_cuts;     // stages-1 last units of each stage but the last, from a plan; or NULL
     const int *replicas; // of every stage; NULL: one each

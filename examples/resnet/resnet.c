@@ -9,7 +9,7 @@
 //   Wide ResNet-50-2 68,883,240                -D DEPTH=50 -D GROUP_WIDTH=128
 //   Wide ResNet-101-2 126,886,696              -D DEPTH=101 -D GROUP_WIDTH=128
 //
-//   stagecc train examples/resnet/resnet.c -D DEPTH=152 -D IMAGE=8 -D CHANNELS=1 -D CLASSES=10 -n 3 --data idx:examples/digits/train --test-data idx:examples/digits/test --random-shift 1 --optimizer adamw --lr 0.001 --weight-decay 0.05 --lr-schedule cosine --batch 64 --micro-batches 2 --epochs 20 -o out
+//   stagecc train examples/resnet/resnet.c -D DEPTH=152 -D IMAGE=8 -D CHANNELS=1 -D CLASSES=10 -n 3 --straight_pipeline --data idx:examples/digits/train --test-data idx:examples/digits/test --random-shift 1 --optimizer adamw --lr 0.001 --weight-decay 0.05 --lr-schedule cosine --batch 64 --micro-batches 2 --epochs 20 -o out
 //   stagecc build examples/resnet/resnet.c -D DEPTH=50 --stages 2 --batch 64 --micro-batches 4 -o out
 //
 // Images below 64 pixels get the small stem of the paper's CIFAR networks: a 3x3 convolution, no

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every example has a plan: in up to five stages, under both schedules, with optimizer state and clipping. The compiler's own checks (graph rules after each pass, streams,
+# Every example has a plan: in up to five stages, under both schedules, with optimizer state and clipping; and one on five machines with replicas where they help. The compiler's own checks (graph rules after each pass, streams,
 # directions of edges) run along. $1: stagecc, $2: sources.
 set -euo pipefail
 stagecc=$1 sources=$2
@@ -20,17 +20,19 @@ models=("mlp/mlp.c" "resnet/resnet.c -D DEPTH=18" "resnet/resnet.c -D DEPTH=50" 
 for model in "${models[@]}"; do
     for stages in 1 2 3 5; do
         # shellcheck disable=SC2086 # a model is a path with options
-        plan $model -n $stages --schedule 1f1b --backend ref --momentum 0.9
+        plan $model -n $stages --straight_pipeline --schedule 1f1b --backend ref --momentum 0.9
         # shellcheck disable=SC2086
-        plan $model -n $stages --schedule gpipe --backend ref --optimizer adam --clip-norm 1
+        plan $model -n $stages --straight_pipeline --schedule gpipe --backend ref --optimizer adam --clip-norm 1
     done
+    # shellcheck disable=SC2086
+    plan $model -n 5 --micro-batches 8 --backend ref --momentum 0.9 --clip-norm 1
 done
 
 # 1F1B holds fewer micro-batches in flight than GPipe, so it fits where GPipe does not; and what does
 # not fit says so with status 3.
-plan resnet/resnet.c -D DEPTH=50 -n 3 --backend ref --micro-batches 8 --batch 32 --memory 1000M
+plan resnet/resnet.c -D DEPTH=50 -n 3 --straight_pipeline --backend ref --micro-batches 8 --batch 32 --memory 1000M
 status=0
-"$stagecc" plan "$sources/examples/resnet/resnet.c" -D DEPTH=50 -n 3 --backend ref --micro-batches 8 --batch 32 \
+"$stagecc" plan "$sources/examples/resnet/resnet.c" -D DEPTH=50 -n 3 --straight_pipeline --backend ref --micro-batches 8 --batch 32 \
     --schedule gpipe --memory 1000M -o "$work/plan" --no-svg >"$work/log" 2>&1 || status=$?
 if [ "$status" != 3 ] || ! grep -q "no cut into 3 stages fits" "$work/log"; then
     echo "GPipe should not fit: status $status"

@@ -39,10 +39,11 @@ static bool legal(const Model *m, const int *cuts)
 
 // Every activation is paid for once by its maker's stage, if it leaves, and once by every stage that
 // reads it.
-static Split cost(const Model *m, const int *cuts, int stages)
+static Split cost(const Model *m, const int *cuts, int stages, double *seconds)
 {
-    double seconds[16] = {0};
     Split result = {0};
+    for (int s = 0; s < stages; s++)
+        seconds[s] = 0;
     for (int u = 0; u < m->plan.n_units; u++)
         seconds[stage_of(cuts, u)] += m->plan.units[u].forward_s + m->plan.units[u].backward_s;
     for (int i = 0; i < m->g->nodes.n; i++) {
@@ -83,7 +84,8 @@ static bool brute_force(const Model *m, int stages, int *cuts, int stage, Split 
         cuts[stage] = m->plan.n_units - 1;
         if (!legal(m, cuts))
             return false;
-        Split s = cost(m, cuts, stages);
+        double seconds[16];
+        Split s = cost(m, cuts, stages, seconds);
         *best = better(s, *best) ? s : *best;
         return true;
     }
@@ -125,7 +127,8 @@ static void optimal_on_small_models(void **state)
             cuts[s] = m->plan.stages[s].last_unit;
         if (possible) {
             assert_true(legal(m, cuts));
-            Split found = cost(m, cuts, stages);
+            double seconds[16];
+            Split found = cost(m, cuts, stages, seconds);
             assert_true(fabs(found.slowest - best.slowest) < 1e-15);
             assert_int_equal(found.moved, best.moved);
             assert_true(fabs(m->plan.lower_bound_s - 4 * best.slowest) < 1e-14);
@@ -134,6 +137,94 @@ static void optimal_on_small_models(void **state)
     }
     diag_reset();
 }
+
+// Replicas that are chosen
+// ----------------------------------------------------------------------------------------------
+
+typedef struct Chosen {
+    int n, cuts[16], replicas[16];
+} Chosen;
+
+// Per micro-batch, without the one that passes every stage: docs/planner.md, "Models".
+static double beside_one(const Model *m, const Chosen *p)
+{
+    double seconds[16], most = 0, micro_batches = (double)m->options.micro_batches;
+    cost(m, p->cuts, p->n, seconds);
+    for (int s = 0; s < p->n; s++) {
+        int r = p->replicas[s];
+        double gradients = 0, own = ceil(micro_batches / r) - 1;
+        for (int i = 0; i < m->g->nodes.n; i++) {
+            const Node *n = m->g->nodes.items[i];
+            gradients += n->op == OP_ACCUMULATOR && stage_of(p->cuts, n->unit) == s ? 256 : 0;
+        }
+        double sync = r > 1 ? (2.0 * (r - 1) / r + 1) * gradients / 7e9 : 0;
+        most = fmax(most, (own * seconds[s] + sync) / micro_batches);
+    }
+    return most;
+}
+
+static void try_all(const Model *m, Chosen *p, int machines, double *best)
+{
+    int first = p->n ? p->cuts[p->n - 1] + 1 : 0;
+    for (int r = 1; r <= machines && r <= m->options.micro_batches; r++) {
+        p->replicas[p->n] = r;
+        if (r == machines) {
+            p->cuts[p->n++] = m->plan.n_units - 1;
+            if (first < m->plan.n_units && legal(m, p->cuts))
+                *best = fmin(*best, beside_one(m, p));
+            p->n--;
+            continue;
+        }
+        for (int last = first; last < m->plan.n_units - 1; last++) {
+            p->cuts[p->n++] = last;
+            try_all(m, p, machines - r, best);
+            p->replicas[--p->n] = r;
+        }
+    }
+}
+
+static void chooses_replicas(void **state)
+{
+    (void)state;
+    diag_output(fopen("/dev/null", "w"), false);
+    int data_parallel = 0, mixed = 0, straight = 0;
+    for (int round = 0; round < 300; round++) {
+        random_state = (uint64_t)round * 24593 + 1;
+        Model *m = random_model(2 + random_below(6), 30);
+        int machines = 1 + random_below(5);
+        prepare(m, machines);
+        m->options.micro_batches = m->options.batch = 2 + random_below(6);
+        m->plan.options = m->options;
+        m->c.choose_replicas = true;
+        for (int u = 0; u < m->plan.n_units && round % 2; u++) { // gradients weigh more
+            m->plan.units[u].forward_s /= 20;
+            m->plan.units[u].backward_s /= 20;
+        }
+        pass_partition(&m->c);
+        Chosen p = {0};
+        double best = INFINITY;
+        try_all(m, &p, machines, &best);
+        assert_int_equal(m->c.no_plan, isinf(best));
+        for (p.n = 0; p.n < m->plan.n_stages; p.n++) {
+            p.cuts[p.n] = m->plan.stages[p.n].last_unit;
+            p.replicas[p.n] = m->plan.stages[p.n].replicas;
+        }
+        if (!isinf(best)) {
+            assert_int_equal(m->plan.n_ranks, machines);
+            assert_true(legal(m, p.cuts));
+            assert_true(fabs(beside_one(m, &p) - best) < 1e-15);
+            data_parallel += machines > 1 && m->plan.n_stages == 1;
+            mixed += m->plan.n_stages > 1 && machines > m->plan.n_stages;
+            straight += machines > 1 && machines == m->plan.n_stages;
+        }
+        free_model(m);
+    }
+    assert_true(data_parallel > 20 && mixed > 20 && straight > 5);
+    diag_reset();
+}
+
+// Messages
+// ----------------------------------------------------------------------------------------------
 
 static char *text;
 static size_t text_size;
@@ -230,7 +321,8 @@ static void memory_decides_the_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(optimal_on_small_models), cmocka_unit_test(says_why_not),
-        cmocka_unit_test(honours_fixed_cuts), cmocka_unit_test(memory_decides_the_cut)};
+        cmocka_unit_test(optimal_on_small_models), cmocka_unit_test(chooses_replicas),
+        cmocka_unit_test(says_why_not), cmocka_unit_test(honours_fixed_cuts),
+        cmocka_unit_test(memory_decides_the_cut)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
