@@ -70,6 +70,46 @@ static const char *const phase_title[N_PHASES] = {"Forward", "Backward", "Update
                                                   "Evaluation"};
 static const char *const phase_suffix[N_PHASES] = {"forward", "backward", "update", "eval"};
 
+static bool uses_mb(const PieceList *pieces)
+{
+    bool used = false;
+    for (int i = 0; i < pieces->n; i++)
+        used |= pieces->items[i]->routine->uses_mb;
+    return used;
+}
+
+static void write_function(Emit *e, const char *name, const PieceList *pieces, bool mb)
+{
+    text_printf(e->out, "static void %s(rt_stage *s%s)\n{\n%s%s", name, mb ? ", int mb" : "",
+                pieces->n ? "" : "    (void)s;\n",
+                mb && !uses_mb(pieces) ? "    (void)mb;\n" : "");
+    write_calls(e, pieces);
+    text_puts(e->out, "}\n\n");
+}
+
+// Of the backward of a step's last micro-batch, behind each of which the gradients of a bucket are done.
+static void write_parts(Emit *e, const PieceList *pieces)
+{
+    int n = e->stage->n_parts;
+    for (int part = 0, first = 0, end; part < n; part++, first = end) {
+        for (end = first; end < pieces->n && pieces->items[end]->part == part;)
+            end++;
+        PieceList own = {.items = pieces->items + first, .n = end - first, .cap = end - first};
+        write_function(e, arena_printf(e->scratch, "backward_%d", part), &own, true);
+    }
+    text_puts(e->out, "static void (*const parts[])(rt_stage *s, int mb) = {");
+    for (int part = 0; part < n; part++)
+        text_printf(e->out, "%sbackward_%d",
+                    part % 6 ? ", "
+                    : part   ? ",\n    "
+                             : "\n    ",
+                    part);
+    text_printf(e->out,
+                "};\n\nstatic void backward(rt_stage *s, int mb)\n{\n"
+                "    for (int i = 0; i < %d; i++)\n        parts[i](s, mb);\n}\n\n",
+                n);
+}
+
 void phase_write(Emit *e, Phase phase, Names *names)
 {
     RoutineList routines = {0};
@@ -82,12 +122,8 @@ void phase_write(Emit *e, Phase phase, Names *names)
             names_add(names, arena_printf(e->scratch, "%s_%s", base, suffix));
         routine_write(e, routines.items[i]);
     }
-    bool mb = phase != PHASE_UPDATE, used = false;
-    for (int i = 0; i < routines.n; i++)
-        used |= routines.items[i]->uses_mb;
-    text_printf(e->out, "static void %s(rt_stage *s%s)\n{\n%s%s", phase_function[phase],
-                mb ? ", int mb" : "", pieces.n ? "" : "    (void)s;\n",
-                mb && !used ? "    (void)mb;\n" : "");
-    write_calls(e, &pieces);
-    text_puts(e->out, "}\n\n");
+    if (phase == PHASE_BACKWARD && e->stage->n_parts > 1)
+        write_parts(e, &pieces);
+    else
+        write_function(e, phase_function[phase], &pieces, phase != PHASE_UPDATE);
 }

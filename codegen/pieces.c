@@ -125,6 +125,11 @@ static Piece *begin_piece(Emit *e, PieceList *pieces, Phase phase, const Call *c
     return p;
 }
 
+static int part_of(const Emit *e, Phase phase, const Item *item)
+{
+    return phase == PHASE_BACKWARD ? plan_part_of_unit(e->stage, item->nodes[0]->unit) : 0;
+}
+
 static PieceList cut(Emit *e, Phase phase, const ItemList *items)
 {
     PieceList pieces = {0};
@@ -135,8 +140,12 @@ static PieceList cut(Emit *e, Phase phase, const ItemList *items)
         const Item *item = &items->items[i];
         const Call *call = piece_call(e->scratch, &counts, item->layer);
         const void *key = call ? (const void *)call : item->layer;
-        if (!p || key != last)
+        int part = part_of(e, phase, item);
+        CHECK(!p || part >= p->part, "codegen", "%s runs behind its part",
+              item->nodes[0]->name);
+        if (!p || key != last || part != p->part)
             p = begin_piece(e, &pieces, phase, call);
+        p->part = part;
         last = key;
         vec_push(e->scratch, &p->items, *item);
         for (int k = 0; k < item->n; k++)

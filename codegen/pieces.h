@@ -19,6 +19,7 @@ typedef struct Item {
 typedef struct Piece {
     Phase phase;
     const char *function; // the user's, or NULL: one layer
+    int part;             // of backward, where it runs in parts (plan/plan.h)
     VEC(Item) items;
     VEC(const Node *) values;  // roots that it reads and writes, in order of first appearance
     VEC(const Node *) streams; // dropout nodes, in order

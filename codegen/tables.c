@@ -451,6 +451,13 @@ static void write_first_rank(Emit *e)
     for (int s = 0; s < p->n_stages; s++)
         text_printf(e->out, "%d, ", p->stages[s].first_rank);
     text_printf(e->out, "%d},\n", p->n_ranks);
+    const char *groups = "";
+    for (int s = 0; s < p->n_stages; s++)
+        if (!s || p->stages[s].replicas != p->stages[s - 1].replicas)
+            groups =
+                arena_printf(e->scratch, "%s%s%d from %s", groups, s ? ", " : "",
+                             p->stages[s].replicas, p->units[p->stages[s].first_unit].name);
+    field(e, "groups", emit_string(e, groups));
 }
 
 static void write_identity(Emit *e, const char *command)
@@ -496,5 +503,6 @@ void tables_write(Emit *e, const char *command)
     static const char *const functions[] = {"forward", "backward", "update", "eval_forward"};
     for (int i = 0; i < 4; i++)
         field(e, functions[i], functions[i]);
+    field_table(e, "parts", e->stage->n_parts > 1 ? e->stage->n_parts : 0);
     text_puts(e->out, "};\n\n");
 }

@@ -1,21 +1,28 @@
-// What the replicas of a stage add up at the end of a step (docs/schedules.md): gradients in buckets of some
-// MiB, in the order in which backward makes them; running statistics; the losses of their micro-batches;
-// in evaluation, the scores. The buckets belong to the replicas in turn, so that the work is shared.
+// What the replicas of a stage add up at the end of a step (docs/schedules.md): the losses of their
+// micro-batches; in evaluation, the scores; running statistics; gradients in buckets of some MiB, in the
+// order in which backward makes them, so that one can be given away while backward goes on. The
+// buckets belong to the replicas in turn, so that the work is shared.
 #include "passes/schedule.h"
 #include "passes/values.h"
 
-// Smaller ones wait for each other more often, larger ones are finished later.
-static const int64_t bucket_bytes = 4 << 20;
+// Smaller ones wait for each other more often, larger ones are finished later. No more than some of them: each
+// is a function of the program.
+enum { BUCKET_BYTES = 4 << 20, MOST_BUCKETS = 16 };
 
 typedef VEC(PlanBucket) BucketList;
 
 typedef struct Collector {
     Compile *c;
-    const PlanStage *stage;
+    PlanStage *stage;
     BucketList buckets; // of the stage
     VEC(int) nodes;     // of the bucket that is being filled
     int64_t bytes;
 } Collector;
+
+static bool is_mine(const Collector *c, const Node *n)
+{
+    return plan_stage_of_unit(c->c->plan, value_unit(n)) == c->stage->id;
+}
 
 static void close_bucket(Collector *c, BucketKind kind)
 {
@@ -38,14 +45,42 @@ static void add_bytes(Collector *c, int64_t bytes)
     c->bytes = (c->bytes + 63) / 64 * 64 + bytes;
 }
 
-static void add_tensor(Collector *c, BucketKind kind, const Node *n)
+static void add_tensor(Collector *c, const Node *n)
 {
-    if (n->op == OP_INPUT || plan_stage_of_unit(c->c->plan, value_unit(n)) != c->stage->id)
+    if (n->op == OP_INPUT || !is_mine(c, n))
         return;
     vec_push(c->c->perm, &c->nodes, n->id);
     add_bytes(c, n->bytes);
-    if (c->bytes >= bucket_bytes)
-        close_bucket(c, kind);
+}
+
+// A unit is never divided: it may be one loop. What accumulators are of is the unit that writes them.
+static void collect_gradients(Collector *c)
+{
+    const NodeList *nodes = &c->c->graph->nodes;
+    int64_t all = 0;
+    int before = c->stage->last_unit;
+    VEC(int) units = {0};
+    for (int i = 0; i < nodes->n; i++)
+        if (nodes->items[i]->op == OP_ACCUMULATOR && is_mine(c, nodes->items[i]))
+            all += nodes->items[i]->bytes;
+    int64_t enough = c->c->bucket_bytes ? c->c->bucket_bytes : BUCKET_BYTES;
+    enough = all / MOST_BUCKETS > enough ? all / MOST_BUCKETS : enough;
+    for (int i = 0; i < nodes->n; i++) {
+        const Node *n = nodes->items[i];
+        if (n->op != OP_ACCUMULATOR || !is_mine(c, n))
+            continue;
+        CHECK(value_unit(n) <= before, "schedule", "%s comes before its turn", n->name);
+        if (c->bytes >= enough && value_unit(n) < before) {
+            close_bucket(c, BUCKET_GRADIENTS);
+            vec_push(c->c->perm, &units, before);
+        }
+        before = value_unit(n);
+        add_tensor(c, n);
+    }
+    close_bucket(c, BUCKET_GRADIENTS);
+    vec_push(c->c->perm, &units, c->stage->first_unit);
+    c->stage->part_units = units.items;
+    c->stage->n_parts = units.n;
 }
 
 static void collect_tensors(Collector *c)
@@ -53,12 +88,9 @@ static void collect_tensors(Collector *c)
     const NodeList *nodes = &c->c->graph->nodes;
     for (int i = 0; i < nodes->n; i++)
         for (int k = 0; k < 2 && nodes->items[i]->op == OP_RUNNING_UPDATE; k++)
-            add_tensor(c, BUCKET_STATISTICS, value_root(nodes->items[i]->inputs[k]));
+            add_tensor(c, value_root(nodes->items[i]->inputs[k]));
     close_bucket(c, BUCKET_STATISTICS);
-    for (int i = 0; i < nodes->n; i++)
-        if (nodes->items[i]->op == OP_ACCUMULATOR)
-            add_tensor(c, BUCKET_GRADIENTS, nodes->items[i]);
-    close_bucket(c, BUCKET_GRADIENTS);
+    collect_gradients(c);
 }
 
 // A number for every micro-batch, or the few of a score (runtime/evaluate.h).

@@ -25,12 +25,14 @@ typedef struct Compile {
     Plan *plan; // filled by partition, schedule, memory
     const Options *options;
     int stages; // how many to cut into; 0: no plan wanted
-    bool choose_replicas; // `stages` are machines: as many stages and replicas as are best there
+    bool
+        choose_replicas; // `stages` are machines: as many stages and replicas as are best there
     const int
         *fixed_cuts;     // stages-1 last units of each stage but the last, from a plan; or NULL
     const int *replicas; // of every stage; NULL: one each
     bool by_layer;       // cut where Layer.stage says, as nearly as possible
     int64_t memory_limit; // bytes a stage may take; 0: none
+    int64_t bucket_bytes; // gradients that replicas exchange in one go, at least; 0: 4 MiB
     // One for each stage, at most 8 types; NULL: all alike. Their speeds and memory count.
     const struct Machines *machines;
     bool blocked;           // the backend wants blocked images (passes/layout.c)

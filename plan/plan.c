@@ -70,6 +70,25 @@ int plan_stage_of_unit(const Plan *p, int unit)
     return low;
 }
 
+int plan_part_of_unit(const PlanStage *s, int unit)
+{
+    int part = 0;
+    while (part + 1 < s->n_parts && unit < s->part_units[part])
+        part++;
+    return part;
+}
+
+double plan_parts_seconds(const Plan *p, const PlanStage *s, int part, int end)
+{
+    double own = 0, all = 0;
+    for (int u = s->first_unit; u <= s->last_unit; u++) {
+        int at = plan_part_of_unit(s, u);
+        all += p->units[u].backward_s;
+        own += at >= part && at < end ? p->units[u].backward_s : 0;
+    }
+    return all > 0 ? s->backward_s * own / all : 0;
+}
+
 int plan_stream_steps(const Plan *p, bool eval)
 {
     return eval || p->stream_steps < 1 ? 1 : p->stream_steps;

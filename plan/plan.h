@@ -61,10 +61,14 @@ typedef struct PlanRank {
     Stream train, eval;
 } PlanRank;
 
+// With replicas, the backward of a step's last micro-batch runs in parts, as many as the stage has buckets of
+// gradients: each ends where the accumulators of its bucket are done. Backward goes from the last unit to the
+// first, so a part is known by the last unit that it runs, which is its lowest.
 typedef struct PlanStage {
     int id, replicas;
     int first_rank;            // its replicas are that many ranks from here on
     int first_unit, last_unit; // contiguous cut units, both inclusive
+    int *part_units, n_parts;  // of backward; n_parts 0 or 1: it runs as a whole
     int in_flight;             // micro-batches between forward and backward, at most
     int versions;              // of the weights that live at once; 0: not said, one
     double forward_s, backward_s, send_s, sync_s; // predicted, per micro-batch
@@ -197,6 +201,9 @@ static inline int plan_message(const PlanEdge *e, int64_t mb)
     return mb % e->stride == e->first ? (int)(mb / e->stride) : -1;
 }
 int plan_stage_of_unit(const Plan *p, int unit);
+int plan_part_of_unit(const PlanStage *s, int unit);
+// Predicted seconds of backward from one part up to another, without the latter.
+double plan_parts_seconds(const Plan *p, const PlanStage *s, int part, int end);
 int plan_stream_steps(const Plan *p, bool eval);     // of a stream: 1 in evaluation
 int plan_micro_batches(const Plan *p, bool eval);    // of a stream
 int plan_messages(const Plan *p, const PlanEdge *e); // of an edge in a stream

@@ -146,6 +146,27 @@ static void read_body(Reader *r, const json_t *o, Stream *s)
     s->body_end = r->good ? (int)end : 0;
 }
 
+// Parts of backward, from the stage's last unit to its first.
+static void read_parts(Reader *r, const json_t *o, PlanStage *s)
+{
+    json_t *list;
+    if (!json_object_get(o, "part_units"))
+        return;
+    int last = s->last_unit + 1;
+    s->n_parts =
+        reader_get_list(r, o, "part_units", 2, s->last_unit - s->first_unit + 1, &list);
+    s->part_units = arena_array(r->arena, int, s->n_parts + 1);
+    for (int i = 0; i < s->n_parts && r->good; i++) {
+        const json_t *unit = json_array_get(list, (size_t)i);
+        json_int_t u = json_is_integer(unit) ? json_integer_value(unit) : -1;
+        bool ends = i == s->n_parts - 1;
+        if (u < s->first_unit || u >= last || (ends && u != s->first_unit))
+            reader_bad(r, "part_units", "are units of the stage, falling to its first");
+        else
+            s->part_units[i] = last = (int)u;
+    }
+}
+
 static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
 {
     PlanStage *s = &p->stages[i];
@@ -156,6 +177,7 @@ static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
     int high = i == p->n_stages - 1 ? p->n_units - 1 : p->n_units - 2;
     s->last_unit =
         reader_get_small(r, o, "last_unit", i == p->n_stages - 1 ? high : first, high);
+    read_parts(r, o, s);
     s->in_flight = reader_get_small(r, o, "in_flight", 0, MAX_PLAN_MACHINES);
     read_devices(r, o, s);
     read_predictions(r, o, s);

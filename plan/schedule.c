@@ -185,7 +185,9 @@ typedef struct Writer {
     int rank;
     const PlanStage *stage;
     int replica;
-    int *mine, n_mine; // edges that this rank touches in these streams
+    int *mine, n_mine;           // edges that this rank touches in these streams
+    int n_buckets, given, added; // of the stage; how many of them it has put (where they are
+                                 //   others'), and added up (where its own), in this step
     InstrList out;
 } Writer;
 
@@ -215,19 +217,40 @@ static void messages(Writer *w, rt_opcode opcode, bool producer, uint32_t (*end)
     }
 }
 
+static void instruct(Writer *w, rt_opcode opcode, int version, uint32_t mb)
+{
+    vec_push(w->arena, &w->out, ((rt_instr){(uint8_t)opcode, (uint16_t)version, mb}));
+}
+
+static void begin(Writer *w, rt_opcode opcode, uint32_t mb)
+{
+    messages(w, RT_RECV, false, first_touch, UINT32_C(1) << opcode, mb);
+    messages(w, RT_ACQUIRE, true, first_touch, UINT32_C(1) << opcode, mb);
+}
+
+static void end(Writer *w, rt_opcode opcode, uint32_t mb)
+{
+    messages(w, RT_RELEASE, false, last_touch, UINT32_C(1) << opcode, mb);
+    messages(w, RT_SEND, true, first_touch, UINT32_C(1) << opcode, mb);
+}
+
 static void run_version(Writer *w, rt_opcode opcode, int version, uint32_t mb)
 {
-    uint32_t bit = UINT32_C(1) << opcode;
-    messages(w, RT_RECV, false, first_touch, bit, mb);
-    messages(w, RT_ACQUIRE, true, first_touch, bit, mb);
-    vec_push(w->arena, &w->out, ((rt_instr){(uint8_t)opcode, (uint16_t)version, mb}));
-    messages(w, RT_RELEASE, false, last_touch, bit, mb);
-    messages(w, RT_SEND, true, first_touch, bit, mb);
+    begin(w, opcode, mb);
+    instruct(w, opcode, version, mb);
+    end(w, opcode, mb);
 }
 
 static void run(Writer *w, rt_opcode opcode, uint32_t mb)
 {
     run_version(w, opcode, RT_NO_VERSION, mb);
+}
+
+static bool reduces(const PlanEdge *e, int rank)
+{
+    uint32_t opcodes = UINT32_C(1) << RT_REDUCE_PUT | UINT32_C(1) << RT_REDUCE_SUM |
+                       UINT32_C(1) << RT_REDUCE_GET;
+    return e->touch[rank] & opcodes;
 }
 
 static Writer writer(Arena *perm, Arena *scratch, const Plan *p, int rank, bool eval)
@@ -240,8 +263,11 @@ static Writer writer(Arena *perm, Arena *scratch, const Plan *p, int rank, bool 
                 .replica = r->replica};
     w.mine = arena_array(scratch, int, p->n_edges);
     for (int e = 0; e < p->n_edges; e++)
-        if (p->edges[e].eval == eval && p->edges[e].touch[rank])
+        if (p->edges[e].eval == eval && p->edges[e].touch[rank]) {
             w.mine[w.n_mine++] = e;
+            if (reduces(&p->edges[e], rank))
+                w.n_buckets = p->edges[e].stride;
+        }
     return w;
 }
 
@@ -254,17 +280,67 @@ static int version_of(const Plan *p, int stage, int mb)
     return behind > 0 ? behind / (int)p->options.micro_batches : 0;
 }
 
-// First every replica gives away what it has, then it adds up what is its own: nobody waits in a circle.
-static void write_reduce(Writer *w)
+// Buckets from `from` to `end`, as far as they want this of this replica.
+static void reduce(Writer *w, rt_opcode opcode, int from, int end)
 {
-    for (int opcode = RT_REDUCE_PUT; opcode <= RT_REDUCE_GET; opcode++)
-        for (int k = 0, last = -1; k < w->n_mine; k++) {
-            const PlanEdge *e = &w->plan->edges[w->mine[k]];
-            if (e->touch[w->rank] != UINT32_C(1) << opcode || e->first == last)
-                continue; // several parts are added in one instruction
-            last = e->first;
-            run(w, (rt_opcode)opcode, (uint32_t)last);
-        }
+    for (int k = 0, last = -1; k < w->n_mine; k++) {
+        const PlanEdge *e = &w->plan->edges[w->mine[k]];
+        if (e->touch[w->rank] != UINT32_C(1) << opcode || e->first == last || e->first < from ||
+            e->first >= end)
+            continue; // several parts are added in one instruction
+        last = e->first;
+        run(w, opcode, (uint32_t)last);
+    }
+}
+
+static void put_up_to(Writer *w, int end)
+{
+    reduce(w, RT_REDUCE_PUT, w->given, end);
+    w->given = end;
+}
+
+static void add_up_to(Writer *w, int end)
+{
+    if (end > w->added)
+        reduce(w, RT_REDUCE_SUM, w->added, end);
+    w->added = end > w->added ? end : w->added;
+}
+
+// What is left. First every replica gives away what it has, then it adds up what is its own: nobody waits in a
+// circle.
+static void finish_reduce(Writer *w)
+{
+    put_up_to(w, w->n_buckets);
+    add_up_to(w, w->n_buckets);
+    reduce(w, RT_REDUCE_GET, 0, w->n_buckets);
+    w->given = w->added = 0;
+}
+
+// Parts of backward until a bucket of them is added up. Who has the last micro-batch of a step finds the parts of
+// all others. Where there is but one stage, all replicas come to their last one at the same time: a part
+// later the others' should be there. Anyone else would wait, and let those wait who want the gradient that it
+// sends when it is through, so it adds up behind its backward.
+static int parts_to_sum(const Writer *w)
+{
+    if (w->plan->n_stages == 1)
+        return 1;
+    bool last = w->replica == (int)(w->plan->options.micro_batches - 1) % w->stage->replicas;
+    return last ? 0 : w->stage->n_parts;
+}
+
+// The last backward of a step, in parts. Behind each the gradients of a bucket are given away.
+static void run_parts(Writer *w, int version, uint32_t mb)
+{
+    int before = w->n_buckets - w->stage->n_parts; // losses and statistics are done
+    begin(w, RT_BACKWARD, mb);
+    put_up_to(w, before);
+    for (int part = 0; part < w->stage->n_parts - 1; part++) {
+        instruct(w, RT_BACKWARD_PART, version, mb);
+        put_up_to(w, before + part + 1);
+        add_up_to(w, before + part + 1 - parts_to_sum(w));
+    }
+    instruct(w, RT_BACKWARD, version, mb);
+    end(w, RT_BACKWARD, mb);
 }
 
 // Behind the last backward of a step. The norm of gradients that all replicas of a stage share is one replica's
@@ -274,7 +350,7 @@ static void finish_step(Writer *w, int step)
     const Plan *p = w->plan;
     bool asynchronous = schedule_asynchronous(&p->options);
     uint32_t first = (uint32_t)(step * p->options.micro_batches);
-    write_reduce(w);
+    finish_reduce(w);
     if (p->norm_parts && w->replica == 0)
         run(w, RT_NORM_GATHER, first);
     if (p->norm_parts)
@@ -309,8 +385,12 @@ static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int rank)
         uint32_t mb = (uint32_t)(own * at.replicas + w.replica);
         if (at.stage == 0 && opcode == RT_FORWARD)
             run(&w, RT_LOAD, mb);
-        run_version(&w, opcode, version_of(p, at.stage, (int)mb), mb);
-        if (opcode != RT_BACKWARD || steps * per_step <= own)
+        bool ends = opcode == RT_BACKWARD && steps * per_step > own;
+        if (ends && w.stage->n_parts > 1)
+            run_parts(&w, version_of(p, at.stage, (int)mb), mb);
+        else
+            run_version(&w, opcode, version_of(p, at.stage, (int)mb), mb);
+        if (!ends)
             continue;
         finish_step(&w, steps - 1);
         out.body = steps == steady && p->stream_steps > 1 ? w.out.n : out.body;
@@ -330,7 +410,7 @@ static Stream write_eval(Arena *perm, Arena *scratch, const Plan *p, int rank)
             run(&w, RT_LOAD, mb);
         run(&w, RT_EVAL, mb);
     }
-    write_reduce(&w);
+    finish_reduce(&w);
     return (Stream){.instr = w.out.items, .n = w.out.n};
 }
 

@@ -11,6 +11,7 @@ typedef struct Ring {
 typedef struct Rings {
     Ring *rings;      // [n_edges]
     double *reduce_s; // [n_ranks] of one instruction of a bucket
+    int *parts;       // [n_ranks] of the backward that has begun
 } Rings;
 
 static int64_t sequence(const Engine *e, const Worker *w, const rt_instr *i)
@@ -45,12 +46,27 @@ static bool begin(Engine *e, Worker *w, const rt_instr *i)
     return there;
 }
 
+// What messages take belongs to backward's last part, which sends.
+static double backward_seconds(const Engine *e, const Worker *w, const PlanStage *s)
+{
+    int part = ((Rings *)e->model)->parts[w->index];
+    double own = part ? plan_parts_seconds(e->plan, s, part, s->n_parts) : s->backward_s;
+    return own + s->send_s / 2;
+}
+
+static double part_seconds(const Engine *e, const Worker *w, const PlanStage *s)
+{
+    int part = ((Rings *)e->model)->parts[w->index];
+    return plan_parts_seconds(e->plan, s, part, part + 1);
+}
+
 static double work(const Engine *e, const Worker *w, const rt_instr *i)
 {
     const PlanStage *s = &e->plan->stages[w->stage];
     switch ((rt_opcode)i->opcode) {
     case RT_FORWARD: return s->forward_s + s->send_s / 2;
-    case RT_BACKWARD: return s->backward_s + s->send_s / 2;
+    case RT_BACKWARD_PART: return part_seconds(e, w, s);
+    case RT_BACKWARD: return backward_seconds(e, w, s);
     case RT_UPDATE: return s->update_s;
     case RT_EVAL: return s->forward_s;
     case RT_LOAD: return s->load_s;
@@ -77,6 +93,8 @@ static void wake_if_waits(Engine *e, int rank, int edge)
 
 static void end(Engine *e, Worker *w, const rt_instr *i)
 {
+    int *parts = &((Rings *)e->model)->parts[w->index];
+    *parts = i->opcode == RT_BACKWARD ? 0 : *parts + (i->opcode == RT_BACKWARD_PART);
     if (i->opcode != RT_SEND && i->opcode != RT_RELEASE)
         return;
     const PlanEdge *edge = &e->plan->edges[i->edge];
@@ -110,6 +128,7 @@ void streams_model(Engine *e)
     for (int i = 0; i < p->n_edges; i++)
         rings->rings[i].released = arena_array(e->arena, int64_t, p->edges[i].n_consumers);
     rings->reduce_s = arena_array(e->arena, double, p->n_ranks);
+    rings->parts = arena_array(e->arena, int, p->n_ranks);
     for (int r = 0; r < p->n_ranks; r++)
         rings->reduce_s[r] = reduce_seconds(p, r);
     e->n_workers = p->n_ranks;

@@ -31,8 +31,11 @@
     X(RELEASE, "release", "this consumer will not read the message again", "edge, mb")         \
     X(LOAD, "load", "read a micro-batch of the data set into the input tensors", "mb")         \
     X(FORWARD, "forward", "run the forward nodes of this stage", "version, mb")                \
-    X(BACKWARD, "backward", "run the backward nodes; gradients accumulate in ascending mb",    \
+    X(BACKWARD_PART, "backward_part",                                                          \
+      "run the next part of the backward nodes: behind it a bucket of gradients is done",      \
       "version, mb")                                                                           \
+    X(BACKWARD, "backward",                                                                    \
+      "run the (other) backward nodes; gradients accumulate in ascending mb", "version, mb")   \
     X(REDUCE_PUT, "reduce_put", "give this replica's part of a bucket to its owner", "bucket") \
     X(REDUCE_SUM, "reduce_sum", "add up the parts in ascending order of replicas", "bucket")   \
     X(REDUCE_GET, "reduce_get", "take the bucket's sum", "bucket")                             \
@@ -69,7 +72,8 @@ static inline int rt_version(const rt_instr *i)
 // Works with weights: its operand is a version.
 static inline int rt_has_version(const rt_instr *i)
 {
-    int works = i->opcode == RT_FORWARD || i->opcode == RT_BACKWARD || i->opcode == RT_UPDATE;
+    int works = i->opcode == RT_FORWARD || i->opcode == RT_BACKWARD_PART ||
+                i->opcode == RT_BACKWARD || i->opcode == RT_UPDATE;
     return works && i->edge != RT_NO_VERSION;
 }
 

@@ -26,6 +26,7 @@ typedef struct Check {
     char *why;
     int why_size;
     int own;          // micro-batches of a step
+    int parts;        // of the backward that has begun
     Counts now, body; // body: where it began
     int *version;     // [micro-batches]: what their forwards saw
     bool *reduced;    // per edge of a bucket: it was put, added or taken
@@ -74,10 +75,17 @@ static bool weights(Check *c, const rt_instr *i, int version)
            fail(c, i, "version %d of the weights was overwritten", version);
 }
 
+static bool no_backward_begun(Check *c, const rt_instr *i)
+{
+    return !c->parts ||
+           fail(c, i, "a backward has run in %d parts, and not to its end", c->parts);
+}
+
 static bool forward(Check *c, const rt_instr *i)
 {
     int limit = c->stage->in_flight;
-    if (!in_order(c, i, &c->now.forwarded) || !weights(c, i, rt_version(i)))
+    if (!in_order(c, i, &c->now.forwarded) || !weights(c, i, rt_version(i)) ||
+        !no_backward_begun(c, i))
         return false;
     if (c->now.forwarded - c->now.backwarded > limit)
         return fail(c, i, "more than %d micro-batches in flight", limit);
@@ -88,8 +96,23 @@ static bool forward(Check *c, const rt_instr *i)
     return true;
 }
 
+// All parts but the last, which is what BACKWARD does.
+static bool backward_part(Check *c, const rt_instr *i)
+{
+    int next = c->now.backwarded;
+    if (c->now.backwarded >= c->now.forwarded)
+        return fail(c, i, "its forward has not run");
+    if (!in_order(c, i, &next) || !weights(c, i, rt_version(i)))
+        return false;
+    return ++c->parts < c->stage->n_parts ||
+           fail(c, i, "backward has %d parts, and BACKWARD is the last", c->stage->n_parts);
+}
+
 static bool backward(Check *c, const rt_instr *i)
 {
+    if (c->parts && c->parts != c->stage->n_parts - 1)
+        return fail(c, i, "%d of %d parts have run", c->parts, c->stage->n_parts);
+    c->parts = 0;
     if (c->now.backwarded >= c->now.forwarded)
         return fail(c, i, "its forward has not run");
     if (!in_order(c, i, &c->now.backwarded) || !weights(c, i, rt_version(i)))
@@ -120,6 +143,27 @@ static bool all_backward(Check *c, const rt_instr *i)
            fail(c, i, "gradients of %d micro-batches are missing", missing);
 }
 
+// How many of the stage's buckets are done: those of gradients come last, one for each part of backward,
+// and all others are when the last micro-batch has been forward.
+static int buckets_done(const Check *c, const PlanEdge *e)
+{
+    int all = (c->now.updated + 1) * c->own;
+    bool last = c->now.forwarded == all && c->now.backwarded == all - 1;
+    return last ? e->stride - c->stage->n_parts + c->parts : 0;
+}
+
+// A bucket's parts go away, or are added up, once all that it holds is done.
+static bool bucket_done(Check *c, const rt_instr *i)
+{
+    for (int k = 0; k < c->plan->n_edges; k++) {
+        const PlanEdge *e = &c->plan->edges[k];
+        if (e->eval == c->eval && e->touch && e->touch[c->rank] & UINT32_C(1) << i->opcode &&
+            (int)i->mb < buckets_done(c, e))
+            return true;
+    }
+    return all_backward(c, i);
+}
+
 // Behind all backwards of its step, and all sums of its gradients.
 static bool of_step(Check *c, const rt_instr *i)
 {
@@ -146,15 +190,16 @@ static bool update(Check *c, const rt_instr *i)
 static bool counts(Check *c, const rt_instr *i)
 {
     switch ((rt_opcode)i->opcode) {
-    case RT_LOAD: return in_order(c, i, &c->now.loaded);
+    case RT_LOAD: return no_backward_begun(c, i) && in_order(c, i, &c->now.loaded);
     case RT_EVAL: return in_order(c, i, &c->now.evaluated);
     case RT_FORWARD: return forward(c, i);
+    case RT_BACKWARD_PART: return backward_part(c, i);
     case RT_BACKWARD: return backward(c, i);
     case RT_NORM_GATHER:
     case RT_NORM_APPLY: return of_step(c, i);
     case RT_UPDATE: return update(c, i);
     case RT_REDUCE_PUT:
-    case RT_REDUCE_SUM:
+    case RT_REDUCE_SUM: return bucket_done(c, i);
     case RT_REDUCE_GET: return all_backward(c, i);
     case RT_ACQUIRE:
     case RT_SEND:
@@ -201,13 +246,14 @@ static bool message(Check *c, const rt_instr *i)
 static bool check_instr(Check *c, const rt_instr *i)
 {
     const Plan *p = c->plan;
+    int opcode = i->opcode == RT_BACKWARD_PART ? RT_BACKWARD : i->opcode; // all it may touch
     if (i->opcode <= RT_RELEASE)
         return message(c, i);
     if (!counts(c, i)) // first: a micro-batch out of turn is why its slots are not there
         return false;
     for (int e = 0; e < p->n_edges; e++)
         if (p->edges[e].eval == c->eval && p->edges[e].touch &&
-            p->edges[e].touch[c->rank] & UINT32_C(1) << i->opcode && !touches(c, i, e))
+            p->edges[e].touch[c->rank] & UINT32_C(1) << opcode && !touches(c, i, e))
             return false;
     return true;
 }

@@ -114,6 +114,8 @@ static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
     json_object_set_new(o, "nodes", nodes);
     put_int(o, "first_unit", s->first_unit);
     put_int(o, "last_unit", s->last_unit);
+    if (s->n_parts > 1)
+        json_object_set_new(o, "part_units", ints_json(s->part_units, s->n_parts));
     put_int(o, "in_flight", s->in_flight);
     if (everything)
         put_predictions(o, s);

@@ -41,6 +41,7 @@ static const char *phase_name(rt_opcode opcode)
 {
     switch (opcode) {
     case RT_FORWARD: return "forward";
+    case RT_BACKWARD_PART:
     case RT_BACKWARD: return "backward";
     case RT_UPDATE: return "update";
     case RT_EVAL: return "evaluation";

@@ -157,9 +157,21 @@ static int run_forward(rt_stage *s, const rt_instr *i)
     return rt__guard_loss(s, loss);
 }
 
+static int run_backward_part(rt_stage *s, const rt_instr *i)
+{
+    s->program->parts[s->part++](s, (int)i->mb);
+    return 0;
+}
+
+// Or what is left of it.
 static int run_backward(rt_stage *s, const rt_instr *i)
 {
-    s->program->backward(s, (int)i->mb);
+    if (s->part == 0)
+        s->program->backward(s, (int)i->mb);
+    else
+        while (s->part < s->program->n_parts && !s->error)
+            run_backward_part(s, i);
+    s->part = 0;
     return 0;
 }
 
@@ -224,6 +236,7 @@ static Execute *const instructions[RT_N_OPCODES] = {
     [RT_RELEASE] = run_release,
     [RT_LOAD] = run_load,
     [RT_FORWARD] = run_forward,
+    [RT_BACKWARD_PART] = run_backward_part,
     [RT_BACKWARD] = run_backward,
     [RT_REDUCE_PUT] = run_reduce_put,
     [RT_REDUCE_SUM] = run_reduce_sum,

@@ -105,6 +105,7 @@ struct rt_stage {
     int64_t weights_at; // bytes from version 0 of the weights to it
     rt__lr_schedule rate;
     double lr, clip;
+    int part;       // of backward: so many have run
     double *losses; // [micro_batches], of this step; after its end those of all replicas
     double (*scores)[RT_SCORE_FIELDS]; // likewise, of this evaluation batch
     struct rt__bucket *buckets;        // [n_buckets] (runtime/reduce.c)

@@ -11,7 +11,7 @@
 
 #include <stagecc/stream.h> // plan/stream.h; the build copies public headers to include/stagecc
 
-enum { RT_ABI = 3, RT_MAX_RANK = 6, RT_ALIGN = 64 };
+enum { RT_ABI = 4, RT_MAX_RANK = 6, RT_ALIGN = 64 };
 
 typedef enum rt_dtype {
     RT_F32 = 1,
@@ -127,6 +127,8 @@ typedef struct rt_program {
     const char *plan_hash;       // programs of one job agree on it
     int stage, n_stages;
     const int *first_rank; // [n_stages + 1], of every stage; NULL: no stage is replicated
+    const char
+        *groups; // in which gradients add up: "2 from hidden1, 1 from hidden2"; NULL likewise
     int64_t micro_batch;
     int micro_batches;
     int threads;
@@ -174,6 +176,9 @@ typedef struct rt_program {
     void (*bind)(rt_stage *s); // take pointers to the persistent memory, once
     void (*forward)(rt_stage *s, int mb);
     void (*backward)(rt_stage *s, int mb);
+    void (*const *parts)(rt_stage *s,
+                         int mb); // the same, one after the other; none: as a whole
+    int n_parts;
     void (*update)(rt_stage *s);
     void (*eval_forward)(rt_stage *s, int mb);
 } rt_program;

@@ -18,6 +18,7 @@ typedef struct Memory {
     int64_t *cells;
     int64_t n_cells;
     int version; // of the weights that the instruction works with
+    int part;    // of backward: so many have run
 } Memory;
 
 static inline int64_t tag_of(const Memory *x, const Node *n, int mb)
@@ -117,8 +118,15 @@ static inline void write_results(Memory *x, int begin, int end, int mb)
     }
 }
 
+// Backward: the next part, or what is left of it.
+static inline bool runs_now(const Memory *x, const Node *n, bool whole)
+{
+    int part = plan_part_of_unit(x->stage, n->unit);
+    return part == x->part || (whole && part > x->part);
+}
+
 // A kernel or a fused loop may read its inputs after it has begun to write its outputs.
-static inline void run_phase(Memory *x, Phase phase, int mb)
+static inline void run_phase(Memory *x, Phase phase, bool whole, int mb)
 {
     const NodeList *nodes = &x->g->nodes;
     for (int i = 0; i < nodes->n;) {
@@ -127,7 +135,8 @@ static inline void run_phase(Memory *x, Phase phase, int mb)
         while (first->group >= 0 && end < nodes->n && nodes->items[end]->group == first->group)
             end++;
         bool computes = !node_is(first, 'L') && !node_is(first, 'V');
-        bool runs = computes && first->phase == phase && here(x, first);
+        bool runs = computes && first->phase == phase && here(x, first) &&
+                    (phase != PHASE_BACKWARD || runs_now(x, first, whole));
         for (int pass = 0; pass < 2 && runs; pass++) // before and after it has written
             for (int k = i; k < end; k++) {
                 Node *n = nodes->items[k];
@@ -186,6 +195,21 @@ static inline void copy_weights(Memory *x, int from, int to)
     x->version = to;
 }
 
+// What is put or added up between two parts of backward is done.
+static inline void look_at_bucket(const Memory *x, int number)
+{
+    const PlanBucket *b = x->p->buckets;
+    while (b->stage != x->stage->id)
+        b++;
+    b += number;
+    for (int i = 0; i < x->g->nodes.n && x->part; i++) {
+        const Node *n = x->g->nodes.items[i];
+        for (int k = 0; k < b->n_nodes && n->op == OP_ACCUMULATE; k++)
+            if (b->nodes[k] == n->inputs[0]->id)
+                assert_true(plan_part_of_unit(x->stage, n->unit) < x->part);
+    }
+}
+
 static inline void run_stream(Memory *x, const Stream *s, bool eval)
 {
     for (int i = 0; i < s->n; i++) {
@@ -196,16 +220,19 @@ static inline void run_stream(Memory *x, const Stream *s, bool eval)
         if (opcode == RT_LOAD)
             load(x, eval ? PHASE_EVAL : PHASE_FORWARD, mb);
         if (opcode == RT_FORWARD) {
-            run_phase(x, PHASE_FORWARD, mb);
+            run_phase(x, PHASE_FORWARD, true, mb);
             if (here(x, x->g->loss))
                 assert_int_equal(x->stage->places[x->g->loss->id].kind, PLACE_SLOT);
         }
-        if (opcode == RT_BACKWARD)
-            run_phase(x, PHASE_BACKWARD, mb);
+        if (opcode == RT_BACKWARD || opcode == RT_BACKWARD_PART)
+            run_phase(x, PHASE_BACKWARD, opcode == RT_BACKWARD, mb);
+        if (opcode == RT_REDUCE_PUT || opcode == RT_REDUCE_SUM)
+            look_at_bucket(x, mb);
+        x->part = opcode == RT_BACKWARD ? 0 : x->part + (opcode == RT_BACKWARD_PART);
         if (opcode == RT_UPDATE)
-            run_phase(x, PHASE_UPDATE, mb);
+            run_phase(x, PHASE_UPDATE, true, mb);
         if (opcode == RT_EVAL) {
-            run_phase(x, PHASE_EVAL, mb);
+            run_phase(x, PHASE_EVAL, true, mb);
             look_at_results(x, mb);
         }
     }
@@ -213,7 +240,7 @@ static inline void run_stream(Memory *x, const Stream *s, bool eval)
 
 static inline void pretend_rank(const Graph *g, const Plan *p, const PlanRank *rank)
 {
-    Memory x = {g, p, &p->stages[rank->stage], NULL, 0, 0};
+    Memory x = {.g = g, .p = p, .stage = &p->stages[rank->stage]};
     x.n_cells = (x.stage->persistent_bytes + plan_weight_bytes(x.stage) +
                  x.stage->in_flight * x.stage->slot_bytes + x.stage->scratch_bytes) /
                 CELL;

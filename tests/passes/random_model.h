@@ -179,6 +179,7 @@ static inline void random_replicas(Model *m, int most, int micro_batches)
     for (int s = 0; s < MAX_LAYERS; s++)
         m->replicas[s] = 1 + random_below(most < micro_batches ? most : micro_batches);
     m->c.replicas = m->replicas;
+    m->c.bucket_bytes = 200 + random_below(600); // a gradient has 256
 }
 
 // The passes from layout on; costs are drawn at random instead of estimated.

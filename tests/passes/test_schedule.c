@@ -364,10 +364,78 @@ static void predicts_the_textbook_time(void **state)
     free_model(m);
 }
 
+static int find_opcode(const Stream *s, int from, rt_opcode opcode)
+{
+    while (from < s->n && s->instr[from].opcode != opcode)
+        from++;
+    return from;
+}
+
+static void move_instr(Stream *s, int from, int to)
+{
+    rt_instr i = s->instr[from];
+    for (; from < to; from++)
+        s->instr[from] = s->instr[from + 1];
+    for (; from > to; from--)
+        s->instr[from] = s->instr[from - 1];
+    s->instr[to] = i;
+}
+
+static void refuses(const Plan *p, const char *what)
+{
+    char why[512] = "nothing";
+    bool good = plan_verify_streams(p, false, why, sizeof why);
+    if (good || !strstr(why, what))
+        fail_msg("expected \"%s\", got \"%s\"", what, why);
+}
+
+// Backward in parts: each bucket behind its own, nothing else between them.
+static void parts_are_checked(void **state)
+{
+    (void)state;
+    random_state = 77;
+    Model *m = random_model(16, 0);
+    random_replicas(m, 1, 4);
+    m->replicas[0] = 2;
+    m->c.bucket_bytes = 256;
+    plan_random_model(m, 2, 4, "1f1b");
+    const Plan *p = &m->plan;
+    Stream *s = &p->ranks[0].train;
+    char why[512];
+    assert_true(p->stages[0].n_parts > 2);
+    assert_true(plan_verify_streams(p, false, why, sizeof why));
+    int part = find_opcode(s, 0, RT_BACKWARD_PART);
+    int put = find_opcode(s, part, RT_REDUCE_PUT), last = find_opcode(s, part, RT_BACKWARD);
+    assert_true(put < last && last < s->n);
+
+    move_instr(s, part, put);
+    refuses(p, "gradients of 1 micro-batches are missing");
+    move_instr(s, put, part);
+
+    int forward = find_opcode(s, 0, RT_FORWARD);
+    while (find_opcode(s, forward + 1, RT_FORWARD) < part)
+        forward = find_opcode(s, forward + 1, RT_FORWARD);
+    move_instr(s, part, forward);
+    refuses(p, "");
+    move_instr(s, forward, part);
+
+    move_instr(s, part, s->n - 1);
+    s->n--;
+    refuses(p, "");
+    s->n++;
+    move_instr(s, s->n - 1, part);
+    s->instr[part].opcode = RT_BACKWARD;
+    refuses(p, "");
+    s->instr[part].opcode = RT_BACKWARD_PART;
+    assert_true(plan_verify_streams(p, false, why, sizeof why));
+    free_model(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_schedules), cmocka_unit_test(slots_never_stall),
-        cmocka_unit_test(slots_are_few), cmocka_unit_test(predicts_the_textbook_time)};
+        cmocka_unit_test(slots_are_few), cmocka_unit_test(parts_are_checked),
+        cmocka_unit_test(predicts_the_textbook_time)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

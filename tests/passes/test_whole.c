@@ -317,6 +317,7 @@ static void any_model(void **state)
         for (int s = 0; s < 5; s++)
             replicas[s] = 1 + below((int)t->options.micro_batches);
         t->c.replicas = below(2) ? replicas : NULL;
+        t->c.bucket_bytes = 1000 + below(9000);
         diag_output(nowhere, false);
         for (int again = 0; again < 2; again++) { // the second time from the finished graph
             bool good = plan(t, 1 + below(5));
