@@ -11,6 +11,7 @@
 
 enum { VERSION = 1, MAX_NAME = 255 };
 static const char format_name[] = "stagecc checkpoint";
+static const char no_text[] = "none";
 
 // The contract
 // ------------------------------------------------------------------------------------------
@@ -21,6 +22,7 @@ static const char format_name[] = "stagecc checkpoint";
     X(isa, "instruction set")                                                                  \
     X(compiler, "compiler")                                                                    \
     X(real, "type")
+#define CONTRACT_LATER_TEXTS(X) X(replicas, "replicas") // older checkpoints have none
 #define CONTRACT_NUMBERS(X)                                                                    \
     X(threads, "threads")                                                                      \
     X(micro_batch, "micro-batch")                                                              \
@@ -32,6 +34,7 @@ rt__contract rt__contract_of(const rt_program *p)
                           .isa = p->isa ? p->isa : "",
                           .compiler = p->compiler ? p->compiler : "",
                           .real = rt__dtype_name(p->real),
+                          .replicas = p->groups ? p->groups : no_text,
                           .threads = p->threads,
                           .micro_batch = p->micro_batch,
                           .micro_batches = p->micro_batches};
@@ -53,6 +56,7 @@ bool rt__contract_equal(const rt__contract *program, const rt__contract *checkpo
     if (strcmp(program->member, checkpoint->member) != 0)                                      \
         differs(why, what, program->member, checkpoint->member);
     CONTRACT_TEXTS(X)
+    CONTRACT_LATER_TEXTS(X)
 #undef X
 #define X(member, what)                                                                        \
     if (program->member != checkpoint->member) {                                               \
@@ -73,6 +77,7 @@ static json_t *contract_json(const rt__contract *c)
     json_t *o = json_object();
 #define X(member, what) json_object_set_new(o, #member, json_string(c->member));
     CONTRACT_TEXTS(X)
+    CONTRACT_LATER_TEXTS(X)
 #undef X
 #define X(member, what) json_object_set_new(o, #member, json_integer(c->member));
     CONTRACT_NUMBERS(X)
@@ -199,6 +204,10 @@ static void read_contract(Reader *r, rt__contract *c, const json_t *o)
 {
 #define X(member, what) c->member = text_of(r, o, #member);
     CONTRACT_TEXTS(X)
+#undef X
+#define X(member, what)                                                                        \
+    c->member = json_object_get(o, #member) ? text_of(r, o, #member) : no_text;
+    CONTRACT_LATER_TEXTS(X)
 #undef X
 #define X(member, what) c->member = number_of(r, o, #member);
     CONTRACT_NUMBERS(X)

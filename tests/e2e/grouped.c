@@ -8,6 +8,7 @@
 
 #include "runtime/loop.h"
 #include "runtime/lr.h"
+#include "runtime/norm.h"
 #include "runtime/report.h"
 #include "runtime/run.h"
 
@@ -93,6 +94,8 @@ static void step(rt_stage *s)
     memcpy(s->arena, begin, bytes);
     for (int i = 0; i < program.n_tensors; i++)
         combine(s, &program.tensors[i], groups[i]);
+    if (program.norm_parts && (rt__norm_gather(s) || rt__norm_apply(s)))
+        abort();
     program.update(s);
     for (int mb = 0; mb < program.micro_batches; mb++)
         sum += s->losses[mb];

@@ -1,7 +1,8 @@
 """Replicated stages give the same bits on every repetition, and those of one process that adds the micro-batches
-up in the same groups (tests/e2e/grouped.c); without groups the losses are nearly the same.
+up in the same groups (tests/e2e/grouped.c); without groups the losses are nearly the same. RANKS>RANKS goes on with
+other replicas from the first one's checkpoint, to twice as many steps.
 
-  replicas.py STAGECC SOURCE_DIR MODEL STEPS RANKS[;RANKS...] [MODEL-OPTS ...]
+  replicas.py STAGECC SOURCE_DIR MODEL STEPS RANKS[>RANKS...][;RANKS...] [MODEL-OPTS ...]
 """
 import json
 import math
@@ -16,57 +17,91 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import bits  # noqa: E402
 
+STAGECC, SOURCE, MODEL, STEPS, CASES, *OPTIONS = sys.argv[1:]
+DATA = f"idx:{SOURCE}/examples/digits/train"
+
 
 def real(loss_bits):
     return struct.unpack(">f", bytes.fromhex(loss_bits))[0]
 
 
-def emulated(stagecc, source, model, options, stages, steps, data, work):
-    """Losses and tensors of the one-stage program in groups, and its losses without."""
-    one, program = work / "one", work / "grouped"
-    bits.run([stagecc, "build", model, "--stages", "1", "-o", one, "--no-svg", *options])
-    with open(work / "groups", "w") as file:
-        for path, replicas in stages:
-            for name in re.findall(r'\{"([^"]+)", RT_(?:ACCUMULATOR|BUFFER)', path.read_text()):
-                file.write(f"{name} {replicas}\n")
-    compile_line = re.search(r"^//   compile  (.*)$", (one / "stage0.c").read_text(), re.M).group(1)
-    words = compile_line.replace(" stage0.c ", f" {source}/tests/e2e/grouped.c ").split()
-    words[words.index("-o") + 1] = str(program)
-    words[1:1] = [f"-I{source}", f'-DPROGRAM="{one}/stage0.c"', "-D_GNU_SOURCE"]
-    bits.run(words)
-    command = [program, "--data", data, "--steps", str(steps), "--checkpoint", work / "ckpt"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "GROUPS": str(work / "groups")})
-    assert done.returncode == 0, done.stderr
-    losses = [(int(step), loss) for step, loss in (line.split() for line in done.stdout.splitlines())]
-    alone = [(step, real(loss)) for step, loss in trained(stagecc, one, steps, data, "alone")[0]]
-    return losses, bits.tensors(work / "ckpt" / f"step-{steps:06}"), alone
+class Emulation:
+    """The program of one stage, and the same with groups."""
+
+    def __init__(self, work):
+        self.one, self.program, self.work = work / "one", work / "grouped", work
+        bits.run([STAGECC, "build", MODEL, "--stages", "1", "-o", self.one, "--no-svg", *OPTIONS])
+        compile_line = re.search(r"^//   compile  (.*)$", (self.one / "stage0.c").read_text(), re.M).group(1)
+        words = compile_line.replace(" stage0.c ", f" {SOURCE}/tests/e2e/grouped.c ").split()
+        words[words.index("-o") + 1] = str(self.program)
+        words[1:1] = [f"-I{SOURCE}", f'-DPROGRAM="{self.one}/stage0.c"', "-D_GNU_SOURCE"]
+        bits.run(words)
+
+    def trained(self, stages, steps, *options):
+        """Losses and tensors with the groups of these stages."""
+        with open(self.work / "groups", "w") as file:
+            for path, replicas in stages:
+                for name in re.findall(r'\{"([^"]+)", RT_(?:ACCUMULATOR|BUFFER)', path.read_text()):
+                    file.write(f"{name} {replicas}\n")
+        command = [self.program, "--data", DATA, "--steps", str(steps), "--checkpoint", self.work / "ckpt", *options]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "GROUPS": str(self.work / "groups")})
+        assert done.returncode == 0, done.stderr
+        losses = [(int(step), loss) for step, loss in (line.split() for line in done.stdout.splitlines())]
+        return losses, bits.tensors(self.work / "ckpt" / f"step-{steps:06}")
 
 
-def trained(stagecc, out, steps, data, name):
+def build(out, ranks):
+    """The sources of the stages, with their replicas."""
+    bits.run([STAGECC, "build", MODEL, "--stage_to_num_ranks", ranks, "-o", out, "--no-svg", *OPTIONS])
+    plan = json.loads((out / "plan.json").read_text())
+    return [(out / f"stage{s['id']}.c", s["replicas"]) for s in plan["stages"]]
+
+
+def trained(out, steps, name, *options):
     log = out / f"{name}.json"
-    bits.run([stagecc, "run", out, "--data", data, "--steps", str(steps), "--log-json", log, "--checkpoint", out / name])
-    return bits.losses(log), bits.tensors(out / name / f"step-{steps:06}")
+    done = subprocess.run([STAGECC, "run", out, "--data", DATA, "--steps", str(steps), "--log-json", log, "--checkpoint", out / name, *options],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return bits.losses(log), bits.tensors(out / name / f"step-{steps:06}"), done.stderr
+
+
+def same(ranks, got, want):
+    assert want[0] == got[0], f"{ranks}: losses {got[0]}, and in groups {want[0]}"
+    differ = [name for name in want[1] if want[1][name] != got[1].get(name)]
+    assert not differ and want[1].keys() == got[1].keys(), f"{ranks}: tensors differ: {differ[:5]}"
+
+
+def check(work, emulation, ranks, steps):
+    out = work / ranks
+    stages = build(out, ranks)
+    got, again = (trained(out, steps, name)[:2] for name in ("first", "second"))
+    assert got == again, f"{ranks}: another run, other bits"
+    same(ranks, got, emulation.trained(stages, steps))
+    alone = trained(emulation.one, steps, "alone")[0]
+    for (step, one), (_, have) in zip(alone, got[0]):
+        assert math.isclose(real(one), real(have), rel_tol=1e-4), f"{ranks}: step {step}: {real(have)}, alone {real(one)}"
+    print(f"{ranks}: {steps} steps, {len(got[1])} tensors, last loss bits {got[0][-1][1]}")
+
+
+def go_on(work, emulation, first, ranks, steps):
+    resume = ["--resume", work / first / "first"]
+    stages = build(work / "next", ranks)
+    losses, tensors, said = trained(work / "next", 2 * steps, "resumed", *resume)
+    same(f"{first}, then {ranks}", (losses, tensors), emulation.trained(stages, 2 * steps, *resume))
+    assert re.search("replicas .* here, 2 from .* in the checkpoint", said), said
+    print(f"{first}, then {ranks}: the next {steps} steps, last loss bits {losses[-1][1]}")
 
 
 def main():
-    stagecc, source, model, steps, cases, *options = sys.argv[1:]
-    data, steps = f"idx:{source}/examples/digits/train", int(steps)
-    for ranks in cases.split(";"):
-        with tempfile.TemporaryDirectory() as folder:
-            work = pathlib.Path(folder)
-            out = work / "out"
-            bits.run([stagecc, "build", model, "--stage_to_num_ranks", ranks, "-o", out, "--no-svg", *options])
-            plan = json.loads((out / "plan.json").read_text())
-            stages = [(out / f"stage{s['id']}.c", s["replicas"]) for s in plan["stages"]]
-            got, again = (trained(stagecc, out, steps, data, name) for name in ("first", "second"))
-            assert got == again, f"{ranks}: another run, other bits"
-            want = emulated(stagecc, source, model, options, stages, steps, data, work)
-            assert want[0] == got[0], f"{ranks}: losses {got[0]}, and in groups {want[0]}"
-            differ = [name for name in want[1] if want[1][name] != got[1].get(name)]
-            assert not differ and want[1].keys() == got[1].keys(), f"{ranks}: tensors differ: {differ[:5]}"
-            for (step, one), (_, have) in zip(want[2], got[0]):
-                assert math.isclose(one, real(have), rel_tol=1e-4), f"{ranks}: step {step}: {real(have)}, alone {one}"
-            print(f"{ranks}: {steps} steps, {len(got[1])} tensors, last loss bits {got[0][-1][1]}")
+    steps = int(STEPS)
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        emulation = Emulation(work)
+        for case in CASES.split(";"):
+            first, *others = case.split(">")
+            check(work, emulation, first, steps)
+            for ranks in others:
+                go_on(work, emulation, first, ranks, steps)
 
 
 main()
