@@ -125,27 +125,33 @@ static Piece *begin_piece(Emit *e, PieceList *pieces, Phase phase, const Call *c
     return p;
 }
 
-static int part_of(const Emit *e, Phase phase, const Item *item)
+// By item. Whatever stands before something of a part runs with it at the latest.
+static const int *parts_of(Emit *e, Phase phase, const ItemList *items)
 {
-    return phase == PHASE_BACKWARD ? plan_part_of_unit(e->stage, item->nodes[0]->unit) : 0;
+    int *part = arena_array(e->scratch, int, items->n + 1);
+    int least = e->stage->n_parts;
+    bool whole = phase != PHASE_BACKWARD || e->stage->n_parts < 2;
+    for (int i = items->n; i-- > 0 && !whole;) {
+        int own = plan_part_of_unit(e->stage, items->items[i].nodes[0]->unit);
+        part[i] = least = own < least ? own : least;
+    }
+    return part;
 }
 
 static PieceList cut(Emit *e, Phase phase, const ItemList *items)
 {
     PieceList pieces = {0};
     CallCounts counts = count_calls(e->scratch, items);
+    const int *part = parts_of(e, phase, items);
     const void *last = NULL;
     Piece *p = NULL;
     for (int i = 0; i < items->n; i++) {
         const Item *item = &items->items[i];
         const Call *call = piece_call(e->scratch, &counts, item->layer);
         const void *key = call ? (const void *)call : item->layer;
-        int part = part_of(e, phase, item);
-        CHECK(!p || part >= p->part, "codegen", "%s runs behind its part",
-              item->nodes[0]->name);
-        if (!p || key != last || part != p->part)
+        if (!p || key != last || part[i] != p->part)
             p = begin_piece(e, &pieces, phase, call);
-        p->part = part;
+        p->part = part[i];
         last = key;
         vec_push(e->scratch, &p->items, *item);
         for (int k = 0; k < item->n; k++)

@@ -224,9 +224,15 @@ static bool enough_units(Search *s)
 static void report_memory(Search *s)
 {
     char limit[32], need[32];
-    int64_t least = (int64_t)search(s, LEAST_MEMORY);
+    double least = search(s, LEAST_MEMORY);
+    if (least == INFINITY) {
+        error_at(model_loc(s->c),
+                 "the replicas of a stage want devices that are alike, and these have no place "
+                 "for them: choose fewer replicas, or leave the choice to -n");
+        return;
+    }
     human_bytes(limit, s->c->memory_limit);
-    human_bytes(need, least);
+    human_bytes(need, (int64_t)least);
     if (chooses_replicas(s))
         error_at(
             model_loc(s->c),
