@@ -131,7 +131,6 @@ static const struct Choice {
 } choices[] = {
     {offsetof(Args, cost_model), "cost-model", {"stagecc", "pipedream"}},
     {offsetof(Args, overlap), "overlap", {"transfers", "none", "all"}},
-    {offsetof(Args, recompute), "recompute", {"never", "always", "auto"}},
 };
 
 static bool choose(Args *args, const struct Choice *c)

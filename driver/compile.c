@@ -157,6 +157,8 @@ static int load_stored_plan(Job *j)
     for (int i = 0; p && option_name(i); i++)
         options_set(&j->args->options, option_name(i), option_value(&p->options, i, value),
                     FROM_PLAN, (Loc){path, 0, 0});
+    if (p && !strcmp(p->options.recompute, j->args->options.recompute))
+        j->compile.again = p;
     return p ? EXIT_DONE : EXIT_INPUT;
 }
 

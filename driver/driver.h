@@ -46,10 +46,10 @@ typedef struct Args {
     int64_t stages;       // product of machines; 0: no -n
     int64_t memory_bytes; // -s; 0: no limit
     const char *ranks, *plan, *profile, *out;
-    const char *cost_model, *overlap, *recompute; // one of their choices (driver/args_value.c)
-    const char *devices;                          // FILE; NULL: machines are alike
-    double compression;                           // 0: not given
-    bool choose_replicas; // of the command, and nobody wants a straight pipeline
+    const char *cost_model, *overlap; // one of their choices (driver/args_value.c)
+    const char *devices;              // FILE; NULL: machines are alike
+    double compression;               // 0: not given
+    bool choose_replicas;             // of the command, and nobody wants a straight pipeline
     bool straight, memory_constraint, fewer_machines, explain;
     VEC(const char *) pins, together, no_cut; // shell patterns
     bool no_svg, json, dry_run, eval_only;

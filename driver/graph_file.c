@@ -126,7 +126,8 @@ static void fill_stage(PlanStage *to, const StageChoice *s)
     to->recompute = s->recompute;
     to->in_flight = s->in_flight;
     to->forward_s = s->forward_s;
-    to->backward_s = s->backward_s;
+    to->again_s = s->recompute ? s->forward_s : 0;
+    to->backward_s = s->backward_s + to->again_s;
     to->compute_s = s->compute_s;
     to->sync_s = s->sync_s;
     to->receive_s = s->receive_s;

@@ -217,7 +217,6 @@ static double compression(const Args *args)
 CostOptions cost_options(const Args *args)
 {
     static const char *const overlap[] = {"none", "transfers", "all"};
-    static const char *const recompute[] = {"never", "always", "auto"};
     const Options *o = &args->options;
     CostOptions c = {.model = args->cost_model ? args->cost_model : "stagecc",
                      .overlap = OVERLAP_TRANSFERS,
@@ -228,13 +227,13 @@ CostOptions cost_options(const Args *args)
                      .memory_bytes = (double)args->memory_bytes,
                      .compression = compression(args),
                      .straight = args->straight,
+                     .recompute = !strcmp(o->recompute, "always") ? 1
+                                  : !strcmp(o->recompute, "auto") ? 2
+                                                                  : 0,
                      .fewer = args->fewer_machines};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         if (args->overlap && !strcmp(args->overlap, overlap[i]))
             c.overlap = (Overlap)i;
-        if (args->recompute && !strcmp(args->recompute, recompute[i]))
-            c.recompute = i;
-    }
     return c;
 }
 

@@ -19,7 +19,9 @@ static int build_whole(const Job *j, const char *dir, int64_t *bytes)
 {
     Job whole;
     Args args = *j->args;
-    args.devices = NULL; // one stage, here
+    args.devices = NULL; // one stage, here, whatever a stage may hold
+    args.memory_bytes = 0;
+    args.options.recompute = "never";
     int status = job_load(&whole, j->arena, &args);
     if (!status)
         status = job_compile(&whole, 1);

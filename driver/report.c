@@ -11,6 +11,25 @@ static const char *row_bytes(char *buffer, int64_t bytes)
     return human_bytes(buffer, bytes);
 }
 
+// What the memory savers save, and what that takes.
+static void again_lines(Text *out, const Plan *plan)
+{
+    char bytes[32];
+    bool needed = !strcmp(plan->options.recompute, "auto");
+    for (int i = 0; i < plan->n_stages; i++) {
+        const PlanStage *s = &plan->stages[i];
+        if (!s->n_again)
+            continue;
+        text_printf(out, "stage %d computes %d node%s again in backward: %s%s, %.3f ms more",
+                    s->id, s->n_again, s->n_again == 1 ? "" : "s",
+                    human_bytes(bytes, s->again_bytes < 0 ? -s->again_bytes : s->again_bytes),
+                    s->again_bytes < 0 ? " more" : " less", 1e3 * s->again_s);
+        if (needed && s->again_least_s < s->again_s)
+            text_printf(out, "; at least %.3f", 1e3 * s->again_least_s);
+        text_puts(out, "\n");
+    }
+}
+
 void report_plan_table(Text *out, const Plan *plan)
 {
     char parameters[32], memory[32];
@@ -28,6 +47,7 @@ void report_plan_table(Text *out, const Plan *plan)
                     row_bytes(parameters, s->persistent_bytes),
                     row_bytes(memory, plan_stage_bytes(s)), s->in_flight);
     }
+    again_lines(out, plan);
     text_printf(out, "predicted: %.3f ms a step, %.3f ms on one machine (%.2fx), costs: %s\n",
                 1e3 * plan->step_s, 1e3 * plan->single_s,
                 plan->step_s > 0 ? plan->single_s / plan->step_s : 0.0, plan->cost_source);

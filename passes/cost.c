@@ -289,5 +289,8 @@ void pass_cost(Compile *c)
     p->units = arena_array(c->perm, PlanUnit, units);
     c->layer_s = arena_array(c->perm, double, c->graph->layers.n);
     estimate_all(&k);
+    c->node_s = arena_array(c->perm, double, c->graph->nodes.n);
+    for (int i = 0; i < c->graph->nodes.n; i++)
+        c->node_s[i] = seconds_of(&k, c->graph->nodes.items[i]);
     fill_units(&k, p);
 }

@@ -206,6 +206,12 @@ static void count_process(const Placer *p, Library stage, Library whole)
         p->stage->process_bytes += (int64_t)(rest * stage.calls / whole.calls);
 }
 
+int64_t memory_library_bytes(Compile *c, PlanStage *s)
+{
+    Placer p = {.c = c, .plan = c->plan, .stage = s};
+    return count_library(&p, false).bytes;
+}
+
 static void place_stage(Placer *p)
 {
     PlanStage *s = p->stage;

@@ -22,6 +22,7 @@
 #include "passes/schedule.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef enum Goal {
     LEAST_TIME,   // of the slowest stage
@@ -40,6 +41,7 @@ typedef struct Search {
     int n_types, *have, *stride; // machines of every type; what one more adds to `taken`
     int n_taken, *used;          // [n_taken] machines of all types
     double bound;                // LEAST_BYTES: seconds
+    bool bounding;               // as if memory were free
     double *best;                // [n_taken][units + 1]
     int *from;                   // likewise: the first unit of the last stage
     int *replicas;               // likewise: of that stage
@@ -80,21 +82,47 @@ static int64_t memory(const Search *s, const Range *r, const Spot *spot)
                         schedule_versions(o, stages, spot->stage));
 }
 
-static bool fits(const Search *s, const Range *r, const Spot *spot)
+// Of a stage that computes its forward again.
+static int64_t memory_again(const Search *s, const Range *r, const Spot *spot)
+{
+    const Range again = range_again(r);
+    return memory(s, &again, spot);
+}
+
+static bool recomputes(const Search *s, const char *how)
+{
+    return !strcmp(s->c->options->recompute, how);
+}
+
+// How much of its forward a stage computes again: all, or what it takes to fit, as if all bytes were worth
+// the same (the pass `recompute` knows better). Infinite: it does not fit.
+static double share_again(const Search *s, const Range *r, const Spot *spot)
 {
     int64_t limit = s->c->memory_limit, own = (int64_t)spot->type->memory_bytes;
+    bool always = recomputes(s, "always");
     if (own && (!limit || own < limit))
         limit = own;
-    return !limit || memory(s, r, spot) <= limit;
+    if (s->bounding || !limit)
+        return always && !s->bounding;
+    int64_t need = always ? 0 : memory(s, r, spot);
+    if (!always && need <= limit)
+        return 0;
+    int64_t least = always || recomputes(s, "auto") ? memory_again(s, r, spot) : need;
+    if (least > limit)
+        return INFINITY;
+    return always ? 1 : (double)(need - limit) / (double)(need - least);
 }
 
 // Of a micro-batch of the step, of which the busiest replica has its share, `first` of them aside. Machines
 // compute at their own speed; what they send travels alike. Replicas sum up their gradients once a step.
 static double seconds(const Search *s, const Range *r, const Spot *spot, int first)
 {
+    double again = share_again(s, r, spot);
+    if (again == INFINITY)
+        return INFINITY;
     double own = (share_of(s, spot->replicas) - first) / (double)s->c->options->micro_batches;
-    return (r->compute_s / spot->type->speed + range_send_s(r)) * own +
-           range_sync_s(&s->ranges, r, spot->replicas);
+    double compute_s = (r->compute_s + again * r->forward_s) / spot->type->speed;
+    return (compute_s + range_send_s(r)) * own + range_sync_s(&s->ranges, r, spot->replicas);
 }
 
 static double bytes_moved(const Search *s, const Range *r, const Spot *spot)
@@ -103,13 +131,20 @@ static double bytes_moved(const Search *s, const Range *r, const Spot *spot)
            2.0 * (spot->replicas - 1) * (double)r->gradients;
 }
 
+static double least_memory(const Search *s, const Range *r, const Spot *spot)
+{
+    int64_t plain = memory(s, r, spot);
+    int64_t again = recomputes(s, "never") ? plain : memory_again(s, r, spot);
+    return (double)(recomputes(s, "always") || again < plain ? again : plain);
+}
+
 // What a stage adds to the goal; infinite: it must not be.
 static double value(const Search *s, Goal goal, const Range *r, const Spot *spot)
 {
     if (goal == LEAST_MEMORY)
-        return (double)memory(s, r, spot);
+        return least_memory(s, r, spot);
     bool of_step = goal == LEAST_STEP || (goal == LEAST_BYTES && chooses_replicas(s));
-    double own = fits(s, r, spot) ? seconds(s, r, spot, of_step) : INFINITY;
+    double own = seconds(s, r, spot, of_step);
     if (goal != LEAST_BYTES)
         return own;
     return own <= s->bound ? bytes_moved(s, r, spot) : INFINITY;
@@ -225,6 +260,9 @@ static void report_memory(Search *s)
 {
     char limit[32], need[32];
     double least = search(s, LEAST_MEMORY);
+    bool always = recomputes(s, "always");
+    const char *all = always ? " even if all is computed again" : "",
+               *hint = always ? "" : ", --recompute auto";
     if (least == INFINITY) {
         error_at(model_loc(s->c),
                  "the replicas of a stage want devices that are alike, and these have no place "
@@ -236,16 +274,15 @@ static void report_memory(Search *s)
     if (chooses_replicas(s))
         error_at(
             model_loc(s->c),
-            "no plan on %d machine%s fits: %s each are allowed, and the best one needs %s; "
-            "try more machines or smaller micro-batches",
-            s->n_machines, s->n_machines > 1 ? "s" : "", limit, need);
+            "no plan on %d machine%s fits: %s each are allowed, and the best one needs %s%s; "
+            "try more machines%s or smaller micro-batches",
+            s->n_machines, s->n_machines > 1 ? "s" : "", limit, need, all, hint);
     else
         error_at(
             model_loc(s->c),
-            "no cut into %d stages fits: %s a stage are allowed, and the best cut needs %s; "
-            "try more "
-            "stages or smaller micro-batches",
-            s->stages, limit, need);
+            "no cut into %d stages fits: %s a stage are allowed, and the best cut needs %s%s; "
+            "try more stages%s or smaller micro-batches",
+            s->stages, limit, need, all, hint);
     memory_note_largest(s->c, -1);
 }
 
@@ -270,19 +307,32 @@ static void take_found(Search *s, int *cuts, int *on)
     s->stages = stages;
 }
 
-// The last units of all stages, into cuts[stages], and their types of machines.
+// Of the slowest stage, in any plan. Computing again takes more.
+static double least_time(Search *s)
+{
+    s->bounding = !recomputes(s, "never");
+    double seconds = search(s, LEAST_TIME);
+    s->bounding = false;
+    return seconds;
+}
+
+// The last units of all stages, into cuts[stages], and their types of machines. Where no cut fits, computing
+// again in segments may still help: that is for the pass `recompute` to tell.
 static bool find_cuts(Search *s, int *cuts, int *on)
 {
     double slowest = search(s, LEAST_TIME);
-    if (slowest == INFINITY) {
+    if (slowest == INFINITY &&
+        (!recomputes(s, "auto") || search(s, LEAST_MEMORY) == INFINITY)) {
         report_memory(s);
         return false;
     }
     s->bound = chooses_replicas(s) ? search(s, LEAST_STEP) : slowest;
     s->bound *=
         1 + 1e-9; // sums in another order differ in the last bits: equal is nearly equal
-    CHECK(search(s, LEAST_BYTES) < INFINITY, "partition", "the optimal split was lost");
-    s->bound = slowest;
+    double bound = recomputes(s, "never") ? slowest : least_time(s);
+    Goal goal = slowest == INFINITY ? LEAST_MEMORY : LEAST_BYTES;
+    CHECK(search(s, goal) < INFINITY, "partition", "the optimal split was lost");
+    s->bound = bound;
     take_found(s, cuts, on);
     return true;
 }
@@ -342,7 +392,7 @@ static bool take_wanted_cuts(Search *s, int *cuts, int *on)
                 "%d of the %d cuts %s moved to the nearest place: a loop of several layers is "
                 "not divided, nor predictions from the loss",
                 moved, s->stages - 1, moved == 1 ? "was" : "were");
-    s->bound = search(s, LEAST_TIME);
+    s->bound = least_time(s);
     return true;
 }
 
@@ -364,7 +414,7 @@ static bool take_fixed_cuts(Search *s, int *cuts, int *on)
         cuts[i] = last;
         on[i] = s->c->machines ? s->c->machines->type[s->first_rank[i]] : 0;
     }
-    s->bound = search(s, LEAST_TIME);
+    s->bound = least_time(s);
     return true;
 }
 

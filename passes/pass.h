@@ -42,6 +42,8 @@ typedef struct Compile {
     ProgramCosts program; // measured with them
     double
         *layer_s; // out, by layer: forward and backward of a micro-batch; NULL: no plan wanted
+    double *node_s;    // out of `cost`, by node: seconds of a micro-batch (update: of a step)
+    const Plan *again; // a plan that says what stages compute again; NULL: as the options say
     // Bytes of an output in LAYOUT_KERNEL: asked of the backend by the driver. NULL: as logical.
     int64_t (*kernel_bytes)(void *user, const Node *n);
     // Of the backend: the library kernel that a node calls, by all that decides it; NULL: none.

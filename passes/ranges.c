@@ -32,7 +32,7 @@ static Crossing crossing_of(const Compile *c, Arena *a, const Values *v, const N
     int count = value_readers(v, n, &readers);
     int64_t sent = transfer_bytes(&c->plan->options, n);
     Crossing t = {.made = value_unit(n), .bytes = aligned(n->bytes), .sent = aligned(sent)};
-    t.saved = n->op == OP_INPUT || n == v->graph->loss;
+    t.stays = t.saved = n->op == OP_INPUT || n == v->graph->loss;
     t.last = t.made;
     t.readers = arena_array(a, int, count + 1);
     for (int i = 0; i < count; i++) {
@@ -153,6 +153,7 @@ Ranges ranges_of(Compile *c)
     Ranges r = {.c = c, .n = n};
     r.cut = arena_array(a, bool, n);
     r.work = arena_array(a, double, n + 1);
+    r.forward = arena_array(a, double, n + 1);
     r.persistent = arena_array(a, int64_t, n + 1);
     r.parameters = arena_array(a, int64_t, n + 1);
     r.gradients = arena_array(a, int64_t, n + 1);
@@ -169,6 +170,7 @@ Ranges ranges_of(Compile *c)
     }
     for (int u = 0; u < n; u++) {
         r.work[u + 1] = r.work[u] + p->units[u].forward_s + p->units[u].backward_s;
+        r.forward[u + 1] = r.forward[u] + p->units[u].forward_s;
         r.persistent[u + 1] += r.persistent[u];
         r.parameters[u + 1] += r.parameters[u];
         r.gradients[u + 1] += r.gradients[u];
@@ -199,6 +201,7 @@ const Range *ranges_extend(Ranges *r)
 {
     Range *run = &r->run;
     int u = ++run->last;
+    run->forward_s = r->forward[u + 1] - r->forward[run->first];
     run->persistent = r->persistent[u + 1] - r->persistent[run->first];
     run->parameters = r->parameters[u + 1] - r->parameters[run->first];
     run->gradients = r->gradients[u + 1] - r->gradients[run->first];
@@ -213,6 +216,7 @@ const Range *ranges_extend(Ranges *r)
         run->out -= t->made < u ? t->sent : 0;
         run->saved += t->saved ? t->bytes : 0;
         run->saved -= t->made < u && t->kept ? t->bytes : 0;
+        run->stays += t->stays ? t->bytes : 0;
     }
     run->compute_s = r->work[u + 1] - r->work[run->first] + 2 * range_codec_s(r, run);
     return run;
@@ -249,6 +253,15 @@ double range_sync_s(const Ranges *all, const Range *r, int replicas)
         return 0;
     double moved = (2.0 * (replicas - 1) / replicas + 1) * (double)r->gradients;
     return moved / send_bytes_per_s / (double)all->c->plan->options.micro_batches;
+}
+
+Range range_again(const Range *r)
+{
+    Range again = *r;
+    again.compute_s += r->forward_s;
+    again.scratch += r->saved - r->stays;
+    again.saved = r->stays;
+    return again;
 }
 
 // Outgoing activations wait in their edges as long as in flight; gradients, as large as what came in,

@@ -9,11 +9,13 @@
 typedef struct Range {
     int first, last;    // units
     double compute_s;   // forward and backward of one micro-batch, codecs included
+    double forward_s;   // the part of forward
     int64_t in, out;    // bytes in which activations come from earlier and go to later units
     int64_t persistent; // bytes
     int64_t parameters; // the part of them that weights take
     int64_t gradients;  // bytes of accumulators, among those
     int64_t saved;      // bytes that wait for backward, per micro-batch
+    int64_t stays;      // the part of them that waits even if forward is computed again
     int64_t scratch;    // bytes that live within one instruction, at the worst moment
 } Range;
 
@@ -22,7 +24,7 @@ typedef struct Crossing { // an activation
     int *readers, n_readers,
         next;            // units after `made`, ascending; the first not before the run
     int64_t bytes, sent; // in memory, in a message
-    bool saved,
+    bool stays, saved,
         kept; // backward reads it; so does the unit that makes it, though others got a message
 } Crossing;
 
@@ -31,6 +33,7 @@ typedef struct Ranges {
     int n;               // units
     bool *cut;           // [n]: the model may be cut right after this unit
     double *work;        // [n + 1] sums of compute_s before the unit
+    double *forward;     // [n + 1] likewise
     int64_t *persistent; // [n + 1] likewise
     int64_t *parameters; // [n + 1] likewise
     int64_t *gradients;  // [n + 1] likewise
@@ -58,6 +61,9 @@ double range_seconds(const Range *r);
 double range_codec_s(const Ranges *all, const Range *r);
 // A micro-batch's part of what it takes once a step to sum up the gradients of so many replicas.
 double range_sync_s(const Ranges *all, const Range *r, int replicas);
+// What is left of the run if a stage computes its forward again in backward: then all its activations live
+// within one instruction, and a micro-batch in flight keeps what the stage received.
+Range range_again(const Range *r);
 // Bytes of the run as a stage, or as one of its replicas, with so many micro-batches in flight and versions of its
 // weights, packing aside.
 int64_t range_memory(const Ranges *all, const Range *r, int replicas, int in_flight,

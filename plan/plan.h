@@ -77,8 +77,13 @@ typedef struct PlanStage {
     double norm_s;                                // its gradients' norms, once a step
     // What the planner chose and predicts beside that, of a micro-batch; 0 where other fields say it.
     int *devices, n_devices; // by replica, indices of Plan.device_names; none: its id
-    bool recompute;          // forward again before backward
-    double compute_s; // what computing adds to a micro-batch's time; 0: forward + backward
+    bool recompute;          // computes values of forward again in backward
+    const char **again;      // the nodes that it does; n_again 0: all that backward needs
+    int n_again;
+    double again_s,
+        again_least_s;   // adds to backward_s; a bound on what that could be; 0: not said
+    int64_t again_bytes; // and takes off the memory
+    double compute_s;    // what computing adds to a micro-batch's time; 0: forward + backward
     // At the boundary before; send_s: at the one behind. Of plans without streams: both directions, as
     // the cost model adds them up for a micro-batch of the pipeline.
     double receive_s;

@@ -124,6 +124,26 @@ static void read_predictions(Reader *r, const json_t *o, PlanStage *s)
     s->out_bytes = reader_get_bytes_or_0(r, o, "out_bytes");
 }
 
+// What the stage computes again.
+static void read_again(Reader *r, const json_t *o, PlanStage *s)
+{
+    json_t *names;
+    s->recompute = json_object_get(o, "recompute") && reader_get_bool(r, o, "recompute");
+    if (!json_object_get(o, "again"))
+        return;
+    s->n_again = reader_get_list(r, o, "again", 1, MAX_UNITS, &names);
+    s->again = arena_array(r->arena, const char *, s->n_again);
+    for (int i = 0; i < s->n_again && r->good; i++) {
+        const char *name = json_string_value(json_array_get(names, (size_t)i));
+        if (!name)
+            reader_bad(r, "again", "has in place %d no string", i);
+        s->again[i] = arena_strdup(r->arena, name ? name : "");
+    }
+    s->again_bytes = reader_get_int(r, o, "again_bytes", INT64_MIN, INT64_MAX);
+    s->again_s = reader_get_seconds_or_0(r, o, "again_s");
+    s->again_least_s = reader_get_seconds_or_0(r, o, "again_least_s");
+}
+
 static void read_versions(Reader *r, const json_t *o, const Plan *p, PlanStage *s)
 {
     s->versions = 1;
@@ -180,6 +200,7 @@ static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
     read_parts(r, o, s);
     s->in_flight = reader_get_small(r, o, "in_flight", 0, MAX_PLAN_MACHINES);
     read_devices(r, o, s);
+    read_again(r, o, s);
     read_predictions(r, o, s);
     s->persistent_bytes = reader_get_bytes(r, o, "persistent_bytes");
     s->slot_bytes = reader_get_bytes(r, o, "slot_bytes");

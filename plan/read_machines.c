@@ -68,5 +68,4 @@ void read_devices(Reader *r, const json_t *o, PlanStage *s)
         else
             r->taken[s->devices[i] = (int)device] = true;
     }
-    s->recompute = json_object_get(o, "recompute") && reader_get_bool(r, o, "recompute");
 }

@@ -98,6 +98,24 @@ static void put_versions(json_t *o, const Plan *p, const PlanStage *s)
     put_int(o, "version_bytes", s->version_bytes);
 }
 
+static void put_again(json_t *o, const PlanStage *s, bool everything)
+{
+    json_t *names = json_array();
+    for (int i = 0; i < s->n_again; i++)
+        json_array_append_new(names, json_string(s->again[i]));
+    if (s->recompute)
+        json_object_set_new(o, "recompute", json_true());
+    if (s->n_again) {
+        json_object_set(o, "again", names);
+        put_int(o, "again_bytes", s->again_bytes);
+    }
+    if (s->n_again && everything) {
+        put_real(o, "again_s", s->again_s);
+        put_real(o, "again_least_s", s->again_least_s);
+    }
+    json_decref(names);
+}
+
 static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
 {
     json_t *o = json_object(), *nodes = json_array();
@@ -106,8 +124,7 @@ static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
     json_object_set_new(o, "devices",
                         s->n_devices ? ints_json(s->devices, s->n_devices)
                                      : ints_json(&s->id, 1));
-    if (s->recompute)
-        json_object_set_new(o, "recompute", json_true());
+    put_again(o, s, everything);
     put_text(o, "backend", p->backend);
     for (int u = s->first_unit; u <= s->last_unit; u++)
         json_array_append_new(nodes, json_string(p->units[u].name));

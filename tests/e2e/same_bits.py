@@ -1,8 +1,8 @@
 """One model trained in several cuts and schedules gives the same loss bits and the same tensors.
 
   same_bits.py STAGECC SOURCE_DIR MODEL STEPS CUTS [MODEL-OPTS ...]
-CUTS: SCHEDULE:STAGES[:resume],... ; the first is the reference. `resume` stops half way and goes on from
-the checkpoint.
+CUTS: SCHEDULE:STAGES[:resume][:again],... ; the first is the reference. `resume` stops half way and goes on from
+the checkpoint; `again` computes forward again in backward.
 """
 import pathlib
 import sys
@@ -13,14 +13,15 @@ from bits import losses, run, tensors  # noqa: E402
 
 
 def train(stagecc, model, options, cut, steps, work, data):
-    schedule, stages, *resume = cut.split(":")
+    schedule, stages, *how = cut.split(":")
     out = work / cut.replace(":", "-")
     command = [stagecc, "run", out, "--data", data, "--checkpoint", out / "ckpt"]
-    run([stagecc, "build", model, "--stages", stages, "--schedule", schedule, "-o", out, "--no-svg", *options])
+    run([stagecc, "build", model, "--stages", stages, "--schedule", schedule, "-o", out, "--no-svg", *options,
+         *(["--recompute", "always"] if "again" in how else [])])
     if data.startswith("idx:"):
         command += ["--random-shift", "1"]
     logged = []
-    if resume:
+    if "resume" in how:
         run([*command, "--steps", str(steps // 2), "--log-json", out / "first.json"])
         logged = losses(out / "first.json")
         command += ["--resume", out / "ckpt"]

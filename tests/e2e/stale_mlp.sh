@@ -5,6 +5,8 @@
 python3 "$2/tests/e2e/stale.py" "$1" "$2" "$2/examples/mlp/mlp.c" 24 \
     pipedream:3:1:256,pipedream:3:1:6,pipedream:3:2:8,pipedream-vertical:3:1:256,pipedream-2bw:3:4:256 \
     --backend ref --lr 0.05 --momentum 0.5 &&
+    python3 "$2/tests/e2e/stale.py" "$1" "$2" "$2/examples/mlp/mlp.c" 12 pipedream:3:2:256 \
+        --backend ref --recompute always &&
     exec python3 "$2/tests/e2e/same_bits.py" "$1" "$2" "$2/examples/mlp/mlp.c" 20 \
         pipedream-2bw:1,pipedream-2bw:2,pipedream-2bw:3 --backend ref --batch 32 --micro-batches 4 \
         --lr 0.05 --momentum 0.5

@@ -197,6 +197,8 @@ static inline void plan_random_model(Model *m, int stages, int micro_batches,
         m->plan.units[u].backward_s = 1e-6 * random_below(40);
     }
     pass_partition(&m->c);
+    pass_recompute(&m->c);
+    graph_renumber(m->g);
     pass_schedule(&m->c);
     pass_memory(&m->c);
 }

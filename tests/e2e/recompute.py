@@ -1,0 +1,71 @@
+"""Programs that compute forward again in backward take as much less memory as the plan says, stay within the
+limit that was given, and compute the same bits.
+
+  recompute.py STAGECC SOURCE_DIR
+"""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import bits  # noqa: E402
+
+STEPS = 2
+MODELS = {
+    "resnet": ["resnet/resnet.c", "-D", "DEPTH=18", "-D", "IMAGE=32", "-D", "CHANNELS=1", "-D", "CLASSES=10", "--momentum", "0.9"],
+    "gpt": ["gpt/gpt.c", "-D", "LAYERS=3", "-D", "DIM=64", "-D", "T=128", "--clip-norm", "1"],
+}
+
+
+def peak(program, data, out):
+    """Most resident bytes of a program that trains, its loss bits and tensors."""
+    log = out / "log.json"
+    command = [program, "--data", data, "--steps", str(STEPS), "--checkpoint", out / "ckpt"]
+    with open(log, "w") as report:
+        os.set_inheritable(report.fileno(), True)
+        env = dict(os.environ, STAGECC_REPORT_FD=str(report.fileno()))
+        child = subprocess.Popen(command, env=env, pass_fds=[report.fileno()], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        most = 0
+        while child.poll() is None:  # what wait4 says begins with this process's own size
+            found = re.search(r"VmHWM:\s+(\d+) kB", open(f"/proc/{child.pid}/status").read())
+            most = max(most, int(found[1]) * 1024) if found else most
+            time.sleep(0.01)
+    assert child.returncode == 0, f"{program} ended with {child.returncode}"
+    return most, bits.losses(log), bits.tensors(out / "ckpt" / f"step-{STEPS:06}")
+
+
+def built(stagecc, source, name, how, work):
+    model, *options = MODELS[name]
+    out = work / name / "-".join(how)
+    bits.run([stagecc, "build", source / "examples" / model, *options, "--batch", "16", "--micro-batches", "4", "--schedule", "gpipe",
+              "--stages", "1", "--no-svg", "-o", out, *how])
+    return out, json.loads((out / "plan.json").read_text())["stages"][0]
+
+
+def main():
+    stagecc, source = sys.argv[1], pathlib.Path(sys.argv[2])
+    for name in MODELS:
+        data = f"idx:{source}/examples/digits/train" if name == "resnet" else f"text:{source}/README.md"
+        with tempfile.TemporaryDirectory() as folder:
+            work = pathlib.Path(folder)
+            out, plain = built(stagecc, source, name, ["--recompute", "never"], work)
+            plain_peak, *want = peak(out / "stage0", data, out)
+            limit = plain["memory_bytes"] - plain["slot_bytes"]
+            for how in (["--recompute", "always"], ["--recompute", "auto", "-s", str(limit)]):
+                out, stage = built(stagecc, source, name, how, work)
+                less = plain["memory_bytes"] - stage["memory_bytes"]
+                has_peak, *have = peak(out / "stage0", data, out)
+                print(f"{name} {how[1]}: {less >> 20} MiB less planned, {stage['again_bytes'] >> 20} reported, {(plain_peak - has_peak) >> 20} measured, "
+                      f"of {plain['memory_bytes'] >> 20}; {len(stage['again'])} nodes")
+                assert have == want, f"{name} {how}: other bits"
+                assert abs(less - stage["again_bytes"]) <= 0.02 * less, "the report says something else than the plan"
+                assert abs(plain_peak - has_peak - less) <= 0.1 * less + (2 << 20), "the process says something else than the plan"
+                assert how[1] == "always" or stage["memory_bytes"] <= limit, "the limit is not kept"
+
+
+main()
