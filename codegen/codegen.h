@@ -107,7 +107,9 @@ const Node *emit_root(const Node *n);           // through views
 bool emit_here(const Emit *e, const Node *n);   // this stage runs it; not for leaves
 bool emit_stored(const Emit *e, const Node *n); // has memory in this stage, or is a number;
                                                 //   false: lives inside its group only
-bool emit_number(const Node *n, double *value); // a constant of one element
+// A number that is written into the code: a constant of one element, or what a micro-batch counts in its step.
+// NULL: it is none.
+const char *emit_number(Emit *e, const Node *n);
 
 // What compiles a program: cc FLAGS -I.. FILE -o PROGRAM -L.. LIBRARIES, words separated by spaces.
 const char *codegen_flags(Arena *a, const Plan *p, const Backend *b);

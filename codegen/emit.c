@@ -86,19 +86,25 @@ const Node *emit_root(const Node *n)
     return n;
 }
 
-bool emit_number(const Node *n, double *value)
+static bool is_number(const Node *n)
+{
+    return (n->op == OP_CONSTANT || n->op == OP_SHARE) && shape_count(n->shape) == 1;
+}
+
+const char *emit_number(Emit *e, const Node *n)
 {
     n = emit_root(n);
-    if (n->op != OP_CONSTANT || shape_count(n->shape) != 1)
-        return false;
-    *value = node_real(n, A_VALUE);
-    return true;
+    if (!is_number(n))
+        return NULL;
+    if (n->op == OP_CONSTANT)
+        return emit_real(e, node_real(n, A_VALUE));
+    return n->dtype == F64 ? "rt_share(s, mb)" : "(float)rt_share(s, mb)";
 }
 
 bool emit_stored(const Emit *e, const Node *n)
 {
-    double number;
-    return emit_number(n, &number) || e->stage->places[emit_root(n)->id].kind != PLACE_NONE;
+    n = emit_root(n);
+    return is_number(n) || e->stage->places[n->id].kind != PLACE_NONE;
 }
 
 bool emit_here(const Emit *e, const Node *n)
@@ -110,11 +116,10 @@ bool emit_here(const Emit *e, const Node *n)
 
 const char *emit_value(Emit *e, const Node *n)
 {
-    double number;
+    const char *number = emit_number(e, n);
     n = emit_root(n);
-    if (emit_number(n, &number))
-        return arena_printf(e->scratch, "(const %s[]){%s}", emit_ctype(n->dtype),
-                            emit_real(e, number));
+    if (number)
+        return arena_printf(e->scratch, "(const %s[]){%s}", emit_ctype(n->dtype), number);
     CHECK(e->routine, "codegen", "%s is asked for outside of all routines", n->name);
     CHECK(emit_stored(e, n), "codegen", "%s has no memory in stage %d", n->name, e->stage->id);
     return routine_local(e->routine, n);

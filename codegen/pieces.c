@@ -87,9 +87,8 @@ static const Call *piece_call(Arena *a, CallCounts *counts, const Layer *layer)
 
 static void note_value(Emit *e, Piece *p, const Node *n)
 {
-    double number;
     n = emit_root(n);
-    if (emit_number(n, &number))
+    if (emit_number(e, n))
         return;
     for (int i = 0; i < p->values.n; i++)
         if (p->values.items[i] == n)
@@ -189,11 +188,11 @@ static void sign_attrs(Text *t, const Node *n)
     }
 }
 
-static void sign_value(Text *t, const Piece *p, const Node *n)
+static void sign_value(Emit *e, Text *t, const Piece *p, const Node *n)
 {
-    double number;
-    if (emit_number(n, &number))
-        text_printf(t, " (%a)", number);
+    const char *number = emit_number(e, n);
+    if (number)
+        text_printf(t, " (%s)", number);
     for (int i = 0; i < p->values.n; i++)
         if (p->values.items[i] == emit_root(n))
             text_printf(t, " %d:", i);
@@ -219,14 +218,14 @@ static char *sign(Emit *e, const Piece *p)
             text_printf(&t, "\n%d", (int)n->op);
             sign_attrs(&t, n);
             for (int j = 0; j < n->n_inputs; j++)
-                sign_value(&t, p, n->inputs[j]);
+                sign_value(e, &t, p, n->inputs[j]);
             if (read_beside(e, n))
-                sign_value(&t, p, read_beside(e, n));
+                sign_value(e, &t, p, read_beside(e, n));
             for (int j = 0; j < op_info[n->op].outputs && !node_is(n, 'X'); j++) {
                 const Node *out = emit_output(e, n, j);
                 text_puts(&t, " ->");
                 if (out)
-                    sign_value(&t, p, out);
+                    sign_value(e, &t, p, out);
             }
         }
     }

@@ -230,7 +230,7 @@ static void write_edges(Emit *e)
         return;
     text_puts(e->out,
               "// name, producer, consumers, bytes, slots, one edge of how many, messages a "
-              "step, of evaluation\n"
+              "step, of evaluation,\n// its first micro-batch (-1: a message is of a step)\n"
               "static const rt_edge edges[] = {\n");
     for (int i = 0; i < e->plan->n_edges; i++) {
         const PlanEdge *p = &e->plan->edges[i];
@@ -238,8 +238,9 @@ static void write_edges(Emit *e)
                     p->producer);
         for (int k = 0; k < p->n_consumers; k++)
             text_printf(e->out, "%s%d", k ? ", " : "", p->consumers[k]);
-        text_printf(e->out, "}, %d, %lld, %d, %d, %d, %d},\n", p->n_consumers,
-                    (long long)p->bytes, p->slots, p->stride, p->per_step, p->eval);
+        text_printf(e->out, "}, %d, %lld, %d, %d, %d, %d, %d},\n", p->n_consumers,
+                    (long long)p->bytes, p->slots, p->stride, p->per_step, p->eval,
+                    p->node < 0 ? -1 : p->first);
     }
     text_puts(e->out, "};\n\n");
 }
@@ -387,9 +388,35 @@ static const Node *eval_labels(const Graph *g, const Node *loss)
     return labels ? emit_root(twin_of(g, loss)->inputs[1]) : NULL;
 }
 
+// Labels that nothing but losses read: negative ones then do not count.
+static bool only_labels(const Graph *g, const Node *in)
+{
+    bool target = in->op == OP_INPUT && in->dtype == I32 && node_string(in, A_ROLE)[0] == 't';
+    for (int i = 0; i < g->nodes.n && target; i++) {
+        const Node *n = g->nodes.items[i];
+        for (int k = 0; k < n->n_inputs && n->phase == PHASE_FORWARD && !node_is(n, 'V'); k++)
+            target &= emit_root(n->inputs[k]) != in || (n->op == OP_CROSS_ENTROPY && k == 1);
+    }
+    return target;
+}
+
+// Does the loss, or a sum of losses, ignore samples with negative labels?
+static bool ignores(const Graph *g, const Node *n)
+{
+    n = emit_root(n);
+    switch ((int)n->op) {
+    case OP_CROSS_ENTROPY: return only_labels(g, emit_root(n->inputs[1]));
+    case OP_SCALE: return ignores(g, n->inputs[0]);
+    case OP_ADD: return ignores(g, n->inputs[0]) && ignores(g, n->inputs[1]);
+    }
+    return false;
+}
+
 static void write_results(Emit *e)
 {
     const Graph *g = e->graph;
+    field_int(e, "ignores", g->loss && ignores(g, g->loss));
+    field_int(e, "scores", g->loss && g->loss->op == OP_CROSS_ENTROPY && g->output);
     bool mine = g->loss && emit_here(e, g->loss);
     const Node *twin = mine ? twin_of(g, g->loss) : NULL;
     const Node *logits = mine && g->output ? twin_of(g, g->output) : NULL;

@@ -92,13 +92,14 @@ static void find_active(Gradient *d)
     }
 }
 
-// The loss of a step is the mean over its micro-batches.
+// The loss of a step is the mean over its samples, of which every micro-batch has as many but the last ones of
+// an epoch.
 static Node *seed(const Compile *c)
 {
     Graph *g = c->graph;
     Attr attrs[] = {attr_shape((Shape){0}), attr_string(A_DTYPE, dtype_name(g->loss->dtype)),
                     attr_real(A_VALUE, 1.0 / (double)c->options->micro_batches)};
-    return graph_derive(g, OP_CONSTANT, PHASE_BACKWARD, NULL, "seed",
+    return graph_derive(g, OP_SHARE, PHASE_BACKWARD, NULL, "seed",
                         (NodeArgs){.attrs = attrs, .n_attrs = 3});
 }
 

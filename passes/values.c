@@ -16,7 +16,7 @@ bool value_persistent(const Node *n)
 
 bool value_stored(const Node *n)
 {
-    bool number = n->op == OP_CONSTANT && shape_count(n->shape) == 1;
+    bool number = (n->op == OP_CONSTANT || n->op == OP_SHARE) && shape_count(n->shape) == 1;
     return !number && !node_is(n, 'V') && !node_is(n, 'X');
 }
 

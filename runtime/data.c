@@ -210,7 +210,14 @@ static void shift_sample(const rt__data *d, int i, uint64_t epoch, uint64_t samp
     d->kind->shift(d, i, down, right, at);
 }
 
-int rt__data_train(rt__data *data, int i, rt__cursor first, void *out, rt__why *why)
+static void ignore_target(const rt_input *in, void *out)
+{
+    if (in->is_target && in->dtype == RT_I32)
+        memset(out, 0xff, sample_bytes(in));
+}
+
+int rt__data_train(rt__data *data, int i, rt__cursor first, int64_t samples, void *out,
+                   rt__why *why)
 {
     const rt_input *in = &data->options.inputs[i];
     size_t bytes = sample_bytes(in);
@@ -223,14 +230,17 @@ int rt__data_train(rt__data *data, int i, rt__cursor first, void *out, rt__why *
         status = data->kind->read(data, i, sample, at, why);
         if (status == 0 && data->options.shift > 0 && !in->is_target)
             shift_sample(data, i, first.epoch, sample, at);
+        if (s >= samples)
+            ignore_target(in, at);
     }
     return status;
 }
 
-// Zeros, and for integer targets -1, which cross_entropy ignores.
+// Zeros, and integer targets that do not count.
 static void pad(const rt_input *in, void *out)
 {
-    memset(out, in->is_target && in->dtype == RT_I32 ? 0xff : 0, sample_bytes(in));
+    memset(out, 0, sample_bytes(in));
+    ignore_target(in, out);
 }
 
 int rt__data_eval(rt__data *data, int i, uint64_t first, void *out, rt__why *why)
@@ -249,6 +259,21 @@ int rt__data_eval(rt__data *data, int i, uint64_t first, void *out, rt__why *why
     return status;
 }
 
+int rt__data_alone(rt__data *data, int i, uint64_t sample, void *out, rt__why *why)
+{
+    const rt_input *in = &data->options.inputs[i];
+    size_t bytes = sample_bytes(in);
+    int status = sample < data->samples ? data->kind->read(data, i, sample, out, why) : 0;
+    if (sample >= data->samples)
+        pad(in, out);
+    for (int64_t s = 1; s < in->dim[0] && status == 0; s++) {
+        uint8_t *to = (uint8_t *)out + (size_t)s * bytes;
+        memcpy(to, out, bytes);
+        ignore_target(in, to);
+    }
+    return status;
+}
+
 int64_t rt__data_valid(const rt__data *data, uint64_t first, int64_t micro_batch)
 {
     if (first >= data->samples)
@@ -257,15 +282,25 @@ int64_t rt__data_valid(const rt__data *data, uint64_t first, int64_t micro_batch
     return left < (uint64_t)micro_batch ? (int64_t)left : micro_batch;
 }
 
-uint64_t rt__steps_per_epoch(const rt__data *data, int64_t batch)
+int64_t rt__step_samples(const rt__data *data, rt__cursor at, rt__portion of)
 {
-    return data->samples / (uint64_t)batch;
+    uint64_t left = at.index < data->samples ? data->samples - at.index : 0;
+    if (left >= (uint64_t)of.batch)
+        return of.batch;
+    return (int64_t)left / of.least * of.least;
 }
 
-rt__cursor rt__cursor_next(const rt__data *data, rt__cursor at, int64_t batch)
+uint64_t rt__steps_per_epoch(const rt__data *data, rt__portion of)
 {
-    at.index += (uint64_t)batch;
-    if (at.index + (uint64_t)batch > data->samples)
+    uint64_t whole = data->samples / (uint64_t)of.batch;
+    rt__cursor behind = {.index = whole * (uint64_t)of.batch};
+    return whole + (rt__step_samples(data, behind, of) > 0);
+}
+
+rt__cursor rt__cursor_next(const rt__data *data, rt__cursor at, rt__portion of)
+{
+    at.index += (uint64_t)rt__step_samples(data, at, of);
+    if (rt__step_samples(data, at, of) == 0)
         at = (rt__cursor){.epoch = at.epoch + 1};
     return at;
 }

@@ -36,20 +36,28 @@ uint64_t rt__data_samples(const rt__data *data);
 const char *rt__data_summary(const rt__data *data);
 
 // Read one micro-batch of input i (an index in options.inputs) into `out`: the samples at
-// positions first, first + 1, … of the epoch's order. Positions wrap at the end of the epoch,
-// but callers that follow rt__cursor_next never see that. 0, or RT__INPUT (a label or token out
-// of range).
-int rt__data_train(rt__data *data, int i, rt__cursor first, void *out, rt__why *why);
+// positions first, first + 1, … of the epoch's order, `samples` of them. What is missing in the
+// micro-batch are the epoch's first samples once more, with integer targets of -1 (ignored by
+// cross_entropy). 0, or RT__INPUT (a label or token out of range).
+int rt__data_train(rt__data *data, int i, rt__cursor first, int64_t samples, void *out,
+                   rt__why *why);
 // The same in file order. What lies behind the last sample is zero, integer targets -1 (ignored
 // by cross_entropy). The number of valid samples is rt__data_valid.
 int rt__data_eval(rt__data *data, int i, uint64_t first, void *out, rt__why *why);
+// A micro-batch of one sample again and again, with one target and else -1: its loss is the sample's, whatever
+// the loss counts.
+int rt__data_alone(rt__data *data, int i, uint64_t sample, void *out, rt__why *why);
 int64_t rt__data_valid(const rt__data *data, uint64_t first, int64_t micro_batch);
 
-// The cursor never stands where a whole batch does not fit any more: the last incomplete batch
-// of an epoch is dropped. Steps in an epoch: samples / batch; 0 means that the data set is too
-// small, which callers must refuse.
-uint64_t rt__steps_per_epoch(const rt__data *data, int64_t batch);
-rt__cursor rt__cursor_next(const rt__data *data, rt__cursor at, int64_t batch);
+// Steps have `batch` samples, but the last one of an epoch those that are left, in multiples of `least`: fewer
+// are left out. 0 steps mean that the data set is too small, which callers must refuse.
+typedef struct rt__portion {
+    int64_t batch, least;
+} rt__portion;
+int64_t rt__step_samples(const rt__data *data, rt__cursor at,
+                         rt__portion of); // 0: the epoch is over
+uint64_t rt__steps_per_epoch(const rt__data *data, rt__portion of);
+rt__cursor rt__cursor_next(const rt__data *data, rt__cursor at, rt__portion of);
 rt__cursor rt__cursor_mb(rt__cursor at, int64_t mb, int64_t micro_batch); // of that micro-batch
 // The permutation itself: a bijection of [0, n) for every (seed, epoch).
 uint64_t rt__data_order(int64_t seed, uint64_t epoch, uint64_t n, uint64_t position);

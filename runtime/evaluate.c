@@ -2,8 +2,8 @@
 // not depend on how the test set falls into micro-batches. The label's rank is the number of classes
 // that beat it; of equal logits the lower class wins, as with an argmax from the left.
 //
-// cross_entropy ignores the labels that pad the last micro-batch. Other losses know no labels and
-// would count the padding: they leave an incomplete micro-batch out.
+// cross_entropy ignores the labels that pad the last micro-batch. Where the loss is another one, an
+// incomplete micro-batch is left out, and its samples come one by one (rt__data_alone).
 #include "runtime/evaluate.h"
 
 #include "runtime/loop.h"
@@ -142,7 +142,7 @@ static bool has_predictions(const rt_program *p)
     return p->classes > 0 && p->rows > 0 && p->eval_logits_offset >= 0;
 }
 
-static int add_predictions(rt_stage *s, rt__score *one, int mb, double loss, int64_t valid)
+static void add_predictions(rt_stage *s, rt__score *one, int mb, double loss, int64_t valid)
 {
     const rt_program *p = s->program;
     const void *labels = p->eval_labels_edge != RT_NO_EDGE
@@ -154,32 +154,22 @@ static int add_predictions(rt_stage *s, rt__score *one, int mb, double loss, int
                           .rows = p->rows,
                           .classes = p->classes};
     rt__score_add(one, &of, loss, valid);
-    return 0;
-}
-
-static int add_loss(rt_stage *s, rt__score *one, uint64_t first, double loss, int64_t valid)
-{
-    if (valid == s->program->micro_batch)
-        rt__score_add_loss(one, loss, valid);
-    else if (first == 0 && valid > 0)
-        return rt_fail(s, RT_E_INPUT,
-                       "%s: %" PRId64 " samples do not fill a micro-batch of %" PRId64
-                       ", and this model's loss counts every sample: use a larger test set or "
-                       "smaller micro-batches",
-                       s->options.test_data, valid, s->program->micro_batch);
-    return 0;
 }
 
 int rt__evaluate_mb(rt_stage *s, int mb)
 {
     const rt_program *p = s->program;
-    uint64_t first = s->eval_first + (uint64_t)mb * (uint64_t)p->micro_batch;
-    int64_t valid = rt__data_valid(s->test, first, p->micro_batch);
+    int64_t size = s->alone ? 1 : p->micro_batch;
+    uint64_t first = s->eval_first + (uint64_t)mb * (uint64_t)size;
+    int64_t valid = rt__data_valid(s->test, first, size);
     double loss = rt__real_at(rt_scratch(s, p->eval_loss_offset), p->real);
     rt__score one = {.rows = 0};
-    int error = has_predictions(p) ? add_predictions(s, &one, mb, loss, valid)
-                                   : add_loss(s, &one, first, loss, valid);
-    if (error == 0 && one.rows > 0 && !isfinite(loss))
+    int error = 0;
+    if (has_predictions(p))
+        add_predictions(s, &one, mb, loss, valid);
+    else if (valid == size)
+        rt__score_add_loss(&one, loss, valid);
+    if (one.rows > 0 && !isfinite(loss))
         error = rt_fail(s, RT_E_LOSS,
                         "evaluation: the loss of the micro-batch at sample %" PRIu64
                         " is not finite",

@@ -20,6 +20,41 @@ int64_t rt__batch(const rt_program *program)
     return program->micro_batch * program->micro_batches;
 }
 
+rt__portion rt__portions(const rt_program *program)
+{
+    return (rt__portion){rt__batch(program), program->ignores ? 1 : program->micro_batch};
+}
+
+// The step of a micro-batch, from the stream's first on. A step of synchronous schedules is a stream.
+static int64_t step_of(const rt_stage *s, int mb)
+{
+    return s->program->train_steps ? mb / s->program->micro_batches : 0;
+}
+
+static int64_t samples_of_step(const rt_stage *s, int64_t step)
+{
+    return step == s->stream_steps - 1 ? s->last_samples : rt__batch(s->program);
+}
+
+int64_t rt__samples_now(const rt_stage *s)
+{
+    return samples_of_step(s, step_of(s, s->mb));
+}
+
+// Of micro-batch mb of a step of so many: all but the last ones of an epoch are full.
+static int64_t samples_of_mb(const rt_stage *s, int64_t samples, int64_t mb)
+{
+    int64_t size = s->program->micro_batch, left = samples - mb * size;
+    return left < 0 ? 0 : left < size ? left : size;
+}
+
+double rt_share(const rt_stage *s, int mb)
+{
+    int64_t samples = samples_of_step(s, step_of(s, mb));
+    int64_t own = samples_of_mb(s, samples, mb % s->program->micro_batches);
+    return (double)own / (double)samples;
+}
+
 int64_t rt__eval_samples(const rt_stage *s)
 {
     return s->program->micro_batch * s->eval_micro_batches;
@@ -63,13 +98,19 @@ static void copy_version(rt_stage *s, int64_t from, int64_t to)
         memcpy(weights + target, weights + source, (size_t)p->version_bytes);
 }
 
-// The loss of a step: the mean over micro-batches in double, rounded to the model's type.
+// The loss of a step: the mean over micro-batches in double, rounded to the model's type. In the last step of
+// an epoch each counts by its samples.
 static double rounded_loss(const rt_stage *s)
 {
-    double sum = 0;
-    for (int mb = 0; mb < s->program->micro_batches; mb++)
+    int64_t samples = rt__samples_now(s);
+    double sum = 0, weighted = 0;
+    for (int mb = 0; mb < s->program->micro_batches; mb++) {
+        int64_t own = samples_of_mb(s, samples, mb);
         sum += s->losses[mb];
-    double mean = sum / s->program->micro_batches;
+        weighted += own ? s->losses[mb] * (double)own : 0;
+    }
+    bool whole = samples == rt__batch(s->program);
+    double mean = whole ? sum / s->program->micro_batches : weighted / (double)samples;
     return s->program->real == RT_F64 ? mean : (double)(float)mean;
 }
 
@@ -86,6 +127,7 @@ static void finish_step(rt_stage *s)
     s->train_s += s->step_s;
     s->updated_ns = now;
     s->loss = rounded_loss(s);
+    s->run_samples += rt__samples_now(s);
     s->step++;
     s->run_updates++;
     between_steps(s);
@@ -120,8 +162,10 @@ static int load_train(rt_stage *s, int input, rt__why *why)
     const rt_input *in = &s->program->inputs[input];
     void *to =
         in->edge != RT_NO_EDGE ? rt_slot(s, in->edge, s->mb) : rt_act(s, s->mb, in->offset);
-    rt__cursor first = rt__cursor_mb(s->loading, rt__mb_of_step(s), s->program->micro_batch);
-    return rt__data_train(s->data, input, first, to, why);
+    int mb = rt__mb_of_step(s);
+    rt__cursor first = rt__cursor_mb(s->loading, mb, s->program->micro_batch);
+    int64_t samples = samples_of_mb(s, rt__samples_now(s), mb);
+    return rt__data_train(s->data, input, first, samples, to, why);
 }
 
 static int load_eval(rt_stage *s, int input, rt__why *why)
@@ -129,6 +173,8 @@ static int load_eval(rt_stage *s, int input, rt__why *why)
     const rt_input *in = &s->program->inputs[input];
     void *to = in->eval_edge != RT_NO_EDGE ? rt_slot(s, in->eval_edge, s->mb)
                                            : rt_scratch(s, in->eval_offset);
+    if (s->alone)
+        return rt__data_alone(s->test, input, s->eval_first + (uint64_t)s->mb, to, why);
     uint64_t first = s->eval_first + (uint64_t)s->mb * (uint64_t)s->program->micro_batch;
     return rt__data_eval(s->test, input, first, to, why);
 }
@@ -137,7 +183,7 @@ static int run_load(rt_stage *s, const rt_instr *i)
 {
     rt__why why;
     if (!s->evaluating && i->mb > 0 && rt__mb_of_step(s) == 0)
-        s->loading = rt__cursor_next(s->data, s->loading, rt__batch(s->program));
+        s->loading = rt__cursor_next(s->data, s->loading, rt__portions(s->program));
     for (int k = 0; k < s->program->n_inputs; k++) {
         int status = s->evaluating ? load_eval(s, k, &why) : load_train(s, k, &why);
         if (status)
@@ -312,23 +358,37 @@ typedef struct Stretch { // of the training stream
     int64_t steps_on, micro_batches; // how far the body was repeated; of the whole stream
 } Stretch;
 
+// Of a micro-batch that is left out? Buckets and norms are of a step.
+static bool left_out(const rt_stage *s, const rt_instr *i, int64_t micro_batches)
+{
+    bool message = i->opcode <= RT_RELEASE;
+    bool of_mb = message ? s->program->edges[i->edge].first >= 0 : !rt_is_reduce(i->opcode);
+    return of_mb && i->mb >= micro_batches;
+}
+
 static int run_stretch(rt_stage *s, Stretch part)
 {
     int error = 0;
     for (int k = part.begin; k < part.end && !error; k++) {
         rt_instr i = s->own->train[k];
         i.mb += (uint32_t)(part.steps_on * s->program->micro_batches);
-        if (i.mb < part.micro_batches || !s->program->train_steps)
+        if (!left_out(s, &i, part.micro_batches))
             error = run_one(s, &i, part.steps_on);
     }
     return error;
+}
+
+static int64_t last_micro_batches(const rt_stage *s)
+{
+    return (s->last_samples + s->program->micro_batch - 1) / s->program->micro_batch;
 }
 
 // Prologue, body as often as it takes, epilogue.
 static int run_train(rt_stage *s, int64_t steps)
 {
     const rt_program *p = s->program;
-    int64_t written = p->train_steps ? p->train_steps : 1, all = steps * p->micro_batches;
+    int64_t written = p->train_steps ? p->train_steps : 1;
+    int64_t all = (steps - 1) * p->micro_batches + last_micro_batches(s);
     int64_t more = steps > written ? steps - written : 0;
     int error = run_stretch(s, (Stretch){0, p->train_body_end, 0, all});
     for (int64_t k = 1; k <= more && !error; k++)
@@ -337,14 +397,36 @@ static int run_train(rt_stage *s, int64_t steps)
                  : run_stretch(s, (Stretch){p->train_body_end, s->own->n_train, more, all});
 }
 
-int rt__train_stream(rt_stage *s, int64_t steps)
+static void begin_stream(rt_stage *s, int64_t steps)
 {
+    rt__cursor last = s->cursor;
+    for (int64_t k = 1; k < steps; k++)
+        last = rt__cursor_next(s->data, last, rt__portions(s->program));
     s->evaluating = false;
     s->first_step = s->step;
     s->loading = s->cursor;
+    s->stream_steps = steps;
+    s->last_samples = rt__step_samples(s->data, last, rt__portions(s->program));
+}
+
+// A replica that has no micro-batch of the step adds nothing to the gradients.
+static void clear_gradients(rt_stage *s)
+{
+    for (int i = 0; i < s->program->n_tensors; i++) {
+        const rt_tensor *t = &s->program->tensors[i];
+        if (t->role == RT_ACCUMULATOR)
+            memset(s->arena + t->offset, 0, (size_t)t->bytes);
+    }
+}
+
+int rt__train_stream(rt_stage *s, int64_t steps)
+{
+    begin_stream(s, steps);
     s->updated_ns = rt__now_ns();
     memset(s->losses, 0, (size_t)s->program->micro_batches * sizeof *s->losses);
     rt__guard_begin_stream(s);
+    if (s->replica >= last_micro_batches(s))
+        clear_gradients(s);
     int error = run_train(s, steps);
     between_steps(s);
     if (error)
@@ -352,8 +434,9 @@ int rt__train_stream(rt_stage *s, int64_t steps)
     copy_version(s, steps, 0);
     s->step = s->first_step + steps;
     s->run_step += (uint64_t)steps;
+    rt__leave_out(s, last_micro_batches(s));
     for (int64_t k = 0; k < steps; k++)
-        s->cursor = rt__cursor_next(s->data, s->cursor, rt__batch(s->program));
+        s->cursor = rt__cursor_next(s->data, s->cursor, rt__portions(s->program));
     return 0;
 }
 
@@ -371,6 +454,6 @@ int rt__eval_batch(rt_stage *s)
         return error;
     rt__evaluate_end_batch(s);
     s->eval_batch++;
-    s->eval_first += (uint64_t)rt__eval_samples(s);
+    s->eval_first += (uint64_t)(s->alone ? s->eval_micro_batches : rt__eval_samples(s));
     return 0;
 }

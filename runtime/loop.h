@@ -12,9 +12,13 @@ int rt__train_stream(rt_stage *s, int64_t steps);
 // One evaluation batch from sample s->eval_first on; moves eval_batch and eval_first on.
 int rt__eval_batch(rt_stage *s);
 
-int64_t rt__batch(const rt_program *program);       // samples of a step
-int64_t rt__eval_samples(const rt_stage *s);        // of an evaluation batch
-bool rt__has_loss(const rt_program *program);       // this stage computes the loss
+int64_t rt__batch(const rt_program *program); // samples of a step
+rt__portion
+rt__portions(const rt_program *program);      // likewise; where a loss counts every sample, the
+                                              //   last of an epoch has whole micro-batches
+int64_t rt__samples_now(const rt_stage *s);   // of the step of s->mb
+int64_t rt__eval_samples(const rt_stage *s);  // of an evaluation batch
+bool rt__has_loss(const rt_program *program); // this stage computes the loss
 double rt__real_at(const void *at, rt_dtype dtype); // one float or double
 
 #endif

@@ -116,7 +116,7 @@ static double per_second(double count, double seconds)
 // The mean over all steps of this process.
 static double samples_per_s(const rt_stage *s)
 {
-    return per_second((double)s->run_updates * (double)rt__batch(s->program), s->train_s);
+    return per_second((double)s->run_samples, s->train_s);
 }
 
 // Rows of the logits a sample: more than one for sequences, whose rows are tokens.
@@ -205,10 +205,10 @@ void rt__report_step(rt_stage *s)
         "{\"event\":\"step\",\"step\":%" PRId64 ",\"loss\":%.*g,\"loss_bits\":\"%s\""
         ",\"samples_per_s\":%.6g",
         s->step, s->program->real == RT_F64 ? 17 : 9, s->loss, bits,
-        per_second((double)rt__batch(s->program), s->step_s));
+        per_second((double)rt__samples_now(s), s->step_s));
     if (tokens(s) > 1)
         add(&l, ",\"tokens_per_s\":%.6g",
-            per_second((double)(rt__batch(s->program) * tokens(s)), s->step_s));
+            per_second((double)(rt__samples_now(s) * tokens(s)), s->step_s));
     send(s, &l);
 }
 

@@ -94,7 +94,10 @@ struct rt_stage {
     int eval_micro_batches; // EVALs in the evaluation streams of all replicas
     rt__cursor cursor;      // first sample of the next stream
     rt__cursor loading;     // of the step that LOAD is in
+    int64_t stream_steps;   // of the running stream
+    int64_t last_samples;   // of its last step
     uint64_t eval_first;    // first sample of this evaluation batch
+    bool alone;             // its micro-batches have one sample each (runtime/evaluate.h)
     int64_t seed;
     rt__data *data, *test;
 
@@ -122,6 +125,7 @@ struct rt_stage {
     double step_s;                // seconds of the last step, from the end of the one before
     int64_t updated_ns;           // when that was
     double train_s;               // seconds of all steps of this process
+    int64_t run_samples;          // of them
     int64_t started_ns, shown_ns; // when the run began, when progress was last shown
     struct rt__score *score;      // of the running evaluation
     struct rt__trace *trace;      // NULL: off

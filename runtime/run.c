@@ -19,7 +19,7 @@ static int64_t find_last_step(const rt_stage *s)
 {
     const rt__options *o = &s->options;
     int64_t last = o->steps >= 0 ? o->steps : INT64_MAX;
-    int64_t per_epoch = (int64_t)rt__steps_per_epoch(s->data, rt__batch(s->program));
+    int64_t per_epoch = (int64_t)rt__steps_per_epoch(s->data, rt__portions(s->program));
     int64_t epochs = o->epochs >= 0 ? o->epochs : o->steps >= 0 ? -1 : 1;
     if (epochs >= 0 && epochs * per_epoch < last)
         last = epochs * per_epoch;
@@ -65,19 +65,33 @@ static bool evaluation_is_due(const rt_stage *s)
 // ----------------------------------------------------------------------------------------
 
 // RT_E_INTERRUPTED without rt_fail: the job stops in good order, and may save first.
-static int evaluate(rt_stage *s)
+static int evaluate_from(rt_stage *s, uint64_t first, uint64_t end, bool alone)
 {
-    rt__evaluate_begin(s);
-    s->eval_first = 0;
-    while (s->eval_first < rt__data_samples(s->test)) {
+    s->alone = alone;
+    s->eval_first = first;
+    while (s->eval_first < end) {
         if (!rt__begin_round(s, rt__signals_stop()))
             return RT_E_INTERRUPTED;
         int error = rt__eval_batch(s);
         if (error)
             return error;
     }
-    rt__report_eval(s);
     return 0;
+}
+
+// Where rows are not counted by their labels, samples that do not fill a micro-batch come one by one.
+static int evaluate(rt_stage *s)
+{
+    uint64_t all = rt__data_samples(s->test), size = (uint64_t)s->program->micro_batch;
+    uint64_t together = s->program->scores ? all : all / size * size;
+    rt__evaluate_begin(s);
+    int error = evaluate_from(s, 0, together, false);
+    if (!error && together < all)
+        error = evaluate_from(s, together, all, true);
+    s->alone = false;
+    if (!error)
+        rt__report_eval(s);
+    return error;
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -95,11 +109,19 @@ static int64_t to_epoch_end(const rt_stage *s, int64_t most)
 {
     rt__cursor at = s->cursor;
     for (int64_t n = 1; n < most; n++) {
-        at = rt__cursor_next(s->data, at, rt__batch(s->program));
+        at = rt__cursor_next(s->data, at, rt__portions(s->program));
         if (at.index == 0)
             return n;
     }
     return most;
+}
+
+// Is the last step of an epoch smaller than others? It is the last one of its stream.
+static bool ends_short(const rt_stage *s)
+{
+    rt__portion of = rt__portions(s->program);
+    uint64_t batch = (uint64_t)of.batch, whole = rt__data_samples(s->data) / batch;
+    return rt__steps_per_epoch(s->data, of) > whole;
 }
 
 // A pipeline that flushes does so behind every step; else it drains where all stages must have done the
@@ -114,7 +136,8 @@ static int64_t steps_to_drain(const rt_stage *s)
         n = least(n, to_next(o->checkpoint_every, s->step));
     if (s->test && o->eval_every > 0)
         n = least(n, to_next(o->eval_every, s->step));
-    return s->test && o->eval_every <= 0 ? to_epoch_end(s, n) : n;
+    bool epochs = s->test && o->eval_every <= 0;
+    return epochs || ends_short(s) ? to_epoch_end(s, n) : n;
 }
 
 // To the next drain, and what is due there.

@@ -96,11 +96,14 @@ static int open_data(rt_stage *s, rt__data **data, const char *spec, bool test)
 
 static int check_batch(rt_stage *s)
 {
-    int64_t batch = rt__batch(s->program);
-    if (rt__steps_per_epoch(s->data, batch) == 0)
-        return rt_fail(s, RT_E_INPUT, "%s: %" PRIu64 " samples do not fill a batch of %" PRId64,
-                       s->options.data, rt__data_samples(s->data), batch);
-    if (s->cursor.index + (uint64_t)batch > rt__data_samples(s->data))
+    rt__portion of = rt__portions(s->program);
+    if (rt__steps_per_epoch(s->data, of) == 0)
+        return rt_fail(s, RT_E_INPUT,
+                       "%s: %" PRIu64 " samples do not fill a micro-batch of %" PRId64
+                       ", and this model's loss counts every sample: use more samples or "
+                       "smaller micro-batches",
+                       s->options.data, rt__data_samples(s->data), of.least);
+    if (rt__step_samples(s->data, s->cursor, of) == 0)
         return rt_fail(s, RT_E_INPUT,
                        "%s: the checkpoint %s stands at sample %" PRIu64
                        " of an epoch, this data set has %" PRIu64,

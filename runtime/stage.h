@@ -77,7 +77,8 @@ typedef struct rt_edge {
     int n_consumers;
     int64_t bytes;
     int slots, stride, per_step;
-    int eval; // counts evaluation batches instead of steps
+    int eval;  // counts evaluation batches instead of steps
+    int first; // of the micro-batches that it carries; -1: none, its message is of a step
 } rt_edge;
 
 // What one replica of the stage does. It runs the micro-batches whose number is its own modulo the
@@ -158,6 +159,8 @@ typedef struct rt_program {
     int n_inputs;
     const rt_layer *layers;
     int n_layers;
+    int ignores; // the loss ignores samples whose labels are negative
+    int scores;  // evaluation counts rows by their labels, the loss and predictions
     // Loss and predictions, in the stage that has them (else -1): offset in the micro-batch's memory
     // in training, in scratch in evaluation.
     int64_t loss_offset, eval_loss_offset, eval_logits_offset;
@@ -202,6 +205,7 @@ void *rt_scratch(rt_stage *s, int64_t offset);
 void *rt_slot(rt_stage *s, int edge, int mb); // this step's message mb of a tensor's edges
 void rt_at(rt_stage *s, int layer);           // "now running": messages, profile, trace
 double rt_lr(const rt_stage *s);              // of this step
+double rt_share(const rt_stage *s, int mb);   // samples of the micro-batch by those of its step
 double rt_clip(const rt_stage *s);            // factor on all gradients, 1 without clipping
 int64_t rt_step(const rt_stage *s);           // optimizer steps done so far, plus one
 // Counter of dropout's random numbers for sample 0 of this micro-batch (see runtime/random.h).

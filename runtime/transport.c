@@ -107,7 +107,16 @@ static uint64_t sequence(const rt_stage *s, int edge, int mb)
 {
     const rt_edge *e = &s->program->edges[edge];
     uint64_t round = e->eval ? s->eval_batch : s->run_step;
-    return round * (uint64_t)e->per_step + (uint64_t)(mb / e->stride);
+    return round * (uint64_t)e->per_step + (uint64_t)(mb / e->stride) - s->edges[edge].left_out;
+}
+
+void rt__leave_out(rt_stage *s, int64_t micro_batches)
+{
+    const rt_program *p = s->program;
+    for (int i = 0; i < p->n_edges; i++)
+        for (int64_t mb = micro_batches; mb < p->micro_batches; mb++)
+            s->edges[i].left_out +=
+                !p->edges[i].eval && mb % p->edges[i].stride == p->edges[i].first;
 }
 
 void *rt_slot(rt_stage *s, int edge, int mb)

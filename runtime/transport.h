@@ -19,6 +19,7 @@ typedef struct rt__edge {
     SegmentCounter *mine;      // this rank's entry of `released`; NULL: it is no consumer
     uint8_t *slots;
     uint64_t slot_bytes;
+    uint64_t left_out; // messages of steps that were shorter than others, so far
 } rt__edge;
 
 typedef struct rt__wait rt__wait;
@@ -59,6 +60,8 @@ void rt__transport_close(rt_stage *s);
 // Counters and slots of an edge lie here, as segment_edge_bytes says.
 void rt__edge_bind(rt_stage *s, int edge, uint8_t *memory);
 
+// The running stream has this many micro-batches in its last step, fewer than others: no messages of the rest.
+void rt__leave_out(rt_stage *s, int64_t micro_batches);
 // The edge's slot of this step's message mb.
 void *rt__slot(rt_stage *s, int edge, int mb);
 // The four instructions of an edge; mb is the micro-batch.

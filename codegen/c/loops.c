@@ -44,10 +44,10 @@ int loop_member(const Loop *l, const Node *n)
 
 const char *loop_value(Loop *l, const Node *n)
 {
-    double number;
     int member = loop_member(l, n);
-    if (emit_number(n, &number))
-        return emit_real(l->e, number);
+    const char *number = emit_number(l->e, n);
+    if (number)
+        return number;
     if (member >= 0 && l->in_variable[member])
         return arena_printf(l->e->scratch, "v%d", member + 1);
     if (shape_count(n->shape) == 1)

@@ -29,8 +29,8 @@ enum {
 };
 
 static const int to_1[] = {1}, to_0[] = {0};
-static const rt_edge edges[] = {{"there", 0, to_1, 1, BIG, 2, 1, 1, 0},
-                                {"back", 1, to_0, 1, 64, 2, 1, 1, 0}};
+static const rt_edge edges[] = {{"there", 0, to_1, 1, BIG, 2, 1, 1, 0, 0},
+                                {"back", 1, to_0, 1, 64, 2, 1, 1, 0, 0}};
 
 static rt_program program_of(int stage)
 {

@@ -46,7 +46,7 @@ static void train_mb(rt_stage *s, int mb)
     for (int k = 0; k < program.n_inputs; k++) {
         void *to = rt_act(s, mb, program.inputs[k].offset);
         rt__cursor first = rt__cursor_mb(s->cursor, mb, program.micro_batch);
-        if (rt__data_train(s->data, k, first, to, &why))
+        if (rt__data_train(s->data, k, first, program.micro_batch, to, &why))
             abort();
     }
     program.forward(s, mb);
@@ -104,7 +104,7 @@ static void step(rt_stage *s)
     memcpy(&bits, &loss, sizeof bits);
     s->step++;
     s->run_step++;
-    s->cursor = rt__cursor_next(s->data, s->cursor, rt__batch(&program));
+    s->cursor = rt__cursor_next(s->data, s->cursor, rt__portions(&program));
     printf("%" PRId64 " %08" PRIx32 "\n", s->step, bits);
 }
 

@@ -44,7 +44,9 @@ static void read_all(rt__data *d, const rt_input *in, int i)
                 abort();
     }
     if (n > 0)
-        rt__data_train(d, i, (rt__cursor){n, n - 1}, batch, &why);
+        rt__data_train(d, i, (rt__cursor){n, n - 1}, 1, batch, &why);
+    if (n > 0)
+        rt__data_alone(d, i, n - 1, batch, &why);
     free(batch);
 }
 

@@ -60,7 +60,7 @@ static void accumulates_at_once(void **state)
     t->options.micro_batches = 8;
     case_run(t, "autodiff");
     expect_nodes(t, BACKWARD_NODES | WITH_LEAVES,
-                 "seed = constant backward\n"
+                 "seed = share backward\n"
                  "d_y = mse_grad y t seed backward from l\n"
                  "d_b = bias_grad d_y backward from y\n"
                  "b.grad = accumulator backward from b\n"
@@ -195,7 +195,7 @@ static void images(void **state)
                  "f = reshape a\n"
                  "l = cross_entropy f t\n"
                  "l.1 = result l\n"
-                 "seed = constant backward\n"
+                 "seed = share backward\n"
                  "d_f = cross_entropy_grad f t l.1 seed backward from l\n"
                  "d_a = reshape d_f backward from f\n"
                  "d_k = global_avg_pool_grad d_a backward from a\n"

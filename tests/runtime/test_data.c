@@ -713,36 +713,66 @@ static void test_order_is_mixed(void **state)
     assert_true(abs(first - N / 4) < 150);
 }
 
+// Of seven samples: what is left of an epoch is a step, too, in multiples of the least.
 static void test_cursor(void **state)
 {
     (void)state;
     rt_input in = targets(2, 0);
     write_idx(7, 5, 4, 0, 0);
     opens("idx:DIR/d", &in, 1);
-    assert_int_equal(rt__steps_per_epoch(data, 3), 2);
-    assert_int_equal(rt__steps_per_epoch(data, 8), 0);
-    rt__cursor at = {0, 0};
-    static const uint64_t epochs[] = {0, 1, 1, 2}, indexes[] = {3, 0, 3, 0};
-    for (int i = 0; i < 4; i++) { // the seventh sample of an epoch is left out
-        at = rt__cursor_next(data, at, 3);
-        assert_int_equal(at.epoch, epochs[i]);
-        assert_int_equal(at.index, indexes[i]);
+    static const struct {
+        rt__portion of;
+        int steps;
+        int64_t samples[4];
+    } rows[] = {{{3, 1}, 3, {3, 3, 1}}, {{3, 2}, 2, {3, 3}},      {{4, 2}, 2, {4, 2}},
+                {{8, 1}, 1, {7}},       {{8, 4}, 1, {4}},         {{7, 7}, 1, {7}},
+                {{8, 8}, 0, {0}},       {{2, 1}, 4, {2, 2, 2, 1}}};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        assert_int_equal(rt__steps_per_epoch(data, rows[r].of), rows[r].steps);
+        rt__cursor at = {4, 0};
+        for (int i = 0; i < rows[r].steps; i++) {
+            assert_int_equal(at.epoch, 4);
+            assert_int_equal(rt__step_samples(data, at, rows[r].of), rows[r].samples[i]);
+            at = rt__cursor_next(data, at, rows[r].of);
+        }
+        assert_true(!rows[r].steps || (at.epoch == 5 && at.index == 0));
     }
-    at = rt__cursor_next(data, (rt__cursor){0, 5}, 1); // the last sample fits
-    assert_true(at.epoch == 0 && at.index == 6);
-    at = rt__cursor_next(data, at, 1);
-    assert_true(at.epoch == 1 && at.index == 0);
-    at = rt__cursor_mb((rt__cursor){2, 1}, 2, 2);
+    rt__cursor at = rt__cursor_mb((rt__cursor){2, 1}, 2, 2);
     assert_int_equal(at.epoch, 2);
     assert_int_equal(at.index, 5);
     int32_t y[2];
-    assert_int_equal(rt__data_train(data, 0, at, y, &why), 0); // label = sample
+    assert_int_equal(rt__data_train(data, 0, at, 2, y, &why), 0); // label = sample
     assert_int_equal(y[0], rt__data_order(1, 2, 7, 5));
     assert_int_equal(y[1], rt__data_order(1, 2, 7, 6));
-    for (at = (rt__cursor){0, 6}; at.epoch < 5; at.epoch++) { // positions wrap
-        assert_int_equal(rt__data_train(data, 0, at, y, &why), 0);
-        assert_int_equal(y[1], rt__data_order(1, at.epoch, 7, 0));
+    closes();
+}
+
+// What fills up a micro-batch are the epoch's first samples, which do not count.
+static void test_filled_up(void **state)
+{
+    (void)state;
+    rt_input in[2] = {samples(RT_F32, 4, 2, 1, 5, 4), targets(2, 0)};
+    write_idx(7, 5, 4, 0, 0);
+    opens("idx:DIR/d", in, 2);
+    float x[2][20], want[2][20];
+    int32_t y[2];
+    for (rt__cursor at = {0, 6}; at.epoch < 5; at.epoch++) {
+        rt__cursor first = {at.epoch, 0};
+        assert_int_equal(rt__data_train(data, 0, at, 1, x, &why), 0);
+        assert_int_equal(rt__data_train(data, 0, first, 2, want, &why), 0);
+        assert_memory_equal(x[1], want[0], sizeof x[1]);
+        assert_int_equal(rt__data_train(data, 1, at, 1, y, &why), 0);
+        assert_int_equal(y[0], rt__data_order(1, at.epoch, 7, 6));
+        assert_int_equal(y[1], -1);
     }
+    assert_int_equal(rt__data_alone(data, 0, 6, x, &why), 0);
+    assert_int_equal(rt__data_eval(data, 0, 6, want, &why), 0);
+    assert_memory_equal(x[0], want[0], sizeof x[0]);
+    assert_memory_equal(x[1], want[0], sizeof x[0]);
+    assert_int_equal(rt__data_alone(data, 1, 6, y, &why), 0);
+    assert_true(y[0] == 6 && y[1] == -1);
+    assert_int_equal(rt__data_alone(data, 1, 7, y, &why), 0); // there is none
+    assert_true(y[0] == -1 && y[1] == -1);
     closes();
 }
 
@@ -792,6 +822,7 @@ int main(void)
         cmocka_unit_test(test_order_is_a_permutation),
         cmocka_unit_test(test_order_is_mixed),
         cmocka_unit_test(test_cursor),
+        cmocka_unit_test(test_filled_up),
         cmocka_unit_test(test_truncated_everywhere),
     };
     return cmocka_run_group_tests(tests, files_begin, files_end);

@@ -81,7 +81,7 @@ static void test_moves(void **state)
         for (uint64_t position = 0; position < N; position++) {
             uint64_t sample = rt__data_order(1, epoch, N, position);
             assert_int_equal(
-                rt__data_train(data, 0, (rt__cursor){epoch, position}, moved, &why), 0);
+                rt__data_train(data, 0, (rt__cursor){epoch, position}, 1, moved, &why), 0);
             int move = move_of(still[sample], moved);
             assert_in_range(move, 0, (2 * SHIFT + 1) * (2 * SHIFT + 1) - 1);
             seen[move]++;
@@ -99,16 +99,17 @@ static void test_depends_on_seed_epoch_sample_alone(void **state)
     rt__data *single = opens(&one, SHIFT, 7), *whole = opens(&all, SHIFT, 7);
     float alone[H * W], together[N][H * W];
     for (uint64_t epoch = 0; epoch < 9; epoch++) {
-        assert_int_equal(rt__data_train(whole, 0, (rt__cursor){epoch, 0}, together, &why), 0);
+        assert_int_equal(rt__data_train(whole, 0, (rt__cursor){epoch, 0}, N, together, &why),
+                         0);
         for (uint64_t s = 0; s < N; s++) {
             rt__cursor at = {epoch, s};
-            assert_int_equal(rt__data_train(single, 0, at, alone, &why), 0);
+            assert_int_equal(rt__data_train(single, 0, at, 1, alone, &why), 0);
             assert_memory_equal(alone, together[s], sizeof alone);
         }
     }
     rt__data *other = opens(&all, SHIFT, 8);
     float differently[N][H * W];
-    assert_int_equal(rt__data_train(other, 0, (rt__cursor){8, 0}, differently, &why), 0);
+    assert_int_equal(rt__data_train(other, 0, (rt__cursor){8, 0}, N, differently, &why), 0);
     assert_memory_not_equal(together, differently, sizeof together);
     rt__data_close(single);
     rt__data_close(whole);
@@ -128,9 +129,9 @@ static void test_channels_types_and_sizes(void **state)
     uint16_t short_one[BIG];
     for (uint64_t epoch = 0; epoch < 30; epoch++) {
         rt__cursor at = {epoch, 1};
-        assert_int_equal(rt__data_train(d[0], 0, at, one, &why), 0);
-        assert_int_equal(rt__data_train(d[1], 0, at, three, &why), 0);
-        assert_int_equal(rt__data_train(d[2], 0, at, short_one, &why), 0);
+        assert_int_equal(rt__data_train(d[0], 0, at, 1, one, &why), 0);
+        assert_int_equal(rt__data_train(d[1], 0, at, 1, three, &why), 0);
+        assert_int_equal(rt__data_train(d[2], 0, at, 1, short_one, &why), 0);
         for (int i = 0; i < BIG; i++) {
             uint16_t rounded;
             rt__put(RT_BF16, &rounded, 0, (double)one[i]);

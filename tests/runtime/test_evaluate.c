@@ -178,7 +178,8 @@ static void test_stage(void **state)
     stage_close(&s);
 }
 
-// A loss without labels counts every sample, so an incomplete micro-batch is left out.
+// A loss without labels counts every sample, so an incomplete micro-batch is left out, and its samples come one
+// by one.
 static void test_stage_without_labels(void **state)
 {
     (void)state;
@@ -192,13 +193,16 @@ static void test_stage_without_labels(void **state)
     rt__evaluate_end_batch(&s);
     near(s.score->loss, 1.5);
     assert_int_equal(s.score->samples, 2);
-    stage_close(&s);
-    stage_open(&s, &p, "synthetic:1,2");
-    assert_int_equal(rt__evaluate_mb(&s, 0), RT_E_INPUT);
-    assert_string_equal(s.message,
-                        "synthetic:1,2: 1 samples do not fill a micro-batch of 2, and this "
-                        "model's loss counts every sample: use a larger test set or smaller "
-                        "micro-batches");
+    s.alone = true;
+    s.eval_first = 2;
+    rt__evaluate_begin_batch(&s);
+    put_scratch(3, 0, 0);
+    assert_int_equal(rt__evaluate_mb(&s, 0), 0);
+    put_scratch(100, 0, 0);
+    assert_int_equal(rt__evaluate_mb(&s, 1), 0); // behind the last sample
+    rt__evaluate_end_batch(&s);
+    near(s.score->loss, (2 * 1.5 + 3) / 3);
+    assert_int_equal(s.score->samples, 3);
     stage_close(&s);
 }
 

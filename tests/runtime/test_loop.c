@@ -45,8 +45,8 @@ static void reference_step(rt__data *data, rt__cursor at, double clip, float w[3
     for (int mb = 0; mb < TINY_M; mb++) {
         float h[4][TINY_N], sum = 0, d[TINY_N];
         rt__why why;
-        assert_int_equal(rt__data_train(data, 0, rt__cursor_mb(at, mb, TINY_MB), h[0], &why),
-                         0);
+        assert_int_equal(
+            rt__data_train(data, 0, rt__cursor_mb(at, mb, TINY_MB), TINY_MB, h[0], &why), 0);
         for (int l = 0; l < 3; l++)
             for (int i = 0; i < TINY_N; i++)
                 h[l + 1][i] = h[l][i] * w[l][i % TINY_W];
@@ -88,7 +88,7 @@ static Result reference(double clip)
     rt__cursor at = {0, 0};
     for (int step = 0; step < STEPS; step++) {
         reference_step(data, at, clip, r.w, &r.losses[step]);
-        at = rt__cursor_next(data, at, TINY_MB * TINY_M);
+        at = rt__cursor_next(data, at, (rt__portion){TINY_MB * TINY_M, TINY_MB});
     }
     rt__data_close(data);
     free(t);
@@ -177,12 +177,12 @@ static void test_evaluation(void **state)
     (void)state;
     for (int stages = 1; stages <= 3; stages++) {
         TinyJob *j = tiny_job(stages, false, 0);
-        j->options.test_data = "synthetic:20"; // two and a half batches
+        j->options.test_data = "synthetic:21"; // two and a half batches, and a sample alone
         j->options.eval_every = 3;
         tiny_run_job(j);
         for (int i = 0; i < stages; i++) {
             assert_int_equal(j->stage[i].error, 0);
-            assert_int_equal(j->stage[i].stage.eval_batch, 3 * 3); // after steps 3, 6 and 8
+            assert_int_equal(j->stage[i].stage.eval_batch, 3 * 4); // after steps 3, 6 and 8
         }
         free(j);
     }
@@ -192,10 +192,13 @@ static void test_bad_data(void **state)
 {
     (void)state;
     TinyJob *j = tiny_job(2, false, 0);
-    j->options.data = "synthetic:7";
+    j->options.data = "synthetic:1";
     tiny_run_job(j);
     assert_int_equal(j->stage[0].error, RT_E_INPUT);
-    assert_string_equal(j->stage[0].message, "synthetic:7: 7 samples do not fill a batch of 8");
+    assert_string_equal(
+        j->stage[0].message,
+        "synthetic:1: 1 samples do not fill a micro-batch of 2, and this model's loss "
+        "counts every sample: use more samples or smaller micro-batches");
     free(j);
 }
 

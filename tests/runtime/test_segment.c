@@ -8,7 +8,7 @@
 #include "tests/runtime/job.h"
 
 static const int to_both[] = {1, 2};
-static const rt_edge edges[] = {{"conv3", 0, to_both, 2, 320, 3, 1, 4, 0}};
+static const rt_edge edges[] = {{"conv3", 0, to_both, 2, 320, 3, 1, 4, 0, 0}};
 
 static rt_program program(int stage, int n_stages, const char *plan)
 {

@@ -17,8 +17,8 @@ enum { MESSAGES = 3000, SLOTS = 3, WORDS = 40 };
 // Edge 0: from stage 0 to both others. Edge 1: back from stage 2 to stage 0, one message a step.
 static const int to_both[] = {1, 2}, to_first[] = {0};
 static const rt_edge edges[] = {
-    {"conv3", 0, to_both, 2, WORDS * 8, SLOTS, 1, 4, 0},
-    {"grad", 2, to_first, 1, 8, 1, 1, 1, 0},
+    {"conv3", 0, to_both, 2, WORDS * 8, SLOTS, 1, 4, 0, 0},
+    {"grad", 2, to_first, 1, 8, 1, 1, 1, 0, 0},
 };
 
 static rt_program program(int n_stages)

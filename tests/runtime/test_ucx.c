@@ -9,8 +9,8 @@
 #include "tests/runtime/job.h"
 
 static const int to_both[] = {1, 2};
-static const rt_edge edges[] = {{"conv3", 0, to_both, 2, 320, 3, 1, 4, 0}};
-static const rt_edge wider[] = {{"conv3", 0, to_both, 2, 384, 3, 1, 4, 0}};
+static const rt_edge edges[] = {{"conv3", 0, to_both, 2, 320, 3, 1, 4, 0, 0}};
+static const rt_edge wider[] = {{"conv3", 0, to_both, 2, 384, 3, 1, 4, 0, 0}};
 
 static rt_program program(void)
 {
