@@ -140,15 +140,18 @@ const Node *emit_output(Emit *e, const Node *n, int i)
 
 const char *emit_place_in_step(Emit *e)
 {
-    int replicas = e->stage->replicas;
+    const char *place = "mb";
     if (plan_stream_steps(e->plan, false) > 1)
-        return arena_printf(e->scratch, "mb %% %d", (int)e->plan->options.micro_batches);
-    return replicas > 1 ? arena_printf(e->scratch, "mb / %d", replicas) : "mb";
+        place = arena_printf(e->scratch, "mb %% %d", (int)e->plan->options.micro_batches);
+    if (e->stage->replicas > 1)
+        place = arena_printf(e->scratch, "%s / %d", place, e->stage->replicas);
+    return place;
 }
 
 const char *emit_is_first(Emit *e)
 {
-    bool every = plan_stream_steps(e->plan, false) > 1 && e->plan->options.micro_batches == 1;
+    bool every = plan_stream_steps(e->plan, false) > 1 &&
+                 e->plan->options.micro_batches == e->stage->replicas;
     return every ? "1" : arena_printf(e->scratch, "%s == 0", emit_place_in_step(e));
 }
 

@@ -328,7 +328,8 @@ static int tensor_index(const Emit *e, int node)
 {
     int index = 0;
     for (int i = 0; i < node; i++)
-        index += e->stage->places[i].kind == PLACE_PERSISTENT;
+        index += e->stage->places[i].kind == PLACE_PERSISTENT ||
+                 e->stage->places[i].kind == PLACE_WEIGHT;
     return index;
 }
 
@@ -442,12 +443,15 @@ static void write_memory(Emit *e)
 
 static void write_versions(Emit *e)
 {
-    const Stream *train = &e->plan->ranks[e->stage->first_rank].train;
+    const PlanRank *ranks = &e->plan->ranks[e->stage->first_rank];
     if (plan_stream_steps(e->plan, false) == 1)
         return;
     field_int(e, "train_steps", e->plan->stream_steps);
-    field_int(e, "train_body", train->body);
-    field_int(e, "train_body_end", train->body_end);
+    text_puts(e->out, "    .bodies = (const int[][2]){");
+    for (int r = 0; r < e->stage->replicas; r++)
+        text_printf(e->out, "%s{%d, %d}", r ? ", " : "", ranks[r].train.body,
+                    ranks[r].train.body_end);
+    text_puts(e->out, "},\n");
     field_int(e, "drain_every", e->plan->options.drain_every);
     field_int(e, "versions", e->stage->versions);
     field_int(e, "version_bytes", e->stage->version_bytes);

@@ -77,9 +77,10 @@ static int64_t memory(const Search *s, const Range *r, const Spot *spot)
                      .stage = spot->stage,
                      .micro_batches = share_of(s, spot->replicas),
                      .replicas = spot->replicas,
-                     .behind = s->n_machines - spot->used};
+                     .behind = s->n_machines - spot->used,
+                     .ranks = s->n_machines};
     return range_memory(&s->ranges, r, spot->replicas, schedule_in_flight(o, at),
-                        schedule_versions(o, stages, spot->stage));
+                        schedule_versions(o, at));
 }
 
 // Of a stage that computes its forward again.
@@ -539,7 +540,7 @@ void pass_partition(Compile *c)
     Search s = {.c = c, .ranges = ranges_of(c), .stages = c->stages};
     if (!find_replicas(&s))
         return;
-    const char *misfit = schedule_misfit(c->scratch, c->options, c->stages, s.n_machines);
+    const char *misfit = schedule_misfit(c->scratch, c->options, c->stages, c->replicas);
     if (misfit)
         error_at(NO_LOC, "%s", misfit);
     if (misfit || !enough_units(&s)) {

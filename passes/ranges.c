@@ -270,7 +270,7 @@ int64_t range_memory(const Ranges *all, const Range *r, int replicas, int in_fli
                      int versions)
 {
     const Options *o = &all->c->plan->options;
-    int64_t micro_batches = o->micro_batches * schedule_steps(o, all->c->stages);
+    int64_t micro_batches = schedule_asynchronous(o) ? 2 : o->micro_batches; // or more
     int64_t edges = r->out * in_flight + r->in * (micro_batches < 2 ? 1 : 2);
     edges += replicas > 1 ? r->gradients : 0; // a message each
     int64_t decoded = transfer_moves(o, r->in);

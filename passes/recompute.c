@@ -204,7 +204,7 @@ static Plan *with_edges(Compile *c)
 static int64_t rest_of(Compile *c, const Plan *edges, Ranges *ranges, PlanStage *s)
 {
     const Range *r = range_of(ranges, s->first_unit, s->last_unit);
-    int versions = schedule_versions(c->options, c->plan->n_stages, s->id);
+    int versions = edges->stages[s->id].versions;
     return r->persistent + r->parameters * (versions - 1) + edges->stages[s->id].edge_bytes +
            memory_library_bytes(c, s);
 }

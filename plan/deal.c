@@ -5,7 +5,7 @@
 
 #include "base/diag.h"
 
-static int common_multiple(int a, int b)
+int common_multiple(int a, int b)
 {
     CHECK(a > 0 && b > 0, "deal", "stages of %d and %d replicas", a, b);
     int divisor = a;

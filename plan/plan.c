@@ -70,6 +70,22 @@ int plan_stage_of_unit(const Plan *p, int unit)
     return low;
 }
 
+bool plan_reduces(const PlanEdge *e, int rank)
+{
+    uint32_t opcodes = UINT32_C(1) << RT_REDUCE_PUT | UINT32_C(1) << RT_REDUCE_SUM |
+                       UINT32_C(1) << RT_REDUCE_GET;
+    return e->touch && e->touch[rank] & opcodes;
+}
+
+int plan_step_numbers(const Plan *p, int rank, const rt_instr *i)
+{
+    bool message = i->opcode <= RT_RELEASE;
+    for (int k = 0; k < p->n_edges && (message || rt_is_reduce(i->opcode)); k++)
+        if (plan_reduces(&p->edges[k], rank) && (!message || k == i->edge))
+            return p->edges[k].stride;
+    return (int)p->options.micro_batches;
+}
+
 int plan_part_of_unit(const PlanStage *s, int unit)
 {
     int part = 0;

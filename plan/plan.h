@@ -205,6 +205,9 @@ static inline int plan_message(const PlanEdge *e, int64_t mb)
 {
     return mb % e->stride == e->first ? (int)(mb / e->stride) : -1;
 }
+bool plan_reduces(const PlanEdge *e, int rank); // it is a bucket's, and the rank takes part
+// By how much a step moves on the number of such an instruction: micro-batches, or buckets.
+int plan_step_numbers(const Plan *p, int rank, const rt_instr *i);
 int plan_stage_of_unit(const Plan *p, int unit);
 int plan_part_of_unit(const PlanStage *s, int unit);
 // Predicted seconds of backward from one part up to another, without the latter.

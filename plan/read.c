@@ -372,8 +372,14 @@ static void verify_streams(Reader *r, const Plan *p)
     for (int i = 0; i < p->n_ranks && r->good; i++)
         if (p->stream_steps > 1 && p->ranks[i].train.n < 2 * all)
             reader_bad(r, "train", "of rank %d is too short for %d micro-batches", i, all);
-    if (r->good && p->stream_steps > 1 && p->n_ranks > p->n_stages)
-        reader_bad(r, "stream_steps", "is for plans without replicas");
+    int *replicas = arena_array(r->arena, int, p->n_stages);
+    for (int s = 0; s < p->n_stages; s++)
+        replicas[s] = p->stages[s].replicas;
+    const char *misfit = r->good && p->n_ranks
+                             ? schedule_misfit(r->arena, &p->options, p->n_stages, replicas)
+                             : NULL;
+    if (misfit)
+        reader_bad(r, "options", "do not go with its stages: %s", misfit);
     if (r->good && (!plan_verify_streams(p, false, why, sizeof why) ||
                     !plan_verify_streams(p, true, why, sizeof why)))
         reader_bad(r, NULL, "the streams are wrong: %s", why);

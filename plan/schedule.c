@@ -53,39 +53,41 @@ static void order_gpipe(const ScheduleAt *at, rt_instr *out)
 }
 
 // Weight stashing, of "PipeDream": a forward sees the newest weights of its stage. The micro-batches
-// between its forward and its backward are those whose updates it misses.
-static int lag_stashing(int stages, int stage, int per_step)
+// between its forward and its backward are those whose updates it misses. Of replicas, each has all of its own
+// between them, and updates when the others have done as many.
+static int lag_stashing(const ScheduleAt *at, int per_step)
 {
     (void)per_step;
-    return stages - stage - 1;
+    int depth = (at->behind + at->replicas - 1) / at->replicas;
+    return at->replicas * (depth - 1) + at->replica;
 }
 
 // Vertical sync, of the same paper: all stages see what stage 0 sees.
-static int lag_vertical(int stages, int stage, int per_step)
+static int lag_vertical(const ScheduleAt *at, int per_step)
 {
-    (void)stage, (void)per_step;
-    return stages - 1;
+    (void)per_step;
+    return at->stages - 1;
 }
 
 // PipeDream-2BW, of the paper of 2021: the weights of the step before, in every stage.
-static int lag_2bw(int stages, int stage, int per_step)
+static int lag_2bw(const ScheduleAt *at, int per_step)
 {
-    (void)stages, (void)stage;
+    (void)at;
     return per_step;
 }
 
 const ScheduleInfo schedule_info[] = {
     {"1f1b", "one forward, one backward in turn: few micro-batches in flight", flight_1f1b,
-     order_1f1b, NULL},
+     order_1f1b, NULL, false},
     {"gpipe", "all forwards, then all backwards: every micro-batch in flight", flight_gpipe,
-     order_gpipe, NULL},
+     order_gpipe, NULL, false},
     {"pipedream",
      "1f1b without flushes; every stage keeps the weights of what it has in flight",
-     flight_1f1b, order_1f1b, lag_stashing},
+     flight_1f1b, order_1f1b, lag_stashing, false},
     {"pipedream-vertical", "likewise, and all stages use the version that stage 0 has chosen",
-     flight_1f1b, order_1f1b, lag_vertical},
+     flight_1f1b, order_1f1b, lag_vertical, true},
     {"pipedream-2bw", "1f1b without flushes; all stages use the weights of the step before",
-     flight_1f1b, order_1f1b, lag_2bw},
+     flight_1f1b, order_1f1b, lag_2bw, true},
 };
 const int n_schedules = sizeof schedule_info / sizeof *schedule_info;
 
@@ -117,17 +119,18 @@ static int rounded_up(int64_t a, int64_t b)
     return (int)((a + b - 1) / b);
 }
 
-// From here on every step is like the one before: all lags have been made up for.
-static int steady_step(const Options *o, int stages)
+// From here on every step is like the one before: all lags have been made up for. With replicas the longest is at
+// most twice as long.
+static int steady_step(const Options *o, int stages, int ranks)
 {
-    return rounded_up(stages - 1, o->micro_batches) + 1;
+    int longest = ranks > stages ? 2 * (ranks - 1) : stages - 1;
+    return rounded_up(longest, o->micro_batches) + 1;
 }
 
 // Until the steady state, one step of it, and until no forward of it is missing in any stage.
-int schedule_steps(const Options *o, int stages)
+int schedule_steps(const Options *o, int stages, int ranks)
 {
-    int steady = steady_step(o, stages);
-    return schedule_asynchronous(o) ? 2 * steady : 1;
+    return schedule_asynchronous(o) ? 2 * steady_step(o, stages, ranks) : 1;
 }
 
 int schedule_share(int micro_batches, int replicas, int replica)
@@ -137,36 +140,57 @@ int schedule_share(int micro_batches, int replicas, int replica)
 
 int schedule_in_flight(const Options *o, ScheduleAt at)
 {
-    at.micro_batches *= schedule_steps(o, at.stages);
+    at.micro_batches *= schedule_steps(o, at.stages, at.ranks);
     return row_of(o)->in_flight(&at);
 }
 
-static int lag_of(const Options *o, int stages, int stage)
+static int lag_of(const Options *o, const ScheduleAt *at)
 {
-    return row_of(o)->lag(stages, stage, (int)o->micro_batches);
+    return row_of(o)->lag(at, (int)o->micro_batches);
 }
 
 // The newest version is that of a step's end; a micro-batch at the begin of the next one may still need
-// what was there `lag` micro-batches ago.
-int schedule_versions(const Options *o, int stages, int stage)
+// what was there `lag` micro-batches ago. The lags of replicas differ by what their micro-batches do.
+int schedule_versions(const Options *o, ScheduleAt at)
 {
     if (!schedule_asynchronous(o))
         return 1;
-    return 1 + rounded_up(lag_of(o, stages, stage), o->micro_batches);
+    at.replica = 0;
+    return 1 + rounded_up(lag_of(o, &at), o->micro_batches);
+}
+
+// Every step must give a replica the same micro-batches, and an edge the same messages.
+static const char *replicas_misfit(Arena *a, const Options *o, int stages, const int *replicas)
+{
+    int all = 1;
+    for (int s = 0; replicas && s < stages; s++)
+        if (all <= o->micro_batches)
+            all = common_multiple(all, replicas[s]);
+    if (all == 1)
+        return NULL;
+    if (row_of(o)->alone)
+        return arena_printf(a,
+                            "%s runs without replicas only: all stages use one version of the "
+                            "weights; use pipedream, 1f1b or gpipe",
+                            o->schedule);
+    if (o->micro_batches % all)
+        return arena_printf(a,
+                            "%s with these replicas needs a multiple of %d micro-batches a "
+                            "step, not %d: each step is dealt out alike",
+                            o->schedule, all, (int)o->micro_batches);
+    return NULL;
 }
 
 // Version v is there once the micro-batches of v steps were backward, and 1F1B has stages - 1 fewer
 // behind it than before it in stage 0.
-const char *schedule_misfit(Arena *a, const Options *o, int stages, int ranks)
+const char *schedule_misfit(Arena *a, const Options *o, int stages, const int *replicas)
 {
-    if (schedule_asynchronous(o) && ranks > stages)
-        return arena_printf(
-            a,
-            "%s runs without replicas only: a step of them ends when all have their "
-            "gradients; use 1f1b or gpipe",
-            o->schedule);
-    if (!schedule_asynchronous(o) || lag_of(o, stages, 0) >= stages - 1)
+    if (!schedule_asynchronous(o))
         return NULL;
+    const char *why = replicas_misfit(a, o, stages, replicas);
+    ScheduleAt first = {.stages = stages, .replicas = 1, .behind = stages, .ranks = stages};
+    if (why || lag_of(o, &first) >= stages - 1)
+        return why;
     return arena_printf(
         a,
         "%s in %d stages needs %d micro-batches a step or more: it computes with "
@@ -188,6 +212,7 @@ typedef struct Writer {
     int *mine, n_mine;           // edges that this rank touches in these streams
     int n_buckets, given, added; // of the stage; how many of them it has put (where they are
                                  //   others'), and added up (where its own), in this step
+    int step;                    // of the stream
     InstrList out;
 } Writer;
 
@@ -246,13 +271,6 @@ static void run(Writer *w, rt_opcode opcode, uint32_t mb)
     run_version(w, opcode, RT_NO_VERSION, mb);
 }
 
-static bool reduces(const PlanEdge *e, int rank)
-{
-    uint32_t opcodes = UINT32_C(1) << RT_REDUCE_PUT | UINT32_C(1) << RT_REDUCE_SUM |
-                       UINT32_C(1) << RT_REDUCE_GET;
-    return e->touch[rank] & opcodes;
-}
-
 static Writer writer(Arena *perm, Arena *scratch, const Plan *p, int rank, bool eval)
 {
     const PlanRank *r = &p->ranks[rank];
@@ -265,22 +283,22 @@ static Writer writer(Arena *perm, Arena *scratch, const Plan *p, int rank, bool 
     for (int e = 0; e < p->n_edges; e++)
         if (p->edges[e].eval == eval && p->edges[e].touch[rank]) {
             w.mine[w.n_mine++] = e;
-            if (reduces(&p->edges[e], rank))
+            if (plan_reduces(&p->edges[e], rank))
                 w.n_buckets = p->edges[e].stride;
         }
     return w;
 }
 
 // The weights that a micro-batch sees.
-static int version_of(const Plan *p, int stage, int mb)
+static int version_of(const Plan *p, const ScheduleAt *at, int mb)
 {
     if (!schedule_asynchronous(&p->options))
         return RT_NO_VERSION;
-    int behind = mb - lag_of(&p->options, p->n_stages, stage);
+    int behind = mb - lag_of(&p->options, at);
     return behind > 0 ? behind / (int)p->options.micro_batches : 0;
 }
 
-// Buckets from `from` to `end`, as far as they want this of this replica.
+// Buckets from `from` to `end`, as far as they want this of this replica; numbers go on from step to step.
 static void reduce(Writer *w, rt_opcode opcode, int from, int end)
 {
     for (int k = 0, last = -1; k < w->n_mine; k++) {
@@ -289,7 +307,7 @@ static void reduce(Writer *w, rt_opcode opcode, int from, int end)
             e->first >= end)
             continue; // several parts are added in one instruction
         last = e->first;
-        run(w, opcode, (uint32_t)last);
+        run(w, opcode, (uint32_t)(w->step * w->n_buckets + last));
     }
 }
 
@@ -314,6 +332,7 @@ static void finish_reduce(Writer *w)
     add_up_to(w, w->n_buckets);
     reduce(w, RT_REDUCE_GET, 0, w->n_buckets);
     w->given = w->added = 0;
+    w->step++;
 }
 
 // Parts of backward until a bucket of them is added up. Who has the last micro-batch of a step finds the parts of
@@ -365,8 +384,10 @@ static ScheduleAt schedule_at(const Plan *p, const PlanRank *r)
                         .stage = r->stage,
                         .micro_batches =
                             schedule_share((int)p->options.micro_batches, replicas, r->replica),
+                        .replica = r->replica,
                         .replicas = replicas,
-                        .behind = p->n_ranks - p->stages[r->stage].first_rank};
+                        .behind = p->n_ranks - p->stages[r->stage].first_rank,
+                        .ranks = p->n_ranks};
 }
 
 // The stage that owns the inputs reads them just before it needs them.
@@ -375,7 +396,7 @@ static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int rank)
     Writer w = writer(perm, scratch, p, rank, false);
     ScheduleAt at = schedule_at(p, &p->ranks[rank]);
     Stream out = {.n = 0};
-    int per_step = at.micro_batches, steady = steady_step(&p->options, p->n_stages);
+    int per_step = at.micro_batches, steady = steady_step(&p->options, p->n_stages, p->n_ranks);
     at.micro_batches *= p->stream_steps;
     rt_instr *order = arena_array(scratch, rt_instr, 2 * at.micro_batches);
     row_of(&p->options)->order(&at, order);
@@ -387,9 +408,9 @@ static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int rank)
             run(&w, RT_LOAD, mb);
         bool ends = opcode == RT_BACKWARD && steps * per_step > own;
         if (ends && w.stage->n_parts > 1)
-            run_parts(&w, version_of(p, at.stage, (int)mb), mb);
+            run_parts(&w, version_of(p, &at, (int)mb), mb);
         else
-            run_version(&w, opcode, version_of(p, at.stage, (int)mb), mb);
+            run_version(&w, opcode, version_of(p, &at, (int)mb), mb);
         if (!ends)
             continue;
         finish_step(&w, steps - 1);
@@ -424,13 +445,13 @@ static void choose_eval_slots(Plan *p)
 
 void schedule_write(Arena *perm, Arena *scratch, Plan *p)
 {
-    p->stream_steps = schedule_steps(&p->options, p->n_stages);
+    p->stream_steps = schedule_steps(&p->options, p->n_stages, p->n_ranks);
     for (int i = 0; i < p->n_ranks; i++) {
         PlanRank *rank = &p->ranks[i];
         PlanStage *stage = &p->stages[rank->stage];
         if (rank->replica == 0) // which has as many micro-batches as any other
             stage->in_flight = schedule_in_flight(&p->options, schedule_at(p, rank));
-        stage->versions = schedule_versions(&p->options, p->n_stages, rank->stage);
+        stage->versions = schedule_versions(&p->options, schedule_at(p, rank));
         rank->train = write_train(perm, scratch, p, i);
         rank->eval = write_eval(perm, scratch, p, i);
     }
@@ -448,11 +469,12 @@ void schedule_micro_batches(Arena *perm, Arena *scratch, Plan *p, int micro_batc
         plan_count_edges(p, &p->stages[i]);
 }
 
-static void append(Stream *out, const Stream *s, int begin, int end, int steps_on, int per_step)
+static void append(const Plan *p, int rank, Stream *out, int begin, int end, int steps_on)
 {
+    const Stream *s = &p->ranks[rank].train;
     for (int i = begin; i < end; i++) {
         rt_instr instr = s->instr[i];
-        instr.mb += (uint32_t)(steps_on * per_step);
+        instr.mb += (uint32_t)(steps_on * plan_step_numbers(p, rank, &instr));
         if (rt_has_version(&instr))
             instr.edge = (uint16_t)(instr.edge + steps_on);
         out->instr[out->n++] = instr;
@@ -460,16 +482,17 @@ static void append(Stream *out, const Stream *s, int begin, int end, int steps_o
 }
 
 // The last repetition is the body again.
-static Stream unrolled(Arena *a, const Stream *s, int more, int per_step)
+static Stream unrolled(Arena *a, const Plan *p, int rank, int more)
 {
+    const Stream *s = &p->ranks[rank].train;
     Stream out = {arena_array(a, rt_instr, s->n + more * (s->body_end - s->body)), 0, 0, 0};
-    append(&out, s, 0, s->body, 0, per_step);
+    append(p, rank, &out, 0, s->body, 0);
     for (int k = 0; k <= more; k++) {
         out.body = out.n;
-        append(&out, s, s->body, s->body_end, k, per_step);
+        append(p, rank, &out, s->body, s->body_end, k);
     }
     out.body_end = out.n;
-    append(&out, s, s->body_end, s->n, more, per_step);
+    append(p, rank, &out, s->body_end, s->n, more);
     return out;
 }
 
@@ -481,7 +504,7 @@ Plan schedule_unrolled(Arena *a, const Plan *p, int steps)
         return q;
     q.ranks = arena_copy(a, p->ranks, sizeof *p->ranks * (size_t)p->n_ranks);
     for (int r = 0; r < p->n_ranks; r++)
-        q.ranks[r].train = unrolled(a, &p->ranks[r].train, more, (int)p->options.micro_batches);
+        q.ranks[r].train = unrolled(a, p, r, more);
     q.stream_steps = steps;
     return q;
 }

@@ -9,7 +9,8 @@
 // One replica of a stage, as schedules see it: its micro-batches are numbered from 0.
 typedef struct ScheduleAt {
     int stages, stage, micro_batches;
-    int replicas, behind; // of the stage; of the stage and of all after it together
+    int replica, replicas, behind,
+        ranks; // of the stage; of it and of all after it together; of all stages
 } ScheduleAt;
 
 typedef struct ScheduleInfo {
@@ -20,7 +21,8 @@ typedef struct ScheduleInfo {
     void (*order)(const ScheduleAt *at, rt_instr *out);
     // NULL: synchronous, the stream is a step and ends with a flush. Else the weights that a
     // micro-batch sees have the updates of all steps that ended `lag` micro-batches before it.
-    int (*lag)(int stages, int stage, int per_step);
+    int (*lag)(const ScheduleAt *at, int per_step);
+    bool alone; // asynchronous, and no stage may have replicas
 } ScheduleInfo;
 extern const ScheduleInfo schedule_info[];
 extern const int n_schedules;
@@ -33,11 +35,11 @@ void schedule_alternate(int flight, int micro_batches, rt_instr *out);
 bool schedule_asynchronous(const Options *o);
 // What follows from schedule, micro-batches and stages before any stream exists: steps of a written
 // stream, micro-batches between forward and backward (at: of a step), and versions of the weights.
-int schedule_steps(const Options *o, int stages);
+int schedule_steps(const Options *o, int stages, int ranks);
 int schedule_in_flight(const Options *o, ScheduleAt at);
-int schedule_versions(const Options *o, int stages, int stage);
-// NULL, or why the schedule cannot run in so many stages on so many ranks.
-const char *schedule_misfit(Arena *a, const Options *o, int stages, int ranks);
+int schedule_versions(const Options *o, ScheduleAt at);
+// NULL, or why the schedule cannot run in so many stages with so many replicas (NULL: one each).
+const char *schedule_misfit(Arena *a, const Options *o, int stages, const int *replicas);
 
 // How many of the micro-batches belong to a replica: the numbers replica, replica + replicas, ...
 int schedule_share(int micro_batches, int replicas, int replica);
@@ -50,6 +52,7 @@ void schedule_micro_batches(Arena *perm, Arena *scratch, Plan *p, int micro_batc
 // The plan with asynchronous training streams of so many steps, no fewer than it has.
 Plan schedule_unrolled(Arena *a, const Plan *p, int steps);
 
+int common_multiple(int a, int b); // the least one
 // plan/deal.c: the edges of a tensor that crosses stages. `whole` names a stage as its producer, and has
 // the touch of every stage; the edges' per_step follows from the plan's micro-batches.
 typedef VEC(PlanEdge) EdgeList;

@@ -207,7 +207,7 @@ void chain_model(Engine *e, int micro_batches)
     e->end = end;
 }
 
-static int common_multiple(const Plan *p, int most)
+static int common_round(const Plan *p, int most)
 {
     int64_t n = 1;
     for (int s = 0; s < p->n_stages; s++) {
@@ -227,7 +227,7 @@ double chain_pace(const Engine *e)
     const Chain *c = e->model;
     int n = c->n_flushed,
         last = n - 1 - chain_flight(e->plan, 0, n / 4) * e->plan->stages[0].replicas;
-    int first = last / 2, round = common_multiple(e->plan, last - first);
+    int first = last / 2, round = common_round(e->plan, last - first);
     if (last <= 0 || round < 1)
         return n ? c->flushed[n - 1] / n : 0;
     first = last - (last - first) / round * round;

@@ -117,7 +117,7 @@ static double reduce_seconds(const Plan *p, int rank)
     for (int i = 0; i < s->n; i++)
         n += rt_is_reduce(s->instr[i].opcode);
     double sync_s = p->stages[p->ranks[rank].stage].sync_s;
-    return n ? sync_s * (double)p->options.micro_batches / n : 0;
+    return n ? sync_s * plan_micro_batches(p, false) / n : 0;
 }
 
 void streams_model(Engine *e)

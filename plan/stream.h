@@ -56,7 +56,9 @@ typedef enum rt_opcode {
 typedef struct rt_instr {
     uint8_t opcode; // rt_opcode
     uint16_t edge;  // of a message: index in the program's table of edges; else: the version
-    uint32_t mb;    // micro-batch within the stream, from 0; or bucket of the stage
+    uint32_t
+        mb; // micro-batch within the stream, from 0; or bucket of the stage, where bucket b
+            //   of step t has the number t * buckets + b
 } rt_instr;
 
 enum {

@@ -128,9 +128,7 @@ static const PlanEdge *not_reduced(const Check *c)
 {
     for (int k = 0; k < c->plan->n_edges; k++) {
         const PlanEdge *e = &c->plan->edges[k];
-        uint32_t reduces = UINT32_C(1) << RT_REDUCE_PUT | UINT32_C(1) << RT_REDUCE_SUM |
-                           UINT32_C(1) << RT_REDUCE_GET;
-        if (e->eval == c->eval && e->touch && e->touch[c->rank] & reduces && !c->reduced[k])
+        if (e->eval == c->eval && plan_reduces(e, c->rank) && !c->reduced[k])
             return e;
     }
     return NULL;
@@ -148,20 +146,24 @@ static bool all_backward(Check *c, const rt_instr *i)
 static int buckets_done(const Check *c, const PlanEdge *e)
 {
     int all = (c->now.updated + 1) * c->own;
-    bool last = c->now.forwarded == all && c->now.backwarded == all - 1;
-    return last ? e->stride - c->stage->n_parts + c->parts : 0;
+    bool last = c->now.forwarded >= all && c->now.backwarded == all - 1;
+    return c->now.updated * e->stride + (last ? e->stride - c->stage->n_parts + c->parts : 0);
 }
 
-// A bucket's parts go away, or are added up, once all that it holds is done.
+// A bucket's parts go away, or are added up, once all that it holds is done; they are this step's.
 static bool bucket_done(Check *c, const rt_instr *i)
 {
     for (int k = 0; k < c->plan->n_edges; k++) {
         const PlanEdge *e = &c->plan->edges[k];
-        if (e->eval == c->eval && e->touch && e->touch[c->rank] & UINT32_C(1) << i->opcode &&
-            (int)i->mb < buckets_done(c, e))
-            return true;
+        if (e->eval != c->eval || !e->touch ||
+            !(e->touch[c->rank] & UINT32_C(1) << i->opcode) || plan_message(e, i->mb) < 0)
+            continue;
+        if (plan_message(e, i->mb) != c->now.updated)
+            return fail(c, i, "it is not of step %d", c->now.updated);
+        return (i->opcode != RT_REDUCE_GET && (int)i->mb < buckets_done(c, e)) ||
+               all_backward(c, i);
     }
-    return all_backward(c, i);
+    return true;
 }
 
 // Behind all backwards of its step, and all sums of its gradients.
@@ -184,6 +186,8 @@ static bool update(Check *c, const rt_instr *i)
     if (rt_version(i) != made)
         return fail(c, i, "it makes no version %d of the weights", rt_version(i));
     c->now.updated++;
+    for (int e = 0; e < c->plan->n_edges; e++)
+        c->reduced[e] = false;
     return true;
 }
 
@@ -199,8 +203,8 @@ static bool counts(Check *c, const rt_instr *i)
     case RT_NORM_APPLY: return of_step(c, i);
     case RT_UPDATE: return update(c, i);
     case RT_REDUCE_PUT:
-    case RT_REDUCE_SUM: return bucket_done(c, i);
-    case RT_REDUCE_GET: return all_backward(c, i);
+    case RT_REDUCE_SUM:
+    case RT_REDUCE_GET: return bucket_done(c, i);
     case RT_ACQUIRE:
     case RT_SEND:
     case RT_RECV:
@@ -321,7 +325,7 @@ static bool check_rank(Arena *a, Check *c)
     }
     const Counts *n = &c->now;
     bool good = c->eval ? n->evaluated == all : n->forwarded == all && n->backwarded == all;
-    const PlanEdge *missing = good ? not_reduced(c) : NULL;
+    const PlanEdge *missing = good && c->eval ? not_reduced(c) : NULL;
     if (missing)
         snprintf(c->why, (size_t)c->why_size, "%s does not exchange %s",
                  plan_rank_name(c->plan, c->rank, name, sizeof name), missing->name);

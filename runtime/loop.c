@@ -114,6 +114,24 @@ static double rounded_loss(const rt_stage *s)
     return s->program->real == RT_F64 ? mean : (double)(float)mean;
 }
 
+// Of the stream's last step.
+static int64_t last_micro_batches(const rt_stage *s)
+{
+    return (s->last_samples + s->program->micro_batch - 1) / s->program->micro_batch;
+}
+
+// A replica that has no micro-batch of the stream's last step adds nothing to its gradients.
+static void clear_gradients(rt_stage *s)
+{
+    if (s->replica < last_micro_batches(s))
+        return;
+    for (int i = 0; i < s->program->n_tensors; i++) {
+        const rt_tensor *t = &s->program->tensors[i];
+        if (t->role == RT_ACCUMULATOR)
+            memset(s->arena + t->offset, 0, (size_t)t->bytes);
+    }
+}
+
 static void between_steps(rt_stage *s)
 {
     atomic_store(&s->status->step, s->step);
@@ -128,8 +146,12 @@ static void finish_step(rt_stage *s)
     s->updated_ns = now;
     s->loss = rounded_loss(s);
     s->run_samples += rt__samples_now(s);
+    if (s->replicas > 1) // it has those of the others now
+        memset(s->losses, 0, (size_t)s->program->micro_batches * sizeof *s->losses);
     s->step++;
     s->run_updates++;
+    if (s->step + 1 == s->first_step + s->stream_steps)
+        clear_gradients(s);
     between_steps(s);
     rt__report_step(s);
 }
@@ -182,7 +204,8 @@ static int load_eval(rt_stage *s, int input, rt__why *why)
 static int run_load(rt_stage *s, const rt_instr *i)
 {
     rt__why why;
-    if (!s->evaluating && i->mb > 0 && rt__mb_of_step(s) == 0)
+    int step = s->evaluating ? 0 : (int)i->mb / s->program->micro_batches;
+    for (; s->loading_step < step; s->loading_step++)
         s->loading = rt__cursor_next(s->data, s->loading, rt__portions(s->program));
     for (int k = 0; k < s->program->n_inputs; k++) {
         int status = s->evaluating ? load_eval(s, k, &why) : load_train(s, k, &why);
@@ -325,6 +348,17 @@ void rt_at(rt_stage *s, int layer)
     rt__progress(s);
 }
 
+// By how much a step moves on the number of an instruction: micro-batches, or buckets.
+static int step_numbers(const rt_stage *s, const rt_instr *i)
+{
+    const rt_program *p = s->program;
+    int first = p->n_buckets ? p->buckets[0].first_edge : 0;
+    int end = p->n_buckets ? p->buckets[p->n_buckets - 1].first_edge + s->replicas : 0;
+    bool message = i->opcode <= RT_RELEASE && i->edge >= first && i->edge < end;
+    bool of_bucket = p->n_buckets > 0 && (message || rt_is_reduce(i->opcode));
+    return of_bucket ? p->n_buckets : p->micro_batches;
+}
+
 // steps_on: how far the body was repeated.
 static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
 {
@@ -332,7 +366,7 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
     s->mb = (int)i->mb;
     s->layer = -1;
     if (!s->evaluating && s->program->train_steps)
-        s->step = s->first_step + s->mb / s->program->micro_batches;
+        s->step = s->first_step + s->mb / step_numbers(s, i);
     use_version(s, rt_has_version(i) ? rt_version(i) + steps_on : i->opcode == RT_UPDATE);
     show(s, i);
     int64_t begin = s->trace ? rt__now_ns() : 0;
@@ -355,15 +389,16 @@ static int run_one(rt_stage *s, const rt_instr *i, int64_t steps_on)
 
 typedef struct Stretch { // of the training stream
     int begin, end;
-    int64_t steps_on, micro_batches; // how far the body was repeated; of the whole stream
+    int64_t steps_on, steps,
+        micro_batches; // how far the body was repeated; of the whole stream
 } Stretch;
 
-// Of a micro-batch that is left out? Buckets and norms are of a step.
-static bool left_out(const rt_stage *s, const rt_instr *i, int64_t micro_batches)
+// Of a micro-batch, or a step, that is left out? Buckets and norms are of a step.
+static bool left_out(const rt_stage *s, const rt_instr *i, const Stretch *part)
 {
     bool message = i->opcode <= RT_RELEASE;
     bool of_mb = message ? s->program->edges[i->edge].first >= 0 : !rt_is_reduce(i->opcode);
-    return of_mb && i->mb >= micro_batches;
+    return i->mb >= (of_mb ? part->micro_batches : part->steps * step_numbers(s, i));
 }
 
 static int run_stretch(rt_stage *s, Stretch part)
@@ -371,16 +406,11 @@ static int run_stretch(rt_stage *s, Stretch part)
     int error = 0;
     for (int k = part.begin; k < part.end && !error; k++) {
         rt_instr i = s->own->train[k];
-        i.mb += (uint32_t)(part.steps_on * s->program->micro_batches);
-        if (!left_out(s, &i, part.micro_batches))
+        i.mb += (uint32_t)(part.steps_on * step_numbers(s, &i));
+        if (!left_out(s, &i, &part))
             error = run_one(s, &i, part.steps_on);
     }
     return error;
-}
-
-static int64_t last_micro_batches(const rt_stage *s)
-{
-    return (s->last_samples + s->program->micro_batch - 1) / s->program->micro_batch;
 }
 
 // Prologue, body as often as it takes, epilogue.
@@ -390,11 +420,13 @@ static int run_train(rt_stage *s, int64_t steps)
     int64_t written = p->train_steps ? p->train_steps : 1;
     int64_t all = (steps - 1) * p->micro_batches + last_micro_batches(s);
     int64_t more = steps > written ? steps - written : 0;
-    int error = run_stretch(s, (Stretch){0, p->train_body_end, 0, all});
+    int body = p->bodies ? p->bodies[s->replica][0] : 0;
+    int body_end = p->bodies ? p->bodies[s->replica][1] : 0;
+    int error = run_stretch(s, (Stretch){0, body_end, 0, steps, all});
     for (int64_t k = 1; k <= more && !error; k++)
-        error = run_stretch(s, (Stretch){p->train_body, p->train_body_end, k, all});
+        error = run_stretch(s, (Stretch){body, body_end, k, steps, all});
     return error ? error
-                 : run_stretch(s, (Stretch){p->train_body_end, s->own->n_train, more, all});
+                 : run_stretch(s, (Stretch){body_end, s->own->n_train, more, steps, all});
 }
 
 static void begin_stream(rt_stage *s, int64_t steps)
@@ -405,18 +437,9 @@ static void begin_stream(rt_stage *s, int64_t steps)
     s->evaluating = false;
     s->first_step = s->step;
     s->loading = s->cursor;
+    s->loading_step = 0;
     s->stream_steps = steps;
     s->last_samples = rt__step_samples(s->data, last, rt__portions(s->program));
-}
-
-// A replica that has no micro-batch of the step adds nothing to the gradients.
-static void clear_gradients(rt_stage *s)
-{
-    for (int i = 0; i < s->program->n_tensors; i++) {
-        const rt_tensor *t = &s->program->tensors[i];
-        if (t->role == RT_ACCUMULATOR)
-            memset(s->arena + t->offset, 0, (size_t)t->bytes);
-    }
 }
 
 int rt__train_stream(rt_stage *s, int64_t steps)
@@ -425,7 +448,7 @@ int rt__train_stream(rt_stage *s, int64_t steps)
     s->updated_ns = rt__now_ns();
     memset(s->losses, 0, (size_t)s->program->micro_batches * sizeof *s->losses);
     rt__guard_begin_stream(s);
-    if (s->replica >= last_micro_batches(s))
+    if (steps == 1)
         clear_gradients(s);
     int error = run_train(s, steps);
     between_steps(s);

@@ -72,31 +72,38 @@ void rt__reduce_close(rt_stage *s)
 // Messages
 // ---------------------------------------------------------------------------------------
 
+// Instructions number the buckets on from step to step.
+static int bucket_of(const rt_stage *s, int number)
+{
+    return number % s->program->n_buckets;
+}
+
 // The edges of the parts come in ascending order of replicas, without the owner's; then the sum's.
-static uint8_t *part_slot(rt_stage *s, int bucket, int replica)
+static uint8_t *part_slot(rt_stage *s, int number, int replica)
 {
-    const rt_bucket *b = &s->program->buckets[bucket];
+    const rt_bucket *b = &s->program->buckets[bucket_of(s, number)];
     int edge = b->first_edge + replica - (replica > b->owner);
-    return rt__slot(s, edge, bucket);
+    return rt__slot(s, edge, number);
 }
 
-static uint8_t *sum_slot(rt_stage *s, int bucket)
+static uint8_t *sum_slot(rt_stage *s, int number)
 {
-    return rt__slot(s, s->program->buckets[bucket].first_edge + s->replicas - 1, bucket);
+    const rt_bucket *b = &s->program->buckets[bucket_of(s, number)];
+    return rt__slot(s, b->first_edge + s->replicas - 1, number);
 }
 
-void rt__reduce_put(rt_stage *s, int bucket)
+void rt__reduce_put(rt_stage *s, int number)
 {
-    const rt__bucket *b = &s->buckets[bucket];
-    uint8_t *to = part_slot(s, bucket, s->replica);
+    const rt__bucket *b = &s->buckets[bucket_of(s, number)];
+    uint8_t *to = part_slot(s, number, s->replica);
     for (int i = 0; i < b->n_parts; i++)
         memcpy(to + b->parts[i].offset, b->parts[i].at, (size_t)b->parts[i].bytes);
 }
 
-void rt__reduce_get(rt_stage *s, int bucket)
+void rt__reduce_get(rt_stage *s, int number)
 {
-    const rt__bucket *b = &s->buckets[bucket];
-    const uint8_t *from = sum_slot(s, bucket);
+    const rt__bucket *b = &s->buckets[bucket_of(s, number)];
+    const uint8_t *from = sum_slot(s, number);
     for (int i = 0; i < b->n_parts; i++)
         memcpy(b->parts[i].at, from + b->parts[i].offset, (size_t)b->parts[i].bytes);
 }
@@ -110,37 +117,37 @@ typedef struct Piece {
     int64_t at, bytes;
 } Piece;
 
-static const uint8_t *piece_of(rt_stage *s, int bucket, const Piece *p, int replica)
+static const uint8_t *piece_of(rt_stage *s, int number, const Piece *p, int replica)
 {
     if (replica == s->replica)
         return p->part->at + p->at;
-    return part_slot(s, bucket, replica) + p->part->offset + p->at;
+    return part_slot(s, number, replica) + p->part->offset + p->at;
 }
 
 // Statistics are averaged, all else is added up. Both types differ in nothing but their name.
 #define ADD(real)                                                                              \
-    static void add_##real(rt_stage *s, int bucket, const Piece *p)                            \
+    static void add_##real(rt_stage *s, int number, const Piece *p)                            \
     {                                                                                          \
         real sum[BLOCK];                                                                       \
         int64_t n = p->bytes / (int64_t)sizeof *sum;                                           \
-        memcpy(sum, piece_of(s, bucket, p, 0), (size_t)p->bytes);                              \
+        memcpy(sum, piece_of(s, number, p, 0), (size_t)p->bytes);                              \
         for (int r = 1; r < s->replicas; r++) {                                                \
-            const real *x = (const real *)(const void *)piece_of(s, bucket, p, r);             \
+            const real *x = (const real *)(const void *)piece_of(s, number, p, r);             \
             for (int64_t i = 0; i < n; i++)                                                    \
                 sum[i] += x[i];                                                                \
         }                                                                                      \
-        if (s->program->buckets[bucket].kind == RT_STATISTICS)                                 \
+        if (s->program->buckets[bucket_of(s, number)].kind == RT_STATISTICS)                   \
             for (int64_t i = 0; i < n; i++)                                                    \
                 sum[i] /= (real)s->replicas;                                                   \
         memcpy(p->part->at + p->at, sum, (size_t)p->bytes);                                    \
-        memcpy(sum_slot(s, bucket) + p->part->offset + p->at, sum, (size_t)p->bytes);          \
+        memcpy(sum_slot(s, number) + p->part->offset + p->at, sum, (size_t)p->bytes);          \
     }
 ADD(float)
 ADD(double)
 
-void rt__reduce_sum(rt_stage *s, int bucket)
+void rt__reduce_sum(rt_stage *s, int number)
 {
-    const rt__bucket *b = &s->buckets[bucket];
+    const rt__bucket *b = &s->buckets[bucket_of(s, number)];
     for (int i = 0; i < b->n_parts; i++) {
         bool wide = b->parts[i].dtype == RT_F64;
         int64_t step = BLOCK * (int64_t)(wide ? sizeof(double) : sizeof(float));
@@ -148,9 +155,9 @@ void rt__reduce_sum(rt_stage *s, int bucket)
         for (; p.at < p.part->bytes; p.at += step) {
             p.bytes = p.part->bytes - p.at < step ? p.part->bytes - p.at : step;
             if (wide)
-                add_double(s, bucket, &p);
+                add_double(s, number, &p);
             else
-                add_float(s, bucket, &p);
+                add_float(s, number, &p);
         }
     }
 }

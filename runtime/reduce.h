@@ -9,8 +9,8 @@
 
 int rt__reduce_open(rt_stage *s); // 0 or RT_E_MEMORY
 void rt__reduce_close(rt_stage *s);
-void rt__reduce_put(rt_stage *s, int bucket); // REDUCE_PUT
-void rt__reduce_sum(rt_stage *s, int bucket); // REDUCE_SUM
-void rt__reduce_get(rt_stage *s, int bucket); // REDUCE_GET
+void rt__reduce_put(rt_stage *s, int number); // REDUCE_PUT
+void rt__reduce_sum(rt_stage *s, int number); // REDUCE_SUM
+void rt__reduce_get(rt_stage *s, int number); // REDUCE_GET
 
 #endif

@@ -93,7 +93,8 @@ struct rt_stage {
     bool evaluating;
     int eval_micro_batches; // EVALs in the evaluation streams of all replicas
     rt__cursor cursor;      // first sample of the next stream
-    rt__cursor loading;     // of the step that LOAD is in
+    rt__cursor loading;     // of the step that LOAD is in,
+    int loading_step;       //   counted from the begin of the stream
     int64_t stream_steps;   // of the running stream
     int64_t last_samples;   // of its last step
     uint64_t eval_first;    // first sample of this evaluation batch

@@ -147,11 +147,12 @@ typedef struct rt_program {
     // pipeline has drained.
     int64_t persistent_bytes, slot_bytes, scratch_bytes;
     int in_flight;
-    // Of asynchronous schedules, else 0: versions of the weights; steps of `train` and its body, which
-    // is repeated between drains that lie further apart (plan/stream.h).
+    // Of asynchronous schedules, else 0: versions of the weights; steps of `train` and the bodies, which
+    // are repeated between drains that lie further apart (plan/stream.h).
     int versions;
     int64_t version_bytes;
-    int train_steps, train_body, train_body_end;
+    int train_steps;
+    const int (*bodies)[2]; // by replica: begin and end in its `train`
     int64_t drain_every;
     const rt_tensor *tensors;
     int n_tensors;

@@ -1,8 +1,8 @@
 """Asynchronous pipelines and one process that emulates their staleness: the same loss bits and tensors.
 
   stale.py STAGECC SOURCE_DIR MODEL STEPS CASES [MODEL-OPTS ...]
-CASES: SCHEDULE:STAGES:MICRO-BATCHES:DRAIN-EVERY,...; batches have 8 samples a micro-batch. STEPS is cut in
-two runs, the second of which resumes, where DRAIN-EVERY divides its half.
+CASES: SCHEDULE:STAGES:MICRO-BATCHES:DRAIN-EVERY,...; batches have 8 samples a micro-batch. Replicas are
+written like 2-1, for two stages. STEPS is cut in two runs, the second of which resumes, where DRAIN-EVERY divides its half.
 """
 import os
 import pathlib
@@ -13,11 +13,16 @@ import tempfile
 
 from same_bits import losses, run, tensors
 
-# How many micro-batches ago the weights were made: (stages, stage, micro-batches a step).
+def own_depth(replicas, stage, per_step):
+    """All that is between forward and backward, but for the micro-batch itself; every replica has its part."""
+    return replicas[stage] * (-(-sum(replicas[stage:]) // replicas[stage]) - 1)
+
+
+# How many micro-batches ago the weights were made: (replicas by stage, stage, micro-batches a step).
 LAGS = {
-    "pipedream": lambda stages, stage, per_step: stages - 1 - stage,
-    "pipedream-vertical": lambda stages, stage, per_step: stages - 1,
-    "pipedream-2bw": lambda stages, stage, per_step: per_step,
+    "pipedream": own_depth,
+    "pipedream-vertical": lambda replicas, stage, per_step: len(replicas) - 1,
+    "pipedream-2bw": lambda replicas, stage, per_step: per_step,
 }
 
 
@@ -48,16 +53,16 @@ def by_hand(program):
     return command
 
 
-def compile_emulation(source, one, pipeline, stages, lag, per_step, drain):
+def compile_emulation(source, one, pipeline, replicas, lag, per_step, drain):
     """The program of one stage with its weights set back."""
     rows = []
-    for stage in range(stages):
+    for stage, count in enumerate(replicas):
         text = (pipeline / f"stage{stage}.c").read_text()
-        for name in re.findall(r'{"([^"]+)", RT_PARAM,', text):
-            rows.append(f'    {{"{name}", {lag(stages, stage, per_step)}}},\n')
+        for name in re.findall(r'{"([^"]+)", RT_(?:PARAM|ACCUMULATOR),', text):
+            rows.append(f'    {{"{name}", {lag(replicas, stage, per_step)}, {count}}},\n')
     (one / "stale.h").write_text(
-        f"enum {{ PER_STEP = {per_step}, DRAIN = {drain}, VERSIONS = {stages + 2} }};\n"
-        "static const struct {\n    const char *name;\n    int micro_batches;\n} lags[] = {\n" + "".join(rows) + "};\n"
+        f"enum {{ PER_STEP = {per_step}, DRAIN = {drain}, VERSIONS = {2 * sum(replicas) + 2} }};\n"
+        "static const struct {\n    const char *name;\n    int micro_batches, replicas;\n} lags[] = {\n" + "".join(rows) + "};\n"
     )
     (one / "stale.c").write_text((source / "tests/e2e/stale.c").read_text())
     line = re.search(r"^//   compile  (.*)$", (one / "stage0.c").read_text(), re.M).group(1)
@@ -79,12 +84,14 @@ def main():
         del options[at : at + 2]
     for case in cases.split(","):
         schedule, stages, per_step, drain = case.split(":")
+        replicas = [int(r) for r in stages.split("-")] if "-" in stages else [1] * int(stages)
+        ranks = ",".join(f"{stage}:{count}" for stage, count in enumerate(replicas))
         sizes = ["--batch", str(8 * int(per_step)), "--micro-batches", per_step, "--no-svg", *options]
         with tempfile.TemporaryDirectory() as folder:
             one, pipeline = pathlib.Path(folder) / "one", pathlib.Path(folder) / "pipeline"
-            run([stagecc, "build", model, "-n", stages, "--schedule", schedule, "--drain-every", drain, "-o", pipeline, *sizes])
+            run([stagecc, "build", model, "--stage_to_num_ranks", ranks, "--schedule", schedule, "--drain-every", drain, "-o", pipeline, *sizes])
             run([stagecc, "build", model, "-n", "1", "-o", one, *sizes])
-            program = compile_emulation(source, one, pipeline, int(stages), LAGS[schedule], int(per_step), int(drain))
+            program = compile_emulation(source, one, pipeline, replicas, LAGS[schedule], int(per_step), int(drain))
             half = steps // 2 if steps // 2 % int(drain) == 0 else 0
             have = train(by_launcher(stagecc, pipeline), pipeline, steps, half, data)
             want = train(by_hand(program), one, steps, half, data)

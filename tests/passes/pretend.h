@@ -199,9 +199,12 @@ static inline void copy_weights(Memory *x, int from, int to)
 static inline void look_at_bucket(const Memory *x, int number)
 {
     const PlanBucket *b = x->p->buckets;
+    int count = 0;
     while (b->stage != x->stage->id)
         b++;
-    b += number;
+    while (b + count < x->p->buckets + x->p->n_buckets && b[count].stage == x->stage->id)
+        count++;
+    b += number % count;
     for (int i = 0; i < x->g->nodes.n && x->part; i++) {
         const Node *n = x->g->nodes.items[i];
         for (int k = 0; k < b->n_nodes && n->op == OP_ACCUMULATE; k++)
