@@ -1,7 +1,8 @@
 // Gives every tensor of every stage its place (docs/internals.md, "Memory of a stage"). A tensor lies
 // in the slot of an edge if it crosses stages; else with the parameters if it outlives a step; else in
 // the micro-batch's slot if backward reads it; else in scratch, where the instructions overlay each
-// other and tensors overlay those that are dead. A group of fused nodes is one moment. Parameters with
+// other and tensors overlay those that are dead. A group of fused nodes is one moment, but an element-wise
+// result may lie where an input of its loop lies that dies there. Parameters with
 // several versions lie at the end of what outlives a step, and their other versions right behind it.
 #include "ir/product.h"
 #include "passes/pack.h"
@@ -30,6 +31,10 @@ typedef struct Placer {
     PlanStage *stage;
     Library whole; // calls of the whole model
     Region persistent, weights, slot, scratch[N_PHASES];
+    bool in_place; // results may take over blocks
+    Region **held; // [nodes] slot or scratch, where its block lies; NULL: neither
+    int *block;    // [nodes] which one there
+    bool *given;   // [nodes] its block was taken over
 } Placer;
 
 static int64_t aligned(int64_t bytes)
@@ -84,6 +89,77 @@ static void live_outside(const Placer *p, const Node *n, int *begin, int *end)
         *end = INT_MAX;
 }
 
+static bool is_norm(const Node *n)
+{
+    return n->op == OP_BATCH_NORM || n->op == OP_BATCH_NORM_INFER ||
+           n->op == OP_BATCH_NORM_GRAD;
+}
+
+static bool by_element(const Node *n)
+{
+    return node_is(n, 'E') || is_norm(n);
+}
+
+// Does v, an input of o's loop, die there, and before the member that makes o is through with an element? Then
+// that element may be written over it.
+static bool dies_for(const Placer *p, Node *v, const Node *o)
+{
+    Node **readers;
+    bool same = v->dtype == o->dtype && v->layout == o->layout && v->bytes == o->bytes &&
+                shape_equal(v->shape, o->shape);
+    bool free = same && v->op != OP_INPUT && p->held[v->id] && !p->given[v->id] &&
+                !p->values.kept[v->id] && p->begin[v->id] < p->begin[o->id];
+    for (int i = free ? value_readers(&p->values, v, &readers) : 0; i-- > 0;)
+        if (p->end[readers[i]->id] >= p->begin[o->id])
+            free &= readers[i]->id <= o->id && by_element(readers[i]);
+    return free;
+}
+
+// What is stored before a norm's gradients are summed up is too early: other members may be computed again
+// from their inputs behind that.
+static bool stored_early(const Placer *p, const Node *o)
+{
+    for (int i = o->id + 1; i <= p->end[o->id]; i++) {
+        const Node *n = p->c->graph->nodes.items[i];
+        if (n->group == o->group && n->op == OP_BATCH_NORM_GRAD)
+            return true;
+    }
+    return false;
+}
+
+// NULL: there is none.
+static const Node *dying_input(const Placer *p, const Node *o)
+{
+    if (!by_element(o) || stored_early(p, o))
+        return NULL;
+    for (int i = p->begin[o->id]; i <= o->id; i++) {
+        const Node *n = p->c->graph->nodes.items[i];
+        bool member = n == o || (n->group >= 0 && n->group == o->group);
+        for (int k = 0; k < n->n_inputs && member; k++)
+            if (dies_for(p, n->inputs[k], o))
+                return n->inputs[k];
+    }
+    return NULL;
+}
+
+static void hold(Placer *p, Region *r, const Node *n, int begin, int end)
+{
+    p->held[n->id] = r;
+    p->block[n->id] = r->blocks.n;
+    add_block(p, r, n, begin, end);
+}
+
+// What waits for backward has a block of its own: it would take the memory of every micro-batch in flight from
+// an earlier moment on.
+static void take_over(Placer *p, const Node *v, const Node *o, int end)
+{
+    Block *b = &p->held[v->id]->blocks.items[p->block[v->id]];
+    b->end = end > b->end ? end : b->end;
+    p->held[o->id] = p->held[v->id];
+    p->block[o->id] = p->block[v->id];
+    p->given[v->id] = true;
+}
+
 static void place_value(Placer *p, const Node *n)
 {
     Node **readers;
@@ -98,7 +174,11 @@ static void place_value(Placer *p, const Node *n)
         waits |= by != n->phase;
     }
     live_outside(p, n, &begin, &end);
-    add_block(p, waits ? &p->slot : &p->scratch[n->phase], n, begin, end);
+    const Node *dying = p->in_place && !waits ? dying_input(p, n) : NULL;
+    if (dying)
+        take_over(p, dying, n, end);
+    else
+        hold(p, waits ? &p->slot : &p->scratch[n->phase], n, begin, end);
 }
 
 static void place_node(Placer *p, const Node *n)
@@ -121,10 +201,11 @@ static void place_node(Placer *p, const Node *n)
 static int64_t pack_region(Placer *p, Region *r, PlaceKind kind)
 {
     int64_t size = pack(p->c->scratch, r->blocks.items, r->blocks.n);
-    for (int i = 0; i < r->blocks.n; i++) {
-        const Block *b = &r->blocks.items[i];
-        p->stage->places[r->nodes.items[i]] = (Place){kind, -1, b->offset, b->bytes};
-    }
+    for (int i = 0; i < p->plan->n_nodes; i++)
+        if (p->held[i] == r) {
+            const Block *b = &r->blocks.items[p->block[i]];
+            p->stage->places[i] = (Place){kind, -1, b->offset, b->bytes};
+        }
     return size;
 }
 
@@ -215,8 +296,12 @@ int64_t memory_library_bytes(Compile *c, PlanStage *s)
 static void place_stage(Placer *p)
 {
     PlanStage *s = p->stage;
-    s->places = arena_array(p->c->perm, Place, p->plan->n_nodes);
-    for (int i = 0; i < p->plan->n_nodes; i++) {
+    int n = p->plan->n_nodes;
+    s->places = arena_array(p->c->perm, Place, n);
+    p->block = arena_array(p->c->scratch, int, n);
+    p->held = arena_array(p->c->scratch, Region *, n);
+    p->given = arena_array(p->c->scratch, bool, n);
+    for (int i = 0; i < n; i++) {
         s->places[i].edge = -1;
         place_node(p, p->c->graph->nodes.items[i]);
     }
@@ -246,11 +331,8 @@ static void check_limit(Compile *c, const PlanStage *s)
     c->no_plan = true;
 }
 
-void pass_memory(Compile *c)
+void memory_place(Compile *c, Plan *plan)
 {
-    Plan *plan = c->plan;
-    if (!c->stages || !plan || !plan->n_stages)
-        return;
     plan->n_nodes = c->graph->nodes.n;
     Placer common = {.c = c, .plan = plan, .values = values_of(c->scratch, c->graph)};
     find_moments(&common);
@@ -262,9 +344,24 @@ void pass_memory(Compile *c)
             common.edge[plan->edges[e].node] = e;
     common.whole = count_library(&common, true);
     for (int i = 0; i < plan->n_stages; i++) {
-        Placer p = common;
+        PlanStage apart = plan->stages[i]; // blocks that live longer may pack worse
+        Placer p = common, q = common;
+        p.in_place = true;
         p.stage = &plan->stages[i];
+        q.stage = &apart;
         place_stage(&p);
-        check_limit(c, p.stage);
+        place_stage(&q);
+        if (apart.scratch_bytes < p.stage->scratch_bytes)
+            *p.stage = apart;
     }
+}
+
+void pass_memory(Compile *c)
+{
+    Plan *plan = c->plan;
+    if (!c->stages || !plan || !plan->n_stages)
+        return;
+    memory_place(c, plan);
+    for (int i = 0; i < plan->n_stages; i++)
+        check_limit(c, &plan->stages[i]);
 }

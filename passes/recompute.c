@@ -178,8 +178,14 @@ static int in_flight(const Compile *c, const PlanStage *s)
     return schedule_in_flight(o, at);
 }
 
-// The plan with edges, as if backward read again whatever forward has read: no stage's slots will be more.
-static Plan *with_edges(Compile *c)
+typedef struct Wanted { // to know what is needed to fit
+    Plan *plain;        // as it would be if nothing were computed again
+    Plan
+        *edges; // as if backward read again whatever forward has read: edges will not be larger
+    Ranges ranges;
+} Wanted;
+
+static Plan *with_edges(Compile *c, bool read_again)
 {
     Plan *p = arena_copy(c->scratch, c->plan, sizeof *p);
     p->stages = arena_copy(c->scratch, p->stages, sizeof *p->stages * (size_t)p->n_stages);
@@ -192,7 +198,7 @@ static Plan *with_edges(Compile *c)
     for (int e = 0; e < p->n_edges; e++)
         for (int r = 0; r < p->n_ranks; r++) {
             bool forward = p->edges[e].touch[r] & UINT32_C(1) << RT_FORWARD;
-            p->edges[e].touch[r] |= forward ? UINT32_C(1) << RT_BACKWARD : 0;
+            p->edges[e].touch[r] |= forward && read_again ? UINT32_C(1) << RT_BACKWARD : 0;
         }
     schedule_write(c->scratch, c->scratch, p);
     for (int s = 0; s < p->n_stages; s++)
@@ -239,17 +245,12 @@ static void does_not_fit(Compile *c, const PlanStage *s, int64_t need, int64_t l
     c->no_plan = true;
 }
 
-typedef struct Wanted { // to know what is needed to fit
-    Plan *edges;
-    Ranges ranges;
-} Wanted;
-
 // As little as it takes to fit.
 static AgainChoice as_needed(Compile *c, Again *a, Wanted *w, PlanStage *s)
 {
     AgainChoice choice = {0};
     int64_t limit = limit_of(c, s);
-    if (!limit)
+    if (!limit || plan_stage_bytes(&w->plain->stages[s->id]) <= limit)
         return choice;
     int64_t rest = rest_of(c, w->edges, &w->ranges, s);
     if (!again_choose(a, c->scratch, limit - rest, &choice))
@@ -298,7 +299,8 @@ void pass_recompute(Compile *c)
         return;
     graph_renumber(c->graph);
     Values values = values_of(c->scratch, c->graph);
-    Wanted wanted = {with_edges(c), ranges_of(c)};
+    Wanted wanted = {with_edges(c, false), with_edges(c, true), ranges_of(c)};
+    memory_place(c, wanted.plain);
     Again *stages = arena_array(c->scratch, Again, p->n_stages);
     AgainChoice *choices = arena_array(c->scratch, AgainChoice, p->n_stages);
     for (int i = 0; i < p->n_stages; i++) {

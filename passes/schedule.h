@@ -14,6 +14,8 @@ void edges_find(Compile *c, Plan *p);
 void buckets_find(Compile *c, Plan *p, EdgeList *edges);
 // passes/memory.c: every place of every stage, for people.
 void memory_table(Text *out, const Plan *p, const Graph *g);
+// Places of all stages of a plan that has streams.
+void memory_place(Compile *c, Plan *p);
 // What the library kernels of a stage take beside their tensors.
 int64_t memory_library_bytes(Compile *c, PlanStage *s);
 // Notes that name the five largest tensors (of one stage; -1: of the whole model) and their lines.

@@ -125,6 +125,35 @@ static inline bool runs_now(const Memory *x, const Node *n, bool whole)
     return part == x->part || (whole && part > x->part);
 }
 
+// A result may lie where an input lies that is read element by element, by no node behind the one that makes
+// it, and by nobody later.
+static inline bool in_place(const Memory *x, int begin, int end, Node *input)
+{
+    const Node *v = value_root(input);
+    const Place *at = &x->stage->places[v->id];
+    bool lies = at->kind == PLACE_SLOT || at->kind == PLACE_SCRATCH;
+    for (int i = begin; i < end && lies; i++) {
+        const Node *o = x->g->nodes.items[i];
+        const Place *to = &x->stage->places[i];
+        if (to->kind != at->kind || to->offset != at->offset || o == v ||
+            to->bytes != at->bytes)
+            continue;
+        assert_true(shape_equal(o->shape, v->shape) && o->layout == v->layout);
+        for (int k = 0; k < x->g->nodes.n; k++)
+            for (int j = 0; j < x->g->nodes.items[k]->n_inputs; j++) {
+                const Node *reader = x->g->nodes.items[k];
+                bool reads = value_root(reader->inputs[j]) == v && reader->op != OP_RESULT &&
+                             !node_is(reader, 'V');
+                bool by_element = node_is(reader, 'E') || reader->op == OP_BATCH_NORM ||
+                                  reader->op == OP_BATCH_NORM_INFER ||
+                                  reader->op == OP_BATCH_NORM_GRAD;
+                assert_true(!reads || k < begin || (k <= i && by_element));
+            }
+        return true;
+    }
+    return false;
+}
+
 // A kernel or a fused loop may read its inputs after it has begun to write its outputs.
 static inline void run_phase(Memory *x, Phase phase, bool whole, int mb)
 {
@@ -141,7 +170,8 @@ static inline void run_phase(Memory *x, Phase phase, bool whole, int mb)
             for (int k = i; k < end; k++) {
                 Node *n = nodes->items[k];
                 for (int j = 0; j < n->n_inputs; j++)
-                    if (pass || n->group < 0 || n->inputs[j]->group != n->group)
+                    if (pass ? !in_place(x, i, end, n->inputs[j])
+                             : n->group < 0 || n->inputs[j]->group != n->group)
                         read_input(x, n, n->inputs[j], mb);
                 if (pass == 0)
                     must_have_place(x, n);

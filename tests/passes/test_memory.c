@@ -7,6 +7,7 @@
 
 #include "passes/pack.h"
 #include "passes/values.h"
+#include "tests/passes/from_text.h"
 #include "tests/passes/pretend.h"
 #include "tests/passes/random_model.h"
 
@@ -82,6 +83,49 @@ static void packs_as_tight_as_can_be(void **state)
     arena_release(&a);
 }
 
+static const Place *place_of(const Case *t, const char *name)
+{
+    return &t->plan.stages[0].places[case_node(t, name)->id];
+}
+
+static void lies_with(const Case *t, const char *a, const char *b, bool together)
+{
+    const Place *x = place_of(t, a), *y = place_of(t, b);
+    if (together != (x->kind == y->kind && x->offset == y->offset))
+        fail_msg("%s at %d %lld, %s at %d %lld", a, x->kind, (long long)x->offset, b, y->kind,
+                 (long long)y->offset);
+}
+
+// An element-wise result lies where an input dies: in scratch, or in the slot of a value that has waited. Not where
+// the input is read once more, by a member behind it or later, nor if it waits itself.
+static void element_wise_in_place(void **state)
+{
+    (void)state;
+    Case *t =
+        case_new("graph g micro_batch 4\n" SAMPLE("x", "4,8") TARGET("t", "4,8")
+                     PARAM("w", "8,8") PARAM("v", "8,8") PARAM("b", "8") "y = linear x w\n"
+                                                                         "r = relu y\n"
+                                                                         "z = linear r v\n"
+                                                                         "s = gelu z\n"
+                                                                         "u = linear s v\n"
+                                                                         "p = sigmoid u\n"
+                                                                         "q = mul p u\n"
+                                                                         "l = mse q t\n"
+                                                                         "loss l\noutput q\n");
+    t->c.stages = 1;
+    t->options.micro_batches = 2;
+    case_run(t, "fold,dce,eval,autodiff,optimizer,layout,units,cost,partition,schedule,memory");
+    lies_with(t, "y", "r", false); // r waits for backward
+    lies_with(t, "d_r", "d_y", true);
+    lies_with(t, "z", "s", false); // the gradient of gelu reads z
+    lies_with(t, "u", "p", false); // and that of mul u
+    lies_with(t, "y.eval", "r.eval", true);
+    lies_with(t, "z.eval", "s.eval", true);
+    lies_with(t, "u.eval", "p.eval", false); // q.eval reads u.eval
+    lies_with(t, "p.eval", "q.eval", true);
+    case_free(t);
+}
+
 static void names_what_is_too_large(void **state)
 {
     (void)state;
@@ -121,6 +165,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_keep_their_places), cmocka_unit_test(same_places_again),
-        cmocka_unit_test(packs_as_tight_as_can_be), cmocka_unit_test(names_what_is_too_large)};
+        cmocka_unit_test(packs_as_tight_as_can_be), cmocka_unit_test(element_wise_in_place),
+        cmocka_unit_test(names_what_is_too_large)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
