@@ -35,7 +35,7 @@ endfunction()
 
 room(base DIRS base LINK m)
 room(ir DIRS ir LINK base)
-room(plan DIRS plan LINK base PkgConfig::JANSSON)
+room(plan DIRS plan plan/schedules LINK base PkgConfig::JANSSON)
 room(frontend DIRS frontend frontend/layers frontend/clang frontend/profile LINK ir ${CMAKE_DL_LIBS})
 target_compile_definitions(frontend PRIVATE STAGECC_LIBCLANG="${LIBCLANG}") # loaded when a model is read
 target_include_directories(frontend SYSTEM PRIVATE ${LLVM_INCLUDE})

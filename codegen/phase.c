@@ -1,6 +1,7 @@
 // One phase of a stage as C: its routines, and the function that calls them. Calls that repeat become
 // a loop over the rows of their tables.
 #include "codegen/program.h"
+#include "plan/schedule.h"
 
 #include <string.h>
 
@@ -64,11 +65,17 @@ static const char *routine_base(Emit *e, const Routine *r)
 #define RULE                                                                                   \
     "------------------------------------------------"                                         \
     "------------------------------------------------"
-static const char *const phase_function[N_PHASES] = {"forward", "backward", "update",
-                                                     "eval_forward"};
-static const char *const phase_title[N_PHASES] = {"Forward", "Backward", "Update",
-                                                  "Evaluation"};
-static const char *const phase_suffix[N_PHASES] = {"forward", "backward", "update", "eval"};
+const char *const phase_function[N_PHASES] = {"forward", "backward", "backward_weight",
+                                              "update", "eval_forward"};
+static const char *const phase_title[N_PHASES] = {"Forward", "Backward", "Gradients of weights",
+                                                  "Update", "Evaluation"};
+static const char *const phase_suffix[N_PHASES] = {"forward", "backward", "backward_weight",
+                                                   "update", "eval"};
+
+bool phase_runs(const Plan *p, Phase phase)
+{
+    return phase != PHASE_BACKWARD_WEIGHT || schedule_splits(&p->options);
+}
 
 static bool uses_mb(const PieceList *pieces)
 {

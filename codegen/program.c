@@ -96,7 +96,8 @@ char *codegen_source(const Graph *g, const Plan *p, int stage, const Backend *b,
     text_puts(&out, "\n");
     Names names = {.arena = &scratch};
     for (int phase = 0; phase < N_PHASES; phase++)
-        phase_write(&e, (Phase)phase, &names);
+        if (phase_runs(p, (Phase)phase))
+            phase_write(&e, (Phase)phase, &names);
     tables_write(&e, command);
     text_puts(&out, "int main(int argc, char **argv)\n{\n"
                     "    return rt_main(argc, argv, &program);\n}\n");

@@ -16,6 +16,8 @@ const char *piece_layers(Emit *e, const Piece *p); // "conv2d_1 .. relu_3", safe
 
 // codegen/phase.c: one phase: its routines, then the function that calls them.
 void phase_write(Emit *e, Phase phase, Names *names);
+extern const char *const phase_function[N_PHASES];
+bool phase_runs(const Plan *p, Phase phase); // false: the plan's programs have no such function
 
 // codegen/tables.c: the constant tables that describe the stage to the runtime, and rt_program.
 void tables_write(Emit *e, const char *command);

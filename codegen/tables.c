@@ -531,9 +531,9 @@ void tables_write(Emit *e, const char *command)
     write_training(e);
     if (e->backend->program_fields)
         e->backend->program_fields(e);
-    static const char *const functions[] = {"forward", "backward", "update", "eval_forward"};
-    for (int i = 0; i < 4; i++)
-        field(e, functions[i], functions[i]);
+    for (int phase = 0; phase < N_PHASES; phase++)
+        if (phase_runs(e->plan, (Phase)phase))
+            field(e, phase_function[phase], phase_function[phase]);
     field_table(e, "parts", e->stage->n_parts > 1 ? e->stage->n_parts : 0);
     text_puts(e->out, "};\n\n");
 }

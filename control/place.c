@@ -35,20 +35,22 @@ static bool place_by_devices(const Hosts *hosts, const Plan *plan, int *place_of
 
 bool hub_place(const Hosts *hosts, const Plan *plan, int *place_of)
 {
-    int slots = 0, rank = 0;
+    int slots = 0, rank = 0, machines = plan_machines_used(plan);
     if (place_by_devices(hosts, plan, place_of))
         return true;
     for (int i = 0; i < hosts->n; i++) {
         slots += hosts->items[i].slots;
-        for (int k = 0; k < hosts->items[i].slots && rank < plan->n_ranks; k++)
+        for (int k = 0; k < hosts->items[i].slots && rank < machines; k++)
             place_of[rank++] = i;
     }
+    for (; rank >= machines && rank < plan->n_ranks; rank++)
+        place_of[rank] = place_of[rank - machines]; // another stage of that machine
     if (rank == plan->n_ranks)
         return true;
     error_at((Loc){hosts->items[0].loc.file, 0, 0},
              "the plan has %d %s, these hosts have %d slot%s: add hosts, or slots=N to a "
              "line",
-             plan->n_ranks, plan->n_ranks > plan->n_stages ? "programs" : "stages", slots,
+             machines, plan->n_ranks > plan->n_stages ? "programs" : "stages", slots,
              slots > 1 ? "s" : "");
     return false;
 }

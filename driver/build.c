@@ -92,9 +92,11 @@ int stages_wanted(Job *j, int fallback, int *stages)
         *stages = named;
     else
         *stages = args->stages ? (int)args->stages : j->devices ? j->devices->n : fallback;
+    bool machines = !args->ranks && !j->stored && !(named && !args->stages);
+    *stages *= machines ? (int)args->options.virtual_stages : 1; // -n counts machines
     j->compile.by_layer = named && !args->stages;
-    j->compile.choose_replicas =
-        args->choose_replicas && !j->compile.by_layer && !j->compile.fixed_cuts;
+    j->compile.choose_replicas = args->choose_replicas && !j->compile.by_layer &&
+                                 !j->compile.fixed_cuts && args->options.virtual_stages == 1;
     return EXIT_DONE;
 }
 

@@ -6,6 +6,7 @@
 #include "frontend/frontend.h"
 #include "ir/codec.h"
 #include "ir/text.h"
+#include "plan/schedule.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -229,6 +230,11 @@ static bool take_devices(Job *j, int stages)
     const Devices *d = j->devices;
     if (!d)
         return true;
+    if (j->args->options.virtual_stages > 1) {
+        error_at((Loc){file, 0, 0}, "--devices gives each stage a device of its own, and "
+                                    "--virtual-stages does not: use -n");
+        return false;
+    }
     int ranks = 0;
     for (int s = 0; s < stages; s++)
         ranks += j->compile.replicas ? j->compile.replicas[s] : 1;
@@ -255,6 +261,8 @@ static bool take_devices(Job *j, int stages)
 int job_compile(Job *j, int stages)
 {
     Args *args = j->args;
+    if (schedule_open(&args->options))
+        stages = choose_schedule(j, stages);
     j->compile.memory_limit = args->memory_bytes;
     j->plan = (Plan){.model = j->graph->name,
                      .source = args->operand,

@@ -126,6 +126,9 @@ int job_load(Job *j, Arena *a, Args *args);
 // Run the passes for this many stages (0: no plan). 0 or exit status.
 int job_compile(Job *j, int stages);
 void job_release(Job *j);
+// driver/choose_schedule.c: what `auto` in the options of a job that was loaded stands for; gives the number of
+// stages, which is that of machines where the schedule has one on each.
+int choose_schedule(Job *j, int stages);
 const char *job_dir(const Job *j, const char *fallback); // args->out, made if absent
 
 // driver/measure.c: what the generated code of this model takes on this machine. Exit status.

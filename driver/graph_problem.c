@@ -241,12 +241,27 @@ CostOptions cost_options(const Args *args)
 static bool schedule_known(const Args *args)
 {
     const Options *o = &args->options;
+    if (schedule_open(o)) {
+        error_at(NO_LOC, "plans of profiled graphs know no schedule faster than 1f1b: use that "
+                         "instead of auto");
+        return false;
+    }
     bool asynchronous = schedule_asynchronous(o), stashing = !strcmp(o->schedule, "pipedream");
     if (asynchronous && !stashing)
         error_at(NO_LOC,
                  "plans of profiled graphs do not count the weight versions of %s: use "
                  "--schedule pipedream",
                  o->schedule);
+    else if (schedule_splits(o))
+        error_at(
+            NO_LOC,
+            "a profile does not say how much of backward the gradients of weights take, so "
+            "plans of profiled graphs do not know %s: use --schedule 1f1b",
+            o->schedule);
+    else if (schedule_rules(o)->interleaves || o->virtual_stages > 1)
+        error_at(NO_LOC,
+                 "plans of profiled graphs have one stage on each machine: use --schedule "
+                 "1f1b, without --virtual-stages");
     else if (asynchronous && options_given(o, "micro-batches"))
         error_at(NO_LOC, "in the plan of a profiled graph pipedream updates after every "
                          "micro-batch: drop --micro-batches");

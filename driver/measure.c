@@ -4,6 +4,7 @@
 #include "driver/driver.h"
 
 #include "control/launch.h"
+#include "plan/schedule.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -22,6 +23,8 @@ static int build_whole(const Job *j, const char *dir, int64_t *bytes)
     args.devices = NULL; // one stage, here, whatever a stage may hold
     args.memory_bytes = 0;
     args.options.recompute = "never";
+    if (schedule_open(&args.options)) // both parts of backward, for whatever will be chosen
+        options_set(&args.options, "schedule", "zb-h1", FROM_COMMAND_LINE, NO_LOC);
     int status = job_load(&whole, j->arena, &args);
     if (!status)
         status = job_compile(&whole, 1);
@@ -45,6 +48,7 @@ static int read_times(Job *j, const char *file)
         times[i].layer = arena_strdup(j->arena, name ? name : "");
         times[i].forward_s = json_number_value(json_object_get(layer, "forward_s"));
         times[i].backward_s = json_number_value(json_object_get(layer, "backward_s"));
+        times[i].weight_s = json_number_value(json_object_get(layer, "weight_s"));
         times[i].update_s = json_number_value(json_object_get(layer, "update_s"));
     }
     j->compile.program = (ProgramCosts){

@@ -48,6 +48,9 @@ void report_plan_table(Text *out, const Plan *plan)
                     row_bytes(memory, plan_stage_bytes(s)), s->in_flight);
     }
     again_lines(out, plan);
+    if (plan->options.virtual_stages > 1)
+        text_printf(out, "%d machines, stage s on machine s mod %d\n", plan_machines_used(plan),
+                    plan_machines_used(plan));
     text_printf(out, "predicted: %.3f ms a step, %.3f ms on one machine (%.2fx), costs: %s\n",
                 1e3 * plan->step_s, 1e3 * plan->single_s,
                 plan->step_s > 0 ? plan->single_s / plan->step_s : 0.0, plan->cost_source);

@@ -1,6 +1,7 @@
 // stagecc simulate: what a plan's schedule does with the predicted times.
 #include "driver/driver.h"
 
+#include "plan/schedule.h"
 #include "plan/simulate.h"
 
 #include <errno.h>
@@ -77,8 +78,8 @@ static void show_totals(Text *t, const Simulation *s)
         text_printf(t, ", %.2f micro-batches/s\n", s->micro_s > 0 ? 1 / s->micro_s : 0);
     text_printf(t, "bubble: %.2f %%", 100 * s->bubble);
     if (s->formula >= 0)
-        text_printf(t, " (%s with equal stages: (S-1)/(M+S-1) = %.2f %%%s)",
-                    p->options.schedule, 100 * s->formula,
+        text_printf(t, " (%s with equal stages: %s = %.2f %%%s)", p->options.schedule,
+                    schedule_rules(&p->options)->bubble_share, 100 * s->formula,
                     plan_stream_steps(p, false) > 1 ? ", M: from drain to drain" : "");
     if (s->cores_busy >= 0)
         text_printf(t, "; the cores are busy for %.2f %%", 100 * s->cores_busy);

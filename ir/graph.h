@@ -49,8 +49,16 @@ typedef struct Attr {
     };
 } Attr;
 
-// When a node runs. Eval nodes are the forward nodes again as inference needs them.
-typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_UPDATE, PHASE_EVAL, N_PHASES } Phase;
+// When a node runs. Eval nodes are the forward nodes again as inference needs them; gradients of
+// weights run apart where the schedule splits backward (passes/split.c).
+typedef enum Phase {
+    PHASE_FORWARD,
+    PHASE_BACKWARD,
+    PHASE_BACKWARD_WEIGHT,
+    PHASE_UPDATE,
+    PHASE_EVAL,
+    N_PHASES
+} Phase;
 
 // How the elements lie in memory; decided before the cut, so that a cut never changes bits.
 typedef enum Layout {

@@ -24,7 +24,8 @@ const AttrInfo attr_info[N_ATTRS] = {
 #include "ir/attrs.def"
 };
 
-const char *const phase_name[N_PHASES] = {"forward", "backward", "update", "eval"};
+const char *const phase_name[N_PHASES] = {"forward", "backward", "backward_weight", "update",
+                                          "eval"};
 const char *const layout_name[N_LAYOUTS] = {"plain", "blocked", "kernel"};
 
 static const struct {

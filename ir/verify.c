@@ -93,6 +93,8 @@ static bool may_read(const Verifier *v, Phase phase, const Node *input)
     switch (phase) {
     case PHASE_FORWARD: return false;
     case PHASE_BACKWARD: return input->phase == PHASE_FORWARD;
+    case PHASE_BACKWARD_WEIGHT:
+        return input->phase == PHASE_FORWARD || input->phase == PHASE_BACKWARD;
     case PHASE_UPDATE:
         return input->phase == PHASE_BACKWARD ||
                (input->phase == PHASE_FORWARD && is_stored(v, input));
@@ -166,7 +168,7 @@ static void check_nodes(Verifier *v)
     }
 }
 
-// Forward nodes run before all others, backward nodes before update nodes. Leaves do not run,
+// Forward nodes run before all others, then backward nodes, weight gradients and update nodes. Leaves do not run,
 // and eval nodes are a program of their own that may stand anywhere behind the forward nodes.
 static void check_phases(Verifier *v)
 {
@@ -175,7 +177,7 @@ static void check_phases(Verifier *v)
         const Node *n = v->g->nodes.items[i];
         if (node_is(n, 'L') || n->phase == latest)
             continue;
-        if (n->phase == PHASE_FORWARD || (n->phase == PHASE_BACKWARD && latest == PHASE_UPDATE))
+        if (n->phase == PHASE_FORWARD || (latest != PHASE_EVAL && n->phase < latest))
             violation(v, n, "a %s node stands behind %s nodes", phase_name[n->phase],
                       phase_name[latest]);
         else if (n->phase != PHASE_EVAL)
@@ -207,7 +209,8 @@ static void check_groups(Verifier *v)
             violation(v, n, "group %d is not contiguous", n->group);
         if (mate && mate->phase != n->phase)
             violation(v, n, "group %d mixes phases", n->group);
-        if (mate && n->phase == PHASE_BACKWARD && mate->unit != n->unit)
+        bool backward = n->phase == PHASE_BACKWARD || n->phase == PHASE_BACKWARD_WEIGHT;
+        if (mate && backward && mate->unit != n->unit)
             violation(v, n, "backward group %d mixes units", n->group);
         if (n->group >= 0)
             last[n->group] = n;

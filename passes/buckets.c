@@ -79,8 +79,9 @@ static void collect_gradients(Collector *c)
     }
     close_bucket(c, BUCKET_GRADIENTS);
     vec_push(c->c->perm, &units, c->stage->first_unit);
-    c->stage->part_units = units.items;
-    c->stage->n_parts = units.n;
+    c->stage->part_units =
+        units.items; // gradients of a pass of their own are there when it is through
+    c->stage->n_parts = schedule_splits(c->c->options) ? 1 : units.n;
 }
 
 static void collect_tensors(Collector *c)

@@ -5,6 +5,7 @@
 #include "ir/product.h"
 #include "passes/transfer.h"
 #include "passes/values.h"
+#include "plan/schedule.h"
 
 #include <string.h>
 
@@ -103,16 +104,19 @@ typedef struct Coster {
     int *timed;      // by id: the layer that its time was measured with; -1: none
     double scale;    // measured seconds by estimated ones, for layers that were not measured
     double *layer_scale; // by layer and kind; negative: not measured
+    bool apart;          // BACKWARD_WEIGHT was measured, and is wanted, apart
 } Coster;
 
 // What is measured of a layer.
-enum { FORWARD, BACKWARD, UPDATE, N_KINDS, NO_KIND = -1 };
+enum { FORWARD, BACKWARD, WEIGHT, UPDATE, N_KINDS, NO_KIND = -1 };
 
-static int kind_of(Phase phase)
+// Backward that was measured as one is shared out over both its parts.
+static int kind_of(const Coster *k, Phase phase)
 {
     switch (phase) {
     case PHASE_FORWARD: return FORWARD;
     case PHASE_BACKWARD: return BACKWARD;
+    case PHASE_BACKWARD_WEIGHT: return k->apart ? WEIGHT : BACKWARD;
     case PHASE_UPDATE: return UPDATE;
     case PHASE_EVAL:
     case N_PHASES: break;
@@ -160,8 +164,13 @@ static void scale_layers(Coster *k)
     double measured = 0, estimated = 0;
     for (int i = 0; i < g->layers.n; i++) {
         const LayerTime *t = time_of(k->c, g->layers.items[i]);
-        const double seconds[N_KINDS] = {t ? t->forward_s : 0, t ? t->backward_s : 0,
-                                         t ? t->update_s : 0};
+        double seconds[N_KINDS] = {0};
+        if (t) {
+            seconds[FORWARD] = t->forward_s;
+            seconds[BACKWARD] = t->backward_s - (k->apart ? t->weight_s : 0);
+            seconds[WEIGHT] = t->weight_s;
+            seconds[UPDATE] = t->update_s;
+        }
         for (int kind = 0; kind < N_KINDS; kind++) {
             double guess = k->layer_s[N_KINDS * i + kind];
             bool known = t && guess > 0 && (kind != UPDATE || seconds[kind] > 0);
@@ -176,7 +185,7 @@ static void scale_layers(Coster *k)
 static double seconds_of(const Coster *k, const Node *n)
 {
     int layer = k->timed[n->id];
-    double scale = layer >= 0 ? k->layer_scale[N_KINDS * layer + kind_of(n->phase)] : -1;
+    double scale = layer >= 0 ? k->layer_scale[N_KINDS * layer + kind_of(k, n->phase)] : -1;
     return k->node_s[n->id] * (scale >= 0 ? scale : k->scale);
 }
 
@@ -193,7 +202,7 @@ static void find_timed(Coster *k)
             head[n->group] = n;
         if (n->group >= 0)
             first = head[n->group];
-        bool in_step = kind_of(n->phase) != NO_KIND;
+        bool in_step = kind_of(k, n->phase) != NO_KIND;
         k->timed[i] = in_step && first->layer ? first->layer->id : -1;
     }
 }
@@ -202,6 +211,8 @@ static void estimate_all(Coster *k)
 {
     const Graph *g = k->c->graph;
     Arena *a = k->c->scratch;
+    for (int i = 0; i < k->c->n_times; i++)
+        k->apart |= k->c->times[i].weight_s > 0 && schedule_splits(k->c->options);
     find_timed(k);
     k->node_s = arena_array(a, double, g->nodes.n);
     k->layer_s = arena_array(a, double, N_KINDS * g->layers.n);
@@ -210,9 +221,14 @@ static void estimate_all(Coster *k)
         const Node *n = g->nodes.items[i];
         k->node_s[i] = estimate(k, n);
         if (k->timed[i] >= 0)
-            k->layer_s[N_KINDS * k->timed[i] + kind_of(n->phase)] += k->node_s[i];
+            k->layer_s[N_KINDS * k->timed[i] + kind_of(k, n->phase)] += k->node_s[i];
     }
     scale_layers(k);
+}
+
+static bool is_backward(const Node *n)
+{
+    return n->phase == PHASE_BACKWARD || n->phase == PHASE_BACKWARD_WEIGHT;
 }
 
 static void add_time(PlanUnit *u, Phase phase, double seconds)
@@ -220,6 +236,10 @@ static void add_time(PlanUnit *u, Phase phase, double seconds)
     switch (phase) {
     case PHASE_FORWARD: u->forward_s += seconds; break;
     case PHASE_BACKWARD: u->backward_s += seconds; break;
+    case PHASE_BACKWARD_WEIGHT:
+        u->backward_s += seconds;
+        u->weight_s += seconds;
+        break;
     case PHASE_UPDATE: u->update_s += seconds; break;
     case PHASE_EVAL:
     case N_PHASES: break;
@@ -239,7 +259,7 @@ static void add_bytes(const Coster *k, Plan *p, const Node *n, int64_t *crossing
     bool saved = false;
     for (int i = value_readers(&k->values, n, &readers); i-- > 0;) {
         last = readers[i]->unit > last ? readers[i]->unit : last;
-        saved |= readers[i]->phase == PHASE_BACKWARD;
+        saved |= is_backward(readers[i]);
     }
     if (saved)
         p->units[unit].activation_bytes += n->bytes;
@@ -262,7 +282,7 @@ static void fill_units(const Coster *k, Plan *p)
             u->node = n->id;
         }
         add_time(u, n->phase, seconds_of(k, n));
-        if (n->layer && (n->phase == PHASE_FORWARD || n->phase == PHASE_BACKWARD))
+        if (n->layer && (n->phase == PHASE_FORWARD || is_backward(n)))
             k->c->layer_s[n->layer->id] += seconds_of(k, n);
         add_bytes(k, p, n, crossing);
     }

@@ -1,6 +1,6 @@
 // Gives every tensor of every stage its place (docs/internals.md, "Memory of a stage"). A tensor lies
 // in the slot of an edge if it crosses stages; else with the parameters if it outlives a step; else in
-// the micro-batch's slot if backward reads it; else in scratch, where the instructions overlay each
+// the micro-batch's slot if a later instruction reads it; else in scratch, where the instructions overlay each
 // other and tensors overlay those that are dead. A group of fused nodes is one moment, but an element-wise
 // result may lie where an input of its loop lies that dies there. Parameters with
 // several versions lie at the end of what outlives a step, and their other versions right behind it.
@@ -167,7 +167,7 @@ static void place_value(Placer *p, const Node *n)
     bool waits = n->phase == PHASE_FORWARD && (n->op == OP_INPUT || n == p->c->graph->loss);
     for (int i = value_readers(&p->values, n, &readers); i-- > 0;) {
         Phase by = readers[i]->phase;
-        CHECK(by == n->phase || (n->phase == PHASE_FORWARD && by == PHASE_BACKWARD), "memory",
+        CHECK(by == n->phase || (n->phase < by && by <= PHASE_BACKWARD_WEIGHT), "memory",
               "%s does not live until %s", n->name, readers[i]->name);
         int used = p->end[readers[i]->id];
         end = used > end ? used : end;
@@ -317,6 +317,27 @@ static void place_stage(Placer *p)
     count_process(p, count_library(p, false), p->whole);
 }
 
+// Stages on one machine share its memory.
+static void check_machine(Compile *c, int machine)
+{
+    const Plan *p = c->plan;
+    int machines = schedule_machines(c->options, p->n_stages);
+    char need[32], limit[32];
+    int64_t bytes = 0;
+    for (int s = machine; s < p->n_stages; s += machines)
+        bytes += plan_stage_bytes(&p->stages[s]);
+    if (!c->memory_limit || bytes <= c->memory_limit)
+        return;
+    error_at(
+        (Loc){c->graph->file ? c->graph->file : p->source, 0, 0},
+        "the %d stages of machine %d need %s, and %s are allowed; try more machines or smaller "
+        "micro-batches",
+        p->n_stages / machines, machine, human_bytes(need, bytes),
+        human_bytes(limit, c->memory_limit));
+    memory_note_largest(c, machine);
+    c->no_plan = true;
+}
+
 static void check_limit(Compile *c, const PlanStage *s)
 {
     char need[32], limit[32];
@@ -362,6 +383,9 @@ void pass_memory(Compile *c)
     if (!c->stages || !plan || !plan->n_stages)
         return;
     memory_place(c, plan);
-    for (int i = 0; i < plan->n_stages; i++)
+    bool alone = c->options->virtual_stages == 1;
+    for (int i = 0; i < plan->n_stages && alone; i++)
         check_limit(c, &plan->stages[i]);
+    for (int m = 0; m < schedule_machines(c->options, plan->n_stages) && !alone; m++)
+        check_machine(c, m);
 }

@@ -78,7 +78,8 @@ static int64_t memory(const Search *s, const Range *r, const Spot *spot)
                      .micro_batches = share_of(s, spot->replicas),
                      .replicas = spot->replicas,
                      .behind = s->n_machines - spot->used,
-                     .ranks = s->n_machines};
+                     .ranks = s->n_machines,
+                     .virtual_stages = (int)o->virtual_stages};
     return range_memory(&s->ranges, r, spot->replicas, schedule_in_flight(o, at),
                         schedule_versions(o, at));
 }
@@ -95,11 +96,17 @@ static bool recomputes(const Search *s, const char *how)
     return !strcmp(s->c->options->recompute, how);
 }
 
+// Bytes of a stage; 0: none. Those on one machine have equal parts of what it may take.
+static int64_t limit_of(const Search *s)
+{
+    return s->c->memory_limit / s->c->options->virtual_stages;
+}
+
 // How much of its forward a stage computes again: all, or what it takes to fit, as if all bytes were worth
 // the same (the pass `recompute` knows better). Infinite: it does not fit.
 static double share_again(const Search *s, const Range *r, const Spot *spot)
 {
-    int64_t limit = s->c->memory_limit, own = (int64_t)spot->type->memory_bytes;
+    int64_t limit = limit_of(s), own = (int64_t)spot->type->memory_bytes;
     bool always = recomputes(s, "always");
     if (own && (!limit || own < limit))
         limit = own;
@@ -270,7 +277,7 @@ static void report_memory(Search *s)
                  "for them: choose fewer replicas, or leave the choice to -n");
         return;
     }
-    human_bytes(limit, s->c->memory_limit);
+    human_bytes(limit, limit_of(s));
     human_bytes(need, (int64_t)least);
     if (chooses_replicas(s))
         error_at(
@@ -425,6 +432,10 @@ static void take_machines(const Search *s, PlanStage *stage, int type, bool *tak
     const Machines *m = s->c->machines;
     stage->n_devices = stage->replicas;
     stage->devices = arena_array(s->c->perm, int, stage->n_devices);
+    if (s->c->options->virtual_stages > 1) { // without replicas and machines of their own
+        stage->devices[0] = stage->id % schedule_machines(s->c->options, s->stages);
+        return;
+    }
     for (int i = 0, d = 0; i < stage->n_devices; i++) {
         while (taken[d] || (m && m->type[d] != type))
             d++;
@@ -461,6 +472,7 @@ static void fill_stages(Search *s, const int *cuts, const int *on)
         for (int u = stage->first_unit; u <= stage->last_unit; u++) {
             stage->forward_s += p->units[u].forward_s;
             stage->backward_s += p->units[u].backward_s;
+            stage->weight_s += p->units[u].weight_s;
             stage->update_s += p->units[u].update_s;
         }
         double speed = s->types[on[i]].speed;
@@ -469,6 +481,7 @@ static void fill_stages(Search *s, const int *cuts, const int *on)
         stage->backward_s += range_codec_s(&s->ranges, r);
         stage->forward_s /= speed;
         stage->backward_s /= speed;
+        stage->weight_s /= speed;
         stage->update_s /= speed;
         take_machines(s, stage, on[i], taken);
         stage->send_s = range_send_s(r);

@@ -10,6 +10,8 @@ typedef struct LayerTime { // measured by `profile`
     const char *layer;
     double forward_s, backward_s; // a micro-batch
     double update_s;              // a step; 0: not measured
+    double
+        weight_s; // the part of backward_s that ran apart (passes/split.c); 0: not measured so
 } LayerTime;
 
 typedef struct ProgramCosts { // likewise, of the whole model as one program (runtime/profile.h)

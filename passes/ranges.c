@@ -36,7 +36,9 @@ static Crossing crossing_of(const Compile *c, Arena *a, const Values *v, const N
     t.last = t.made;
     t.readers = arena_array(a, int, count + 1);
     for (int i = 0; i < count; i++) {
-        bool backward = readers[i]->phase == PHASE_BACKWARD;
+        bool late = readers[i]->phase == PHASE_BACKWARD_WEIGHT;
+        bool backward = late || readers[i]->phase == PHASE_BACKWARD;
+        t.late |= late;
         t.saved |= backward;
         t.kept |= backward && readers[i]->unit == t.made && sent < n->bytes;
         if (readers[i]->unit > t.made)
@@ -144,6 +146,15 @@ static void find_scratch(Ranges *r, Arena *a, const Values *v)
     }
 }
 
+static bool waits_for_weights(const Values *v, const Node *n)
+{
+    Node **readers;
+    bool late = false;
+    for (int k = value_readers(v, n, &readers); k-- > 0;)
+        late |= readers[k]->phase == PHASE_BACKWARD_WEIGHT;
+    return late && n->phase == PHASE_BACKWARD && value_stored(n) && !value_persistent(n);
+}
+
 Ranges ranges_of(Compile *c)
 {
     const Plan *p = c->plan;
@@ -157,6 +168,7 @@ Ranges ranges_of(Compile *c)
     r.persistent = arena_array(a, int64_t, n + 1);
     r.parameters = arena_array(a, int64_t, n + 1);
     r.gradients = arena_array(a, int64_t, n + 1);
+    r.late = arena_array(a, int64_t, n + 1);
     r.scratch = arena_array(a, int64_t, n);
     r.arriving = arena_array(a, int64_t, n);
     for (int i = 0; i < c->graph->nodes.n; i++) {
@@ -167,6 +179,8 @@ Ranges ranges_of(Compile *c)
             r.parameters[node->unit + 1] += aligned(node->bytes);
         if (node->op == OP_ACCUMULATOR && node->unit >= 0)
             r.gradients[node->unit + 1] += aligned(node->bytes);
+        if (waits_for_weights(&v, node))
+            r.late[value_unit(node) + 1] += aligned(node->bytes);
     }
     for (int u = 0; u < n; u++) {
         r.work[u + 1] = r.work[u] + p->units[u].forward_s + p->units[u].backward_s;
@@ -174,6 +188,7 @@ Ranges ranges_of(Compile *c)
         r.persistent[u + 1] += r.persistent[u];
         r.parameters[u + 1] += r.parameters[u];
         r.gradients[u + 1] += r.gradients[u];
+        r.late[u + 1] += r.late[u];
     }
     find_tensors(&r, a, &v);
     find_cuts(&r, &v);
@@ -205,6 +220,7 @@ const Range *ranges_extend(Ranges *r)
     run->persistent = r->persistent[u + 1] - r->persistent[run->first];
     run->parameters = r->parameters[u + 1] - r->parameters[run->first];
     run->gradients = r->gradients[u + 1] - r->gradients[run->first];
+    run->late += r->late[u + 1] - r->late[u];
     run->in += r->arriving[u];
     run->out += r->leaving[u];
     run->saved += r->keeping[u];
@@ -217,6 +233,7 @@ const Range *ranges_extend(Ranges *r)
         run->saved += t->saved ? t->bytes : 0;
         run->saved -= t->made < u && t->kept ? t->bytes : 0;
         run->stays += t->stays ? t->bytes : 0;
+        run->late += t->late ? t->bytes : 0;
     }
     run->compute_s = r->work[u + 1] - r->work[run->first] + 2 * range_codec_s(r, run);
     return run;
@@ -265,15 +282,19 @@ Range range_again(const Range *r)
 }
 
 // Outgoing activations wait in their edges as long as in flight; gradients, as large as what came in,
-// need two slots. What came in encoded is decoded in scratch.
+// need two slots, or wait for the gradients of weights. What backward has read makes room for those that
+// it leaves behind for them. What came in encoded is decoded in scratch.
 int64_t range_memory(const Ranges *all, const Range *r, int replicas, int in_flight,
                      int versions)
 {
     const Options *o = &all->c->plan->options;
-    int64_t micro_batches = schedule_asynchronous(o) ? 2 : o->micro_batches; // or more
-    int64_t edges = r->out * in_flight + r->in * (micro_batches < 2 ? 1 : 2);
+    int64_t gradients = schedule_splits(o) ? in_flight + 1 : 2;
+    int64_t micro_batches = schedule_asynchronous(o) ? gradients : o->micro_batches; // or more
+    int64_t edges =
+        r->out * in_flight + r->in * (micro_batches < gradients ? micro_batches : gradients);
+    int64_t saved = r->late > r->saved ? r->late : r->saved;
     edges += replicas > 1 ? r->gradients : 0; // a message each
     int64_t decoded = transfer_moves(o, r->in);
-    return r->persistent + r->parameters * (versions - 1) + r->saved * in_flight + r->scratch +
+    return r->persistent + r->parameters * (versions - 1) + saved * in_flight + r->scratch +
            decoded + edges;
 }

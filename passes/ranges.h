@@ -16,6 +16,7 @@ typedef struct Range {
     int64_t gradients;  // bytes of accumulators, among those
     int64_t saved;      // bytes that wait for backward, per micro-batch
     int64_t stays;      // the part of them that waits even if forward is computed again
+    int64_t late;       // bytes that wait for gradients of weights, where they run apart
     int64_t scratch;    // bytes that live within one instruction, at the worst moment
 } Range;
 
@@ -24,7 +25,7 @@ typedef struct Crossing { // an activation
     int *readers, n_readers,
         next;            // units after `made`, ascending; the first not before the run
     int64_t bytes, sent; // in memory, in a message
-    bool stays, saved,
+    bool stays, saved, late,
         kept; // backward reads it; so does the unit that makes it, though others got a message
 } Crossing;
 
@@ -37,6 +38,7 @@ typedef struct Ranges {
     int64_t *persistent; // [n + 1] likewise
     int64_t *parameters; // [n + 1] likewise
     int64_t *gradients;  // [n + 1] likewise
+    int64_t *late;       // [n + 1] likewise: backward's values that gradients of weights read
     int64_t *scratch;    // [n]
     Crossing *tensors;
     int n_tensors;

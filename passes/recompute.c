@@ -163,19 +163,15 @@ static int64_t limit_of(const Compile *c, const PlanStage *s)
 {
     const Machines *m = c->machines;
     double own = m && s->n_devices ? m->types[m->type[s->devices[0]]].memory_bytes : 0;
-    bool less = own > 0 && (!c->memory_limit || own < (double)c->memory_limit);
-    return less ? (int64_t)own : c->memory_limit;
+    int64_t limit = c->memory_limit / c->options->virtual_stages;
+    bool less = own > 0 && (!limit || own < (double)limit);
+    return less ? (int64_t)own : limit;
 }
 
 static int in_flight(const Compile *c, const PlanStage *s)
 {
-    const Options *o = &c->plan->options;
-    ScheduleAt at = {.stages = c->plan->n_stages,
-                     .stage = s->id,
-                     .micro_batches = schedule_share((int)o->micro_batches, s->replicas, 0),
-                     .replicas = s->replicas,
-                     .behind = c->plan->n_ranks - s->first_rank};
-    return schedule_in_flight(o, at);
+    ScheduleAt at = schedule_at(c->plan, &c->plan->ranks[s->first_rank]);
+    return schedule_in_flight(&c->plan->options, at);
 }
 
 typedef struct Wanted { // to know what is needed to fit
@@ -190,6 +186,7 @@ static Plan *with_edges(Compile *c, bool read_again)
     Plan *p = arena_copy(c->scratch, c->plan, sizeof *p);
     p->stages = arena_copy(c->scratch, p->stages, sizeof *p->stages * (size_t)p->n_stages);
     p->ranks = arena_copy(c->scratch, p->ranks, sizeof *p->ranks * (size_t)p->n_ranks);
+    rt_opcode last = schedule_last_pass(&p->options);
     edges_find(c, p);
     for (int e = 0; e < p->n_edges; e++) // the pass `transfer` will encode them
         if (p->edges[e].node >= 0)
@@ -198,7 +195,8 @@ static Plan *with_edges(Compile *c, bool read_again)
     for (int e = 0; e < p->n_edges; e++)
         for (int r = 0; r < p->n_ranks; r++) {
             bool forward = p->edges[e].touch[r] & UINT32_C(1) << RT_FORWARD;
-            p->edges[e].touch[r] |= forward && read_again ? UINT32_C(1) << RT_BACKWARD : 0;
+            uint32_t backward = UINT32_C(1) << RT_BACKWARD | UINT32_C(1) << last;
+            p->edges[e].touch[r] |= forward && read_again ? backward : 0;
         }
     schedule_write(c->scratch, c->scratch, p);
     for (int s = 0; s < p->n_stages; s++)

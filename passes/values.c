@@ -87,6 +87,7 @@ rt_opcode phase_opcode(Phase phase)
     switch (phase) {
     case PHASE_FORWARD: return RT_FORWARD;
     case PHASE_BACKWARD: return RT_BACKWARD;
+    case PHASE_BACKWARD_WEIGHT: return RT_BACKWARD_WEIGHT;
     case PHASE_UPDATE: return RT_UPDATE;
     case PHASE_EVAL: return RT_EVAL;
     case N_PHASES: break;

@@ -146,7 +146,7 @@ static void finish(Engine *e, Worker *w, const rt_instr *i)
     }
     w->in_flight += i->opcode == RT_FORWARD;
     w->most_in_flight = w->in_flight > w->most_in_flight ? w->in_flight : w->most_in_flight;
-    w->in_flight -= i->opcode == RT_BACKWARD;
+    w->in_flight -= i->opcode == e->last_pass;
     e->end(e, w, i);
     w->at++;
     finish_step(e, w);

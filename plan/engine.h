@@ -59,6 +59,7 @@ struct Engine {
         SimEvent *items;
         int64_t n, cap;
     } events;
+    rt_opcode last_pass; // of a micro-batch
     void *model;
     // May the worker's next instruction begin? If not, wait_for was called and the worker will be woken.
     bool (*begin)(Engine *e, Worker *w, const rt_instr *i);

@@ -126,7 +126,7 @@ static bool set_word(const struct Row *r, const char **out, const char *value, L
             *out = w;
             return true;
         }
-    char all[128] = "";
+    char all[160] = "";
     for (char *w = r->words; w < r->words + r->words_size; w += strlen(w) + 1)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", *all ? ", " : "", w);
     error_at(loc, "%s is one of %s, not `%s`", r->name, all, value);

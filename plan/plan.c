@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "plan/json.h"
+#include "plan/schedule.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -32,7 +33,7 @@ int plan_machines_used(const Plan *p)
     int used = 0;
     for (int s = 0; s < p->n_stages; s++)
         used += p->stages[s].replicas;
-    return p->machines_used ? p->machines_used : used;
+    return p->machines_used ? p->machines_used : schedule_machines(&p->options, used);
 }
 
 void plan_count_edges(const Plan *p, PlanStage *s)

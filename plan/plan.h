@@ -69,12 +69,14 @@ typedef struct PlanStage {
     int first_rank;            // its replicas are that many ranks from here on
     int first_unit, last_unit; // contiguous cut units, both inclusive
     int *part_units, n_parts;  // of backward; n_parts 0 or 1: it runs as a whole
-    int in_flight;             // micro-batches between forward and backward, at most
+    int in_flight;             // micro-batches between forward and the end of backward, at most
     int versions;              // of the weights that live at once; 0: not said, one
     double forward_s, backward_s, send_s, sync_s; // predicted, per micro-batch
-    double update_s;                              // predicted, once a step
-    double load_s;                                // reading a micro-batch: the first stage
-    double norm_s;                                // its gradients' norms, once a step
+    double
+        weight_s; // the part of backward_s that BACKWARD_WEIGHT takes; 0: backward is not split
+    double update_s; // predicted, once a step
+    double load_s;   // reading a micro-batch: the first stage
+    double norm_s;   // its gradients' norms, once a step
     // What the planner chose and predicts beside that, of a micro-batch; 0 where other fields say it.
     int *devices, n_devices; // by replica, indices of Plan.device_names; none: its id
     bool recompute;          // computes values of forward again in backward
@@ -106,6 +108,7 @@ typedef struct PlanStage {
 typedef struct PlanUnit {
     const char *name;             // of its first layer
     double forward_s, backward_s; // per micro-batch
+    double weight_s;              // as in PlanStage
     double update_s;              // per step
     int64_t parameter_bytes, activation_bytes,
         cut_bytes; // cut_bytes: crossing right after this unit

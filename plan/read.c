@@ -30,8 +30,20 @@ static void read_options(Reader *r, const json_t *root, Options *options)
             snprintf(number, sizeof number, "%.17g", json_real_value(v));
         r->good &= options_set(options, key, text, FROM_PLAN, loc);
     }
+    if (r->good && schedule_open(options))
+        reader_bad(r, "schedule",
+                   "is chosen when a plan is made, and in a plan no longer auto");
     if (r->good && !options_check(options))
         reader_bad(r, "options", "contradict each other");
+}
+
+// The part of backward that is a pass of its own.
+static double read_weight(Reader *r, const json_t *o, double backward_s)
+{
+    double weight_s = reader_get_seconds_or_0(r, o, "weight_s");
+    if (weight_s > backward_s)
+        reader_bad(r, "weight_s", "is more than backward_s, of which it is a part");
+    return weight_s;
 }
 
 static void read_unit(Reader *r, const json_t *o, PlanUnit *u, int n_nodes)
@@ -40,6 +52,7 @@ static void read_unit(Reader *r, const json_t *o, PlanUnit *u, int n_nodes)
     u->node = reader_get_small(r, o, "node", -1, n_nodes - 1);
     u->forward_s = reader_get_seconds(r, o, "forward_s");
     u->backward_s = reader_get_seconds(r, o, "backward_s");
+    u->weight_s = read_weight(r, o, u->backward_s);
     u->update_s = reader_get_seconds(r, o, "update_s");
     u->parameter_bytes = reader_get_bytes(r, o, "parameter_bytes");
     u->activation_bytes = reader_get_bytes(r, o, "activation_bytes");
@@ -110,6 +123,7 @@ static void read_predictions(Reader *r, const json_t *o, PlanStage *s)
 {
     s->forward_s = reader_get_seconds(r, o, "forward_s");
     s->backward_s = reader_get_seconds(r, o, "backward_s");
+    s->weight_s = read_weight(r, o, s->backward_s);
     s->compute_s = reader_get_seconds_or_0(r, o, "compute_s");
     s->receive_s = reader_get_seconds_or_0(r, o, "receive_s");
     s->send_s = reader_get_seconds(r, o, "send_s");
@@ -282,7 +296,8 @@ static void read_edge(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
     e->first = reader_get_small(r, o, "first", 0, e->stride - 1);
     e->eval = reader_get_bool(r, o, "eval");
     e->slots = reader_get_small(r, o, "slots", 1, plan_micro_batches(p, e->eval));
-    e->per_step = reader_get_small(r, o, "per_step", 1, (int)p->options.micro_batches);
+    int most = (e->node < 0 ? 2 : 1) * (int)p->options.micro_batches; // turns
+    e->per_step = reader_get_small(r, o, "per_step", 1, most);
     read_touch(r, o, p, e);
 }
 
@@ -433,6 +448,7 @@ static void read_plan(Reader *r, const json_t *root, Plan *p)
                                          "backend");
     for (int s = 0; s < p->n_stages; s++)
         p->machines_used += p->stages[s].replicas;
+    p->machines_used = schedule_machines(&p->options, p->machines_used);
     if (has_instructions(p))
         verify_streams(r, p);
 }

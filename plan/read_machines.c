@@ -50,6 +50,7 @@ void read_machines(Reader *r, const json_t *root, Plan *p)
     if (r->good)
         read_device_names(r, root, p);
     r->taken = arena_array(r->arena, bool, r->n_machines);
+    r->shared = p->options.virtual_stages > 1;
 }
 
 void read_devices(Reader *r, const json_t *o, PlanStage *s)
@@ -63,7 +64,7 @@ void read_devices(Reader *r, const json_t *o, PlanStage *s)
         if (!json_is_integer(v) || device < 0 || device >= r->n_machines)
             reader_bad(r, "devices", "has in place %d no device from 0 to %d", i,
                        r->n_machines - 1);
-        else if (r->taken[device])
+        else if (r->taken[device] && !r->shared)
             reader_bad(r, "devices", "names device %d, which is taken", (int)device);
         else
             r->taken[s->devices[i] = (int)device] = true;

@@ -11,6 +11,7 @@ typedef struct Reader {
     const char *file;
     bool good; // false after the first error: the fields after it make no sense
     int n_machines;
+    bool shared;     // several stages on each machine
     bool *taken;     // [n_machines] by a stage
     char where[128]; // "stages[2]"
 } Reader;

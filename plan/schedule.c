@@ -16,78 +16,30 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
-// What keeps everyone from here on busy, shared out over the replicas: without them, the number of stages.
-static int flight_1f1b(const ScheduleAt *at)
+int schedule_depth(const ScheduleAt *at)
 {
     return least(at->micro_batches, (at->behind + at->replicas - 1) / at->replicas);
 }
 
-static int flight_gpipe(const ScheduleAt *at)
+rt_instr *schedule_turns(Turns t, rt_instr *out)
 {
-    return at->micro_batches;
-}
-
-void schedule_alternate(int flight, int micro_batches, rt_instr *out)
-{
-    for (int i = 0; i < micro_batches + flight - 1; i++) {
-        int back = i - (flight - 1);
-        if (i < micro_batches)
+    int last = t.micro_batches + t.flight - 1 + (t.splits ? t.behind : 0);
+    for (int i = 0; i < last; i++) {
+        int back = i - (t.flight - 1), weight = back - t.behind;
+        if (i < t.micro_batches)
             *out++ = (rt_instr){RT_FORWARD, RT_NO_EDGE, (uint32_t)i};
-        if (back >= 0)
+        if (back >= 0 && back < t.micro_batches)
             *out++ = (rt_instr){RT_BACKWARD, RT_NO_EDGE, (uint32_t)back};
+        if (t.splits && weight >= 0)
+            *out++ = (rt_instr){RT_BACKWARD_WEIGHT, RT_NO_EDGE, (uint32_t)weight};
     }
-}
-
-// Narayanan et al., "PipeDream", SOSP 2019, with the flush of "Memory-Efficient Pipeline-Parallel DNN
-// Training", ICML 2021.
-static void order_1f1b(const ScheduleAt *at, rt_instr *out)
-{
-    schedule_alternate(flight_1f1b(at), at->micro_batches, out);
-}
-
-// Huang et al., "GPipe", NeurIPS 2019; backward in ascending order, so that gradients add up as in
-// every other schedule.
-static void order_gpipe(const ScheduleAt *at, rt_instr *out)
-{
-    schedule_alternate(at->micro_batches, at->micro_batches, out);
-}
-
-// Weight stashing, of "PipeDream": a forward sees the newest weights of its stage. The micro-batches
-// between its forward and its backward are those whose updates it misses. Of replicas, each has all of its own
-// between them, and updates when the others have done as many.
-static int lag_stashing(const ScheduleAt *at, int per_step)
-{
-    (void)per_step;
-    int depth = (at->behind + at->replicas - 1) / at->replicas;
-    return at->replicas * (depth - 1) + at->replica;
-}
-
-// Vertical sync, of the same paper: all stages see what stage 0 sees.
-static int lag_vertical(const ScheduleAt *at, int per_step)
-{
-    (void)per_step;
-    return at->stages - 1;
-}
-
-// PipeDream-2BW, of the paper of 2021: the weights of the step before, in every stage.
-static int lag_2bw(const ScheduleAt *at, int per_step)
-{
-    (void)at;
-    return per_step;
+    return out;
 }
 
 const ScheduleInfo schedule_info[] = {
-    {"1f1b", "one forward, one backward in turn: few micro-batches in flight", flight_1f1b,
-     order_1f1b, NULL, false},
-    {"gpipe", "all forwards, then all backwards: every micro-batch in flight", flight_gpipe,
-     order_gpipe, NULL, false},
-    {"pipedream",
-     "1f1b without flushes; every stage keeps the weights of what it has in flight",
-     flight_1f1b, order_1f1b, lag_stashing, false},
-    {"pipedream-vertical", "likewise, and all stages use the version that stage 0 has chosen",
-     flight_1f1b, order_1f1b, lag_vertical, true},
-    {"pipedream-2bw", "1f1b without flushes; all stages use the weights of the step before",
-     flight_1f1b, order_1f1b, lag_2bw, true},
+#define X(id, name, meaning) {name, meaning, &schedule_##id},
+    SCHEDULES(X)
+#undef X
 };
 const int n_schedules = sizeof schedule_info / sizeof *schedule_info;
 
@@ -102,16 +54,31 @@ const ScheduleInfo *schedule_find(const char *name)
 // What follows from a row
 // ---------------------------------------------------------------------------------
 
-static const ScheduleInfo *row_of(const Options *o)
+const ScheduleRules *schedule_rules(const Options *o)
 {
     const ScheduleInfo *s = schedule_find(o->schedule);
     CHECK(s, "schedule", "no generator for %s", o->schedule);
-    return s;
+    return s->rules;
+}
+
+bool schedule_open(const Options *o)
+{
+    return !strcmp(o->schedule, "auto");
 }
 
 bool schedule_asynchronous(const Options *o)
 {
-    return row_of(o)->lag;
+    return !schedule_open(o) && schedule_rules(o)->lag;
+}
+
+bool schedule_splits(const Options *o)
+{
+    return schedule_rules(o)->splits;
+}
+
+rt_opcode schedule_last_pass(const Options *o)
+{
+    return schedule_splits(o) ? RT_BACKWARD_WEIGHT : RT_BACKWARD;
 }
 
 static int rounded_up(int64_t a, int64_t b)
@@ -141,12 +108,12 @@ int schedule_share(int micro_batches, int replicas, int replica)
 int schedule_in_flight(const Options *o, ScheduleAt at)
 {
     at.micro_batches *= schedule_steps(o, at.stages, at.ranks);
-    return row_of(o)->in_flight(&at);
+    return schedule_rules(o)->in_flight(&at);
 }
 
 static int lag_of(const Options *o, const ScheduleAt *at)
 {
-    return row_of(o)->lag(at, (int)o->micro_batches);
+    return schedule_rules(o)->lag(at, (int)o->micro_batches);
 }
 
 // The newest version is that of a step's end; a micro-batch at the begin of the next one may still need
@@ -168,7 +135,7 @@ static const char *replicas_misfit(Arena *a, const Options *o, int stages, const
             all = common_multiple(all, replicas[s]);
     if (all == 1)
         return NULL;
-    if (row_of(o)->alone)
+    if (schedule_rules(o)->alone)
         return arena_printf(a,
                             "%s runs without replicas only: all stages use one version of the "
                             "weights; use pipedream, 1f1b or gpipe",
@@ -181,16 +148,52 @@ static const char *replicas_misfit(Arena *a, const Options *o, int stages, const
     return NULL;
 }
 
+int schedule_machines(const Options *o, int stages)
+{
+    return o->virtual_stages > 1 ? stages / (int)o->virtual_stages : stages;
+}
+
+// Groups of micro-batches go round all machines, as many as there are.
+static const char *virtual_misfit(Arena *a, const Options *o, int stages, const int *replicas)
+{
+    int ranks = replicas ? 0 : stages;
+    for (int s = 0; replicas && s < stages; s++)
+        ranks += replicas[s];
+    int parts = (int)o->virtual_stages, machines = schedule_machines(o, stages);
+    bool interleaves = schedule_rules(o)->interleaves;
+    if (!interleaves && parts > 1)
+        return arena_printf(a,
+                            "%s runs one stage on each machine: drop --virtual-stages, or use "
+                            "--schedule interleaved",
+                            o->schedule);
+    if (!interleaves)
+        return NULL;
+    if (parts == 1)
+        return "interleaved needs several stages on each machine: add --virtual-stages 2";
+    if (stages % parts || ranks > stages)
+        return arena_printf(
+            a,
+            "interleaved with --virtual-stages %d needs as many stages on every machine, and "
+            "no replicas: use -n with the number of machines",
+            parts);
+    if (o->micro_batches % machines)
+        return arena_printf(a,
+                            "interleaved on %d machines needs a multiple of %d micro-batches a "
+                            "step, not %d",
+                            machines, machines, (int)o->micro_batches);
+    return NULL;
+}
+
 // Version v is there once the micro-batches of v steps were backward, and 1F1B has stages - 1 fewer
 // behind it than before it in stage 0.
 const char *schedule_misfit(Arena *a, const Options *o, int stages, const int *replicas)
 {
     if (!schedule_asynchronous(o))
-        return NULL;
+        return virtual_misfit(a, o, stages, replicas);
     const char *why = replicas_misfit(a, o, stages, replicas);
     ScheduleAt first = {.stages = stages, .replicas = 1, .behind = stages, .ranks = stages};
     if (why || lag_of(o, &first) >= stages - 1)
-        return why;
+        return why ? why : virtual_misfit(a, o, stages, replicas);
     return arena_printf(
         a,
         "%s in %d stages needs %d micro-batches a step or more: it computes with "
@@ -362,7 +365,7 @@ static void run_parts(Writer *w, int version, uint32_t mb)
     end(w, RT_BACKWARD, mb);
 }
 
-// Behind the last backward of a step. The norm of gradients that all replicas of a stage share is one replica's
+// Behind the last pass of a step. The norm of gradients that all replicas of a stage share is one replica's
 // business; the factor is everyone's.
 static void finish_step(Writer *w, int step)
 {
@@ -377,7 +380,7 @@ static void finish_step(Writer *w, int step)
     run_version(w, RT_UPDATE, asynchronous ? step + 1 : RT_NO_VERSION, first);
 }
 
-static ScheduleAt schedule_at(const Plan *p, const PlanRank *r)
+ScheduleAt schedule_at(const Plan *p, const PlanRank *r)
 {
     int replicas = p->stages[r->stage].replicas;
     return (ScheduleAt){.stages = p->n_stages,
@@ -387,10 +390,89 @@ static ScheduleAt schedule_at(const Plan *p, const PlanRank *r)
                         .replica = r->replica,
                         .replicas = replicas,
                         .behind = p->n_ranks - p->stages[r->stage].first_rank,
-                        .ranks = p->n_ranks};
+                        .ranks = p->n_ranks,
+                        .virtual_stages = (int)p->options.virtual_stages};
 }
 
-// The stage that owns the inputs reads them just before it needs them.
+// Stages of one machine take turns: an edge that nobody touches carries nothing but the turn.
+static bool is_turn(const Plan *p, const PlanEdge *e)
+{
+    uint32_t touch = 0;
+    for (int r = 0; r < p->n_ranks; r++)
+        touch |= e->touch[r];
+    return !touch;
+}
+
+static uint16_t turn_edge(const Plan *p, int from, int to)
+{
+    int e = p->n_edges - 1;
+    while (!is_turn(p, &p->edges[e]) || p->edges[e].producer != from ||
+           p->edges[e].consumers[0] != to)
+        e--;
+    return (uint16_t)e;
+}
+
+static void take_turn(Writer *w, const rt_instr *i)
+{
+    uint16_t edge = turn_edge(w->plan, i->edge, w->rank);
+    vec_push(w->arena, &w->out, ((rt_instr){RT_RECV, edge, i->mb}));
+    vec_push(w->arena, &w->out, ((rt_instr){RT_RELEASE, edge, i->mb}));
+}
+
+static void pass_turn(Writer *w, const rt_instr *i)
+{
+    uint16_t edge = turn_edge(w->plan, w->rank, i->edge);
+    vec_push(w->arena, &w->out, ((rt_instr){RT_ACQUIRE, edge, i->mb}));
+    vec_push(w->arena, &w->out, ((rt_instr){RT_SEND, edge, i->mb}));
+}
+
+static PlanEdge make_turn(Arena *a, const Plan *p, int from, int to, int times)
+{
+    return (PlanEdge){.name = arena_printf(a, "turn %d-%d", from, to),
+                      .node = -1,
+                      .producer = from,
+                      .consumers = arena_copy(a, &to, sizeof to),
+                      .n_consumers = 1,
+                      .bytes = 64,
+                      .slots = 1,
+                      .stride = 1,
+                      .per_step = times,
+                      .touch = arena_array(a, uint32_t, p->n_ranks)};
+}
+
+// The schedule's order of a rank.
+static InstrList order_of(Arena *scratch, const Plan *p, const ScheduleAt *at)
+{
+    InstrList order = {.items = arena_array(scratch, rt_instr, 6 * at->micro_batches)};
+    order.n = (int)(schedule_rules(&p->options)->order(at, order.items) - order.items);
+    return order;
+}
+
+// Anew, for another number of micro-batches has others. (Without replicas a rank is a stage.)
+static void add_turns(Arena *perm, Arena *scratch, Plan *p)
+{
+    EdgeList edges = {0};
+    for (int e = 0; e < p->n_edges; e++)
+        if (!is_turn(p, &p->edges[e]))
+            vec_push(perm, &edges, p->edges[e]);
+    for (int r = 0; r < p->n_ranks && p->options.virtual_stages > 1; r++) {
+        ScheduleAt at = schedule_at(p, &p->ranks[r]);
+        InstrList order = order_of(scratch, p, &at);
+        int *times = arena_array(scratch, int, p->n_ranks);
+        for (int i = 0; i < order.n; i++)
+            if (order.items[i].opcode == RT_SEND)
+                times[order.items[i].edge]++;
+        for (int to = 0; to < p->n_ranks; to++)
+            if (times[to])
+                vec_push(perm, &edges, make_turn(perm, p, r, to, times[to]));
+    }
+    p->edges = edges.items;
+    p->n_edges = edges.n;
+    CHECK(p->n_edges < RT_NO_EDGE, "schedule", "%d edges", p->n_edges);
+}
+
+// The stage that owns the inputs reads them just before it needs them. A turn is passed on before the step is
+// finished, which waits for other stages.
 static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int rank)
 {
     Writer w = writer(perm, scratch, p, rank, false);
@@ -398,19 +480,25 @@ static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int rank)
     Stream out = {.n = 0};
     int per_step = at.micro_batches, steady = steady_step(&p->options, p->n_stages, p->n_ranks);
     at.micro_batches *= p->stream_steps;
-    rt_instr *order = arena_array(scratch, rt_instr, 2 * at.micro_batches);
-    row_of(&p->options)->order(&at, order);
-    for (int i = 0; i < 2 * at.micro_batches; i++) {
-        rt_opcode opcode = (rt_opcode)order[i].opcode;
-        int own = (int)order[i].mb, steps = (own + 1) / per_step;
+    rt_opcode last = schedule_last_pass(&p->options);
+    InstrList order = order_of(scratch, p, &at);
+    for (int i = 0; i < order.n; i++) {
+        rt_opcode opcode = (rt_opcode)order.items[i].opcode;
+        if (opcode == RT_RECV) {
+            take_turn(&w, &order.items[i]);
+            continue;
+        }
+        int own = (int)order.items[i].mb, steps = (own + 1) / per_step;
         uint32_t mb = (uint32_t)(own * at.replicas + w.replica);
         if (at.stage == 0 && opcode == RT_FORWARD)
             run(&w, RT_LOAD, mb);
-        bool ends = opcode == RT_BACKWARD && steps * per_step > own;
+        bool ends = opcode == last && steps * per_step > own;
         if (ends && w.stage->n_parts > 1)
             run_parts(&w, version_of(p, &at, (int)mb), mb);
         else
             run_version(&w, opcode, version_of(p, &at, (int)mb), mb);
+        while (i + 1 < order.n && order.items[i + 1].opcode == RT_SEND)
+            pass_turn(&w, &order.items[++i]);
         if (!ends)
             continue;
         finish_step(&w, steps - 1);
@@ -446,6 +534,7 @@ static void choose_eval_slots(Plan *p)
 void schedule_write(Arena *perm, Arena *scratch, Plan *p)
 {
     p->stream_steps = schedule_steps(&p->options, p->n_stages, p->n_ranks);
+    add_turns(perm, scratch, p);
     for (int i = 0; i < p->n_ranks; i++) {
         PlanRank *rank = &p->ranks[i];
         PlanStage *stage = &p->stages[rank->stage];

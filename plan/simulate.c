@@ -171,25 +171,42 @@ static double step_seconds(const Engine *e, Simulation *s)
     return e->plan->asynchronous ? chain_pace(e) : (s->end_s - warm_s) / steps_counted(e, s);
 }
 
+// Of machines that take the mean of what these take.
+static double formula(const Plan *p, int micro_batches)
+{
+    PassTimes t = {0};
+    int machines = schedule_machines(&p->options, p->n_stages);
+    for (int i = 0; i < p->n_stages; i++) {
+        t.forward_s += p->stages[i].forward_s / machines;
+        t.backward_s += p->stages[i].backward_s / machines;
+        t.weight_s += p->stages[i].weight_s / machines;
+    }
+    double work_s = micro_batches * (t.forward_s + t.backward_s);
+    double bubble_s =
+        schedule_rules(&p->options)->bubble_s(machines, p->n_stages / machines, &t);
+    return work_s > 0 ? bubble_s / (work_s + bubble_s) : -1;
+}
+
 static void fill_totals(const Engine *e, Simulation *s)
 {
     const Plan *p = e->plan;
-    double wait_s = 0, work_s = 0;
+    double busy_s = 0, work_s = 0;
     bool straight = true;
     s->step_s = step_seconds(e, s);
     s->micro_s = p->asynchronous ? s->step_s : s->step_s / s->micro_batches;
     for (int i = 0; i < p->n_stages; i++) {
         SimStage *stage = &s->stages[i];
         stage->wait_s = s->step_s > stage->busy_s ? s->step_s - stage->busy_s : 0;
-        wait_s += stage->wait_s * p->stages[i].replicas;
+        busy_s += stage->busy_s * p->stages[i].replicas;
         work_s += (stage->busy_s - stage->shared_s) * p->stages[i].replicas;
         straight &= p->stages[i].replicas == 1;
         if (stage->busy_s > s->stages[s->bottleneck].busy_s)
             s->bottleneck = i;
     }
-    int depth = p->n_stages - 1, all = s->micro_batches * plan_stream_steps(p, false);
-    s->bubble = s->step_s > 0 ? wait_s / s->step_s / e->n_workers : 0;
-    s->formula = straight && !p->asynchronous ? (double)depth / (all + depth) : -1;
+    int all = s->micro_batches * plan_stream_steps(p, false);
+    double machine_s = s->step_s * schedule_machines(&p->options, e->n_workers);
+    s->bubble = machine_s > busy_s ? 1 - busy_s / machine_s : 0;
+    s->formula = straight && !p->asynchronous ? formula(p, all) : -1;
     s->cores_busy = -1;
     if (e->options.cores > 0 && s->step_s > 0)
         s->cores_busy = work_s * (double)p->options.threads / e->options.cores / s->step_s;

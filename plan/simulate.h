@@ -45,8 +45,8 @@ typedef struct Simulation {
     int micro_batches; // that were simulated; of a plan without streams and updates in between: all
     double step_s;     // of micro-batch to micro-batch where every one is an update
     double micro_s; // seconds by micro-batch
-    double bubble;  // waiting share of all replicas
-    // (S-1)/(M+S-1) of straight pipelines with M micro-batches from drain to drain; negative: none
+    double bubble;  // waiting share of all machines
+    // Share that the schedule's authors give for equal stages in a straight pipeline; negative: none
     double formula;
     double
         cores_busy; // share of the cores' time that is used, at the pace of a program alone; negative: as SimOptions.cores is 0

@@ -162,7 +162,7 @@ static void add_worker(Engine *e, int stage, int replica, int micro_batches)
     int own = replica < micro_batches ? (micro_batches - replica - 1) / r + 1 : 0;
     rt_instr *instr = arena_array(e->arena, rt_instr, 2 * own + 1);
     int flight = chain_flight(p, stage, micro_batches);
-    schedule_alternate(flight < own ? flight : own, own, instr);
+    schedule_turns((Turns){flight < own ? flight : own, own, false, 0}, instr);
     for (int k = 0; k < 2 * own; k++)
         instr[k].mb = instr[k].mb * (uint32_t)r + (uint32_t)replica;
     int n = 2 * own;
@@ -202,6 +202,7 @@ void chain_model(Engine *e, int micro_batches)
         for (int64_t m = 0; m < messages; m++)
             c->arrival[d][m] = INFINITY;
     }
+    e->last_pass = RT_BACKWARD;
     e->begin = begin;
     e->work = work;
     e->end = end;

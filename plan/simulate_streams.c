@@ -1,6 +1,7 @@
 // Plans with streams: messages move when the streams say so and take no time of their own; what a
 // stage spends on them is shared out between forward and backward.
 #include "plan/engine.h"
+#include "plan/schedule.h"
 #include "plan/walk.h"
 
 typedef struct Ring {
@@ -50,7 +51,8 @@ static bool begin(Engine *e, Worker *w, const rt_instr *i)
 static double backward_seconds(const Engine *e, const Worker *w, const PlanStage *s)
 {
     int part = ((Rings *)e->model)->parts[w->index];
-    double own = part ? plan_parts_seconds(e->plan, s, part, s->n_parts) : s->backward_s;
+    double own =
+        part ? plan_parts_seconds(e->plan, s, part, s->n_parts) : s->backward_s - s->weight_s;
     return own + s->send_s / 2;
 }
 
@@ -67,6 +69,7 @@ static double work(const Engine *e, const Worker *w, const rt_instr *i)
     case RT_FORWARD: return s->forward_s + s->send_s / 2;
     case RT_BACKWARD_PART: return part_seconds(e, w, s);
     case RT_BACKWARD: return backward_seconds(e, w, s);
+    case RT_BACKWARD_WEIGHT: return s->weight_s;
     case RT_UPDATE: return s->update_s;
     case RT_EVAL: return s->forward_s;
     case RT_LOAD: return s->load_s;
@@ -142,6 +145,7 @@ void streams_model(Engine *e)
                                  .n = t->n,
                                  .end = (int64_t)t->n * e->options.steps};
     }
+    e->last_pass = schedule_last_pass(&p->options);
     e->begin = begin;
     e->work = work;
     e->end = end;

@@ -36,6 +36,9 @@
       "version, mb")                                                                           \
     X(BACKWARD, "backward",                                                                    \
       "run the (other) backward nodes; gradients accumulate in ascending mb", "version, mb")   \
+    X(BACKWARD_WEIGHT, "backward_weight",                                                      \
+      "run the backward nodes that only gradients of weights need, where backward is split",   \
+      "mb")                                                                                    \
     X(REDUCE_PUT, "reduce_put", "give this replica's part of a bucket to its owner", "bucket") \
     X(REDUCE_SUM, "reduce_sum", "add up the parts in ascending order of replicas", "bucket")   \
     X(REDUCE_GET, "reduce_get", "take the bucket's sum", "bucket")                             \

@@ -1,5 +1,6 @@
 // A simulation as pictures. Large ones have millions of events, which no viewer and no eye can take,
 // so both outputs are cut off, the picture at a number of rows and of boxes, and say so.
+#include "plan/schedule.h"
 #include "plan/simulate.h"
 #include "plan/walk.h"
 
@@ -52,10 +53,11 @@ typedef struct Chart {
 static const struct Colour {
     rt_opcode opcode;
     const char *fill;
-} colours[] = {
-    {RT_FORWARD, "#7fb2e5"},    {RT_BACKWARD, "#f2b26b"},      {RT_UPDATE, "#8fc98b"},
-    {RT_LOAD, "#c9c9c9"},       {RT_BACKWARD_PART, "#f2b26b"}, {RT_REDUCE_PUT, "#e0c341"},
-    {RT_REDUCE_SUM, "#e0c341"}, {RT_REDUCE_GET, "#e0c341"},    {RT_NORM_GATHER, "#c7a6d8"}};
+} colours[] = {{RT_FORWARD, "#7fb2e5"},    {RT_BACKWARD, "#f2b26b"},
+               {RT_UPDATE, "#8fc98b"},     {RT_BACKWARD_WEIGHT, "#f7dcb8"},
+               {RT_LOAD, "#c9c9c9"},       {RT_BACKWARD_PART, "#f2b26b"},
+               {RT_REDUCE_PUT, "#e0c341"}, {RT_REDUCE_SUM, "#e0c341"},
+               {RT_REDUCE_GET, "#e0c341"}, {RT_NORM_GATHER, "#c7a6d8"}};
 
 static const char *fill_of(uint8_t opcode)
 {
@@ -123,7 +125,8 @@ static void draw_box(const Chart *c, const SimEvent *e)
                 "ms</title></rect>\n",
                 x, y + 1, width, c->row_px - 2, fill_of(e->opcode), width < 4 ? "0" : "0.5",
                 opcode_name[e->opcode], e->mb, e->step + 1, 1e3 * e->begin_s, 1e3 * e->end_s);
-    bool numbered = e->opcode == RT_FORWARD || e->opcode == RT_BACKWARD;
+    bool numbered =
+        e->opcode == RT_FORWARD || e->opcode == RT_BACKWARD || e->opcode == RT_BACKWARD_WEIGHT;
     double digits = e->mb < 10 ? 1 : e->mb < 100 ? 2 : e->mb < 1000 ? 3 : 5;
     if (numbered && c->row_px >= 12 && width > 7 * digits + 3)
         text_printf(c->out, "<text x=\"%.2f\" y=\"%d\" text-anchor=\"middle\">%u</text>\n",
@@ -132,8 +135,8 @@ static void draw_box(const Chart *c, const SimEvent *e)
 
 static void draw_legend(const Chart *c)
 {
-    int x = LEFT;
-    for (int i = 0; i < 3; i++, x += 100)
+    int x = LEFT, shown = schedule_splits(&c->s->plan->options) ? 4 : 3;
+    for (int i = 0; i < shown; i++, x += 100)
         text_printf(c->out,
                     "<rect x=\"%d\" y=\"34\" width=\"14\" height=\"12\" fill=\"%s\"/><text "
                     "x=\"%d\" y=\"44\">%s</text>\n",

@@ -12,8 +12,8 @@
 enum { REPETITIONS = 4 };
 
 typedef struct Counts {
-    int loaded, forwarded, backwarded, evaluated; // micro-batches so far
-    int updated;                                  // steps
+    int loaded, forwarded, backwarded, weighed, evaluated; // micro-batches so far
+    int updated;                                           // steps
     int *begun,
         *ended; // per edge: RECVs and RELEASEs of a consumer, ACQUIREs and SENDs of a producer
 } Counts;
@@ -22,7 +22,7 @@ typedef struct Check {
     const Plan *plan;
     int rank, at;
     const PlanStage *stage;
-    bool eval, asynchronous;
+    bool eval, asynchronous, splits;
     char *why;
     int why_size;
     int own;          // micro-batches of a step
@@ -81,13 +81,19 @@ static bool no_backward_begun(Check *c, const rt_instr *i)
            fail(c, i, "a backward has run in %d parts, and not to its end", c->parts);
 }
 
+// Micro-batches whose last pass has run.
+static int finished(const Check *c, const Counts *n)
+{
+    return c->splits ? n->weighed : n->backwarded;
+}
+
 static bool forward(Check *c, const rt_instr *i)
 {
     int limit = c->stage->in_flight;
     if (!in_order(c, i, &c->now.forwarded) || !weights(c, i, rt_version(i)) ||
         !no_backward_begun(c, i))
         return false;
-    if (c->now.forwarded - c->now.backwarded > limit)
+    if (c->now.forwarded - finished(c, &c->now) > limit)
         return fail(c, i, "more than %d micro-batches in flight", limit);
     if (c->now.forwarded > c->own * plan_stream_steps(c->plan, false))
         return fail(c, i, "the stream has fewer micro-batches");
@@ -123,6 +129,15 @@ static bool backward(Check *c, const rt_instr *i)
            fail(c, i, "its step has begun before the last one was updated");
 }
 
+static bool backward_weight(Check *c, const rt_instr *i)
+{
+    if (!c->splits)
+        return fail(c, i, "the schedule does not split backward");
+    if (c->now.weighed >= c->now.backwarded)
+        return fail(c, i, "its backward has not run");
+    return in_order(c, i, &c->now.weighed);
+}
+
 // What comes after the buckets' sums needs all of them.
 static const PlanEdge *not_reduced(const Check *c)
 {
@@ -136,7 +151,7 @@ static const PlanEdge *not_reduced(const Check *c)
 
 static bool all_backward(Check *c, const rt_instr *i)
 {
-    int missing = (c->now.updated + 1) * c->own - c->now.backwarded;
+    int missing = (c->now.updated + 1) * c->own - finished(c, &c->now);
     return c->eval || !missing ||
            fail(c, i, "gradients of %d micro-batches are missing", missing);
 }
@@ -146,7 +161,7 @@ static bool all_backward(Check *c, const rt_instr *i)
 static int buckets_done(const Check *c, const PlanEdge *e)
 {
     int all = (c->now.updated + 1) * c->own;
-    bool last = c->now.forwarded >= all && c->now.backwarded == all - 1;
+    bool last = !c->splits && c->now.forwarded >= all && c->now.backwarded == all - 1;
     return c->now.updated * e->stride + (last ? e->stride - c->stage->n_parts + c->parts : 0);
 }
 
@@ -199,6 +214,7 @@ static bool counts(Check *c, const rt_instr *i)
     case RT_FORWARD: return forward(c, i);
     case RT_BACKWARD_PART: return backward_part(c, i);
     case RT_BACKWARD: return backward(c, i);
+    case RT_BACKWARD_WEIGHT: return backward_weight(c, i);
     case RT_NORM_GATHER:
     case RT_NORM_APPLY: return of_step(c, i);
     case RT_UPDATE: return update(c, i);
@@ -324,7 +340,7 @@ static bool check_rank(Arena *a, Check *c)
             return false;
     }
     const Counts *n = &c->now;
-    bool good = c->eval ? n->evaluated == all : n->forwarded == all && n->backwarded == all;
+    bool good = c->eval ? n->evaluated == all : n->forwarded == all && finished(c, n) == all;
     const PlanEdge *missing = good && c->eval ? not_reduced(c) : NULL;
     if (missing)
         snprintf(c->why, (size_t)c->why_size, "%s does not exchange %s",
@@ -351,6 +367,7 @@ static bool check_ranks(Arena *a, const Plan *p, bool eval, char *why, int why_s
         c.own =
             schedule_share((int)p->options.micro_batches, stage->replicas, p->ranks[r].replica);
         c.asynchronous = schedule_asynchronous(&p->options);
+        c.splits = schedule_splits(&p->options);
         c.now.begun = arena_array(a, int, p->n_edges);
         c.now.ended = arena_array(a, int, p->n_edges);
         c.reduced = arena_array(a, bool, p->n_edges);

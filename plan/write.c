@@ -67,6 +67,8 @@ static void put_predictions(json_t *o, const PlanStage *s)
 {
     put_real(o, "forward_s", s->forward_s);
     put_real(o, "backward_s", s->backward_s);
+    if (s->weight_s > 0)
+        put_real(o, "weight_s", s->weight_s);
     put_real(o, "compute_s", s->compute_s > 0 ? s->compute_s : s->forward_s + s->backward_s);
     put_real(o, "receive_s", s->receive_s);
     put_real(o, "send_s", s->send_s);
@@ -197,6 +199,8 @@ static json_t *unit_json(const PlanUnit *u, bool everything)
     if (everything) {
         put_real(o, "forward_s", u->forward_s);
         put_real(o, "backward_s", u->backward_s);
+        if (u->weight_s > 0)
+            put_real(o, "weight_s", u->weight_s);
         put_real(o, "update_s", u->update_s);
     }
     put_int(o, "parameter_bytes", u->parameter_bytes);

@@ -43,6 +43,7 @@ static const char *phase_name(rt_opcode opcode)
     case RT_FORWARD: return "forward";
     case RT_BACKWARD_PART:
     case RT_BACKWARD: return "backward";
+    case RT_BACKWARD_WEIGHT: return "weight gradient";
     case RT_UPDATE: return "update";
     case RT_EVAL: return "evaluation";
     case RT_ACQUIRE:

@@ -244,6 +244,12 @@ static int run_backward(rt_stage *s, const rt_instr *i)
     return 0;
 }
 
+static int run_backward_weight(rt_stage *s, const rt_instr *i)
+{
+    s->program->backward_weight(s, (int)i->mb);
+    return 0;
+}
+
 static int run_reduce_put(rt_stage *s, const rt_instr *i)
 {
     rt__reduce_put(s, (int)i->mb);
@@ -307,6 +313,7 @@ static Execute *const instructions[RT_N_OPCODES] = {
     [RT_FORWARD] = run_forward,
     [RT_BACKWARD_PART] = run_backward_part,
     [RT_BACKWARD] = run_backward,
+    [RT_BACKWARD_WEIGHT] = run_backward_weight,
     [RT_REDUCE_PUT] = run_reduce_put,
     [RT_REDUCE_SUM] = run_reduce_sum,
     [RT_REDUCE_GET] = run_reduce_get,
@@ -398,6 +405,8 @@ static bool left_out(const rt_stage *s, const rt_instr *i, const Stretch *part)
 {
     bool message = i->opcode <= RT_RELEASE;
     bool of_mb = message ? s->program->edges[i->edge].first >= 0 : !rt_is_reduce(i->opcode);
+    if (!of_mb && !s->program->train_steps)
+        return false; // the stream is a step; turns have numbers of their own
     return i->mb >= (of_mb ? part->micro_batches : part->steps * step_numbers(s, i));
 }
 

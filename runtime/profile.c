@@ -11,10 +11,10 @@
 // Samples of a layer in one kind of instruction; later ones replace the oldest.
 enum { SAMPLES = 64 };
 // Kinds: with a time for every layer up to UPDATE, as a whole behind it.
-enum { FORWARD, BACKWARD, UPDATE, LOAD, NORM, N_KINDS, N_LAYERED = UPDATE + 1 };
+enum { FORWARD, BACKWARD, WEIGHT, UPDATE, LOAD, NORM, N_KINDS, N_LAYERED = UPDATE + 1 };
 static const int kind_of[RT_N_OPCODES] = {
-    [RT_FORWARD] = FORWARD + 1, [RT_BACKWARD] = BACKWARD + 1, [RT_UPDATE] = UPDATE + 1,
-    [RT_LOAD] = LOAD + 1,       [RT_NORM_GATHER] = NORM + 1,
+    [RT_FORWARD] = FORWARD + 1, [RT_BACKWARD] = BACKWARD + 1, [RT_BACKWARD_WEIGHT] = WEIGHT + 1,
+    [RT_UPDATE] = UPDATE + 1,   [RT_LOAD] = LOAD + 1,         [RT_NORM_GATHER] = NORM + 1,
 };
 
 typedef struct rt__profile {
@@ -136,14 +136,16 @@ static double scale_of(const rt_stage *s, int kind)
 
 static void write_layer(FILE *f, const rt_stage *s, int layer, const double *scale)
 {
-    static const char *const names[N_LAYERED] = {"forward_s", "backward_s", "update_s"};
     char name[512];
-    fprintf(f, "%s\n{\"name\": %s", layer ? "," : "",
-            rt__json_text(name, sizeof name, s->program->layers[layer].name));
+    double seconds[N_LAYERED];
     for (int k = 0; k < N_LAYERED; k++)
-        fprintf(f, ", \"%s\": %.9g", names[k],
-                scale[k] * median(samples_of(s, k, layer), s->profile->n_samples[k]));
-    fputs("}", f);
+        seconds[k] = scale[k] * median(samples_of(s, k, layer), s->profile->n_samples[k]);
+    fprintf(f, "%s\n{\"name\": %s, \"forward_s\": %.9g, \"backward_s\": %.9g", layer ? "," : "",
+            rt__json_text(name, sizeof name, s->program->layers[layer].name), seconds[FORWARD],
+            seconds[BACKWARD] + seconds[WEIGHT]);
+    if (s->program->backward_weight)
+        fprintf(f, ", \"weight_s\": %.9g", seconds[WEIGHT]);
+    fprintf(f, ", \"update_s\": %.9g}", seconds[UPDATE]);
 }
 
 int rt__profile_write(rt_stage *s)

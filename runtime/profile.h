@@ -4,7 +4,7 @@
 //   {"load_s": 2e-5, "norm_s": 0, "process_bytes": 9437184, "library_bytes": 204472320,
 //    "layers": [{"name": "conv1", "forward_s": 1.2e-3, "backward_s": 2.3e-3, "update_s": 1e-4}, ...]}
 //
-// load_s: reading a micro-batch; norm_s: the gradients' norms of a step. process_bytes: resident memory
+// weight_s: the part of backward_s that runs apart, where the schedule splits backward. load_s: reading a micro-batch; norm_s: the gradients' norms of a step. process_bytes: resident memory
 // of the process before it has an arena (code, libraries); library_bytes: of what came to it since, all
 // but the arena.
 // The first step is left out where there are more (caches, page faults, lazy libraries); of the rest the

@@ -183,6 +183,7 @@ typedef struct rt_program {
     void (*const *parts)(rt_stage *s,
                          int mb); // the same, one after the other; none: as a whole
     int n_parts;
+    void (*backward_weight)(rt_stage *s, int mb); // NULL: backward does it all
     void (*update)(rt_stage *s);
     void (*eval_forward)(rt_stage *s, int mb);
 } rt_program;

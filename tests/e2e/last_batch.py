@@ -118,7 +118,8 @@ def main():
         work = pathlib.Path(folder)
         data = digits(source, work / "some", 157)
         alike(stagecc, source / "examples/mlp/mlp.c", data,
-              ["1f1b 0:1", "gpipe 0:1,1:1", "1f1b 0:1,1:1,2:1", "1f1b 0:1,1:1 --recompute always", "1f1b 0:3", "1f1b 0:2,1:3"],
+              ["1f1b 0:1", "gpipe 0:1,1:1", "1f1b 0:1,1:1,2:1", "1f1b 0:1,1:1 --recompute always", "1f1b 0:3", "1f1b 0:2,1:3",
+               "zb-h1 0:1,1:1,2:1", "zb-h1 0:2,1:3", "interleaved 0:1,1:1,2:1,3:1 --virtual-stages 2"],
               ["--backend", "ref", "--momentum", "0.9", "--clip-norm", "1", "--lr", "0.1"], work)
         alike(stagecc, source / "examples/mlp/mlp.c", data, ["pipedream-2bw 0:1", "pipedream-2bw 0:1,1:1,2:1"],
               ["--backend", "ref", "--lr", "0.05"], work)

@@ -1,8 +1,8 @@
 """One model trained in several cuts and schedules gives the same loss bits and the same tensors.
 
   same_bits.py STAGECC SOURCE_DIR MODEL STEPS CUTS [MODEL-OPTS ...]
-CUTS: SCHEDULE:STAGES[:resume][:again],... ; the first is the reference. `resume` stops half way and goes on from
-the checkpoint; `again` computes forward again in backward.
+CUTS: SCHEDULE[/VIRTUAL_STAGES]:STAGES[:resume][:again],... ; the first is the reference. `resume` stops half way
+and goes on from the checkpoint; `again` computes forward again in backward.
 """
 import pathlib
 import sys
@@ -14,7 +14,9 @@ from bits import losses, run, tensors  # noqa: E402
 
 def train(stagecc, model, options, cut, steps, work, data):
     schedule, stages, *how = cut.split(":")
-    out = work / cut.replace(":", "-")
+    schedule, *parts = schedule.split("/")
+    options = [*options, *(["--virtual-stages", *parts] if parts else [])]
+    out = work / cut.replace(":", "-").replace("/", "-")
     command = [stagecc, "run", out, "--data", data, "--checkpoint", out / "ckpt"]
     run([stagecc, "build", model, "--stages", stages, "--schedule", schedule, "-o", out, "--no-svg", *options,
          *(["--recompute", "always"] if "again" in how else [])])

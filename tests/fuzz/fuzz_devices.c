@@ -1,4 +1,4 @@
-// FUZZ: base/*.c plan/*.c
+// FUZZ: base/*.c plan/*.c plan/schedules/*.c
 // devices.json: any bytes are read or refused with a word; what is read is written to a text that reads
 // back to itself, without a warning, with the same numbers.
 #include "plan/devices.h"

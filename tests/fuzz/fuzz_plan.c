@@ -1,4 +1,4 @@
-// FUZZ: base/*.c plan/*.c passes/planner/*.c
+// FUZZ: base/*.c plan/*.c plan/schedules/*.c passes/planner/*.c
 // plan.json: any bytes are read or refused; the streams of what is read verify, and it is written to a
 // text that reads back to itself. Its units are planned as a chain.
 #include "base/text.h"

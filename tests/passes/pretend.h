@@ -259,6 +259,8 @@ static inline void run_stream(Memory *x, const Stream *s, bool eval)
         }
         if (opcode == RT_BACKWARD || opcode == RT_BACKWARD_PART)
             run_phase(x, PHASE_BACKWARD, opcode == RT_BACKWARD, mb);
+        if (opcode == RT_BACKWARD_WEIGHT)
+            run_phase(x, PHASE_BACKWARD_WEIGHT, true, mb);
         if (opcode == RT_REDUCE_PUT || opcode == RT_REDUCE_SUM)
             look_at_bucket(x, mb);
         x->part = opcode == RT_BACKWARD ? 0 : x->part + (opcode == RT_BACKWARD_PART);

@@ -191,10 +191,12 @@ static inline void plan_random_model(Model *m, int stages, int micro_batches,
     m->plan = (Plan){.model = "random", .cost_source = "estimate", .options = m->options};
     m->c.stages = stages;
     pass_layout(&m->c);
+    pass_split(&m->c);
     pass_cost(&m->c);
     for (int u = 0; u < m->plan.n_units; u++) {
         m->plan.units[u].forward_s = 1e-6 * random_below(20);
         m->plan.units[u].backward_s = 1e-6 * random_below(40);
+        m->plan.units[u].weight_s = 0;
     }
     pass_partition(&m->c);
     pass_recompute(&m->c);

@@ -28,7 +28,7 @@ typedef struct Case {
     Compile c;
 } Case;
 
-static void run_cost_of(Case *t, const char *text, const LayerTime *times, int n)
+static void prepare(Case *t, const char *text, const LayerTime *times, int n)
 {
     *t = (Case){.options = options_default()};
     t->c = (Compile){.perm = &t->arena,
@@ -40,8 +40,18 @@ static void run_cost_of(Case *t, const char *text, const LayerTime *times, int n
                      .times = times,
                      .n_times = n};
     assert_non_null(t->c.graph);
+}
+
+static void run_passes(Case *t)
+{
     pass_layout(&t->c);
     pass_cost(&t->c);
+}
+
+static void run_cost_of(Case *t, const char *text, const LayerTime *times, int n)
+{
+    prepare(t, text, times, n);
+    run_passes(t);
 }
 
 static void run_cost(Case *t, const LayerTime *times, int n)
@@ -82,7 +92,7 @@ static void measured_times_win(void **state)
 {
     (void)state;
     Case t;
-    const LayerTime times[] = {{"small", 0.5, 0, 0}, {"large", 2, 7, 0}};
+    const LayerTime times[] = {{"small", 0.5, 0, 0, 0}, {"large", 2, 7, 0, 0}};
     run_cost(&t, times, 2);
     assert_true(fabs(t.plan.units[0].forward_s - 0.5) < 1e-12);
     assert_true(fabs(t.plan.units[2].forward_s - 2) < 1e-12);
@@ -90,6 +100,38 @@ static void measured_times_win(void **state)
     // Nobody measured the relu: its estimate, slowed down as the measured layers were.
     assert_true(t.plan.units[1].forward_s > 1e-3 && t.plan.units[1].forward_s < 0.5);
     release(&t);
+}
+
+static const char *const two_passes =
+    "graph net micro_batch 256\n"
+    "layer fc linear\n"
+    "x = input {shape=[256,1024], dtype=\"f32\", role=\"sample\"} unit 0\n"
+    "w = param {shape=[2048,1024], dtype=\"f32\", init=\"normal\"} unit 0\n"
+    "a = linear x w of fc unit 0\n"
+    "d_x = linear_grad_input a w backward of fc from a unit 0\n"
+    "d_w = linear_grad_weight x a backward_weight of fc from a unit 0\n";
+
+// Measured apart, each pass has its own time; measured as one, they share it by estimate. A schedule that
+// does not split backward wants the sum.
+static void passes_of_backward(void **state)
+{
+    (void)state;
+    for (int apart = 0; apart < 2; apart++) {
+        Case t;
+        const LayerTime times[] = {{"fc", 1, 8, 0, apart ? 3 : 0}};
+        prepare(&t, two_passes, times, 1);
+        t.options.schedule = "zb-h1";
+        run_passes(&t);
+        const PlanUnit *u = t.plan.units;
+        assert_true(fabs(u[0].backward_s - 8) < 1e-12);
+        assert_true(fabs(u[0].weight_s - (apart ? 3 : 4)) < 1e-12);
+        t.options.schedule = "1f1b";
+        pass_split(&t.c);
+        run_passes(&t);
+        assert_true(fabs(t.plan.units[0].backward_s - 8) < 1e-12);
+        assert_true(t.plan.units[0].weight_s == 0);
+        release(&t);
+    }
 }
 
 // A layer of two units shares its time by estimate: 4 parts and 1. The relu runs in the loop of the
@@ -109,7 +151,7 @@ static void shares_out_a_layer(void **state)
 {
     (void)state;
     Case t;
-    const LayerTime times[] = {{"pair", 5.5, 0, 0}};
+    const LayerTime times[] = {{"pair", 5.5, 0, 0, 0}};
     run_cost_of(&t, spread, times, 1);
     const PlanUnit *u = t.plan.units;
     assert_int_equal(t.plan.n_units, 3);
@@ -134,7 +176,7 @@ static void updates_are_measured(void **state)
     (void)state;
     for (int known = 0; known < 2; known++) {
         Case t;
-        const LayerTime times[] = {{"fc", 0.5, 1, known ? 0.25 : 0}};
+        const LayerTime times[] = {{"fc", 0.5, 1, known ? 0.25 : 0, 0}};
         run_cost_of(&t, with_update, times, 1);
         const PlanUnit *u = t.plan.units;
         assert_true(fabs(u[0].forward_s - 0.5) < 1e-12);
@@ -174,9 +216,11 @@ static void cut_bytes_by_definition(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(estimates_follow_flops_and_bytes),
-        cmocka_unit_test(measured_times_win), cmocka_unit_test(shares_out_a_layer),
-        cmocka_unit_test(updates_are_measured), cmocka_unit_test(cut_bytes_by_definition)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(estimates_follow_flops_and_bytes),
+                                       cmocka_unit_test(measured_times_win),
+                                       cmocka_unit_test(passes_of_backward),
+                                       cmocka_unit_test(shares_out_a_layer),
+                                       cmocka_unit_test(updates_are_measured),
+                                       cmocka_unit_test(cut_bytes_by_definition)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,8 +45,9 @@ static void tensors_keep_their_places(void **state)
         m->g->output = m->value[m->n - random_below(3)];
         m->c.no_plan = false;
         diag_output(fopen("/dev/null", "w"), false);
+        static const char *const schedules[] = {"1f1b", "gpipe", "zb-h1"};
         plan_random_model(m, 1 + random_below(4), 1 + random_below(6),
-                          random_below(2) ? "1f1b" : "gpipe");
+                          schedules[random_below(3)]);
         for (int s = 0; s < m->plan.n_stages; s++)
             pretend_stage(m->g, &m->plan, s);
         free_model(m);

@@ -7,8 +7,10 @@
 // cmocka wants the three above
 #include <cmocka.h>
 
+#include "plan/simulate.h"
 #include "tests/passes/random_model.h"
 
+#include <math.h>
 #include <stdio.h>
 
 typedef struct Machine {
@@ -19,6 +21,8 @@ typedef struct Machine {
     int64_t *sent, **released; // [edge], [edge][rank]
     int64_t (*weights)[64]; // [rank][slot]: which update made what lies there, of all streams
     int at[64];
+    // By machine, where each has several stages: whose turn it is; micro-batches between forward and backward.
+    int turn[64], working[64], most[64];
 } Machine;
 
 static const Stream *stream_of(const Machine *m, int s)
@@ -78,9 +82,26 @@ static void versions(Machine *m, int s, const rt_instr *i)
         at[0] = at[m->p->stream_steps % slots];
 }
 
+// One stage of a machine at a time.
+static void take_turns(Machine *m, int s, const rt_instr *i)
+{
+    int machines = schedule_machines(&m->p->options, m->p->n_ranks), here = s % machines;
+    bool forward = i->opcode == RT_FORWARD, backward = i->opcode == RT_BACKWARD;
+    if (machines == m->p->n_ranks || m->eval)
+        return;
+    if (i->opcode == RT_RECV && m->p->edges[i->edge].producer % machines == here &&
+        !m->p->edges[i->edge].touch[s])
+        m->turn[here] = s;
+    if (forward || backward)
+        assert_int_equal(m->turn[here], s);
+    m->working[here] += forward - backward;
+    m->most[here] = m->working[here] > m->most[here] ? m->working[here] : m->most[here];
+}
+
 static void step(Machine *m, int s)
 {
     const rt_instr *i = &stream_of(m, s)->instr[m->at[s] % stream_of(m, s)->n];
+    take_turns(m, s, i);
     versions(m, s, i);
     if (i->opcode == RT_SEND)
         m->sent[i->edge]++;
@@ -89,6 +110,17 @@ static void step(Machine *m, int s)
     if (i->opcode > RT_RELEASE)
         compute(m, s, i);
     m->at[s]++;
+}
+
+// A machine has no more micro-batches in work than the authors of interleaved 1F1B say.
+static void check_machines(const Machine *m)
+{
+    int parts = (int)m->p->options.virtual_stages, machines = m->p->n_ranks / parts;
+    for (int i = 0; i < machines && parts > 1 && !m->eval; i++) {
+        int most = (parts - 1) * machines + 2 * (machines - i - 1) + 1;
+        int all = parts * (int)m->p->options.micro_batches;
+        assert_int_equal(m->most[i], most < all ? most : all);
+    }
 }
 
 static void interpret(const Plan *p, bool eval)
@@ -105,6 +137,8 @@ static void interpret(const Plan *p, bool eval)
     }
     int left = 0;
     for (int s = 0; s < p->n_ranks; s++)
+        m.turn[s] = s; // the first of each machine's
+    for (int s = 0; s < p->n_ranks; s++)
         left += stream_of(&m, s)->n * m.steps;
     for (int idle = 0; left;) {
         int s = random_below(p->n_ranks), end = stream_of(&m, s)->n * m.steps;
@@ -117,6 +151,7 @@ static void interpret(const Plan *p, bool eval)
             idle = 0;
         }
     }
+    check_machines(&m);
     arena_release(&a);
 }
 
@@ -153,55 +188,105 @@ static int a_step(const Plan *p, int rank, int per_step)
     return per_step;
 }
 
-enum { N_THEORIES = 5, ASYNCHRONOUS = 2 };
+enum { N_THEORIES = 6, ASYNCHRONOUS = 3 };
 static const Theory theories[] = {{"gpipe", none},
                                   {"1f1b", none},
+                                  {"zb-h1", none},
                                   {"pipedream", own_depth},
                                   {"pipedream-vertical", whole_depth},
                                   {"pipedream-2bw", a_step}};
 
 static bool computes(const rt_instr *i)
 {
-    return i->opcode == RT_FORWARD || i->opcode == RT_BACKWARD || i->opcode == RT_UPDATE;
+    return i->opcode == RT_FORWARD || i->opcode == RT_BACKWARD ||
+           i->opcode == RT_BACKWARD_WEIGHT || i->opcode == RT_UPDATE;
+}
+
+// What a rank has run so far, and how many micro-batches may be between what.
+typedef struct Turn {
+    int forward, backward, weight, updated;
+    int all, own; // micro-batches of the stream, of a step
+    int flight, late,
+        whole; // forward to backward; the pass of the weights behind; the whole of it
+    bool splits;
+} Turn;
+
+// ZB-H1: every stage has as many micro-batches in work as the first one of 1F1B, those that it is nearer
+// to the end than that one wait for their gradients of weights.
+static Turn first_turn(const Plan *p, const Theory *theory, int rank)
+{
+    const PlanStage *stage = &p->stages[p->ranks[rank].stage];
+    int per_step = (int)p->options.micro_batches, replica = p->ranks[rank].replica;
+    Turn t = {.own = per_step / stage->replicas + (replica < per_step % stage->replicas)};
+    t.all = t.own * p->stream_steps;
+    int depth = (p->n_ranks - stage->first_rank + stage->replicas - 1) / stage->replicas;
+    int whole = (p->n_ranks + stage->replicas - 1) / stage->replicas;
+    depth = strcmp(theory->name, "gpipe") != 0 ? depth : t.all;
+    t.splits = !strcmp(theory->name, "zb-h1");
+    t.flight = depth < t.all ? depth : t.all;
+    t.whole = !t.splits ? t.flight : whole < t.all ? whole : t.all;
+    t.late = t.whole - t.flight;
+    return t;
+}
+
+static int next_opcode(const Turn *t)
+{
+    if ((t->splits ? t->weight : t->backward) == (t->updated + 1) * t->own)
+        return RT_UPDATE;
+    if (t->splits && t->backward - t->weight > t->late)
+        return RT_BACKWARD_WEIGHT;
+    if (t->forward < t->all && t->forward - t->backward < t->flight)
+        return RT_FORWARD;
+    return t->backward < t->all ? RT_BACKWARD : RT_BACKWARD_WEIGHT;
+}
+
+static int take_turn(Turn *t, int opcode)
+{
+    int *count = opcode == RT_FORWARD    ? &t->forward
+                 : opcode == RT_BACKWARD ? &t->backward
+                 : opcode == RT_UPDATE   ? &t->updated
+                                         : &t->weight;
+    return (*count)++;
 }
 
 // Forwards, backwards and updates of a rank as they must be, one after the other.
+static void check_order(const Plan *p, const Theory *theory, int rank)
+{
+    int per_step = (int)p->options.micro_batches, most = 0;
+    const Stream *stream = &p->ranks[rank].train;
+    const PlanStage *stage = &p->stages[p->ranks[rank].stage];
+    int lag = theory->lag(p, rank, per_step);
+    Turn t = first_turn(p, theory, rank);
+    for (int k = 0; k < stream->n; k++) {
+        const rt_instr *i = &stream->instr[k];
+        if (!computes(i))
+            continue;
+        int expected = next_opcode(&t), turn = take_turn(&t, expected);
+        assert_int_equal(i->opcode, expected);
+        int mb = p->ranks[rank].replica + stage->replicas * turn;
+        mb = expected == RT_UPDATE ? turn * per_step : mb;
+        int version = mb > lag ? (mb - lag) / per_step : 0;
+        version = expected == RT_UPDATE ? t.updated : version;
+        assert_int_equal(i->mb, mb);
+        assert_int_equal(rt_version(i), lag < 0 ? RT_NO_VERSION : version);
+        int in_flight = t.forward - (t.splits ? t.weight : t.backward);
+        most = in_flight > most ? in_flight : most;
+    }
+    assert_int_equal(t.forward, t.all);
+    assert_int_equal(t.backward, t.all);
+    assert_int_equal(t.weight, t.splits ? t.all : 0);
+    assert_int_equal(t.updated, p->stream_steps);
+    assert_int_equal(most, t.whole);
+    assert_in_range(most, 1, stage->in_flight);
+    if (lag < 0 &&
+        p->ranks[rank].replica == 0) // of the most micro-batches: memory holds no more
+        assert_int_equal(stage->in_flight, most);
+}
+
 static void check_orders(const Plan *p, const Theory *theory)
 {
-    int per_step = (int)p->options.micro_batches;
-    for (int r = 0; r < p->n_ranks; r++) {
-        const Stream *stream = &p->ranks[r].train;
-        int s = p->ranks[r].stage, replica = p->ranks[r].replica;
-        const PlanStage *stage = &p->stages[s];
-        int own = per_step / stage->replicas + (replica < per_step % stage->replicas);
-        int all = own * p->stream_steps, behind = p->n_ranks - stage->first_rank;
-        int depth = (behind + stage->replicas - 1) / stage->replicas;
-        depth = strcmp(theory->name, "gpipe") != 0 ? depth : all;
-        int lag = theory->lag(p, r, per_step), forward = 0, backward = 0, updated = 0;
-        int flight = depth < all ? depth : all;
-        for (int k = 0; k < stream->n; k++) {
-            const rt_instr *i = &stream->instr[k];
-            if (!computes(i))
-                continue;
-            int expected =
-                forward < all && forward - backward < flight ? RT_FORWARD : RT_BACKWARD;
-            if (backward == (updated + 1) * own)
-                expected = RT_UPDATE;
-            assert_int_equal(i->opcode, expected);
-            int turn = expected == RT_FORWARD ? forward++ : backward;
-            backward += expected == RT_BACKWARD;
-            int mb =
-                expected == RT_UPDATE ? updated++ * per_step : replica + stage->replicas * turn;
-            int version = mb > lag ? (mb - lag) / per_step : 0;
-            version = expected == RT_UPDATE ? updated : version;
-            assert_int_equal(i->mb, mb);
-            assert_int_equal(rt_version(i), lag < 0 ? RT_NO_VERSION : version);
-        }
-        assert_int_equal(forward, all);
-        assert_int_equal(backward, all);
-        assert_int_equal(updated, p->stream_steps);
-        assert_in_range(flight, 1, stage->in_flight);
-    }
+    for (int r = 0; r < p->n_ranks; r++)
+        check_order(p, theory, r);
 }
 
 // From the oldest version that any later instruction reads to the newest.
@@ -293,6 +378,23 @@ static void random_schedules(void **state)
     }
 }
 
+static void random_interleaved(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 100; round++) {
+        random_state = (uint64_t)round * 15485863 + 1;
+        int machines = 1 + random_below(4), parts = 2 + random_below(3);
+        Model *m = random_model(machines * parts + random_below(16), 0);
+        m->options.virtual_stages = parts;
+        m->options.clip_norm = random_below(2);
+        plan_random_model(m, machines * parts, machines * (1 + random_below(5)), "interleaved");
+        assert_int_equal(m->plan.n_stages, machines * parts);
+        interpret(&m->plan, false);
+        interpret(&m->plan, true);
+        free_model(m);
+    }
+}
+
 // With any times, rings without bound would not be faster.
 static void slots_never_stall(void **state)
 {
@@ -312,6 +414,9 @@ static void slots_never_stall(void **state)
             for (int s = 0; s < p->n_stages; s++) {
                 p->stages[s].forward_s = random_below(1000);
                 p->stages[s].backward_s = random_below(1000);
+                p->stages[s].weight_s = 0;
+                if (schedule_splits(&p->options))
+                    p->stages[s].weight_s = random_below((int)p->stages[s].backward_s + 1);
                 p->stages[s].send_s = random_below(100);
             }
             double bounded = plan_simulate(p);
@@ -351,21 +456,115 @@ static void slots_are_few(void **state)
     }
 }
 
-// The bubbles of a balanced pipeline: (M + S - 1) (f + b) where transfers are free.
+// Bubbles of balanced pipelines where transfers are free, of F, B of the inputs and W: (S - 1)(F + B + W), and
+// (S - 1)(F + B - W) for ZB-H1, where W is no longer than the others; else F or B is what remains. Interleaved
+// schedules wait as long with stages that take 1/V of the time.
 static void predicts_the_textbook_time(void **state)
 {
     (void)state;
+    static const PassTimes times[] = {{1, 2, 1},    {2, 5, 2}, {3, 4, 0.5},
+                                      {1, 2, 0.25}, {1, 4, 3}, {3, 4, 3}};
+    static const char *const schedules[] = {"1f1b", "gpipe", "zb-h1"};
     random_state = 11;
     Model *m = random_model(12, 0);
-    for (int gpipe = 0; gpipe < 2; gpipe++) {
-        plan_random_model(m, 4, 8, gpipe ? "gpipe" : "1f1b");
-        for (int s = 0; s < 4; s++) {
+    for (int round = 0; round < 18; round++) {
+        PassTimes t = times[round / 3];
+        int zero_bubble = round % 3 == 2, stages = 2 + round % 5, micro_batches = 8 + round;
+        plan_random_model(m, stages, micro_batches, schedules[round % 3]);
+        for (int s = 0; s < stages; s++) {
+            m->plan.stages[s].forward_s = t.forward_s;
+            m->plan.stages[s].backward_s = t.backward_s;
+            m->plan.stages[s].weight_s = zero_bubble ? t.weight_s : 0;
+            m->plan.stages[s].send_s = m->plan.stages[s].update_s = 0;
+        }
+        double work_s = t.forward_s + t.backward_s, bubble_s = (stages - 1) * work_s;
+        if (zero_bubble)
+            bubble_s = (stages - 1) * fmax(work_s - 2 * t.weight_s,
+                                           fmax(t.forward_s, t.backward_s - t.weight_s));
+        char why[256];
+        const Simulation *s =
+            simulation_run(&m->arena, &m->plan, &(SimOptions){.steps = 1}, why, sizeof why);
+        assert_non_null(s);
+        assert_true(s->end_s == micro_batches * work_s + bubble_s);
+        assert_true(fabs(s->bubble - bubble_s / s->end_s) < 1e-12);
+        assert_true(fabs(s->formula - s->bubble) < 1e-12);
+    }
+    free_model(m);
+}
+
+static void interleaving_shortens_the_bubble(void **state)
+{
+    (void)state;
+    random_state = 13;
+    for (int round = 0; round < 12; round++) {
+        int machines = 2 + round % 3, parts = 2 + round % 2,
+            micro_batches = machines * (1 + round / 2);
+        Model *m = random_model(machines * parts, 0);
+        m->options.virtual_stages = parts;
+        plan_random_model(m, machines * parts, micro_batches, "interleaved");
+        for (int s = 0; s < machines * parts; s++) {
             m->plan.stages[s].forward_s = 1;
             m->plan.stages[s].backward_s = 2;
             m->plan.stages[s].send_s = m->plan.stages[s].update_s = 0;
         }
-        assert_true(plan_simulate(&m->plan) == (8 + 4 - 1) * 3);
+        char why[256];
+        const Simulation *s =
+            simulation_run(&m->arena, &m->plan, &(SimOptions){.steps = 1}, why, sizeof why);
+        assert_non_null(s);
+        assert_true(s->end_s == micro_batches * parts * 3 + (machines - 1) * 3);
+        assert_true(fabs(s->bubble - (machines - 1) * 3 / s->end_s) < 1e-12);
+        assert_true(fabs(s->formula - s->bubble) < 1e-12);
+        free_model(m);
     }
+}
+
+static void refuses(const Plan *p, const char *what)
+{
+    char why[512] = "nothing";
+    bool good = plan_verify_streams(p, false, why, sizeof why);
+    if (good || !strstr(why, what))
+        fail_msg("expected \"%s\", got \"%s\"", what, why);
+}
+
+// The first instruction of the stream that is this one.
+static rt_instr *find_instr(Plan *p, int rank, rt_opcode opcode, uint32_t mb)
+{
+    rt_instr *i = p->ranks[rank].train.instr;
+    while (i->opcode != opcode || i->mb != mb)
+        i++;
+    return i;
+}
+
+static void swap(rt_instr *a, rt_instr *b)
+{
+    rt_instr kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+static void verifier_counts_weight_passes(void **state)
+{
+    (void)state;
+    random_state = 5;
+    Model *m = random_model(12, 0);
+    plan_random_model(m, 3, 6, "zb-h1");
+    Plan *p = &m->plan;
+    char why[256];
+    assert_true(plan_verify_streams(p, false, why, sizeof why));
+    p->stages[2].in_flight--;
+    refuses(p, "more than 2 micro-batches in flight");
+    p->stages[2].in_flight++;
+    swap(find_instr(p, 0, RT_BACKWARD, 1), find_instr(p, 0, RT_BACKWARD_WEIGHT, 1));
+    refuses(p, "its backward has not run");
+    swap(find_instr(p, 0, RT_BACKWARD, 1), find_instr(p, 0, RT_BACKWARD_WEIGHT, 1));
+    swap(find_instr(p, 1, RT_BACKWARD_WEIGHT, 2), find_instr(p, 1, RT_BACKWARD_WEIGHT, 3));
+    refuses(p, "micro-batches out of order");
+    swap(find_instr(p, 1, RT_BACKWARD_WEIGHT, 2), find_instr(p, 1, RT_BACKWARD_WEIGHT, 3));
+    swap(find_instr(p, 1, RT_BACKWARD_WEIGHT, 5), find_instr(p, 1, RT_UPDATE, 0));
+    refuses(p, "gradients of 1 micro-batches are missing");
+    swap(find_instr(p, 1, RT_BACKWARD_WEIGHT, 5), find_instr(p, 1, RT_UPDATE, 0));
+    p->options.schedule = "1f1b";
+    refuses(p, "the schedule does not split backward");
     free_model(m);
 }
 
@@ -384,14 +583,6 @@ static void move_instr(Stream *s, int from, int to)
     for (; from > to; from--)
         s->instr[from] = s->instr[from - 1];
     s->instr[to] = i;
-}
-
-static void refuses(const Plan *p, const char *what)
-{
-    char why[512] = "nothing";
-    bool good = plan_verify_streams(p, false, why, sizeof why);
-    if (good || !strstr(why, what))
-        fail_msg("expected \"%s\", got \"%s\"", what, why);
 }
 
 // Backward in parts: each bucket behind its own, nothing else between them.
@@ -438,9 +629,13 @@ static void parts_are_checked(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_schedules), cmocka_unit_test(slots_never_stall),
-        cmocka_unit_test(slots_are_few), cmocka_unit_test(parts_are_checked),
-        cmocka_unit_test(predicts_the_textbook_time)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_schedules),
+                                       cmocka_unit_test(random_interleaved),
+                                       cmocka_unit_test(slots_never_stall),
+                                       cmocka_unit_test(slots_are_few),
+                                       cmocka_unit_test(parts_are_checked),
+                                       cmocka_unit_test(predicts_the_textbook_time),
+                                       cmocka_unit_test(interleaving_shortens_the_bubble),
+                                       cmocka_unit_test(verifier_counts_weight_passes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -194,11 +194,12 @@ static bool is_norm(const Node *n)
 static bool connected(Node *const *nodes, int begin, int k)
 {
     const Node *n = nodes[k];
+    bool backward = n->phase == PHASE_BACKWARD || n->phase == PHASE_BACKWARD_WEIGHT;
     for (int i = 0; i < n->n_inputs; i++)
         for (int m = begin; m < k; m++) {
             if (n->inputs[i] == nodes[m])
                 return true;
-            for (int j = 0; j < nodes[m]->n_inputs && n->phase == PHASE_BACKWARD; j++)
+            for (int j = 0; j < nodes[m]->n_inputs && backward; j++)
                 if (nodes[m]->inputs[j] == n->inputs[i] &&
                     shape_equal(n->inputs[i]->shape, n->shape))
                     return true;
@@ -305,11 +306,11 @@ static void any_model(void **state)
         t->c.fuse = below(4);
         t->c.blocked = below(2);
         t->options.micro_batches = 1 + below(5);
-        static const char *const schedules[] = {"1f1b", "gpipe", "pipedream",
-                                                "pipedream-vertical", "pipedream-2bw"};
-        int kind = below(5);
+        static const char *const schedules[] = {
+            "1f1b", "gpipe", "zb-h1", "pipedream", "pipedream-vertical", "pipedream-2bw"};
+        int kind = below(6);
         t->options.schedule = schedules[kind];
-        t->options.clip_norm = kind < 2 && below(2);
+        t->options.clip_norm = kind < 3 && below(2);
         t->options.momentum = 0.5 * below(2);
         static const char *const transfers[] = {"exact", "exact", "bf16", "int8"};
         t->options.transfer = transfers[below(4)];

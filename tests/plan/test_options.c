@@ -70,8 +70,8 @@ static void says_what_is_wrong(void **state)
     refuses("momentum", "1.5", "momentum takes a number from 0 to 1, not `1.5`");
     refuses(
         "schedule", "gpipes",
-        "schedule is one of gpipe, 1f1b, pipedream, pipedream-vertical, pipedream-2bw, not `gpipes`");
-    refuses("schedule", "gpipe 1f1b", "schedule is one of gpipe, 1f1b");
+        "schedule is one of auto, 1f1b, gpipe, zb-h1, interleaved, pipedream, pipedream-vertical, pipedream-2bw, not `gpipes`");
+    refuses("schedule", "gpipe 1f1b", "schedule is one of auto, 1f1b");
 }
 
 static void stronger_sources_win(void **state)
