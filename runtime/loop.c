@@ -355,15 +355,14 @@ void rt_at(rt_stage *s, int layer)
     rt__progress(s);
 }
 
-// By how much a step moves on the number of an instruction: micro-batches, or buckets.
+// By how much a step moves on the number of an instruction: micro-batches, buckets, or messages that are none's.
 static int step_numbers(const rt_stage *s, const rt_instr *i)
 {
     const rt_program *p = s->program;
-    int first = p->n_buckets ? p->buckets[0].first_edge : 0;
-    int end = p->n_buckets ? p->buckets[p->n_buckets - 1].first_edge + s->replicas : 0;
-    bool message = i->opcode <= RT_RELEASE && i->edge >= first && i->edge < end;
-    bool of_bucket = p->n_buckets > 0 && (message || rt_is_reduce(i->opcode));
-    return of_bucket ? p->n_buckets : p->micro_batches;
+    const rt_edge *e = i->opcode <= RT_RELEASE ? &p->edges[i->edge] : NULL;
+    if (e && e->first < 0)
+        return e->per_step * e->stride;
+    return rt_is_reduce(i->opcode) ? p->n_buckets : p->micro_batches;
 }
 
 // steps_on: how far the body was repeated.
