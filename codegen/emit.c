@@ -107,8 +107,11 @@ bool emit_stored(const Emit *e, const Node *n)
     return is_number(n) || e->stage->places[n->id].kind != PLACE_NONE;
 }
 
+// Every stage that holds a parameter updates it.
 bool emit_here(const Emit *e, const Node *n)
 {
+    if (n->phase == PHASE_UPDATE && n->forward && n->forward->op == OP_PARAM)
+        return emit_stored(e, n->forward);
     while (n->op == OP_RESULT)
         n = n->inputs[0];
     return n->unit >= e->stage->first_unit && n->unit <= e->stage->last_unit;

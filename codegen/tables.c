@@ -6,15 +6,22 @@
 // How the graph's nodes go into the tables of this stage.
 typedef struct Roles {
     const Node **param; // by id of accumulators and state: the parameter they belong to
-    int *norm_index;    // by id of accumulators; -1: none
+    int *norm_index;    // by id of accumulators; -1: none, or it counts in another stage
 } Roles;
+
+// The first of the stages that use a parameter stands for all: in the norm and in checkpoints.
+static bool of_others(const Emit *e, const Node *param)
+{
+    return param->op == OP_PARAM && !emit_here(e, param);
+}
 
 static void mark_gradient(const Emit *e, Roles *r, const Node *n, const Node *param, int index)
 {
     n = emit_root(n);
     if (n->op == OP_ACCUMULATOR) {
         r->param[n->id] = param;
-        r->norm_index[n->id] = e->plan->norm_parts ? index : -1;
+        bool counts = e->plan->norm_parts && !of_others(e, param);
+        r->norm_index[n->id] = counts ? index : -1;
         return;
     }
     for (int i = 0; n->phase == PHASE_UPDATE && i < n->n_inputs; i++)
@@ -115,9 +122,10 @@ static void write_tensor(Emit *e, const Roles *r, const Node *n)
                 emit_string(e, n->name), role_constant(n), dtype_constant(n->dtype),
                 n->shape.rank, dims(e, n->shape), (long long)p->offset, (long long)p->bytes,
                 kernel_of(e, r, n));
-    text_printf(e->out, "%s, %s, %lld, %lld, %d},\n", init_constant(n),
+    text_printf(e->out, "%s, %s, %lld, %lld, %d, %d},\n", init_constant(n),
                 emit_double(e, gain_of(n)), param ? (long long)node_int(n, A_FAN_IN) : 0,
-                param ? (long long)node_int(n, A_FAN_OUT) : 0, r->norm_index[n->id]);
+                param ? (long long)node_int(n, A_FAN_OUT) : 0, r->norm_index[n->id],
+                of_others(e, r->param[n->id] ? r->param[n->id] : n));
 }
 
 static int write_tensors(Emit *e)
@@ -129,9 +137,11 @@ static int write_tensors(Emit *e)
         if (kind != PLACE_PERSISTENT && kind != PLACE_WEIGHT)
             continue;
         if (!n++)
-            text_puts(e->out, "// name, role, type, rank, shape, offset, bytes, kernel, "
-                              "initial values (rule, gain, fan-in, fan-out), part of the norm\n"
-                              "static const rt_tensor tensors[] = {\n");
+            text_puts(
+                e->out,
+                "// name, role, type, rank, shape, offset, bytes, kernel, "
+                "initial values (rule, gain, fan-in, fan-out), part of the norm, another stage's copy\n"
+                "static const rt_tensor tensors[] = {\n");
         write_tensor(e, &roles, e->graph->nodes.items[i]);
     }
     text_puts(e->out, n ? "};\n\n" : "");
@@ -359,6 +369,22 @@ static int write_buckets(Emit *e)
     return n;
 }
 
+static int write_shares(Emit *e)
+{
+    int n = 0;
+    for (int i = 0; i < e->plan->n_shares; i++) {
+        const PlanShare *s = &e->plan->shares[i];
+        if (e->stage->places[s->node].kind == PLACE_NONE)
+            continue;
+        if (!n++)
+            text_puts(e->out, "// gradients of tied weights: edge, tensor\n"
+                              "static const rt_tied shares[] = {\n");
+        text_printf(e->out, "    {%d, %d},\n", s->edge, tensor_index(e, s->node));
+    }
+    text_puts(e->out, n ? "};\n\n" : "");
+    return n;
+}
+
 // The program
 // ----------------------------------------------------------------------------------------------
 
@@ -515,12 +541,13 @@ void tables_write(Emit *e, const char *command)
     write_edges(e);
     int n_layers = write_layers(e);
     write_replicas(e);
-    int n_buckets = write_buckets(e);
+    int n_buckets = write_buckets(e), n_shares = write_shares(e);
     text_puts(e->out, "static const rt_program program = {\n");
     write_identity(e, command);
     field(e, "replicas", "replicas");
     field_table(e, "edges", e->plan->n_edges);
     field_table(e, "buckets", n_buckets);
+    field_table(e, "shares", n_shares);
     field_int(e, "norm_parts", e->plan->norm_parts);
     write_memory(e);
     write_versions(e);

@@ -1,6 +1,6 @@
 // Which tensors cross stages. One edge per root tensor that a stage other than its maker reads, with
 // all its readers; forward and evaluation tensors go to later stages, gradients to earlier ones.
-#include "passes/schedule.h"
+#include "passes/tied.h"
 #include "passes/values.h"
 
 int node_stage(const Plan *p, const Node *n)
@@ -104,7 +104,7 @@ void edges_find(Compile *c, Plan *p)
     EdgeList edges = {0};
     for (int i = 0; i < c->graph->nodes.n; i++) {
         const Node *n = c->graph->nodes.items[i];
-        if (value_stored(n) && !value_internal(&v, n))
+        if (value_stored(n) && !value_internal(&v, n) && !tied_owner(n))
             add_value(c, &v, n, &edges);
     }
     p->norm_parts = p->options.clip_norm > 0 ? count_gradients(c->graph) : 0;
@@ -113,6 +113,7 @@ void edges_find(Compile *c, Plan *p)
     if (p->norm_parts)
         add_norm_down(c, &edges);
     buckets_find(c, p, &edges);
+    tied_find(c, &v, p, &edges);
     if (edges.n >= RT_NO_EDGE) {
         error_at((Loc){c->graph->file, 0, 0},
                  "%d tensors cross stages, %d can: use fewer stages", edges.n, RT_NO_EDGE - 1);

@@ -6,7 +6,7 @@
 // several versions lie at the end of what outlives a step, and their other versions right behind it.
 #include "ir/product.h"
 #include "passes/pack.h"
-#include "passes/schedule.h"
+#include "passes/tied.h"
 #include "passes/values.h"
 
 #include <limits.h>
@@ -66,7 +66,7 @@ static void find_moments(Placer *p)
 
 static bool mine(const Placer *p, const Node *n)
 {
-    return node_stage(p->plan, n) == p->stage->id;
+    return tied_in(p->plan, &p->values, n, p->stage->id);
 }
 
 static void add_block(Placer *p, Region *r, const Node *n, int begin, int end)
@@ -263,7 +263,7 @@ static Library count_library(const Placer *p, bool whole_model)
     int calls = 0;
     for (int i = 0; c->kernel_key && i < c->graph->nodes.n; i++) {
         const Node *n = c->graph->nodes.items[i];
-        if (node_is(n, 'L') || (!whole_model && !mine(p, n)))
+        if (node_is(n, 'L') || (!whole_model && node_stage(p->plan, n) != p->stage->id))
             continue;
         const char *key = c->kernel_key(c->scratch, c->graph, n);
         const PlanKernel *found = key ? plan_kernel(c->plan, key) : NULL;

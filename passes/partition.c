@@ -257,10 +257,13 @@ static bool enough_units(Search *s)
     else if (too_many)
         error_at(model_loc(s->c),
                  "%d stages are too many: the model has %d units and %d place%s to cut, so at "
-                 "most %d stage%s (users of one parameter stay together, and so do predictions "
-                 "and loss)",
+                 "most %d stage%s (%s)",
                  s->stages, s->ranges.n, most - 1, most == 2 ? "" : "s", most,
-                 most == 1 ? "" : "s");
+                 most == 1 ? "" : "s",
+                 schedule_asynchronous(s->c->options)
+                     ? "users of one parameter stay together where updates do not wait for all "
+                       "gradients, and so do predictions and loss"
+                     : "predictions and loss stay together");
     return s->ranges.n && !too_many;
 }
 
@@ -449,9 +452,9 @@ static void fill_sync(const Search *s, PlanStage *stage, const Range *r)
 {
     double own = stage->forward_s + stage->backward_s;
     double share = share_of(s, stage->replicas) / (double)s->c->options->micro_batches;
-    if (stage->replicas == 1)
-        return;
     stage->sync_s = range_sync_s(&s->ranges, r, stage->replicas);
+    if (stage->sync_s == 0)
+        return;
     stage->compute_s = own * share;
     stage->time_s = (own + stage->send_s) * share + stage->sync_s;
 }

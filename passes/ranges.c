@@ -1,5 +1,6 @@
 #include "passes/ranges.h"
 
+#include "passes/tied.h"
 #include "passes/transfer.h"
 #include "plan/schedule.h"
 
@@ -99,6 +100,34 @@ static void keep_results_together(Ranges *r, const Graph *g)
     keep_together(r, low, high);
 }
 
+// Stages may share a parameter if an update waits for all gradients of its step.
+static bool may_share(const Ranges *r, const Node *n)
+{
+    return tied_owner(n) && !schedule_asynchronous(&r->c->plan->options);
+}
+
+static void find_tied(Ranges *r, Arena *a, const Values *v)
+{
+    const NodeList *nodes = &r->c->graph->nodes;
+    Tied *of = arena_array(a, Tied, nodes->n);
+    for (int i = 0; i < nodes->n; i++) {
+        Node *n = nodes->items[i], **readers;
+        const Node *owner = value_persistent(n) ? tied_owner(n) : NULL;
+        if (!owner || !may_share(r, n))
+            continue;
+        TiedPart part = {n->unit, aligned(n->bytes), n->op == OP_ACCUMULATOR};
+        vec_push(a, &of[owner->id].parts, part);
+        for (int k = n == owner ? value_readers(v, n, &readers) : 0; k-- > 0;)
+            if (readers[k]->phase != PHASE_UPDATE && readers[k]->unit != n->unit)
+                vec_push(a, &of[owner->id].users, readers[k]->unit);
+    }
+    for (int i = 0; i < nodes->n; i++)
+        if (of[i].users.n) {
+            vec_push(a, &of[i].users, nodes->items[i]->unit);
+            vec_push(a, &r->tied, of[i]);
+        }
+}
+
 // A stored tensor and all its readers share a stage.
 static void find_cuts(Ranges *r, const Values *v)
 {
@@ -107,7 +136,7 @@ static void find_cuts(Ranges *r, const Values *v)
         r->cut[u] = u < r->n - 1;
     for (int i = 0; i < g->nodes.n; i++) {
         const Node *n = g->nodes.items[i];
-        if (!value_persistent(n) || n->unit < 0)
+        if (!value_persistent(n) || n->unit < 0 || may_share(r, n))
             continue;
         Node **readers;
         int low = n->unit, high = n->unit;
@@ -192,6 +221,7 @@ Ranges ranges_of(Compile *c)
     }
     find_tensors(&r, a, &v);
     find_cuts(&r, &v);
+    find_tied(&r, a, &v);
     find_scratch(&r, a, &v);
     return r;
 }
@@ -210,6 +240,29 @@ void ranges_begin(Ranges *r, int first)
             r->arriving[t->readers[t->next]] += t->sent;
     }
     r->run = (Range){.first = first, .last = first - 1};
+}
+
+static bool inside(const Range *run, int unit)
+{
+    return unit >= run->first && unit <= run->last;
+}
+
+// What the run holds of a parameter that it uses beside what is counted with its own units. Its gradients are
+// sent and the others' received, each in a message.
+static void add_tied(Range *run, const Tied *t)
+{
+    int used = 0;
+    for (int i = 0; i < t->users.n; i++)
+        used += inside(run, t->users.items[i]);
+    if (!used || used == t->users.n)
+        return;
+    for (int i = 0; i < t->parts.n; i++) {
+        const TiedPart *part = &t->parts.items[i];
+        bool own = inside(run, part->unit);
+        run->persistent += own ? 0 : part->bytes;
+        run->shared += part->gradient ? part->bytes : 0;
+        run->sent += own && part->gradient ? part->bytes : 0;
+    }
 }
 
 const Range *ranges_extend(Ranges *r)
@@ -236,6 +289,9 @@ const Range *ranges_extend(Ranges *r)
         run->late += t->late ? t->bytes : 0;
     }
     run->compute_s = r->work[u + 1] - r->work[run->first] + 2 * range_codec_s(r, run);
+    run->shared = run->sent = 0;
+    for (int i = 0; i < r->tied.n; i++)
+        add_tied(run, &r->tied.items[i]);
     return run;
 }
 
@@ -263,12 +319,13 @@ double range_seconds(const Range *r)
     return r->compute_s + range_send_s(r);
 }
 
-// Every replica sends the buckets that others sum up, sums up its own, and receives the others' sums.
+// Every replica sends the buckets that others sum up, sums up its own, and receives the others' sums. Gradients
+// of tied weights are copied into messages and out of them.
 double range_sync_s(const Ranges *all, const Range *r, int replicas)
 {
-    if (replicas == 1)
-        return 0;
-    double moved = (2.0 * (replicas - 1) / replicas + 1) * (double)r->gradients;
+    double moved = (double)r->shared;
+    if (replicas > 1)
+        moved += (2.0 * (replicas - 1) / replicas + 1) * (double)r->gradients;
     return moved / send_bytes_per_s / (double)all->c->plan->options.micro_batches;
 }
 
@@ -294,6 +351,7 @@ int64_t range_memory(const Ranges *all, const Range *r, int replicas, int in_fli
         r->out * in_flight + r->in * (micro_batches < gradients ? micro_batches : gradients);
     int64_t saved = r->late > r->saved ? r->late : r->saved;
     edges += replicas > 1 ? r->gradients : 0; // a message each
+    edges += r->sent;
     int64_t decoded = transfer_moves(o, r->in);
     return r->persistent + r->parameters * (versions - 1) + saved * in_flight + r->scratch +
            decoded + edges;

@@ -18,6 +18,8 @@ typedef struct Range {
     int64_t stays;      // the part of them that waits even if forward is computed again
     int64_t late;       // bytes that wait for gradients of weights, where they run apart
     int64_t scratch;    // bytes that live within one instruction, at the worst moment
+    int64_t shared,
+        sent; // bytes of gradients of tied weights that are exchanged once a step; of them its own
 } Range;
 
 typedef struct Crossing { // an activation
@@ -28,6 +30,17 @@ typedef struct Crossing { // an activation
     bool stays, saved, late,
         kept; // backward reads it; so does the unit that makes it, though others got a message
 } Crossing;
+
+typedef struct TiedPart { // a parameter, its state, or the gradient of a use
+    int unit;             // that it is counted with
+    int64_t bytes;
+    bool gradient;
+} TiedPart;
+
+typedef struct Tied { // a parameter whose users may be in several stages
+    VEC(TiedPart) parts;
+    VEC(int) users; // units
+} Tied;
 
 typedef struct Ranges {
     const Compile *c;
@@ -43,7 +56,8 @@ typedef struct Ranges {
     Crossing *tensors;
     int n_tensors;
     int *by_last,
-        *last_at;     // indices of tensors ordered by `last`; those of unit u from last_at[u]
+        *last_at; // indices of tensors ordered by `last`; those of unit u from last_at[u]
+    VEC(Tied) tied;
     int64_t *leaving; // [n] bytes of messages made there and read later
     int64_t *keeping; // [n] bytes made there that are sent and wait for backward, too
     int64_t *
@@ -61,7 +75,8 @@ double range_send_s(const Range *r);
 double range_seconds(const Range *r);
 // What encoding and decoding the run's messages takes, in forward as in backward.
 double range_codec_s(const Ranges *all, const Range *r);
-// A micro-batch's part of what it takes once a step to sum up the gradients of so many replicas.
+// A micro-batch's part of what it takes once a step to sum up the gradients of so many replicas, and to
+// exchange those of tied weights.
 double range_sync_s(const Ranges *all, const Range *r, int replicas);
 // What is left of the run if a stage computes its forward again in backward: then all its activations live
 // within one instruction, and a micro-batch in flight keeps what the stage received.

@@ -141,6 +141,11 @@ typedef struct PlanBucket {
     int64_t bytes;
 } PlanBucket;
 
+// A gradient of tied weights that other stages get at the end of a step.
+typedef struct PlanShare {
+    int edge, node; // the accumulator
+} PlanShare;
+
 enum { MAX_PLAN_LEVELS = 8, MAX_PLAN_MACHINES = 1 << 20 };
 
 // A plan of a profiled graph has no ranks, edges and places: stages, units and predictions only. Its
@@ -164,6 +169,8 @@ typedef struct Plan {
     int n_edges;
     PlanBucket *buckets; // stage by stage; not in plan.json, where their edges are
     int n_buckets;
+    PlanShare *shares; // likewise
+    int n_shares;
     int stream_steps; // steps of a training stream; 0: not said, one
     int norm_parts;   // gradient tensors of the whole model; 0: no clipping
     // Of plans without streams: no flush, every micro-batch is an update; what runs beside computing:

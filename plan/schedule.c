@@ -365,6 +365,16 @@ static void run_parts(Writer *w, int version, uint32_t mb)
     end(w, RT_BACKWARD, mb);
 }
 
+// Once a step, if the rank takes part.
+static void run_once(Writer *w, rt_opcode opcode, uint32_t mb)
+{
+    bool touches = false;
+    for (int k = 0; k < w->n_mine; k++)
+        touches |= w->plan->edges[w->mine[k]].touch[w->rank] >> opcode & 1;
+    if (touches)
+        run(w, opcode, mb);
+}
+
 // Behind the last pass of a step. The norm of gradients that all replicas of a stage share is one replica's
 // business; the factor is everyone's.
 static void finish_step(Writer *w, int step)
@@ -373,6 +383,8 @@ static void finish_step(Writer *w, int step)
     bool asynchronous = schedule_asynchronous(&p->options);
     uint32_t first = (uint32_t)(step * p->options.micro_batches);
     finish_reduce(w);
+    run_once(w, RT_SHARE_PUT, first);
+    run_once(w, RT_SHARE_GET, first);
     if (p->norm_parts && w->replica == 0)
         run(w, RT_NORM_GATHER, first);
     if (p->norm_parts)

@@ -11,7 +11,7 @@ typedef struct Ring {
 
 typedef struct Rings {
     Ring *rings;      // [n_edges]
-    double *reduce_s; // [n_ranks] of one instruction of a bucket
+    double *reduce_s; // [n_ranks] of one instruction of a bucket, or of tied weights
     int *parts;       // [n_ranks] of the backward that has begun
 } Rings;
 
@@ -76,7 +76,9 @@ static double work(const Engine *e, const Worker *w, const rt_instr *i)
     case RT_NORM_GATHER: return s->norm_s;
     case RT_REDUCE_PUT:
     case RT_REDUCE_SUM:
-    case RT_REDUCE_GET: return ((Rings *)e->model)->reduce_s[w->index];
+    case RT_REDUCE_GET:
+    case RT_SHARE_PUT:
+    case RT_SHARE_GET: return ((Rings *)e->model)->reduce_s[w->index];
     case RT_ACQUIRE:
     case RT_RECV:
     case RT_SEND:
@@ -118,7 +120,7 @@ static double reduce_seconds(const Plan *p, int rank)
     const Stream *s = &p->ranks[rank].train;
     int n = 0;
     for (int i = 0; i < s->n; i++)
-        n += rt_is_reduce(s->instr[i].opcode);
+        n += rt_is_reduce(s->instr[i].opcode) || rt_is_share(s->instr[i].opcode);
     double sync_s = p->stages[p->ranks[rank].stage].sync_s;
     return n ? sync_s * plan_micro_batches(p, false) / n : 0;
 }

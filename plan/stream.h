@@ -42,6 +42,9 @@
     X(REDUCE_PUT, "reduce_put", "give this replica's part of a bucket to its owner", "bucket") \
     X(REDUCE_SUM, "reduce_sum", "add up the parts in ascending order of replicas", "bucket")   \
     X(REDUCE_GET, "reduce_get", "take the bucket's sum", "bucket")                             \
+    X(SHARE_PUT, "share_put",                                                                  \
+      "give gradients of tied weights to the other stages that use them", "")                  \
+    X(SHARE_GET, "share_get", "take theirs", "")                                               \
     X(NORM_GATHER, "norm_gather",                                                              \
       "add this stage's squared gradient norms to the vector that travels up", "")             \
     X(NORM_APPLY, "norm_apply", "take the clip factor that travels down", "")                  \
@@ -84,6 +87,11 @@ static inline int rt_has_version(const rt_instr *i)
 
 // Numbers that an evaluation keeps of every micro-batch (runtime/evaluate.c).
 enum { RT_SCORE_FIELDS = 5 };
+
+static inline int rt_is_share(int opcode)
+{
+    return opcode == RT_SHARE_PUT || opcode == RT_SHARE_GET;
+}
 
 static inline int rt_is_reduce(int opcode)
 {

@@ -53,11 +53,11 @@ typedef struct Chart {
 static const struct Colour {
     rt_opcode opcode;
     const char *fill;
-} colours[] = {{RT_FORWARD, "#7fb2e5"},    {RT_BACKWARD, "#f2b26b"},
-               {RT_UPDATE, "#8fc98b"},     {RT_BACKWARD_WEIGHT, "#f7dcb8"},
-               {RT_LOAD, "#c9c9c9"},       {RT_BACKWARD_PART, "#f2b26b"},
-               {RT_REDUCE_PUT, "#e0c341"}, {RT_REDUCE_SUM, "#e0c341"},
-               {RT_REDUCE_GET, "#e0c341"}, {RT_NORM_GATHER, "#c7a6d8"}};
+} colours[] = {
+    {RT_FORWARD, "#7fb2e5"},         {RT_BACKWARD, "#f2b26b"},   {RT_UPDATE, "#8fc98b"},
+    {RT_BACKWARD_WEIGHT, "#f7dcb8"}, {RT_LOAD, "#c9c9c9"},       {RT_BACKWARD_PART, "#f2b26b"},
+    {RT_REDUCE_PUT, "#e0c341"},      {RT_REDUCE_SUM, "#e0c341"}, {RT_REDUCE_GET, "#e0c341"},
+    {RT_SHARE_PUT, "#e0c341"},       {RT_SHARE_GET, "#e0c341"},  {RT_NORM_GATHER, "#c7a6d8"}};
 
 static const char *fill_of(uint8_t opcode)
 {

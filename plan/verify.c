@@ -29,8 +29,12 @@ typedef struct Check {
     int parts;        // of the backward that has begun
     Counts now, body; // body: where it began
     int *version;     // [micro-batches]: what their forwards saw
-    bool *reduced;    // per edge of a bucket: it was put, added or taken
+    bool *reduced;    // per edge of a bucket or of tied weights: it was put, added or taken
 } Check;
+
+static const uint32_t reduces = UINT32_C(1) << RT_REDUCE_PUT | UINT32_C(1) << RT_REDUCE_SUM |
+                                UINT32_C(1) << RT_REDUCE_GET,
+                      shares = UINT32_C(1) << RT_SHARE_PUT | UINT32_C(1) << RT_SHARE_GET;
 
 static bool fail(Check *c, const rt_instr *i, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -138,12 +142,12 @@ static bool backward_weight(Check *c, const rt_instr *i)
     return in_order(c, i, &c->now.weighed);
 }
 
-// What comes after the buckets' sums needs all of them.
-static const PlanEdge *not_reduced(const Check *c)
+// What comes after the buckets' sums needs all of them, what comes after gradients of tied weights these.
+static const PlanEdge *not_exchanged(const Check *c, uint32_t opcodes)
 {
     for (int k = 0; k < c->plan->n_edges; k++) {
         const PlanEdge *e = &c->plan->edges[k];
-        if (e->eval == c->eval && plan_reduces(e, c->rank) && !c->reduced[k])
+        if (e->eval == c->eval && e->touch && e->touch[c->rank] & opcodes && !c->reduced[k])
             return e;
     }
     return NULL;
@@ -185,7 +189,8 @@ static bool bucket_done(Check *c, const rt_instr *i)
 static bool of_step(Check *c, const rt_instr *i)
 {
     int first = c->now.updated * (int)c->plan->options.micro_batches;
-    const PlanEdge *missing = not_reduced(c);
+    uint32_t before = rt_is_share(i->opcode) ? reduces : reduces | shares;
+    const PlanEdge *missing = not_exchanged(c, before);
     if (!all_backward(c, i))
         return false;
     if (missing)
@@ -215,6 +220,8 @@ static bool counts(Check *c, const rt_instr *i)
     case RT_BACKWARD_PART: return backward_part(c, i);
     case RT_BACKWARD: return backward(c, i);
     case RT_BACKWARD_WEIGHT: return backward_weight(c, i);
+    case RT_SHARE_PUT:
+    case RT_SHARE_GET:
     case RT_NORM_GATHER:
     case RT_NORM_APPLY: return of_step(c, i);
     case RT_UPDATE: return update(c, i);
@@ -239,7 +246,7 @@ static bool touches(Check *c, const rt_instr *i, int e)
     const int *begun = c->now.begun, *ended = c->now.ended;
     if (message < 0)
         return true; // of another edge
-    c->reduced[e] |= rt_is_reduce(i->opcode);
+    c->reduced[e] |= rt_is_reduce(i->opcode) || rt_is_share(i->opcode);
     if (begun[e] <= message)
         return fail(c, i, "%s is not %s yet", edge->name,
                     edge->producer == c->rank ? "acquired" : "received");
@@ -341,7 +348,7 @@ static bool check_rank(Arena *a, Check *c)
     }
     const Counts *n = &c->now;
     bool good = c->eval ? n->evaluated == all : n->forwarded == all && finished(c, n) == all;
-    const PlanEdge *missing = good && c->eval ? not_reduced(c) : NULL;
+    const PlanEdge *missing = good && c->eval ? not_exchanged(c, reduces) : NULL;
     if (missing)
         snprintf(c->why, (size_t)c->why_size, "%s does not exchange %s",
                  plan_rank_name(c->plan, c->rank, name, sizeof name), missing->name);

@@ -93,7 +93,7 @@ static void shard_select(Shard *s, int part)
 {
     s->n = 0;
     for (int i = 0; i < s->memory->n_tensors; i++)
-        if (part_of(s->memory->tensors[i].role) == part)
+        if (part_of(s->memory->tensors[i].role) == part && !s->memory->tensors[i].copy)
             s->entries[s->n++] = &s->memory->tensors[i];
 }
 

@@ -54,6 +54,8 @@ static const char *phase_name(rt_opcode opcode)
     case RT_REDUCE_PUT:
     case RT_REDUCE_SUM:
     case RT_REDUCE_GET:
+    case RT_SHARE_PUT:
+    case RT_SHARE_GET:
     case RT_NORM_GATHER:
     case RT_NORM_APPLY:
     case RT_N_OPCODES: return NULL;

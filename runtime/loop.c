@@ -7,6 +7,7 @@
 #include "runtime/reduce.h"
 #include "runtime/report.h"
 #include "runtime/segment.h"
+#include "runtime/share.h"
 #include "runtime/trace.h"
 #include "runtime/transport.h"
 
@@ -268,6 +269,20 @@ static int run_reduce_get(rt_stage *s, const rt_instr *i)
     return 0;
 }
 
+static int run_share_put(rt_stage *s, const rt_instr *i)
+{
+    (void)i;
+    rt__share_put(s);
+    return 0;
+}
+
+static int run_share_get(rt_stage *s, const rt_instr *i)
+{
+    (void)i;
+    rt__share_get(s);
+    return 0;
+}
+
 static int run_norm_gather(rt_stage *s, const rt_instr *i)
 {
     (void)i;
@@ -317,6 +332,8 @@ static Execute *const instructions[RT_N_OPCODES] = {
     [RT_REDUCE_PUT] = run_reduce_put,
     [RT_REDUCE_SUM] = run_reduce_sum,
     [RT_REDUCE_GET] = run_reduce_get,
+    [RT_SHARE_PUT] = run_share_put,
+    [RT_SHARE_GET] = run_share_get,
     [RT_NORM_GATHER] = run_norm_gather,
     [RT_NORM_APPLY] = run_norm_apply,
     [RT_UPDATE] = run_update,

@@ -52,6 +52,7 @@ typedef struct rt_tensor {
     double gain;
     int64_t fan_in, fan_out;
     int norm_index; // accumulators: place in the model-wide vector of norm parts; else -1
+    int copy;       // of tied weights: another stage saves it
 } rt_tensor;
 
 // One input of the model, read from the data set by the stage that owns it.
@@ -106,6 +107,11 @@ typedef struct rt_bucket {
     int n_tensors;
 } rt_bucket;
 
+// An accumulator of weights that several stages use: made in one, sent to the others.
+typedef struct rt_tied {
+    int edge, tensor;
+} rt_tied;
+
 // One layer, for messages, profiles and traces.
 typedef struct rt_layer {
     const char *name, *place; // "block3.conv2", "resnet.c:12"
@@ -141,6 +147,8 @@ typedef struct rt_program {
     int n_edges;
     const rt_bucket *buckets; // none: the stage has one replica
     int n_buckets;
+    const rt_tied *shares; // none: no weights are tied to those of other stages
+    int n_shares;
     int norm_parts; // length of the vector of norm parts; 0: no clipping
     // Memory: persistent | versions - 1 more of its last version_bytes | in_flight slots | scratch,
     // one arena. Version v of the weights is the (v mod versions)th; the newest is the first when the

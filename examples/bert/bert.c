@@ -7,13 +7,13 @@
 // Left out are the pooler and the classifier of the paper's second task, whether two sentences follow each
 // other, which later models dropped: a sample is one segment. Labels below 0 are no masked positions.
 //
-//   stagecc build examples/bert/bert.c -D TIED=0 --stages 3 --batch 16 --micro-batches 4 -o out
+//   stagecc build examples/bert/bert.c --stages 3 --batch 16 --micro-batches 4 -o out
 //   stagecc run out --data npy:tokens=tokens.npy,length=length.npy,masked=masked.npy --steps 10
 //
 // Samples are padded to T tokens, and `length` says how many of them are the sample's: nobody attends to the others,
 // and their labels are below 0 like those of all tokens that are not masked. LENGTHS=0: all have T.
-// TIED=0: the last layer gets a table of its own. With 1, as published, it is the first layer's, and both are
-// in one stage.
+// TIED=0: the last layer gets a table of its own. With 1, as published, it is the first layer's; where they are in two
+// stages, both hold it.
 #include <assert.h>
 #include <stagecc/model.h>
 

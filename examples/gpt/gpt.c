@@ -10,7 +10,7 @@
 //   GPT-2 large 774,030,080    -D LAYERS=36 -D DIM=1280 -D HEADS=20
 //   GPT-2 XL 1,557,611,200     -D LAYERS=48 -D DIM=1600 -D HEADS=25
 //
-// TIED: the last layer reads the table of the first, as GPT-2's does; both are in one stage then.
+// TIED: the last layer reads the table of the first, as GPT-2's does; where they are in two stages, both hold it.
 #include <assert.h>
 #include <stagecc/model.h>
 

@@ -37,12 +37,10 @@ class Emulation:
         words[1:1] = [f"-I{SOURCE}", f'-DPROGRAM="{self.one}/stage0.c"', "-D_GNU_SOURCE"]
         bits.run(words)
 
-    def trained(self, stages, steps, *options):
-        """Losses and tensors with the groups of these stages."""
+    def trained(self, groups, steps, *options):
+        """Losses and tensors with these groups; of a tensor that is there twice the later line counts."""
         with open(self.work / "groups", "w") as file:
-            for path, replicas in stages:
-                for name in re.findall(r'\{"([^"]+)", RT_(?:ACCUMULATOR|BUFFER)', path.read_text()):
-                    file.write(f"{name} {replicas}\n")
+            file.writelines(f"{name} {replicas}\n" for name, replicas in groups)
         command = [self.program, "--data", DATA, "--steps", str(steps), "--checkpoint", self.work / "ckpt", *options]
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "GROUPS": str(self.work / "groups")})
         assert done.returncode == 0, done.stderr
@@ -51,10 +49,15 @@ class Emulation:
 
 
 def build(out, ranks):
-    """The sources of the stages, with their replicas."""
+    """(tensor, replicas of the stage that makes it) for all that replicas add up. Others hold gradients of tied weights, too."""
     bits.run([STAGECC, "build", MODEL, "--stage_to_num_ranks", ranks, "-o", out, "--no-svg", *OPTIONS])
     plan = json.loads((out / "plan.json").read_text())
-    return [(out / f"stage{s['id']}.c", s["replicas"]) for s in plan["stages"]]
+    groups = []
+    for stage in plan["stages"]:
+        text = (out / f"stage{stage['id']}.c").read_text()
+        groups += [(name, stage["replicas"]) for name in re.findall(r'\{"([^"]+)", RT_(?:ACCUMULATOR|BUFFER)', text)]
+    shared = [edge for edge in plan["edges"] if ["share_put"] in edge["touch"]]
+    return groups + [(e["name"], plan["stages"][plan["ranks"][e["producer"]]["stage"]]["replicas"]) for e in shared]
 
 
 def trained(out, steps, name, *options):
@@ -73,10 +76,10 @@ def same(ranks, got, want):
 
 def check(work, emulation, ranks, steps):
     out = work / ranks
-    stages = build(out, ranks)
+    groups = build(out, ranks)
     got, again = (trained(out, steps, name)[:2] for name in ("first", "second"))
     assert got == again, f"{ranks}: another run, other bits"
-    same(ranks, got, emulation.trained(stages, steps))
+    same(ranks, got, emulation.trained(groups, steps))
     alone = trained(emulation.one, steps, "alone")[0]
     for (step, one), (_, have) in zip(alone, got[0]):
         assert math.isclose(real(one), real(have), rel_tol=1e-4), f"{ranks}: step {step}: {real(have)}, alone {real(one)}"
@@ -85,9 +88,9 @@ def check(work, emulation, ranks, steps):
 
 def go_on(work, emulation, first, ranks, steps):
     resume = ["--resume", work / first / "first"]
-    stages = build(work / "next", ranks)
+    groups = build(work / "next", ranks)
     losses, tensors, said = trained(work / "next", 2 * steps, "resumed", *resume)
-    same(f"{first}, then {ranks}", (losses, tensors), emulation.trained(stages, 2 * steps, *resume))
+    same(f"{first}, then {ranks}", (losses, tensors), emulation.trained(groups, 2 * steps, *resume))
     assert re.search("replicas .* here, 2 from .* in the checkpoint", said), said
     print(f"{first}, then {ranks}: the next {steps} steps, last loss bits {losses[-1][1]}")
 

@@ -87,6 +87,8 @@ static inline void read_input(Memory *x, const Node *reader, Node *input, int mb
 
 static inline bool here(const Memory *x, const Node *n)
 {
+    if (n->phase == PHASE_UPDATE && n->forward && n->forward->op == OP_PARAM)
+        return x->stage->places[n->forward->id].kind != PLACE_NONE;
     return plan_stage_of_unit(x->p, n->unit) == x->stage->id;
 }
 

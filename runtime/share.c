@@ -1,0 +1,37 @@
+#include "runtime/share.h"
+
+#include "runtime/transport.h"
+
+#include <string.h>
+
+static bool takes(const rt_stage *s, const rt_edge *e)
+{
+    for (int i = 0; i < e->n_consumers; i++)
+        if (e->consumers[i] == s->rank)
+            return true;
+    return false;
+}
+
+static void move_all(rt_stage *s, bool put)
+{
+    const rt_program *p = s->program;
+    for (int i = 0; i < p->n_shares; i++) {
+        const rt_edge *e = &p->edges[p->shares[i].edge];
+        const rt_tensor *t = &p->tensors[p->shares[i].tensor];
+        uint8_t *own = s->arena + t->offset;
+        if (put && e->producer == s->rank)
+            memcpy(rt__slot(s, p->shares[i].edge, 0), own, (size_t)t->bytes);
+        if (!put && takes(s, e))
+            memcpy(own, rt__slot(s, p->shares[i].edge, 0), (size_t)t->bytes);
+    }
+}
+
+void rt__share_put(rt_stage *s)
+{
+    move_all(s, true);
+}
+
+void rt__share_get(rt_stage *s)
+{
+    move_all(s, false);
+}
