@@ -20,7 +20,8 @@ static const rt_transport *const rows[] = {
 // Opening
 // ---------------------------------------------------------------------------------------
 
-void rt__edge_bind(rt_stage *s, int edge, uint8_t *memory)
+// Counters and slots of an edge lie here, as segment_edge_bytes says.
+static void bind_edge(rt_stage *s, int edge, uint8_t *memory)
 {
     const rt_edge *e = &s->program->edges[edge];
     rt__edge *to = &s->edges[edge];
@@ -40,7 +41,7 @@ static void find_edges(rt_stage *s)
     uint8_t *at = (uint8_t *)s->segment + segment_edges_begin(rt__n_ranks(p));
     for (int i = 0; i < p->n_edges; i++) {
         const rt_edge *e = &p->edges[i];
-        rt__edge_bind(s, i, at);
+        bind_edge(s, i, at);
         at += segment_edge_bytes(e->n_consumers, e->slots, e->bytes);
     }
 }
@@ -166,13 +167,36 @@ int rt__acquire(rt_stage *s, int edge, int mb)
     return 0;
 }
 
+int rt__first_consumer(const rt_stage *s, int edge, int host)
+{
+    const rt_edge *e = &s->program->edges[edge];
+    for (int c = 0; c < e->n_consumers; c++)
+        if (s->statuses[e->consumers[c]].host == host)
+            return e->consumers[c];
+    return -1;
+}
+
+int rt__first_here(const rt_stage *s, int edge)
+{
+    return rt__first_consumer(s, edge, s->status->host);
+}
+
+// Who makes a message appear on this host: the producer, unless another consumer here is sent it for all.
+static int bringer(const rt_stage *s, int edge)
+{
+    int producer = s->program->edges[edge].producer, first = rt__first_here(s, edge);
+    bool remote = s->statuses[producer].host != s->status->host;
+    return remote && first != s->rank ? first : producer;
+}
+
 int rt__recv(rt_stage *s, int edge, int mb)
 {
     const rt_edge *e = &s->program->edges[edge];
+    int from = bringer(s, edge);
     rt__wait w = {.counter = s->edges[edge].published,
                   .target = sequence(s, edge, mb) + 1,
-                  .by = s->peers[e->producer].by,
-                  .peer = e->producer,
+                  .by = s->peers[from].by,
+                  .peer = from,
                   .what = "a message of",
                   .name = e->name};
     return rt__wait_for(s, &w);

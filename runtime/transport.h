@@ -57,8 +57,9 @@ typedef struct rt__peer {
 // Enter this rank into the job of this memory (fd stays the caller's) and find the edges.
 int rt__transport_open(rt_stage *s, int fd);
 void rt__transport_close(rt_stage *s);
-// Counters and slots of an edge lie here, as segment_edge_bytes says.
-void rt__edge_bind(rt_stage *s, int edge, uint8_t *memory);
+// The first of an edge's consumers on a host, on this host: a rank; -1: there is none.
+int rt__first_consumer(const rt_stage *s, int edge, int host);
+int rt__first_here(const rt_stage *s, int edge);
 
 // The running stream has this many micro-batches in its last step, fewer than others: no messages of the rest.
 void rt__leave_out(rt_stage *s, int64_t micro_batches);

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 // Which edges cross hosts
 // -------------------------------------------------------------------------
@@ -50,29 +49,24 @@ static void need(rt_stage *s, int peer)
 // Rings
 // -----------------------------------------------------------------------------------------
 
-static int no_memory(rt_stage *s, size_t bytes)
+static int no_memory(rt_stage *s)
 {
     char name[RT__RANK_NAME];
-    return rt_fail(s, RT_E_MEMORY, "%s: no memory for messages of %zu bytes",
-                   rt__rank_name(s->program, s->rank, name), bytes);
+    return rt_fail(s, RT_E_MEMORY, "%s: no memory for what it knows of messages",
+                   rt__rank_name(s->program, s->rank, name));
 }
 
+// The first consumer of a host is sent the messages, all tell the producer when they are done.
 static int open_consumer(rt_stage *s, int edge)
 {
     const rt_edge *e = &s->program->edges[edge];
     UcxRing *ring = &s->ucx->rings[edge];
-    ring->bytes = segment_edge_bytes(e->n_consumers, e->slots, e->bytes);
-    void *memory = mmap(NULL, ring->bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (memory == MAP_FAILED)
-        return no_memory(s, ring->bytes);
-    ring->memory = memory;
-    rt__edge_bind(s, edge, memory);
+    bool first = rt__first_here(s, edge) == s->rank;
     ring->headers = calloc((size_t)e->slots, sizeof *ring->headers);
-    ring->arrivals = calloc((size_t)e->slots, sizeof *ring->arrivals);
-    if (!ring->headers || !ring->arrivals)
-        return no_memory(s, ring->bytes);
-    for (int i = 0; i < e->slots; i++)
+    ring->arrivals = first ? calloc((size_t)e->slots, sizeof *ring->arrivals) : NULL;
+    if (!ring->headers || (first && !ring->arrivals))
+        return no_memory(s);
+    for (int i = 0; first && i < e->slots; i++)
         ring->arrivals[i] = (UcxArrival){.stage = s, .edge = edge};
     return 0;
 }
@@ -82,7 +76,7 @@ static int open_producer(rt_stage *s, int edge)
     const rt_edge *e = &s->program->edges[edge];
     UcxRing *ring = &s->ucx->rings[edge];
     ring->headers = calloc((size_t)e->slots * (size_t)e->n_consumers, sizeof *ring->headers);
-    return ring->headers ? 0 : no_memory(s, (size_t)e->bytes);
+    return ring->headers ? 0 : no_memory(s);
 }
 
 static int open_rings(rt_stage *s)
@@ -195,10 +189,10 @@ int rt__ucx_open(rt_stage *s)
                        rt__rank_name(s->program, s->rank, name), why);
     s->ucx = calloc(1, sizeof *s->ucx);
     if (!s->ucx)
-        return no_memory(s, 0);
+        return no_memory(s);
     s->ucx->rings = calloc((size_t)s->program->n_edges, sizeof *s->ucx->rings);
     s->ucx->peers = calloc((size_t)rt__n_ranks(s->program), sizeof *s->ucx->peers);
-    int error = s->ucx->rings && s->ucx->peers ? open_rings(s) : no_memory(s, 0);
+    int error = s->ucx->rings && s->ucx->peers ? open_rings(s) : no_memory(s);
     if (!error)
         error = open_context(s);
     if (!error)
@@ -273,8 +267,6 @@ static void disconnect(rt_stage *s, UcxPeer *peer)
 
 static void close_ring(UcxRing *ring)
 {
-    if (ring->memory)
-        munmap(ring->memory, ring->bytes);
     free(ring->headers);
     free(ring->arrivals);
 }

@@ -56,7 +56,7 @@ static void publish(rt_stage *s, int edge)
     uint64_t n = atomic_load_explicit(&c->value, memory_order_relaxed);
     for (; arrivals[n % slots].here; n++)
         arrivals[n % slots].here = false;
-    atomic_store_explicit(&c->value, n, memory_order_release);
+    rt__counter_set(c, n);
 }
 
 static void arrived(UcxArrival *a)
@@ -77,6 +77,17 @@ static void on_received(void *request, ucs_status_t status, size_t bytes, void *
                        status);
 }
 
+// Every consumer of this host is done with the message that lies in its slot.
+static bool slot_is_free(const rt_stage *s, int edge, uint64_t seq)
+{
+    const rt_edge *e = &s->program->edges[edge];
+    for (int c = 0; c < e->n_consumers; c++)
+        if (s->statuses[e->consumers[c]].host == s->status->host &&
+            seq >= atomic_load(&s->edges[edge].released[c].value) + (uint64_t)e->slots)
+            return false;
+    return true;
+}
+
 // What is wrong with this message of a ring; NULL: it is the one that is due, and its slot is free.
 static const char *unexpected(const rt_stage *s, const UcxHeader *h, size_t bytes)
 {
@@ -88,7 +99,7 @@ static const char *unexpected(const rt_stage *s, const UcxHeader *h, size_t byte
         return "of another size";
     if (h->mb >= (uint32_t)e->per_step || sequence(s, h) != ring->begun)
         return "out of order";
-    if (ring->begun >= atomic_load(&s->edges[h->edge].mine->value) + (uint64_t)e->slots)
+    if (!slot_is_free(s, h->edge, ring->begun))
         return "for which there is no free slot";
     return NULL;
 }
@@ -216,9 +227,13 @@ static int tell(rt_stage *s, int peer, int edge, uint64_t seq, UcxHeader *h, con
     return rt__ucx_post(s, peer, data ? UCX_DATA : UCX_CREDIT, h, data, bytes);
 }
 
+// The first of those of a host is told for all.
 static int tell_consumer(rt_stage *s, int edge, int consumer, uint64_t seq)
 {
     const rt_edge *e = &s->program->edges[edge];
+    if (rt__first_consumer(s, edge, s->statuses[e->consumers[consumer]].host) !=
+        e->consumers[consumer])
+        return 0;
     uint64_t slot = seq % (uint64_t)e->slots;
     UcxHeader *h = &s->ucx->rings[edge].headers[slot * (uint64_t)e->n_consumers];
     const void *data = s->edges[edge].slots + slot * s->edges[edge].slot_bytes;

@@ -1,6 +1,7 @@
 // Ranks of different hosts, by UCX's active messages. A message's header says whose it is; data go
-// straight into the slot, and back comes a message without data for every slot that was released. The
-// producer's slots lie in the job's memory of its host, each consumer has its own ring in its own memory.
+// straight into the slot, and back comes a message without data for every slot that was released. Slots lie in
+// the job's memory of each host: the producer's in its own, those of consumers in theirs, where the first of
+// a host is sent what all of them read.
 #ifndef STAGECC_RUNTIME_UCX_UCX_H
 #define STAGECC_RUNTIME_UCX_UCX_H
 
@@ -39,10 +40,8 @@ typedef struct UcxArrival {
 // One edge of this rank with a rank of another host.
 typedef struct UcxRing {
     UcxHeader *headers; // of what is being sent: [slots * n_consumers] or, of credits, [slots]
-    UcxArrival *arrivals; // [slots], of a consumer
+    UcxArrival *arrivals; // [slots], of the first consumer of this host
     uint64_t begun;       // messages whose data have begun to come
-    uint8_t *memory;      // a consumer's counters and slots
-    size_t bytes;
 } UcxRing;
 
 // A rank of another host that shares an edge with this one.

@@ -1,6 +1,5 @@
-// Three stages as threads of one process: on one host, or each on a host of its own. In the second
-// case each has its own job memory, and a thread here does what the launcher does there: it brings
-// statuses and the abort flag from each to all others.
+// Three stages as threads of one process, on one or several hosts. Each host has its own job memory, and a
+// thread here does what the launcher does there: it brings statuses and the abort flag from each to all others.
 #ifndef STAGECC_TESTS_JOB_H
 #define STAGECC_TESTS_JOB_H
 
@@ -20,7 +19,7 @@ enum { STAGES = 3, MOST_EDGES = 4 };
 // How the stages of a test reach each other.
 typedef struct Placement {
     const char *name;
-    bool apart; // a host for each
+    int host[STAGES]; // of each, rising from 0
 } Placement;
 
 typedef struct Part {
@@ -64,7 +63,7 @@ static inline void *job_mirror(void *user)
     for (; !atomic_load(&j->done); usleep(1000))
         for (int from = 0; from < STAGES; from++)
             for (int to = 0; to < STAGES; to++)
-                if (from != to)
+                if (j->placement->host[from] != j->placement->host[to])
                     job_tell(j->memory[from], j->memory[to], from);
     return NULL;
 }
@@ -76,6 +75,11 @@ static inline void job_part(Part *p, const rt_program *program, int stage)
     rt__stage_init(&p->stage, &p->program, 0);
 }
 
+static inline bool job_apart(const TestJob *j)
+{
+    return j->placement->host[STAGES - 1] > 0;
+}
+
 // All memory, with nobody in it yet.
 static inline TestJob *job_new(const Placement *placement, const rt_program *program)
 {
@@ -84,14 +88,14 @@ static inline TestJob *job_new(const Placement *placement, const rt_program *pro
     j->bytes = rt__segment_bytes(program);
     for (int i = 0; i < STAGES; i++) {
         job_part(&j->part[i], program, i);
-        bool own = i == 0 || placement->apart;
-        int fd = own ? rt__segment_new(program) : dup(j->part[0].fd);
+        bool own = i == 0 || placement->host[i] != placement->host[i - 1];
+        int fd = own ? rt__segment_new(program) : dup(j->part[i - 1].fd);
         j->part[i].fd = fd;
         j->memory[i] = mmap(NULL, j->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         j->memory[i]->job = 4711;
-        j->memory[i]->n_hosts = placement->apart ? STAGES : 1;
-        for (int k = 0; k < STAGES && placement->apart; k++)
-            segment_statuses(j->memory[i])[k].host = k;
+        j->memory[i]->n_hosts = (uint32_t)placement->host[STAGES - 1] + 1;
+        for (int k = 0; k < STAGES; k++)
+            segment_statuses(j->memory[i])[k].host = placement->host[k];
     }
     return j;
 }
@@ -100,7 +104,7 @@ static inline TestJob *job_new(const Placement *placement, const rt_program *pro
 static inline bool job_knows_all(const TestJob *j, int stage)
 {
     const SegmentAddress *addresses = segment_addresses(j->memory[stage]);
-    for (int k = 0; k < STAGES && j->placement->apart; k++)
+    for (int k = 0; k < STAGES && job_apart(j); k++)
         if (!atomic_load(&addresses[k].bytes))
             return false;
     return true;
@@ -108,7 +112,7 @@ static inline bool job_knows_all(const TestJob *j, int stage)
 
 static inline void job_launcher(TestJob *j)
 {
-    if (j->placement->apart)
+    if (job_apart(j))
         pthread_create(&j->launcher, NULL, job_mirror, j);
     for (int i = 0; i < STAGES; i++)
         while (!job_knows_all(j, i))

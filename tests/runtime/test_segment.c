@@ -56,7 +56,7 @@ static void *release_hold(void *user)
 static void test_stop_on_several_hosts(void **state)
 {
     (void)state;
-    static const Placement apart = {"apart", true};
+    static const Placement apart = {"apart", {0, 1, 2}};
     rt_program p = program(0, STAGES, "1");
     TestJob *j = job_new(&apart, &p);
     rt_stage *a = &j->part[0].stage, *b = &j->part[1].stage;

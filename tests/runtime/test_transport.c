@@ -110,6 +110,49 @@ static void test_messages(void **state)
     }
 }
 
+static void *send_last(void *user)
+{
+    Part *p = user;
+    p->stage.run_step = MESSAGES / 4;
+    p->error = rt__acquire(&p->stage, 0, 0);
+    if (!p->error)
+        p->error = rt__send(&p->stage, 0, 0);
+    if (!p->error)
+        p->error = rt__barrier(&p->stage, "the end");
+    return NULL;
+}
+
+// The later one reads what the earlier one has written into its slot.
+static void *look_into_slot(void *user)
+{
+    Part *p = user;
+    p->stage.run_step = MESSAGES / 4;
+    p->error = rt__recv(&p->stage, 0, 0);
+    _Atomic uint64_t *word = rt_slot(&p->stage, 0, 0);
+    if (p->program.stage == 1)
+        atomic_store(word, 4711);
+    for (int i = 0; i < 1000 && p->user && atomic_load(word) != 4711; i++)
+        usleep(1000);
+    if (!p->error)
+        p->error = rt__barrier(&p->stage, "the end");
+    if (p->program.stage == 2)
+        p->naps = atomic_load(word) == 4711;
+    return NULL;
+}
+
+// What consumers of one host are sent lies there once, and those of different hosts have their own.
+static void test_slots_of_a_host(void **state)
+{
+    const Placement *place = *state;
+    bool shared = place->host[1] == place->host[2];
+    TestJob *j = open_all(state);
+    j->part[2].user = shared ? j : NULL;
+    run_all(j, produce, consume);
+    run_all(j, send_last, look_into_slot);
+    assert_int_equal(j->part[2].naps, shared);
+    job_close(j);
+}
+
 // The producer waits for the slower of its consumers, and for no one else.
 static void *fill_ring(void *user)
 {
@@ -431,9 +474,11 @@ static void test_random_streams(void **state)
 
 int main(void)
 {
-    static Placement placements[] = {{"shm: one host", false},
+    static Placement placements[] = {
+        {"shm: one host", {0, 0, 0}},
 #ifdef STAGECC_UCX
-                                     {"ucx: a host for every stage", true}
+        {"ucx: a host for every stage", {0, 1, 2}},
+        {"ucx and shm: two hosts", {0, 1, 1}},
 #endif
     };
     int failed = 0;
@@ -441,6 +486,7 @@ int main(void)
         Placement *p = &placements[i];
         const struct CMUnitTest tests[] = {
             cmocka_unit_test_prestate(test_messages, p),
+            cmocka_unit_test_prestate(test_slots_of_a_host, p),
             cmocka_unit_test_prestate(test_ring_is_full, p),
             cmocka_unit_test_prestate(test_random_streams, p),
             cmocka_unit_test_prestate(test_timeout, p),

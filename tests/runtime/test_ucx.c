@@ -36,7 +36,7 @@ static void *send_one(void *user)
 // Stage 1 receives what stage 0 sends after `spoil`.
 static void check(void (*spoil)(TestJob *j), const char *complaint)
 {
-    static const Placement apart = {"apart", true};
+    static const Placement apart = {"apart", {0, 1, 2}};
     rt_program p = program();
     TestJob *j = job_open(&apart, &p);
     rt_stage *s = &j->part[1].stage;
