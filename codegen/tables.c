@@ -517,6 +517,19 @@ static void write_first_rank(Emit *e)
     field(e, "groups", emit_string(e, groups));
 }
 
+// What is sent in fewer bytes, and where: that decides bits. Nothing where all is sent as it is.
+static void write_transfer(Emit *e)
+{
+    const Plan *p = e->plan;
+    const char *text = p->options.transfer;
+    if (p->n_stages == 1 || !strcmp(text, "exact"))
+        return;
+    for (int s = 1; s < p->n_stages; s++)
+        text = arena_printf(e->scratch, "%s%s %s", text, s > 1 ? "," : " before",
+                            p->units[p->stages[s].first_unit].name);
+    field(e, "transfer", emit_string(e, text));
+}
+
 static void write_identity(Emit *e, const char *command)
 {
     const Options *o = &e->plan->options;
@@ -528,6 +541,7 @@ static void write_identity(Emit *e, const char *command)
     field_int(e, "stage", e->stage->id);
     field_int(e, "n_stages", e->plan->n_stages);
     write_first_rank(e);
+    write_transfer(e);
     field_int(e, "micro_batch", e->graph->micro_batch);
     field_int(e, "micro_batches", o->micro_batches);
     field_int(e, "threads", o->threads);

@@ -22,7 +22,9 @@ static const char no_text[] = "none";
     X(isa, "instruction set")                                                                  \
     X(compiler, "compiler")                                                                    \
     X(real, "type")
-#define CONTRACT_LATER_TEXTS(X) X(replicas, "replicas") // older checkpoints have none
+#define CONTRACT_LATER_TEXTS(X) /* older checkpoints have none */                              \
+    X(replicas, "replicas")                                                                    \
+    X(transfer, "transfers")
 #define CONTRACT_NUMBERS(X)                                                                    \
     X(threads, "threads")                                                                      \
     X(micro_batch, "micro-batch")                                                              \
@@ -35,6 +37,7 @@ rt__contract rt__contract_of(const rt_program *p)
                           .compiler = p->compiler ? p->compiler : "",
                           .real = rt__dtype_name(p->real),
                           .replicas = p->groups ? p->groups : no_text,
+                          .transfer = p->transfer ? p->transfer : no_text,
                           .threads = p->threads,
                           .micro_batch = p->micro_batch,
                           .micro_batches = p->micro_batches};

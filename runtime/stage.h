@@ -136,6 +136,7 @@ typedef struct rt_program {
     const int *first_rank; // [n_stages + 1], of every stage; NULL: no stage is replicated
     const char
         *groups; // in which gradients add up: "2 from hidden1, 1 from hidden2"; NULL likewise
+    const char *transfer; // how tensors travel: "int8 before conv2, fc"; NULL: as they are
     int64_t micro_batch;
     int micro_batches;
     int threads;

@@ -1,6 +1,6 @@
 """Training with every codec of --transfer: fewer bytes on the edges that carry activations and gradients, and on no others;
 losses close to those of `exact`; the same bits on every repetition, and in every synchronous schedule; a loss that is not finite
-ends the run.
+ends the run; a checkpoint of another codec is gone on from with a word about that.
 
   transfer.py STAGECC SOURCE_DIR MODEL STEPS CUTS [MODEL-OPTS ...]
 CUTS: CODEC:STAGES:SCHEDULE[:SCHEDULE...],... ; the first, exact:STAGES:1f1b, is what the others are compared with.
@@ -9,6 +9,7 @@ STAGES is a number, or replicas by stage with + between them.
 import json
 import math
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -62,6 +63,13 @@ def check_losses(name, codec, losses, exact):
     assert first <= CODECS[codec][1] and last <= CODECS[codec][2], f"{name}: too far off"
 
 
+def check_resumed(stagecc, out, steps, data, exact):
+    """A run that goes on from what was trained with `exact` says what is different."""
+    command = [stagecc, "run", out, "--data", data, "--steps", str(steps + 1), "--resume", exact / "once"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and re.search("transfers int8 before .* here, none in the checkpoint", done.stderr), done.stderr
+
+
 def write_npy(path, kind, shape, numbers):
     head = f"{{'descr': '<{kind}', 'fortran_order': False, 'shape': {shape}, }}"
     head += " " * (-(len(head) + 11) % 64) + "\n"
@@ -103,6 +111,8 @@ def main():
             reference = reference or losses
             check_losses(cut, codec, losses, reference)
             check_not_finite(stagecc, out, work)
+            if codec == "int8":
+                check_resumed(stagecc, out, steps, data, work / f"exact-{stages}-1f1b")
 
 
 if __name__ == "__main__":
