@@ -286,6 +286,7 @@ static void tell_plan(Compile *c, Again *a, const AgainChoice *choice, PlanStage
     s->again_least_s = choice->exact ? s->again_s : choice->least_s / speed;
     s->again_bytes = again_bytes(a, again_cost(a, none, true)) - again_bytes(a, choice->cost);
     s->backward_s += s->again_s;
+    s->weight_s += choice->cost.of_phase[PHASE_BACKWARD_WEIGHT] / speed;
     s->compute_s += s->compute_s > 0 ? s->again_s / s->replicas : 0;
     s->time_s += s->time_s > 0 ? s->again_s / s->replicas : 0;
 }

@@ -124,8 +124,8 @@ static void further_outputs(void **state)
 
 static const char *random_schedule(void)
 {
-    static const char *const names[] = {"1f1b", "gpipe", "pipedream-2bw"};
-    return names[random_below(3)];
+    static const char *const names[] = {"1f1b", "gpipe", "pipedream-2bw", "zb-h1"};
+    return names[random_below(4)];
 }
 
 // One model with and without, or as little as it takes to fit into nine tenths. The memory tells whether tensors
