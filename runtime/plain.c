@@ -2,6 +2,8 @@
 // from there through rt__plain_put, so that no file ever holds a library's layout.
 #include "runtime/plain.h"
 
+#include "runtime/bf16.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,21 +38,12 @@ const char *rt__dtype_name(rt_dtype dtype)
     return dtypes[dtype].name;
 }
 
-static uint16_t bf16_from_float(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    if (f != f)
-        return (uint16_t)(bits >> 16 | 0x40); // a quiet NaN stays one
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 void rt__put(rt_dtype dtype, void *to, int64_t i, double value)
 {
     switch (dtype) {
     case RT_F32: ((float *)to)[i] = (float)value; break;
     case RT_F64: ((double *)to)[i] = value; break;
-    case RT_BF16: ((uint16_t *)to)[i] = bf16_from_float((float)value); break;
+    case RT_BF16: ((rt_bf16 *)to)[i] = rt_to_bf16((float)value); break;
     case RT_I32: ((int32_t *)to)[i] = (int32_t)value; break;
     case RT_U8: ((uint8_t *)to)[i] = (uint8_t)value; break;
     }

@@ -1,5 +1,7 @@
 #include "runtime/tensor_load.h"
 
+#include "runtime/bf16.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,10 +53,9 @@ static double from_f64(const uint8_t *at)
 
 static double from_bf16(const uint8_t *at)
 {
-    uint32_t bits = (uint32_t)(at[0] | at[1] << 8) << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return (double)f;
+    rt_bf16 b;
+    memcpy(&b, at, sizeof b);
+    return (double)rt_to_float(b);
 }
 
 static double from_f16(const uint8_t *at) // IEEE 754 binary16
