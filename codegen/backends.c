@@ -16,7 +16,7 @@ const Backend *backend_find(const char *name)
 // The x86-64 levels: v3 has AVX2 and FMA, v4 has AVX-512 F, BW, CD, DQ and VL.
 const char *backend_march(const char *isa)
 {
-    return strcmp(isa, "avx512") ? "-march=x86-64-v3" : "-march=x86-64-v4";
+    return strcmp(isa, "avx2") ? "-march=x86-64-v4" : "-march=x86-64-v3";
 }
 
 #ifndef STAGECC_SANITIZER_FLAGS

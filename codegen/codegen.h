@@ -37,6 +37,7 @@ typedef struct Backend {
     const char *extension; // ".c"
     bool blocked, fuse;    // wants blocked image layouts; emits groups
     bool doubles;          // emits graphs of f64
+    bool bf16;             // emits activations of bf16 beside parameters of f32
     const char *libraries; // after the sources: "-lstagecc-rt -ljansson -lpthread -lm"
     bool libraries_openmp; // compile and link with -fopenmp
     const char *flags;     // more words for the compiler; NULL: none

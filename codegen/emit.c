@@ -183,7 +183,7 @@ const char *emit_ctype(DType t)
     case F64: return "double";
     case I32: return "int32_t";
     case U8: return "uint8_t";
-    case BF16: return "uint16_t";
+    case BF16: return "rt_bf16";
     case DTYPE_ERROR:
     case N_DTYPES: break;
     }

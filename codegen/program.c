@@ -108,8 +108,10 @@ char *codegen_source(const Graph *g, const Plan *p, int stage, const Backend *b,
 // Graphs are read from text too, where they may be as another backend wants them.
 static const char *misfit(const Node *n, const Backend *b)
 {
-    if (n->dtype == BF16)
+    if (n->dtype == BF16 && !b->bf16)
         return "it knows no bf16";
+    if (n->dtype == BF16 && node_is(n, 'L') && n->op != OP_INPUT && n->op != OP_RESULT)
+        return "what outlives a step is f32 beside bf16";
     if (n->dtype == F64 && !b->doubles)
         return "it knows no f64";
     if (n->layout != LAYOUT_PLAIN && !b->blocked)

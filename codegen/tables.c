@@ -457,6 +457,10 @@ static void write_results(Emit *e)
     field(e, "eval_labels_edge", edge_text(e, edge_of(e, labels)));
     field_int(e, "eval_labels_offset", offset_of(e, labels));
     field(e, "real", dtype_constant(emit_real_dtype(g)));
+    if (strcmp(e->plan->options.dtype, "bf16") != 0)
+        return;
+    field(e, "activations", "RT_BF16");
+    field(e, "logits", dtype_constant(logits ? logits->dtype : BF16));
 }
 
 static void write_memory(Emit *e)

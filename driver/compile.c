@@ -75,16 +75,32 @@ static int read_model(Job *j, const char *text)
     return j->graph && !diag_errors() ? EXIT_DONE : EXIT_INPUT;
 }
 
-// `native` is this host's instruction set, written into plan and programs by its own name.
+// `native` is this host's instruction set, written into plan and programs by its own name. Programs in
+// f32 have no use for instructions of bf16.
 static void settle_isa(Options *o)
 {
-    bool wide = false;
+    bool wide = false, bf16 = false;
 #ifdef __x86_64__
     wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    bf16 = wide && __builtin_cpu_supports("avx512bf16") && !strcmp(o->dtype, "bf16");
 #endif
     if (!strcmp(o->isa, "native"))
-        o->isa = wide ? "avx512" : "avx2";
+        o->isa = bf16 ? "avx512_bf16" : wide ? "avx512" : "avx2";
+}
+
+// The model may have set it, so this is asked behind the model.
+static bool dtype_fits(const Job *j)
+{
+    const Options *o = &j->args->options;
+    if (!strcmp(o->dtype, "f64") && !j->backend->doubles)
+        error_at(NO_LOC, "--dtype f64 needs --backend ref");
+    else if (!strcmp(o->dtype, "bf16") && !j->backend->bf16)
+        error_at(NO_LOC, "--dtype bf16 needs --backend c");
+    else if (!strcmp(o->dtype, "bf16") && !strcmp(o->isa, "avx2"))
+        error_at(NO_LOC, "--dtype bf16 needs --isa avx512_bf16; with --isa avx512 the library "
+                         "does without the instructions, slower than f32");
+    return !diag_errors();
 }
 
 // IR text has its micro-batch written into every shape; the batch follows from it.
@@ -173,8 +189,7 @@ static int choose_backend(Job *j)
         error_at(NO_LOC, "there is no backend `%s`", name);
         for (int i = 0; backends[i]; i++)
             note_at(NO_LOC, "known: %s", backends[i]->name);
-    } else if (!strcmp(j->args->options.dtype, "f64") && !j->backend->doubles)
-        error_at(NO_LOC, "--dtype f64 needs --backend ref");
+    }
     return diag_errors() ? EXIT_INPUT : EXIT_DONE;
 }
 
@@ -214,8 +229,10 @@ int job_load(Job *j, Arena *a, Args *args)
     const char *kept = operand_read(a, args);
     if (!kept)
         return EXIT_INPUT;
-    settle_isa(&args->options);
     status = read_model(j, kept);
+    settle_isa(&args->options);
+    if (!status && !dtype_fits(j))
+        status = EXIT_INPUT;
     if (!status && str_starts(kept, "graph "))
         status = settle_batch(&args->options, j->graph);
     else if (!status)

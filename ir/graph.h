@@ -183,11 +183,20 @@ int64_t node_logical_bytes(const Node *n);
 typedef struct OpInfo {
     const char *id, *name, *meaning;
     int min_inputs, max_inputs, outputs; // max_inputs -1: MANY
-    const char *shape, *gradient, *cost, *flags;
+    const char *shape, *gradient, *cost, *flags, *bf16;
     uint64_t attrs; // bit 1 << AttrKey
 } OpInfo;
 extern const OpInfo op_info[N_OPS];
 Op op_find(const char *name); // N_OPS: unknown
+// The column bf16: what an op wants and makes where one of its inputs is bf16.
+typedef enum BF16Form {
+    FORM_ANY, // integers, or all alike
+    FORM_BF16,
+    FORM_F32,
+    FORM_READABLE // bf16, or f32 where that is there in any case
+} BF16Form;
+BF16Form op_bf16_input(Op op, int i);
+BF16Form op_bf16_output(Op op, int i);
 
 typedef struct AttrInfo {
     const char *name, *meaning;

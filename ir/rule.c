@@ -274,9 +274,28 @@ static bool is_message(const Rule *r, DType t)
     return r->n->op == OP_DECODE && t == U8;
 }
 
+bool rule_is_bf16(const Rule *r)
+{
+    for (int i = 0; i < r->n->n_inputs; i++)
+        if (rule_in(r, i).dtype == BF16)
+            return true;
+    return false;
+}
+
+// In a graph in bf16, inputs are of the types that the table says.
+static bool bf16_fits(const Rule *r, int i)
+{
+    BF16Form form = op_bf16_input(r->n->op, i);
+    DType want = form == FORM_F32 ? F32 : BF16, have = rule_in(r, i).dtype;
+    return have == want || (form == FORM_READABLE && have == F32) ||
+           rule_wrong(r, i, "beside bf16 input %d must be %s, but it is %s", i + 1,
+                      dtype_name(want), rule_show(r, i).s);
+}
+
 static bool dtypes_fit(const Rule *r)
 {
     int integer = integer_input(r->n->op), first = integer == 0 ? 1 : 0;
+    bool bf16 = rule_is_bf16(r);
     for (int i = 0; i < r->n->n_inputs; i++) {
         DType t = rule_in(r, i).dtype;
         if (t == DTYPE_ERROR)
@@ -290,7 +309,10 @@ static bool dtypes_fit(const Rule *r)
         if (!dtype_is_float(t) && !moves_anything(r->n->op) && !is_message(r, t))
             return rule_wrong(r, i, "input %d must be floating-point, but it is %s", i + 1,
                               rule_show(r, i).s);
-        if (t != rule_in(r, first).dtype)
+        if (bf16 && op_bf16_input(r->n->op, i) != FORM_ANY) {
+            if (!bf16_fits(r, i))
+                return false;
+        } else if (t != rule_in(r, first).dtype)
             return rule_wrong(r, i, "inputs differ in element type: %s and %s",
                               rule_show(r, first).s, rule_show(r, i).s);
     }

@@ -16,6 +16,7 @@ typedef struct Rule {
 // have been checked against the tables before a rule runs (rule_prepared).
 typedef bool ShapeRule(const Rule *r);
 bool rule_prepared(const Rule *r);
+bool rule_is_bf16(const Rule *r); // one of the inputs is
 
 // shape_<RULE> for every name in the shape column of ops.def.
 #define OP(ID, name, in_min, in_max, out, shape, ...) ShapeRule shape_##shape;

@@ -28,11 +28,22 @@ static bool sizes_fit(const Rule *r, Type t)
     return true;
 }
 
+// Rules give outputs the type of an input; in bf16 the table knows better.
+static void settle_bf16(const Rule *r)
+{
+    for (int i = 0; i < op_info[r->n->op].outputs && rule_is_bf16(r); i++) {
+        BF16Form form = op_bf16_output(r->n->op, i);
+        if (form != FORM_ANY && dtype_is_float(r->out[i].dtype))
+            r->out[i].dtype = form == FORM_BF16 ? BF16 : F32;
+    }
+}
+
 static bool run(const Rule *r)
 {
     memset(r->out, 0, sizeof *r->out * MAX_OUTPUTS);
     if (!rule_prepared(r) || !shape_rule[r->n->op](r))
         return false;
+    settle_bf16(r);
     for (int i = 0; i < op_info[r->n->op].outputs; i++)
         if (!sizes_fit(r, r->out[i]))
             return false;
@@ -53,6 +64,15 @@ bool shape_ATTRS(const Rule *r)
 {
     const Attr *shape = node_attr(r->n, A_SHAPE);
     r->out[0] = type_make(dtype_parse(node_string(r->n, A_DTYPE)), shape->n, shape->ints);
+    return true;
+}
+
+bool shape_CAST(const Rule *r)
+{
+    DType to = dtype_parse(node_string(r->n, A_DTYPE));
+    if (!dtype_is_float(to))
+        return rule_wrong(r, NO_INPUT, "it makes f32 or bf16, not %s", dtype_name(to));
+    r->out[0] = (Type){to, rule_in(r, 0).shape};
     return true;
 }
 

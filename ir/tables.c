@@ -7,9 +7,9 @@
 #define MANY (-1)
 #define A(KEY) (UINT64_C(1) << A_##KEY)
 const OpInfo op_info[N_OPS] = {
-#define OP(ID, name, in_min, in_max, out, shape, gradient, cost, flags, attrs, meaning)        \
+#define OP(ID, name, in_min, in_max, out, shape, gradient, cost, flags, bf16, attrs, meaning)  \
     [OP_##ID] = {#ID,    #name,     meaning, in_min, in_max, out,                              \
-                 #shape, #gradient, #cost,   #flags, attrs},
+                 #shape, #gradient, #cost,   #flags, bf16,   attrs},
 #include "ir/ops.def"
 };
 
@@ -57,6 +57,32 @@ Op op_find(const char *name)
         if (!strcmp(op_info[i].name, name))
             return (Op)i;
     return N_OPS;
+}
+
+// The i-th letter of a list, or its last.
+static char form_letter(const char *list, int i)
+{
+    while (i-- > 0 && list[1] && list[1] != ':')
+        list++;
+    return *list;
+}
+
+static BF16Form form_of(char letter)
+{
+    return letter == 'b'   ? FORM_BF16
+           : letter == 'f' ? FORM_F32
+           : letter == 'r' ? FORM_READABLE
+                           : FORM_ANY;
+}
+
+BF16Form op_bf16_input(Op op, int i)
+{
+    return form_of(form_letter(op_info[op].bf16, i));
+}
+
+BF16Form op_bf16_output(Op op, int i)
+{
+    return form_of(form_letter(strchr(op_info[op].bf16, ':') + 1, i));
 }
 
 bool node_is(const Node *n, char flag)

@@ -60,6 +60,8 @@ static bool is_convolution(Op op)
 
 static bool wants_fast(const Node *n)
 {
+    if (n->n_inputs && n->inputs[0]->dtype != F32) // both are made for floats
+        return false;
     if (is_product(n->op))
         return large(product_of(n));
     if (!is_convolution(n->op))

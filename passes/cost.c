@@ -91,8 +91,7 @@ static double cost_ADDITIVE(const Node *n)
 }
 
 static double (*const flops_of[N_OPS])(const Node *) = {
-#define OP(ID, name, low, high, outputs, shape, gradient, cost, flags, attrs, meaning)         \
-    [OP_##ID] = cost_##cost,
+#define OP(ID, name, low, high, outputs, shape, gradient, cost, ...) [OP_##ID] = cost_##cost,
 #include "ir/ops.def"
 };
 
@@ -144,7 +143,9 @@ static double estimate(const Coster *k, const Node *n)
     if (node_is(n, 'L') || node_is(n, 'V'))
         return 0;
     const Options *o = k->c->options;
+    bool bf16 = n->n_inputs && n->inputs[0]->dtype == BF16 && !strcmp(o->isa, "avx512_bf16");
     double rate = strcmp(o->isa, "avx2") != 0 ? flops_avx512 : flops_avx2;
+    rate *= bf16 ? 2 : 1; // products, which this is about
     double compute = flops_of[n->op](n) / rate, memory = memory_bytes(k, n) / bytes_per_s;
     return (compute > memory ? compute : memory) / (double)o->threads;
 }

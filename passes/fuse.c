@@ -5,8 +5,8 @@
 //
 // What a backend may meet (codegen/*/emit_group), of at least 2 and at most GROUP_MAX members:
 //
-// * All members have one shape S of 2 elements or more, one element type, one phase, and, outside the
-//   forward phase, forward nodes of one unit. S is output 0's shape for norms.
+// * All members have one shape S of 2 elements or more, one phase, and, outside the forward phase, forward
+//   nodes of one unit; one element type, or bf16 beside f32. S is output 0's shape for norms.
 // * `element-wise` members (flag E). Their inputs are of shape S, or of one element, or, for input 1 of
 //   `add` and `mul`, the trailing dimensions of S (leading ones aside): element i reads element
 //   i mod count. On images [N,C,H,W] there are no trailing inputs and no dropout, because they go by
@@ -131,6 +131,12 @@ static bool adopts(const Run *r, const Node *n)
            maker && !node_is(maker, 'V') && !node_is(maker, 'L') && reads_member(r, n);
 }
 
+// A loop computes in float whatever it loads and stores.
+static bool types_mix(DType a, DType b)
+{
+    return a == b || ((a == F32 || a == BF16) && (b == F32 || b == BF16));
+}
+
 // batch_norm_grad whose dy alone is a member's.
 static bool norm_joins(const Run *r, const Node *n)
 {
@@ -147,7 +153,7 @@ static bool joins(const Run *r, const Node *n)
     if (r->n == 0 || r->n == GROUP_MAX)
         return false;
     const Node *first = r->members[0];
-    if (n->phase != first->phase || n->dtype != first->dtype ||
+    if (n->phase != first->phase || !types_mix(n->dtype, first->dtype) ||
         !shape_equal(n->shape, first->shape))
         return false;
     if (n->phase != PHASE_FORWARD && !same_unit(n, first) && !adopts(r, n))

@@ -249,7 +249,12 @@ static PlanKernel bound(const Compile *c, const Node *n)
         if (n->inputs[i]->bytes > k.scratch_bytes)
             k.scratch_bytes = n->inputs[i]->bytes;
     k.scratch_bytes *= c->options->threads;
-    k.kept_bytes = n->op == OP_CONV2D_GRAD_INPUT ? n->inputs[1]->bytes : 0;
+    const Node *weight =
+        n->inputs[1]; // beside bf16 a weight is f32, and its copy half as large
+    bool narrow = n->inputs[0]->dtype == BF16 && weight->dtype == F32;
+    k.kept_bytes = narrow                          ? weight->bytes / 2
+                   : n->op == OP_CONV2D_GRAD_INPUT ? weight->bytes
+                                                   : 0;
     return k;
 }
 

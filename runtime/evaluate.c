@@ -6,6 +6,7 @@
 // incomplete micro-batch is left out, and its samples come one by one (rt__data_alone).
 #include "runtime/evaluate.h"
 
+#include "runtime/bf16.h"
 #include "runtime/loop.h"
 
 #include <inttypes.h>
@@ -29,29 +30,32 @@ static void update_means(rt__score *score)
 }
 
 // How many classes come before the label; `classes` where its logit is not a number.
-#define RANK(type)                                                                             \
-    static int64_t rank_##type(const type *row, int64_t classes, int64_t label)                \
+#define RANK(name, type, real, get)                                                            \
+    static int64_t rank_##name(const type *row, int64_t classes, int64_t label)                \
     {                                                                                          \
-        type own = row[label];                                                                 \
+        real own = get(row[label]);                                                            \
         if (isnan(own))                                                                        \
             return classes;                                                                    \
         int64_t rank = 0;                                                                      \
         for (int64_t c = 0; c < classes; c++)                                                  \
-            rank += row[c] > own || (row[c] == own && c < label);                              \
+            rank += get(row[c]) > own || (get(row[c]) == own && c < label);                    \
         return rank;                                                                           \
     }
-RANK(float)
-RANK(double)
+RANK(float, float, float, )
+RANK(double, double, double, )
+RANK(bf16, rt_bf16, float, rt_to_float)
 #undef RANK
 
 static int64_t rank_of_label(const rt__predictions *p, int64_t row)
 {
-    int64_t label = p->labels[row];
+    int64_t label = p->labels[row], first = row * p->classes;
     if (label >= p->classes)
         return p->classes;
-    if (p->real == RT_F64)
-        return rank_double((const double *)p->logits + row * p->classes, p->classes, label);
-    return rank_float((const float *)p->logits + row * p->classes, p->classes, label);
+    if (p->type == RT_F64)
+        return rank_double((const double *)p->logits + first, p->classes, label);
+    if (p->type == RT_BF16)
+        return rank_bf16((const rt_bf16 *)p->logits + first, p->classes, label);
+    return rank_float((const float *)p->logits + first, p->classes, label);
 }
 
 void rt__score_add(rt__score *score, const rt__predictions *p, double loss, int64_t samples)
@@ -149,7 +153,7 @@ static void add_predictions(rt_stage *s, rt__score *one, int mb, double loss, in
                              ? rt_slot(s, p->eval_labels_edge, mb)
                              : rt_scratch(s, p->eval_labels_offset);
     rt__predictions of = {.logits = rt_scratch(s, p->eval_logits_offset),
-                          .real = p->real,
+                          .type = p->logits ? p->logits : p->real,
                           .labels = labels,
                           .rows = p->rows,
                           .classes = p->classes};

@@ -14,10 +14,10 @@ typedef struct rt__score {
     uint64_t hits1, hits5;
 } rt__score;
 
-// Logits [rows, classes] in float or double, labels [rows]; a label < 0 is ignored.
+// Logits [rows, classes] in float, double or bf16, labels [rows]; a label < 0 is ignored.
 typedef struct rt__predictions {
     const void *logits;
-    rt_dtype real; // RT_F32 or RT_F64
+    rt_dtype type; // of the logits
     const int32_t *labels;
     int64_t rows, classes;
 } rt__predictions;

@@ -23,6 +23,11 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+
+static bool has_avx512_bf16(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
 #else
 static bool has_avx2(void)
 {
@@ -30,6 +35,11 @@ static bool has_avx2(void)
 }
 
 static bool has_avx512(void)
+{
+    return false;
+}
+
+static bool has_avx512_bf16(void)
 {
     return false;
 }
@@ -42,6 +52,7 @@ static const struct Isa {
 } isas[] = {
     {"avx2", "AVX2", has_avx2, "AVX2 and FMA instructions"},
     {"avx512", "AVX512_CORE", has_avx512, "AVX-512 instructions (F, BW, CD, DQ, VL)"},
+    {"avx512_bf16", "AVX512_CORE_BF16", has_avx512_bf16, "AVX-512 instructions with BF16"},
 };
 
 static const struct Isa *find_isa(const char *name)
@@ -52,6 +63,14 @@ static const struct Isa *find_isa(const char *name)
     return NULL;
 }
 
+// Programs in bf16 need AVX-512 at least: there it is oneDNN that does without the instructions.
+static const char *remedy(const struct Isa *isa)
+{
+    if (isa->here == has_avx512_bf16 && has_avx512())
+        return "avx512";
+    return isa->here == has_avx512 && has_avx2() ? "avx2" : "native";
+}
+
 int rt__machine_check(rt_stage *s)
 {
     const struct Isa *isa = find_isa(s->program->isa);
@@ -60,7 +79,7 @@ int rt__machine_check(rt_stage *s)
     return rt_fail(s, RT_E_ENVIRONMENT,
                    "this program was compiled for %s, which this processor does not have: "
                    "build it again with --isa %s",
-                   isa->lacks, isa->here == has_avx512 && has_avx2() ? "avx2" : "native");
+                   isa->lacks, remedy(isa));
 }
 
 // Memory

@@ -35,7 +35,7 @@ rt__contract rt__contract_of(const rt_program *p)
     return (rt__contract){.backend = p->backend ? p->backend->name : "ref",
                           .isa = p->isa ? p->isa : "",
                           .compiler = p->compiler ? p->compiler : "",
-                          .real = rt__dtype_name(p->real),
+                          .real = rt__dtype_name(p->activations ? p->activations : p->real),
                           .replicas = p->groups ? p->groups : no_text,
                           .transfer = p->transfer ? p->transfer : no_text,
                           .threads = p->threads,

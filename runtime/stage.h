@@ -140,7 +140,7 @@ typedef struct rt_program {
     int64_t micro_batch;
     int micro_batches;
     int threads;
-    const char *isa;      // "avx2", "avx512": checked at start
+    const char *isa;      // "avx2", "avx512", "avx512_bf16": checked at start
     const char *compiler; // __VERSION__ of the compiler of the program; NULL: not said
     // Schedule
     const rt_replica *replicas; // of this stage
@@ -177,7 +177,9 @@ typedef struct rt_program {
     int64_t classes, rows; // logits are [rows, classes] a micro-batch; rows = micro_batch x T
     int eval_labels_edge;  // where that stage finds the labels: an edge, or RT_NO_EDGE and
     int64_t eval_labels_offset; //   an offset in scratch
-    rt_dtype real;              // RT_F32 or RT_F64: type of loss and logits
+    rt_dtype real;        // RT_F32 or RT_F64: type of the loss, of parameters and statistics
+    rt_dtype activations; // 0: that too; else RT_BF16, and
+    rt_dtype logits;      //   those of predictions
     // Training defaults, all of them options of `run` too
     const char *optimizer, *lr_schedule;
     double lr, lr_gamma, lr_power, lr_final, clip_norm;

@@ -1,5 +1,5 @@
-// The fast backend for CPUs: oneDNN for convolutions, matrix products and pooling, generated loops
-// for the rest, in float.
+// The fast backend for CPUs: oneDNN for convolutions and matrix products, generated loops for the rest. It
+// computes in float, from tensors of float or bf16.
 #include "codegen/c/c.h"
 #include "codegen/c/kernels.h"
 
@@ -22,6 +22,7 @@ const Backend backend_c = {
     .libraries_openmp = true,
     .blocked = true,
     .fuse = true,
+    .bf16 = true,
     .flags = "-fno-math-errno -fno-trapping-math -mprefer-vector-width=512",
     .emit = emitters,
     .also_reads = c_also_reads,
@@ -31,6 +32,11 @@ const Backend backend_c = {
     .weight_kernel = c_library_weight,
     .kernel_key = kernel_key,
 };
+
+const char *c_form(const Node *n)
+{
+    return n->dtype == BF16 ? "_bf16" : "";
+}
 
 int64_t c_elements(const Node *n)
 {

@@ -22,8 +22,10 @@ CSum c_library_sum(const Emit *e, const Node *grad);
 // The accumulator that a gradient is for and nobody else; NULL: it is read otherwise too.
 const Node *c_destination(const Emit *e, const Node *grad);
 
+const char *
+c_form(const Node *n); // of a kernel for such elements: "" or "_bf16" behind its name
 int64_t c_elements(const Node *n);
-int64_t c_stored(const Node *n); // floats in memory: with the padding of a kernel's layout
+int64_t c_stored(const Node *n); // elements in memory: with the padding of a kernel's layout
 int64_t c_last(const Node *n);   // size of the last dimension
 int64_t c_product(Shape s, int begin, int end); // of dimensions begin .. end-1
 #endif

@@ -1,8 +1,8 @@
 // Rows of library kernels. A convolution's three kernels say the same sizes; linear layers, their
-// gradients and matmul are all one kind of product, told apart by how far their elements lie apart.
+// gradients and matmul are all one kind of product, told apart by how far their elements lie apart. Beside
+// bf16 a weight is still the parameter in f32: the library's copy of it, in a layout of its own, is bf16.
 #include "codegen/c/kernels.h"
 
-#include "base/vec.h"
 #include "ir/product.h"
 
 #include <string.h>
@@ -11,6 +11,32 @@ typedef struct KernelTable {
     VEC(KernelRow) rows;
     int *row_of, *adding; // by node id; -1: none
 } KernelTable;
+
+typedef enum Form { IN_KEY, IN_ROW } Form;
+
+// Element types of the operands and the result, in the order of calls; nothing where all are f32.
+static const char *types(Arena *a, const Node *x, const Node *w, const Node *y, Form form)
+{
+    static const char *const constant[N_DTYPES] = {[F32] = "RT_F32", [BF16] = "RT_BF16"};
+    if (x->dtype != BF16)
+        return "";
+    if (form == IN_KEY)
+        return arena_printf(a, ", %s by %s to %s", dtype_name(x->dtype), dtype_name(w->dtype),
+                            dtype_name(y->dtype));
+    return arena_printf(a, " .types = {%s, %s, %s},", constant[x->dtype], constant[w->dtype],
+                        constant[y->dtype]);
+}
+
+// The parameter of which the kernel needs a copy in another layout or type; NULL: it takes what is there.
+static const Node *copied_weight(const Node *n)
+{
+    bool weight = n->op == OP_CONV2D || n->op == OP_CONV2D_GRAD_INPUT || n->op == OP_LINEAR ||
+                  n->op == OP_LINEAR_GRAD_INPUT;
+    if (!weight || (n->inputs[0]->dtype != BF16 && n->op != OP_CONV2D_GRAD_INPUT))
+        return NULL;
+    const Node *w = emit_root(n->inputs[1]);
+    return w->op == OP_PARAM ? w : NULL;
+}
 
 // Convolutions
 // ----------------------------------------------------------------------------------------
@@ -95,14 +121,15 @@ static const char *conv_key(Arena *a, const Graph *g, const Node *n, const Conv 
         a,
         "%s %lldx%lldx%lldx%lld to %lldx%lldx%lld, %lldx%lld, stride %lldx%lld, "
         "padding %lld %lld %lld %lld, dilation %lldx%lld, groups %lld, %s to "
-        "%s%d%s%s%s",
+        "%s%d%s%s%s%s",
         op_info[n->op].name, (ll)c->x.dim[0], (ll)c->x.dim[1], (ll)c->x.dim[2], (ll)c->x.dim[3],
         (ll)c->y.dim[1], (ll)c->y.dim[2], (ll)c->y.dim[3], (ll)c->w.dim[2], (ll)c->w.dim[3],
         (ll)stride[0], (ll)stride[1], (ll)pad[0], (ll)pad[1], (ll)pad[2], (ll)pad[3],
         (ll)dilation[0], (ll)dilation[1], (ll)node_int(n, A_GROUPS),
         c->x_blocked ? "blocked" : "plain", c->y_blocked ? "blocked " : "plain ", g->block,
         c->w_plain ? ", plain weight" : "", c->bias ? ", bias" : "",
-        node_int(n, A_FAST) ? ", winograd" : "");
+        node_int(n, A_FAST) ? ", winograd" : "",
+        types(a, n->inputs[0], n->inputs[1], n, IN_KEY));
 }
 
 static void conv_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
@@ -115,8 +142,9 @@ static void conv_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
     row->name = arena_printf(a, "%s_%lldX%lldX%lld_%lld_%lldX%lld", op + strlen("RT_"),
                              (ll)c.x.dim[1], (ll)c.x.dim[2], (ll)c.x.dim[3], (ll)c.y.dim[1],
                              (ll)c.w.dim[2], (ll)c.w.dim[3]);
-    row->row = arena_printf(a, ".op = %s,%s\n     %s", op,
-                            node_int(n, A_FAST) ? " .fast = 1," : "", conv_sizes(a, g, n, &c));
+    row->row =
+        arena_printf(a, ".op = %s,%s%s\n     %s", op, node_int(n, A_FAST) ? " .fast = 1," : "",
+                     types(a, n->inputs[0], n->inputs[1], n, IN_ROW), conv_sizes(a, g, n, &c));
 }
 
 // Products
@@ -135,19 +163,20 @@ static void product_row(Arena *a, const Node *n, bool add, KernelRow *row)
     Product p = product_of(n);
     bool fast = node_int(n, A_FAST) != 0;
     const char *form = arena_printf(a, "%c%c", p.a_turned ? 'T' : 'N', p.b_turned ? 'T' : 'N');
-    row->key =
-        arena_printf(a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s%s", form, (ll)p.batch,
-                     (ll)p.m, (ll)p.k, (ll)p.k, (ll)p.n, p.bias ? ", bias" : "",
-                     add ? ", add" : "", fast ? ", strassen" : "");
+    row->key = arena_printf(
+        a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s%s%s", form, (ll)p.batch, (ll)p.m,
+        (ll)p.k, (ll)p.k, (ll)p.n, p.bias ? ", bias" : "", add ? ", add" : "",
+        fast ? ", strassen" : "", types(a, n->inputs[0], n->inputs[1], n, IN_KEY));
     row->name = arena_printf(a, "MATMUL_%s_%lldX%lldX%lld%s", form, (ll)p.m, (ll)p.k, (ll)p.n,
                              add ? "_ADD" : "");
     row->row = arena_printf(
         a,
-        ".op = RT_MATMUL,%s\n     .product = {.batch = {1, %lld}, .m = %lld, .n = %lld, .k = %lld, "
+        ".op = RT_MATMUL,%s%s\n     .product = {.batch = {1, %lld}, .m = %lld, .n = %lld, .k = %lld, "
         ".a = %s,\n                 .b = %s, .c = %s%s%s}",
-        fast ? " .fast = 1," : "", (ll)p.batch, (ll)p.m, (ll)p.n, (ll)p.k,
-        matrix(a, &p, p.m, p.k, p.a_turned), matrix(a, &p, p.k, p.n, p.b_turned),
-        matrix(a, &p, p.m, p.n, false), p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "");
+        fast ? " .fast = 1," : "", types(a, n->inputs[0], n->inputs[1], n, IN_ROW), (ll)p.batch,
+        (ll)p.m, (ll)p.n, (ll)p.k, matrix(a, &p, p.m, p.k, p.a_turned),
+        matrix(a, &p, p.k, p.n, p.b_turned), matrix(a, &p, p.m, p.n, false),
+        p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "");
 }
 
 bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
@@ -165,7 +194,7 @@ bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
 
 const char *kernel_key(Arena *a, const Graph *g, const Node *n)
 {
-    KernelRow row;
+    KernelRow row = {0};
     return kernel_row(a, g, n, &row) ? row.key : NULL;
 }
 
@@ -202,6 +231,14 @@ static int add_row(Emit *e, KernelTable *t, KernelRow row)
     return t->rows.n - 1;
 }
 
+static void add_weight(Emit *e, KernelRow *row, const Node *w)
+{
+    for (int i = 0; i < row->weights.n; i++)
+        if (row->weights.items[i] == w)
+            return;
+    vec_push(e->scratch, &row->weights, w);
+}
+
 static void collect(Emit *e, KernelTable *t)
 {
     int n_nodes = e->graph->nodes.n;
@@ -209,16 +246,33 @@ static void collect(Emit *e, KernelTable *t)
     t->adding = arena_array(e->scratch, int, n_nodes);
     for (int i = 0; i < n_nodes; i++) {
         const Node *n = e->graph->nodes.items[i];
-        KernelRow row;
+        KernelRow row = {0};
         t->row_of[i] = t->adding[i] = -1;
         if (!emit_here(e, n) || !kernel_row(e->scratch, e->graph, n, &row))
             continue;
         t->row_of[i] = add_row(e, t, row);
+        if (copied_weight(n))
+            add_weight(e, &t->rows.items[t->row_of[i]], copied_weight(n));
         if (n->op != OP_LINEAR_GRAD_WEIGHT || e->plan->options.micro_batches == 1)
             continue;
         product_row(e->scratch, n, true, &row);
         t->adding[i] = add_row(e, t, row);
     }
+}
+
+// Where the parameters lie.
+static void write_weights(Emit *e, const KernelRow *row)
+{
+    if (!row->weights.n)
+        return;
+    text_puts(e->out, ",\n     .weights = (const int64_t[]){");
+    for (int i = 0; i < row->weights.n; i++)
+        text_printf(e->out, "%s%lld",
+                    i % 10 ? ", "
+                    : i    ? ",\n       "
+                           : "",
+                    (ll)e->stage->places[row->weights.items[i]->id].offset);
+    text_printf(e->out, "}, .n_weights = %d", row->weights.n);
 }
 
 void kernels_write(Emit *e)
@@ -238,7 +292,9 @@ void kernels_write(Emit *e)
         if (measured)
             text_printf(e->out, "     .implementation = %s,\n",
                         emit_string(e, measured->implementation));
-        text_printf(e->out, "     %s},\n", row->row);
+        text_printf(e->out, "     %s", row->row);
+        write_weights(e, row);
+        text_puts(e->out, "},\n");
     }
     text_puts(e->out, "};\n");
 }

@@ -2,14 +2,16 @@
 #ifndef STAGECC_CODEGEN_C_KERNELS_H
 #define STAGECC_CODEGEN_C_KERNELS_H
 
+#include "base/vec.h"
 #include "codegen/codegen.h"
 
 // One row of rt_program.kernels (runtime/kernels/dnnl.h). Everything follows from the node's shapes,
 // attributes and layouts.
 typedef struct KernelRow {
-    const char *key;  // all that decides the kernel; unique, no quotes
-    const char *name; // of its index in the program: CONV2D_64X56X56_64_3X3
-    const char *row;  // the initialiser
+    const char *key;           // all that decides the kernel; unique, no quotes
+    const char *name;          // of its index in the program: CONV2D_64X56X56_64_3X3
+    const char *row;           // the initialiser
+    VEC(const Node *) weights; // parameters that the library copies for it once a step
 } KernelRow;
 
 // false: the node calls no library kernel.

@@ -108,19 +108,26 @@ void c_emit_conv2d_grad_weight(Emit *e, const Node *n)
 // Pooling
 // ----------------------------------------------------------------------------------------------
 
-// "_blocked", and how many planes of vectors the images are. One of one pixel counts as plain, whatever
+// "_blocked" or "_blocked_bf16", and how many planes of vectors the images are. One of one pixel counts as plain, whatever
 // the other is.
 typedef struct Planes {
     const char *suffix;
     int64_t n;
 } Planes;
 
+static const char *kind_of(bool blocked, const Node *n)
+{
+    static const char *const suffix[2][2] = {{"_plain", "_plain_bf16"},
+                                             {"_blocked", "_blocked_bf16"}};
+    return suffix[blocked][n->dtype == BF16];
+}
+
 static Planes planes_of(const Emit *e, const Node *x, const Node *y)
 {
     int64_t planes = x->shape.dim[0] * x->shape.dim[1];
     if (x->layout == LAYOUT_BLOCKED || y->layout == LAYOUT_BLOCKED)
-        return (Planes){"_blocked", planes / e->graph->block};
-    return (Planes){"_plain", planes};
+        return (Planes){kind_of(true, x), planes / e->graph->block};
+    return (Planes){kind_of(false, x), planes};
 }
 
 static const char *pair(Emit *e, const int64_t *v)

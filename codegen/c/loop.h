@@ -26,6 +26,8 @@ int loop_member(const Loop *l, const Node *n); // -1: none
 void loop_body(Loop *l, int begin, int end);
 // "conv1[i]", "v3", "0.5f": element i of a value.
 const char *loop_value(Loop *l, const Node *n);
+// A float as n's tensor holds it: "rt_to_bf16(v3)".
+const char *loop_stored(Emit *e, const Node *n, const char *value);
 // Keys of the members' dropouts, if any, as an array q in front of the loops.
 void loop_keys(Loop *l);
 // "#pragma omp parallel for ..." where the stage has several threads and that many elements pay.

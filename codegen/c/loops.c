@@ -22,6 +22,7 @@ static const struct {
     [OP_ADD] = {"$a + $b", 0},
     [OP_MUL] = {"$a * $b", 0},
     [OP_SCALE] = {"$a * $value", A_VALUE},
+    [OP_CAST] = {"$a", 0},
     [OP_DROPOUT] = {"c_dropout($a, $value, q[$key], i)", A_RATE},
     [OP_RELU_GRAD] = {"c_relu_grad($a, $b)", 0},
     [OP_RELU6_GRAD] = {"c_relu6_grad($a, $b)", 0},
@@ -42,6 +43,17 @@ int loop_member(const Loop *l, const Node *n)
     return -1;
 }
 
+// A loop computes in float whatever its tensors are made of.
+static const char *loaded(Loop *l, const Node *n, const char *place)
+{
+    return n->dtype == BF16 ? arena_printf(l->e->scratch, "rt_to_float(%s)", place) : place;
+}
+
+const char *loop_stored(Emit *e, const Node *n, const char *value)
+{
+    return n->dtype == BF16 ? arena_printf(e->scratch, "rt_to_bf16(%s)", value) : value;
+}
+
 const char *loop_value(Loop *l, const Node *n)
 {
     int member = loop_member(l, n);
@@ -51,10 +63,10 @@ const char *loop_value(Loop *l, const Node *n)
     if (member >= 0 && l->in_variable[member])
         return arena_printf(l->e->scratch, "v%d", member + 1);
     if (shape_count(n->shape) == 1)
-        return arena_printf(l->e->scratch, "%s[0]", emit_value(l->e, n));
+        return loaded(l, n, arena_printf(l->e->scratch, "%s[0]", emit_value(l->e, n)));
     if (!shape_equal(n->shape, l->nodes[0]->shape))
-        return l->outside(l, n);
-    return arena_printf(l->e->scratch, "%s[i]", emit_value(l->e, n));
+        return loaded(l, n, l->outside(l, n));
+    return loaded(l, n, arena_printf(l->e->scratch, "%s[i]", emit_value(l->e, n)));
 }
 
 // Which of the group's keys is this dropout's?
@@ -107,15 +119,18 @@ static void compute(Loop *l, int member)
     bool variable = read_later(l, member);
     const char *name = arena_printf(e->scratch, "v%d", member + 1);
     const char *place = result_place(l, member);
-    const char *target =
-        variable || !place ? arena_printf(e->scratch, "float %s", name) : place;
+    bool local = variable || !place;
+    const char *target = local ? arena_printf(e->scratch, "float %s", name) : place;
+    const char *value = expression[n->op].text;
     AttrKey key = expression[n->op].value;
-    emit(e, arena_printf(e->scratch, "$target = %s;\n", expression[n->op].text), "target",
-         EMIT_TEXT, target, "a", EMIT_TEXT, loop_value(l, n->inputs[0]), "b", EMIT_TEXT,
-         second_input(l, n), "value", EMIT_REAL, key ? node_real(n, key) : 0.0, "key", EMIT_INT,
-         (int64_t)key_index(l, member), "l", EMIT_TEXT, l->channel, NULL);
+    emit(e,
+         arena_printf(e->scratch, "$target = %s;\n", local ? value : loop_stored(e, n, value)),
+         "target", EMIT_TEXT, target, "a", EMIT_TEXT, loop_value(l, n->inputs[0]), "b",
+         EMIT_TEXT, second_input(l, n), "value", EMIT_REAL, key ? node_real(n, key) : 0.0,
+         "key", EMIT_INT, (int64_t)key_index(l, member), "l", EMIT_TEXT, l->channel, NULL);
     if (variable && place)
-        emit(e, "$place = $name;\n", "place", EMIT_TEXT, place, "name", EMIT_TEXT, name, NULL);
+        emit(e, "$place = $name;\n", "place", EMIT_TEXT, place, "name", EMIT_TEXT,
+             loop_stored(e, n, name), NULL);
     l->in_variable[member] = variable;
 }
 
@@ -312,6 +327,7 @@ LOOP(tanh)
 LOOP(add)
 LOOP(mul)
 LOOP(scale)
+LOOP(cast)
 LOOP(dropout)
 LOOP(relu_grad)
 LOOP(relu6_grad)

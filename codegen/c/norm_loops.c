@@ -48,11 +48,13 @@ static void sum_up(Loop *l, const Channels *c, const Node *norm)
          NULL);
     int indent = channels_open(e, c);
     emit(e,
-         channels_side_by_side(c) ? "c_norm_add(&k, $first, $x + $at, $row, $rows, $width);\n"
-                                  : "c_norm_add_row(&k, $first, $x + $at, $rows);\n",
-         "first", EMIT_TEXT, channels_index(e, c, ""), "x", EMIT_VALUE, norm->inputs[0], "at",
-         EMIT_TEXT, channels_place(e, c, false), "row", EMIT_INT, c->pixel_step, "rows",
-         EMIT_INT, c->pixels, "width", EMIT_INT, c->width, NULL);
+         channels_side_by_side(c)
+             ? "c_norm_add$form(&k, $first, $x + $at, $row, $rows, $width);\n"
+             : "c_norm_add_row$form(&k, $first, $x + $at, $rows);\n",
+         "form", EMIT_TEXT, c_form(norm->inputs[0]), "first", EMIT_TEXT,
+         channels_index(e, c, ""), "x", EMIT_VALUE, norm->inputs[0], "at", EMIT_TEXT,
+         channels_place(e, c, false), "row", EMIT_INT, c->pixel_step, "rows", EMIT_INT,
+         c->pixels, "width", EMIT_INT, c->width, NULL);
     e->indent -= indent;
     emit(e, "c_norm_ready(&k, $mean, $var, $gamma, $beta, $count, $eps, $channels);\n", "mean",
          EMIT_TEXT, channels_vector(e, c, emit_output(e, norm, 1)), "var", EMIT_TEXT,
@@ -134,11 +136,12 @@ static void add_gradients(Loop *l, const Channels *c, const char *dy, int64_t dy
 {
     emit(l->e,
          channels_side_by_side(c)
-             ? "c_norm_grad_add(&k, $first, $dy, $dy_row, $x, $x_row, $rows, $width);\n"
-             : "c_norm_grad_add_row(&k, $first, $dy, $x, $rows);\n",
-         "first", EMIT_TEXT, channels_index(l->e, c, ""), "dy", EMIT_TEXT, dy, "dy_row",
-         EMIT_INT, dy_row, "x", EMIT_TEXT, x, "x_row", EMIT_INT, c->pixel_step, "rows",
-         EMIT_TEXT, rows, "width", EMIT_INT, c->width, NULL);
+             ? "c_norm_grad_add$form(&k, $first, $dy, $dy_row, $x, $x_row, $rows, $width);\n"
+             : "c_norm_grad_add_row$form(&k, $first, $dy, $x, $rows);\n",
+         "form", EMIT_TEXT, c_form(l->known_by), "first", EMIT_TEXT,
+         channels_index(l->e, c, ""), "dy", EMIT_TEXT, dy, "dy_row", EMIT_INT, dy_row, "x",
+         EMIT_TEXT, x, "x_row", EMIT_INT, c->pixel_step, "rows", EMIT_TEXT, rows, "width",
+         EMIT_INT, c->width, NULL);
 }
 
 // The loops over a strip: members before the norm; dy goes to d if it has no memory. Members that
@@ -163,7 +166,8 @@ static void strip(Loop *l, const Channels *c, int norm, const char *rows)
     emit(e, "const int64_t i = o + $j;\n", "j", EMIT_TEXT, j, NULL);
     first_look(l, norm);
     if (!emit_stored(e, dy))
-        emit(e, "d[$j] = $dy;\n", "j", EMIT_TEXT, j, "dy", EMIT_TEXT, loop_value(l, dy), NULL);
+        emit(e, "d[$j] = $dy;\n", "j", EMIT_TEXT, j, "dy", EMIT_TEXT,
+             loop_stored(e, dy, loop_value(l, dy)), NULL);
     e->indent -= 4;
     emit(e, "}\n", NULL);
     e->indent = indent;
@@ -181,7 +185,8 @@ static void sum_up_strips(Loop *l, const Channels *c, int norm)
     e->indent += 4;
     emit(e, "const int64_t o = $at;\n", "at", EMIT_TEXT, channels_place(e, c, true), NULL);
     if (!stored)
-        emit(e, "float d[$n];\n", "n", EMIT_INT, pixels * c->width, NULL);
+        emit(e, "$type d[$n];\n", "type", EMIT_TEXT, emit_ctype(dy->dtype), "n", EMIT_INT,
+             pixels * c->width, NULL);
     if (c->pixels % pixels) {
         emit(e, "const int64_t m = $all - p < $n ? $all - p : $n;\n", "all", EMIT_INT,
              c->pixels, "n", EMIT_TEXT, count, NULL);
@@ -266,8 +271,9 @@ static void apply_lanes(Loop *l, const Channels *c, int norm)
     l->streamed = streamed(l, norm);
     bool stream = l->streamed >= 0;
     if (stream) {
-        emit(e, "const int64_t o = $at;\nfloat t[$width];\n", "at", EMIT_TEXT,
-             channels_place(e, c, true), "width", EMIT_INT, c->width, NULL);
+        emit(e, "const int64_t o = $at;\n$type t[$width];\n", "at", EMIT_TEXT,
+             channels_place(e, c, true), "type", EMIT_TEXT,
+             emit_ctype(l->nodes[l->streamed]->dtype), "width", EMIT_INT, c->width, NULL);
     }
     loop_pragma(e, false, true);
     loop_for(e, "l", c->width, 1, " {");
@@ -278,8 +284,9 @@ static void apply_lanes(Loop *l, const Channels *c, int norm)
     e->indent -= 4;
     emit(e, "}\n", NULL);
     if (stream)
-        emit(e, "c_stream(&$y[o], t, $width);\n", "y", EMIT_VALUE, l->nodes[l->streamed],
-             "width", EMIT_INT, c->width, NULL);
+        emit(e, "c_stream$form(&$y[o], t, $width);\n", "form", EMIT_TEXT,
+             c_form(l->nodes[l->streamed]), "y", EMIT_VALUE, l->nodes[l->streamed], "width",
+             EMIT_INT, c->width, NULL);
 }
 
 static void apply(Loop *l, const Channels *c, int norm)

@@ -81,10 +81,11 @@ static int inner_of(const int64_t *step, int rank)
 static void copy_rows_of(Emit *e, const Node *n, const Walk *w)
 {
     bool rows = w->rank > 1;
-    emit(e, "c_copy_rows($y, $y_row, $x, $x_row, $rows, $length);\n", "y", EMIT_VALUE, n,
-         "y_row", EMIT_INT, rows ? w->y[0] : (int64_t)0, "x", EMIT_VALUE, n->inputs[0], "x_row",
-         EMIT_INT, rows ? w->x[0] : (int64_t)0, "rows", EMIT_INT, rows ? w->dim[0] : (int64_t)1,
-         "length", EMIT_INT, w->dim[w->rank - 1], NULL);
+    emit(e, "c_copy_rows$form($y, $y_row, $x, $x_row, $rows, $length);\n", "form", EMIT_TEXT,
+         c_form(n), "y", EMIT_VALUE, n, "y_row", EMIT_INT, rows ? w->y[0] : (int64_t)0, "x",
+         EMIT_VALUE, n->inputs[0], "x_row", EMIT_INT, rows ? w->x[0] : (int64_t)0, "rows",
+         EMIT_INT, rows ? w->dim[0] : (int64_t)1, "length", EMIT_INT, w->dim[w->rank - 1],
+         NULL);
 }
 
 static const char *three(Emit *e, const int64_t *v)
@@ -112,8 +113,8 @@ static void copy_runs(Emit *e, const Node *n, const Walk *w)
         e->scratch, "&(const c_planes){.count = {%lld, %lld}, .rows = %lld, .y = %s, .x = %s}",
         (long long)dim[0], (long long)dim[1], (long long)dim[2], three(e, y), three(e, x));
     walk_open(e, &loops, 0);
-    emit(e, "c_copy_planes($y, $x, $planes, $length);\n", "y", EMIT_TEXT,
-         walk_at(e, emit_value(e, n), &loops, loops.y, 0), "x", EMIT_TEXT,
+    emit(e, "c_copy_planes$form($y, $x, $planes, $length);\n", "form", EMIT_TEXT, c_form(n),
+         "y", EMIT_TEXT, walk_at(e, emit_value(e, n), &loops, loops.y, 0), "x", EMIT_TEXT,
          walk_at(e, emit_value(e, n->inputs[0]), &loops, loops.x, 0), "planes", EMIT_TEXT,
          planes, "length", EMIT_INT, w->dim[w->rank - 1], NULL);
     walk_close(e, &loops);
@@ -136,11 +137,11 @@ void c_emit_transpose(Emit *e, const Node *n)
     }
     Walk loops = walk_without(&w, inner, last);
     walk_open(e, &loops, 0);
-    emit(e, "c_turn_rows($y, $y_row, $x, $x_row, $rows, $columns);\n", "y", EMIT_TEXT,
-         walk_at(e, emit_value(e, n), &loops, loops.y, 0), "y_row", EMIT_INT, w.y[inner], "x",
-         EMIT_TEXT, walk_at(e, emit_value(e, n->inputs[0]), &loops, loops.x, 0), "x_row",
-         EMIT_INT, w.x[last], "rows", EMIT_INT, w.dim[last], "columns", EMIT_INT, w.dim[inner],
-         NULL);
+    emit(e, "c_turn_rows$form($y, $y_row, $x, $x_row, $rows, $columns);\n", "form", EMIT_TEXT,
+         c_form(n), "y", EMIT_TEXT, walk_at(e, emit_value(e, n), &loops, loops.y, 0), "y_row",
+         EMIT_INT, w.y[inner], "x", EMIT_TEXT,
+         walk_at(e, emit_value(e, n->inputs[0]), &loops, loops.x, 0), "x_row", EMIT_INT,
+         w.x[last], "rows", EMIT_INT, w.dim[last], "columns", EMIT_INT, w.dim[inner], NULL);
     walk_close(e, &loops);
 }
 
@@ -148,10 +149,10 @@ void c_emit_reorder(Emit *e, const Node *n)
 {
     Shape s = n->shape;
     int64_t block = e->graph->block;
-    emit(e, "$f($y, $x, $planes, $pixels, $block);\n", "f", EMIT_TEXT,
-         n->layout == LAYOUT_BLOCKED ? "c_block" : "c_unblock", "y", EMIT_VALUE, n, "x",
-         EMIT_VALUE, n->inputs[0], "planes", EMIT_INT, s.dim[0] * s.dim[1] / block, "pixels",
-         EMIT_INT, c_product(s, 2, s.rank), "block", EMIT_INT, block, NULL);
+    emit(e, "$f$form($y, $x, $planes, $pixels, $block);\n", "form", EMIT_TEXT, c_form(n), "f",
+         EMIT_TEXT, n->layout == LAYOUT_BLOCKED ? "c_block" : "c_unblock", "y", EMIT_VALUE, n,
+         "x", EMIT_VALUE, n->inputs[0], "planes", EMIT_INT, s.dim[0] * s.dim[1] / block,
+         "pixels", EMIT_INT, c_product(s, 2, s.rank), "block", EMIT_INT, block, NULL);
 }
 
 // As tensors travel between stages: <stagecc/transfer.h>.
@@ -194,10 +195,10 @@ static void copy_rows(Emit *e, const Node *y, int64_t y_at, const Node *x, int64
 {
     int axis = (int)node_int(y, A_AXIS);
     Rows to = rows_of(y, axis), from = rows_of(x, axis);
-    emit(e, "c_copy_rows($y, $y_row, $x, $x_row, $rows, $length);\n", "y", EMIT_TEXT,
-         offset(e, y, y_at * to.inner), "y_row", EMIT_INT, to.length, "x", EMIT_TEXT,
-         offset(e, x, x_at * to.inner), "x_row", EMIT_INT, from.length, "rows", EMIT_INT,
-         to.count, "length", EMIT_INT, length * to.inner, NULL);
+    emit(e, "c_copy_rows$form($y, $y_row, $x, $x_row, $rows, $length);\n", "form", EMIT_TEXT,
+         c_form(y), "y", EMIT_TEXT, offset(e, y, y_at * to.inner), "y_row", EMIT_INT, to.length,
+         "x", EMIT_TEXT, offset(e, x, x_at * to.inner), "x_row", EMIT_INT, from.length, "rows",
+         EMIT_INT, to.count, "length", EMIT_INT, length * to.inner, NULL);
 }
 
 void c_emit_concat(Emit *e, const Node *n)
@@ -217,7 +218,8 @@ void c_emit_slice(Emit *e, const Node *n)
 
 void c_emit_pad(Emit *e, const Node *n)
 {
-    emit(e, "c_zero($y, $n);\n", "y", EMIT_VALUE, n, "n", EMIT_INT, c_elements(n), NULL);
+    emit(e, "c_zero$form($y, $n);\n", "form", EMIT_TEXT, c_form(n), "y", EMIT_VALUE, n, "n",
+         EMIT_INT, c_elements(n), NULL);
     copy_rows(e, n, node_int(n, A_BEGIN), n->inputs[0], 0,
               n->inputs[0]->shape.dim[node_int(n, A_AXIS)]);
 }
@@ -234,11 +236,12 @@ void c_emit_embedding(Emit *e, const Node *n)
 void c_emit_embedding_grad(Emit *e, const Node *n)
 {
     const Node *sum = c_destination(e, n);
-    emit(e, "c_embedding_grad($dtable, $ids, $dy, $n, $rows, $width, $padding, $first);\n",
-         "dtable", EMIT_VALUE, sum ? sum : n, "first", EMIT_TEXT, sum ? emit_is_first(e) : "1",
-         "ids", EMIT_VALUE, n->inputs[0], "dy", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
-         c_elements(n->inputs[0]), "rows", EMIT_INT, n->shape.dim[0], "width", EMIT_INT,
-         n->shape.dim[1], "padding", EMIT_INT, node_int(n, A_PADDING_INDEX), NULL);
+    emit(e, "c_embedding_grad$form($dtable, $ids, $dy, $n, $rows, $width, $padding, $first);\n",
+         "form", EMIT_TEXT, c_form(n->inputs[1]), "dtable", EMIT_VALUE, sum ? sum : n, "first",
+         EMIT_TEXT, sum ? emit_is_first(e) : "1", "ids", EMIT_VALUE, n->inputs[0], "dy",
+         EMIT_VALUE, n->inputs[1], "n", EMIT_INT, c_elements(n->inputs[0]), "rows", EMIT_INT,
+         n->shape.dim[0], "width", EMIT_INT, n->shape.dim[1], "padding", EMIT_INT,
+         node_int(n, A_PADDING_INDEX), NULL);
 }
 
 // Sums
@@ -256,9 +259,9 @@ static void sum_channels(Emit *e, const Node *n, int64_t before, int64_t channel
             ? arena_printf(e->scratch, "%lld, %lld", (long long)before, (long long)channels)
             : arena_printf(e->scratch, "%lld, %lld, %lld", (long long)before,
                            (long long)channels, (long long)after);
-    emit(e, "$f($y, $x, $sizes);\n", "f", EMIT_TEXT,
-         after == 1 ? "c_sum_columns" : "c_sum_channels", "y", EMIT_VALUE, n, "x", EMIT_VALUE,
-         n->inputs[0], "sizes", EMIT_TEXT, sizes, NULL);
+    emit(e, "$f$form($y, $x, $sizes);\n", "form", EMIT_TEXT, c_form(n->inputs[0]), "f",
+         EMIT_TEXT, after == 1 ? "c_sum_columns" : "c_sum_channels", "y", EMIT_VALUE, n, "x",
+         EMIT_VALUE, n->inputs[0], "sizes", EMIT_TEXT, sizes, NULL);
 }
 
 void c_emit_bias_grad(Emit *e, const Node *n)
@@ -270,10 +273,10 @@ void c_emit_bias_grad(Emit *e, const Node *n)
         return;
     }
     CHECK(axis == 1, "codegen", "%s keeps dimension %d of a blocked image", n->name, axis);
-    emit(e, "c_sum_blocks($y, $x, $before, $channels, $pixels, $block);\n", "y", EMIT_VALUE, n,
-         "x", EMIT_VALUE, n->inputs[0], "before", EMIT_INT, s.dim[0], "channels", EMIT_INT,
-         s.dim[1], "pixels", EMIT_INT, c_product(s, 2, s.rank), "block", EMIT_INT,
-         (int64_t)e->graph->block, NULL);
+    emit(e, "c_sum_blocks$form($y, $x, $before, $channels, $pixels, $block);\n", "form",
+         EMIT_TEXT, c_form(n->inputs[0]), "y", EMIT_VALUE, n, "x", EMIT_VALUE, n->inputs[0],
+         "before", EMIT_INT, s.dim[0], "channels", EMIT_INT, s.dim[1], "pixels", EMIT_INT,
+         c_product(s, 2, s.rank), "block", EMIT_INT, (int64_t)e->graph->block, NULL);
 }
 
 // y's dimension of x's dimension d; false: x is summed up along it.
@@ -325,7 +328,10 @@ void c_emit_sum_to(Emit *e, const Node *n)
     e->indent += 4;
     emit(e, "double t = 0;\n", NULL);
     walk_open(e, &inner, outer.rank);
-    emit(e, "t += (double)*($x);\n", "x", EMIT_TEXT, from, NULL);
+    emit(e,
+         n->inputs[0]->dtype == BF16 ? "t += (double)rt_to_float(*($x));\n"
+                                     : "t += (double)*($x);\n",
+         "x", EMIT_TEXT, from, NULL);
     walk_close(e, &inner);
     emit(e, "*($y) = (float)t;\n", "y", EMIT_TEXT,
          walk_at(e, emit_value(e, n), &outer, outer.y, 0), NULL);

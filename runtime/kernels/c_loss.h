@@ -1,73 +1,70 @@
-// Part of <stagecc/c.h>: softmax and losses.
-#ifndef STAGECC_C_LOSS_H
-#define STAGECC_C_LOSS_H
-
-enum { C_CHUNK = 512, C_TERMS = 256 };
+// Part of <stagecc/c.h>, for each type of elements: softmax, mask and losses.
 
 // Over rows of n elements; with `causal` (the rows of a square, from 0) row i sees columns 0 .. i. lengths
 // may be NULL, else each sample has `each` rows that see so many columns; rows that see none are zero.
-C_KERNEL void c_softmax(float *y, const float *x, const int32_t *lengths, int64_t each,
-                        int64_t rows, int64_t n, int64_t causal)
+C_KERNEL void C_T(c_softmax)(C_REAL *y, const C_REAL *x, const int32_t *lengths, int64_t each,
+                             int64_t rows, int64_t n, int64_t causal)
 {
     C_PARALLEL
     for (int64_t r = 0; r < rows; r++) {
         int64_t seen = causal && r % causal + 1 < n ? r % causal + 1 : n;
         if (lengths && lengths[r / each] < seen)
             seen = lengths[r / each] < 0 ? 0 : lengths[r / each];
-        const float *row = x + r * n;
-        float *out = y + r * n, largest = c_row_max(row, seen);
+        const C_REAL *row = x + r * n;
+        C_REAL *out = y + r * n;
+        float largest = C_T(c_row_max)(row, seen);
         C_SIMD
         for (int64_t i = 0; i < seen; i++)
-            out[i] = rt_exp(row[i] - largest);
-        float factor = (float)(1 / c_row_sum(out, seen));
+            out[i] = C_PUT(rt_exp(C_GET(row[i]) - largest));
+        float factor = (float)(1 / C_T(c_row_sum)(out, seen));
         C_SIMD
         for (int64_t i = 0; i < seen; i++)
-            out[i] *= factor;
+            out[i] = C_PUT(C_GET(out[i]) * factor);
         if (seen < n)
             memset(out + seen, 0, (size_t)(n - seen) * sizeof *out);
     }
 }
 
 // x[n,before,length,after] -> y, zero where the index along `length` is lengths[n] or more.
-C_KERNEL void c_mask(float *y, const float *x, const int32_t *lengths, int64_t n,
-                     int64_t before, int64_t length, int64_t after)
+C_KERNEL void C_T(c_mask)(C_REAL *y, const C_REAL *x, const int32_t *lengths, int64_t n,
+                          int64_t before, int64_t length, int64_t after)
 {
     C_PARALLEL
     for (int64_t r = 0; r < n * before; r++) {
         int64_t kept = lengths[r / before] < length ? lengths[r / before] : length;
-        float *out = y + r * length * after;
+        C_REAL *out = y + r * length * after;
         kept = (kept < 0 ? 0 : kept) * after;
         memcpy(out, x + r * length * after, (size_t)kept * sizeof *out);
         memset(out + kept, 0, (size_t)(length * after - kept) * sizeof *out);
     }
 }
 
-C_KERNEL void c_softmax_grad(float *dx, const float *dy, const float *y, int64_t rows,
-                             int64_t n)
+C_KERNEL void C_T(c_softmax_grad)(C_REAL *dx, const C_REAL *dy, const C_REAL *y, int64_t rows,
+                                  int64_t n)
 {
     C_PARALLEL
     for (int64_t r = 0; r < rows; r++) {
-        const float *grad = dy + r * n, *p = y + r * n;
-        float *out = dx + r * n;
+        const C_REAL *grad = dy + r * n, *p = y + r * n;
+        C_REAL *out = dx + r * n;
         double sum = 0, product = 0;
-        c_row_products(&sum, &product, grad, p, n);
+        C_T(c_row_products)(&sum, &product, grad, p, n);
         float mean = (float)product;
         C_SIMD
         for (int64_t i = 0; i < n; i++)
-            out[i] = p[i] * (grad[i] - mean);
+            out[i] = C_PUT(C_GET(p[i]) * (C_GET(grad[i]) - mean));
     }
 }
 
 // Log of the sum of exp.
-C_INLINE double c_log_sum_exp(const float *row, int64_t n)
+C_INLINE double C_T(c_log_sum_exp)(const C_REAL *row, int64_t n)
 {
-    float largest = c_row_max(row, n), e[C_CHUNK];
+    float largest = C_T(c_row_max)(row, n), e[C_CHUNK];
     double sum = 0;
     for (int64_t at = 0; at < n; at += C_CHUNK) {
         int64_t m = n - at < C_CHUNK ? n - at : C_CHUNK;
         C_SIMD
         for (int64_t i = 0; i < m; i++)
-            e[i] = rt_exp(row[at + i] - largest);
+            e[i] = rt_exp(C_GET(row[at + i]) - largest);
         sum += c_row_sum(e, m);
     }
     return (double)largest + log(sum);
@@ -76,9 +73,9 @@ C_INLINE double c_log_sum_exp(const float *row, int64_t n)
 // The mean over the rows whose label is not negative; lse[rows] may be NULL. A label that is no class
 // makes the loss NaN, which stops the run. The wanted distribution is 1 - smoothing at the label, and
 // smoothing shared by all classes (Szegedy et al., "Rethinking the Inception Architecture", 2016).
-C_KERNEL void c_cross_entropy(float *loss, float *lse, const float *logits,
-                              const int32_t *labels, int64_t rows, int64_t classes,
-                              double smoothing)
+C_KERNEL void C_T(c_cross_entropy)(float *loss, float *lse, const C_REAL *logits,
+                                   const int32_t *labels, int64_t rows, int64_t classes,
+                                   double smoothing)
 {
     double sum = 0, term[C_TERMS];
     int64_t counted = 0;
@@ -86,15 +83,15 @@ C_KERNEL void c_cross_entropy(float *loss, float *lse, const float *logits,
         int64_t n = rows - at < C_TERMS ? rows - at : C_TERMS;
         C_PARALLEL
         for (int64_t i = 0; i < n; i++) {
-            const float *row = logits + (at + i) * classes;
-            double l = c_log_sum_exp(row, classes);
+            const C_REAL *row = logits + (at + i) * classes;
+            double l = C_T(c_log_sum_exp)(row, classes);
             int32_t label = labels[at + i];
             if (lse)
                 lse[at + i] = (float)l;
             double there = label < 0         ? 0
-                           : label < classes ? (double)row[label]
+                           : label < classes ? (double)C_GET(row[label])
                                              : (double)__builtin_nanf("");
-            double mean = smoothing > 0 ? c_row_sum(row, classes) / (double)classes : 0;
+            double mean = smoothing > 0 ? C_T(c_row_sum)(row, classes) / (double)classes : 0;
             term[i] = label < 0 ? 0 : l - (1 - smoothing) * there - smoothing * mean;
         }
         for (int64_t i = 0; i < n; i++) {
@@ -105,9 +102,10 @@ C_KERNEL void c_cross_entropy(float *loss, float *lse, const float *logits,
     *loss = (float)(sum / (double)counted);
 }
 
-C_KERNEL void c_cross_entropy_grad(float *dlogits, const float *logits, const int32_t *labels,
-                                   const float *lse, const float *dloss, int64_t rows,
-                                   int64_t classes, double smoothing)
+C_KERNEL void C_T(c_cross_entropy_grad)(C_REAL *dlogits, const C_REAL *logits,
+                                        const int32_t *labels, const float *lse,
+                                        const float *dloss, int64_t rows, int64_t classes,
+                                        double smoothing)
 {
     int64_t counted = 0;
     for (int64_t r = 0; r < rows; r++)
@@ -116,20 +114,20 @@ C_KERNEL void c_cross_entropy_grad(float *dlogits, const float *logits, const in
     float shared = (float)(smoothing / (double)classes), top = (float)(1 - smoothing) + shared;
     C_PARALLEL
     for (int64_t r = 0; r < rows; r++) {
-        const float *row = logits + r * classes;
-        float *out = dlogits + r * classes, shift = lse[r];
+        const C_REAL *row = logits + r * classes;
+        C_REAL *out = dlogits + r * classes;
         int32_t label = labels[r];
-        float factor = label < 0 ? 0 : each;
+        float shift = lse[r], factor = label < 0 ? 0 : each;
         C_SIMD
         for (int64_t i = 0; i < classes; i++)
-            out[i] = (rt_exp(row[i] - shift) - shared) * factor;
+            out[i] = C_PUT((rt_exp(C_GET(row[i]) - shift) - shared) * factor);
         if (label >= 0 && label < classes)
-            out[label] = (rt_exp(row[label] - shift) - top) * each;
+            out[label] = C_PUT((rt_exp(C_GET(row[label]) - shift) - top) * each);
     }
 }
 
 // The mean of (x - t)^2.
-C_KERNEL void c_mse(float *loss, const float *x, const float *t, int64_t n)
+C_KERNEL void C_T(c_mse)(float *loss, const C_REAL *x, const float *t, int64_t n)
 {
     double sum = 0, term[C_TERMS];
     for (int64_t at = 0; at < n; at += C_TERMS * C_CHUNK) {
@@ -142,7 +140,7 @@ C_KERNEL void c_mse(float *loss, const float *x, const float *t, int64_t n)
             double unused = 0;
             C_SIMD
             for (int64_t i = 0; i < m; i++)
-                d[i] = x[first + i] - t[first + i];
+                d[i] = C_GET(x[first + i]) - t[first + i];
             term[k] = 0;
             c_row_products(&unused, &term[k], d, d, m);
         }
@@ -152,8 +150,8 @@ C_KERNEL void c_mse(float *loss, const float *x, const float *t, int64_t n)
     *loss = (float)(sum / (double)n);
 }
 
-C_KERNEL void c_mse_grad(float *dx, const float *x, const float *t, const float *dloss,
-                         int64_t n)
+C_KERNEL void C_T(c_mse_grad)(C_REAL *dx, const C_REAL *x, const float *t, const float *dloss,
+                              int64_t n)
 {
     float factor = (float)(2 * (double)*dloss / (double)n);
     C_PARALLEL
@@ -161,8 +159,6 @@ C_KERNEL void c_mse_grad(float *dx, const float *x, const float *t, const float 
         int64_t end = n - at < C_CHUNK ? n : at + C_CHUNK;
         C_SIMD
         for (int64_t i = at; i < end; i++)
-            dx[i] = (x[i] - t[i]) * factor;
+            dx[i] = C_PUT((C_GET(x[i]) - t[i]) * factor);
     }
 }
-
-#endif

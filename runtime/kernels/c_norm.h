@@ -1,4 +1,4 @@
-// Part of <stagecc/c.h>: batch norm and layer norm.
+// Part of <stagecc/c.h>: batch norm.
 //
 // Batch norm runs over its channels in runs of up to C_CHANNELS, so that the second look at a run,
 // which applies what the first has summed up, finds it in the cache. The loops stand in the generated
@@ -24,19 +24,6 @@ C_INLINE void c_norm_clear(c_norm *k, int64_t channels)
 {
     memset(k->sum, 0, (size_t)channels * sizeof *k->sum);
     memset(k->squares, 0, (size_t)channels * sizeof *k->squares);
-}
-
-// Rows of `width` channels side by side, `row` elements apart.
-C_INLINE void c_norm_add(c_norm *k, int64_t first, const float *x, int64_t row, int64_t rows,
-                         int64_t width)
-{
-    c_column_products(k->sum + first, k->squares + first, x, row, x, row, rows, width);
-}
-
-// A row of one channel.
-C_INLINE void c_norm_add_row(c_norm *k, int64_t first, const float *x, int64_t n)
-{
-    c_row_products(k->sum + first, k->squares + first, x, x, n);
 }
 
 // The factor on x - mean; forward and backward must agree on its bits.
@@ -108,18 +95,6 @@ C_KERNEL void c_norm_grad_begin(c_norm_grad *k, const float *mean, const float *
     }
 }
 
-C_INLINE void c_norm_grad_add(c_norm_grad *k, int64_t first, const float *dy, int64_t dy_row,
-                              const float *x, int64_t x_row, int64_t rows, int64_t width)
-{
-    c_column_products(k->sum + first, k->product + first, dy, dy_row, x, x_row, rows, width);
-}
-
-C_INLINE void c_norm_grad_add_row(c_norm_grad *k, int64_t first, const float *dy,
-                                  const float *x, int64_t n)
-{
-    c_row_products(k->sum + first, k->product + first, dy, x, n);
-}
-
 C_KERNEL void c_norm_grad_ready(c_norm_grad *k, float *dgamma, float *dbeta, const float *var,
                                 double count, double eps, int64_t channels)
 {
@@ -145,94 +120,6 @@ C_KERNEL void c_running_update(float *running_mean, float *running_var, const fl
             (float)((1 - momentum) * (double)running_mean[k] + momentum * (double)mean[k]);
         running_var[k] = (float)((1 - momentum) * (double)running_var[k] +
                                  momentum * ((double)var[k] * unbiased));
-    }
-}
-
-// Layer norm
-// ----------------------------------------------------------------------------------------------
-
-// x[rows,c] -> y, mean[rows], rstd[rows] = 1 / sqrt(variance + eps).
-C_KERNEL void c_layer_norm(float *y, float *mean, float *rstd, const float *x,
-                           const float *gamma, const float *beta, int64_t rows, int64_t c,
-                           double eps)
-{
-    C_PARALLEL
-    for (int64_t r = 0; r < rows; r++) {
-        const float *row = x + r * c;
-        float *out = y + r * c;
-        double sum = 0, squares = 0;
-        c_row_products(&sum, &squares, row, row, c);
-        double middle = sum / (double)c, variance = squares / (double)c - middle * middle;
-        float m = (float)middle;
-        float scale = (float)(1 / sqrt((variance < 0 ? 0 : variance) + eps));
-        C_SIMD
-        for (int64_t k = 0; k < c; k++)
-            out[k] = (row[k] - m) * scale * gamma[k] + beta[k];
-        if (mean)
-            mean[r] = m;
-        if (rstd)
-            rstd[r] = scale;
-    }
-}
-
-enum { C_ROW_CHUNK = 512 };
-
-// With g = dy gamma: sums of g and of g x over a row.
-C_INLINE void c_layer_norm_sums(double *sum, double *product, const float *dy, const float *x,
-                                const float *gamma, int64_t c)
-{
-    for (int64_t at = 0; at < c; at += C_ROW_CHUNK) {
-        float g[C_ROW_CHUNK];
-        int64_t n = c - at < C_ROW_CHUNK ? c - at : C_ROW_CHUNK;
-        C_SIMD
-        for (int64_t k = 0; k < n; k++)
-            g[k] = dy[at + k] * gamma[at + k];
-        c_row_products(sum, product, g, x + at, n);
-    }
-}
-
-// With xh = (x - mean) rstd: dx = rstd (g - mean of g - xh mean of (g xh)).
-C_KERNEL void c_layer_norm_grad(float *dx, const float *dy, const float *x, const float *gamma,
-                                const float *mean, const float *rstd, int64_t rows, int64_t c)
-{
-    C_PARALLEL
-    for (int64_t r = 0; r < rows; r++) {
-        const float *grad = dy + r * c, *row = x + r * c;
-        float *out = dx + r * c, m = mean[r], scale = rstd[r];
-        double sum = 0, product = 0;
-        c_layer_norm_sums(&sum, &product, grad, row, gamma, c);
-        double sum_xh = (product - (double)m * sum) * (double)scale;
-        float offset = (float)(sum / (double)c);
-        float slope = (float)(sum_xh / (double)c * (double)scale);
-        C_SIMD
-        for (int64_t k = 0; k < c; k++)
-            out[k] = ((grad[k] * gamma[k] - offset) - (row[k] - m) * slope) * scale;
-    }
-}
-
-// dgamma = sum of dy xh, dbeta = sum of dy, over the rows; either may be NULL.
-C_KERNEL void c_layer_norm_grad_params(float *dgamma, float *dbeta, const float *dy,
-                                       const float *x, const float *mean, const float *rstd,
-                                       int64_t rows, int64_t c)
-{
-    C_PARALLEL
-    for (int64_t at = 0; at < c; at += C_COLUMNS) {
-        double sum[C_COLUMNS] = {0}, product[C_COLUMNS] = {0};
-        int64_t n = c - at < C_COLUMNS ? c - at : C_COLUMNS;
-        for (int64_t r = 0; r < rows; r++) {
-            const float *row = x + r * c + at;
-            float xh[C_COLUMNS];
-            C_SIMD
-            for (int64_t k = 0; k < n; k++)
-                xh[k] = (row[k] - mean[r]) * rstd[r];
-            c_column_products(sum, product, dy + r * c + at, c, xh, C_COLUMNS, 1, n);
-        }
-        for (int64_t k = 0; k < n; k++) {
-            if (dgamma)
-                dgamma[at + k] = (float)product[k];
-            if (dbeta)
-                dbeta[at + k] = (float)sum[k];
-        }
     }
 }
 

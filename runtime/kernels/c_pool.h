@@ -47,16 +47,38 @@ C_INLINE float c_area_of(const c_window *z, const c_taps *rows, const c_taps *co
     return (float)(high * wide);
 }
 
+#define C_REAL float
+#define C_GET(x) (x)
+#define C_PUT(x) (x)
 #define C_LANES C_BLOCK
 #define C_POOL(name) name##_blocked
 #include <stagecc/c_pool_body.h>
 #undef C_LANES
 #undef C_POOL
-
 #define C_LANES 1
 #define C_POOL(name) name##_plain
 #include <stagecc/c_pool_body.h>
 #undef C_LANES
 #undef C_POOL
+#undef C_REAL
+#undef C_GET
+#undef C_PUT
+
+#define C_REAL rt_bf16
+#define C_GET(x) rt_to_float(x)
+#define C_PUT(x) rt_to_bf16(x)
+#define C_LANES C_BLOCK
+#define C_POOL(name) name##_blocked_bf16
+#include <stagecc/c_pool_body.h>
+#undef C_LANES
+#undef C_POOL
+#define C_LANES 1
+#define C_POOL(name) name##_plain_bf16
+#include <stagecc/c_pool_body.h>
+#undef C_LANES
+#undef C_POOL
+#undef C_REAL
+#undef C_GET
+#undef C_PUT
 
 #endif

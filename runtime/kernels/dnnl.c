@@ -1,9 +1,10 @@
 // The oneDNN binding: makes all kernels of a program at its start, runs them.
 //
-// Backward-data wants weights in another layout than forward. They change once a step only, so with
-// several micro-batches every such weight has a copy of its own, made by the step's first one; with
-// a single micro-batch the copy lives in the common scratch. In asynchronous schedules weights have
-// several versions, but backward works with one of them at a time, in ascending order: one copy it is.
+// Backward-data wants weights in another layout than forward, and kernels in bf16 want them in bf16. They
+// change once a step only, so with several micro-batches every such weight has a copy of its own for each
+// kernel, made by the step's first one; with a single micro-batch the copy lives in the common scratch. In
+// asynchronous schedules weights have several versions, but forward works with one of them at a time, in
+// ascending order, and so does backward: one copy it is.
 #include "runtime/kernels/private/dnnl_state.h"
 #include "runtime/kernels/private/strassen.h"
 
@@ -37,7 +38,9 @@ static size_t lines(size_t bytes)
 static const struct Isa {
     const char *name;
     dnnl_cpu_isa_t isa;
-} isas[] = {{"avx2", dnnl_cpu_isa_avx2}, {"avx512", dnnl_cpu_isa_avx512_core}};
+} isas[] = {{"avx2", dnnl_cpu_isa_avx2},
+            {"avx512", dnnl_cpu_isa_avx512_core},
+            {"avx512_bf16", dnnl_cpu_isa_avx512_core_bf16}};
 
 static int check_isa(rt_stage *s)
 {
@@ -89,58 +92,46 @@ static size_t scratch_of(const Made *m)
     return bytes;
 }
 
-// The weight among the arguments of backward-data where it has to be copied; else NULL.
-static const Arg *copied_weight(const Made *m)
+const Arg *rt__dnnl_copied(const Made *m)
 {
-    for (int i = 0; m->kernel->op == RT_CONV2D_GRAD_INPUT && i < m->n_args; i++)
+    for (int i = 0; m->kernel->n_weights && i < m->n_args; i++)
         if (m->args[i].name == DNNL_ARG_WEIGHTS && m->args[i].inside_bytes)
             return &m->args[i];
     return NULL;
 }
 
-_Static_assert(sizeof(rt_conv) == 128, "no padding: rows are compared byte by byte");
-
-static bool same_conv(const rt_kernel *a, const rt_kernel *b)
-{
-    rt_conv x = a->conv, y = b->conv;
-    x.bias = y.bias = 0;
-    return !memcmp(&x, &y, sizeof x);
-}
-
-// The backward-data kernel of the convolution that this parameter belongs to; NULL: none, or it
-// takes the weight as it is.
-static const Made *gradient_of(const Dnnl *d, const rt_kernel *table, const rt_tensor *t)
-{
-    for (int i = 0; i < d->n_made && t->role == RT_PARAM && t->kernel >= 0; i++)
-        if (copied_weight(&d->made[i]) && same_conv(d->made[i].kernel, &table[t->kernel]))
-            return &d->made[i];
-    return NULL;
-}
-
 static int by_weight(const void *a, const void *b)
 {
-    uintptr_t x = (uintptr_t)((const Copy *)a)->weight,
-              y = (uintptr_t)((const Copy *)b)->weight;
-    return (x > y) - (x < y);
+    const Copy *x = a, *y = b;
+    uintptr_t at = (uintptr_t)x->weight, other = (uintptr_t)y->weight;
+    if (at != other)
+        return (at > other) - (at < other);
+    return (x->kernel > y->kernel) - (x->kernel < y->kernel);
+}
+
+static void plan_copies_of(rt_stage *s, Dnnl *d, int kernel)
+{
+    const Made *m = &d->made[kernel];
+    const Arg *weight = rt__dnnl_copied(m);
+    for (int i = 0; weight && i < m->kernel->n_weights; i++) {
+        d->copies[d->n_copies++] = (Copy){
+            .weight = rt_persistent(s, m->kernel->weights[i]), .kernel = kernel, .version = -1};
+        d->copied_bytes += lines(weight->inside_bytes);
+    }
 }
 
 static int plan_copies(rt_stage *s, Dnnl *d)
 {
-    const rt_program *p = s->program;
-    if (p->micro_batches < 2)
+    size_t most = 0;
+    for (int i = 0; i < d->n_made; i++)
+        most += (size_t)d->made[i].kernel->n_weights;
+    if (s->program->micro_batches < 2 || !most)
         return 0;
-    d->copies = calloc((size_t)p->n_tensors + 1, sizeof *d->copies);
+    d->copies = calloc(most, sizeof *d->copies);
     if (!d->copies)
-        return rt_fail(s, RT_E_MEMORY, "no memory for %d weights", p->n_tensors);
-    for (int i = 0; i < p->n_tensors; i++) {
-        const Made *m = gradient_of(d, p->kernels, &p->tensors[i]);
-        if (!m)
-            continue;
-        d->copies[d->n_copies++] = (Copy){.weight = rt_persistent(s, p->tensors[i].offset),
-                                          .kernel = (int)(m - d->made),
-                                          .version = -1};
-        d->copied_bytes += lines(copied_weight(m)->inside_bytes);
-    }
+        return rt_fail(s, RT_E_MEMORY, "no memory for copies of %zu weights", most);
+    for (int i = 0; i < d->n_made; i++)
+        plan_copies_of(s, d, i);
     qsort(d->copies, (size_t)d->n_copies, sizeof *d->copies, by_weight);
     return 0;
 }
@@ -161,7 +152,7 @@ static int map_memory(rt_stage *s, Dnnl *d)
     size_t at = 0;
     for (int i = 0; i < d->n_copies; i++) {
         d->copies[i].at = d->copied + at;
-        at += lines(copied_weight(&d->made[d->copies[i].kernel])->inside_bytes);
+        at += lines(rt__dnnl_copied(&d->made[d->copies[i].kernel])->inside_bytes);
     }
     return 0;
 }
@@ -257,17 +248,16 @@ static dnnl_status_t copy(const Dnnl *d, const Arg *a)
 
 static Copy *find_copy(const Dnnl *d, const void *weight, int kernel)
 {
-    Copy key = {.weight = weight}; // in the first version
-    Copy *c = d->n_copies ? bsearch(&key, d->copies, (size_t)d->n_copies, sizeof key, by_weight)
-                          : NULL;
-    return c && c->kernel == kernel ? c : NULL;
+    Copy key = {.weight = weight, .kernel = kernel}; // in the first version
+    return d->n_copies ? bsearch(&key, d->copies, (size_t)d->n_copies, sizeof key, by_weight)
+                       : NULL;
 }
 
 static dnnl_status_t take_in(rt_stage *s, const Made *m, const Arg *a, const void *tensor)
 {
     Dnnl *d = state(s);
     const uint8_t *first = (const uint8_t *)tensor - s->weights_at;
-    Copy *kept = a == copied_weight(m) ? find_copy(d, first, (int)(m - d->made)) : NULL;
+    Copy *kept = a == rt__dnnl_copied(m) ? find_copy(d, first, (int)(m - d->made)) : NULL;
     if (!kept)
         return copy(d, a);
     dnnl_memory_set_data_handle(a->inside, kept->at);
@@ -305,25 +295,24 @@ static void call(rt_stage *s, int kernel, const void *const tensors[MAX_ARGS])
                 (int)bad);
 }
 
-void rt_conv2d(rt_stage *s, int kernel, const float *x, const float *w, const float *b,
-               float *y)
+void rt_conv2d(rt_stage *s, int kernel, const void *x, const float *w, const float *b, void *y)
 {
     const void *with_bias[MAX_ARGS] = {x, w, b, y}, *without[MAX_ARGS] = {x, w, y};
     call(s, kernel, b ? with_bias : without);
 }
 
-void rt_conv2d_grad_input(rt_stage *s, int kernel, const float *dy, const float *w, float *dx)
+void rt_conv2d_grad_input(rt_stage *s, int kernel, const void *dy, const float *w, void *dx)
 {
     call(s, kernel, (const void *[MAX_ARGS]){dy, w, dx});
 }
 
-void rt_conv2d_grad_weight(rt_stage *s, int kernel, const float *x, const float *dy, float *dw)
+void rt_conv2d_grad_weight(rt_stage *s, int kernel, const void *x, const void *dy, float *dw)
 {
     call(s, kernel, (const void *[MAX_ARGS]){x, dy, dw});
 }
 
-void rt_matmul(rt_stage *s, int kernel, const float *a, const float *b, const float *bias,
-               float *c)
+void rt_matmul(rt_stage *s, int kernel, const void *a, const void *b, const float *bias,
+               void *c)
 {
     const void *with_bias[MAX_ARGS] = {a, b, bias, c}, *without[MAX_ARGS] = {a, b, c};
     const rt_product *p = &kernels(s)[kernel].product;

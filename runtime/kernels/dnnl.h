@@ -1,4 +1,4 @@
-// Library kernels of the C backend: convolutions and matrix products by oneDNN, in float. A generated
+// Library kernels of the C backend: convolutions and matrix products by oneDNN, in float or bf16. A generated
 // program holds a constant table of the kernels it calls (rt_program.kernels, equal ones once) and
 // calls them by their index. All are made when the program starts; calls allocate nothing of ours.
 //
@@ -44,6 +44,12 @@ typedef struct rt_kernel {
     // A 3x3 convolution by Winograd's F(4x4,3x3) where the library has it; one large product by
     // Strassen's algorithm: m, n and k are even, and AVX-512 is there.
     int fast;
+    // Of the operands in the order of calls, and of the result; 0: all are float. A float beside bf16 is a
+    // weight: the library's copy of it is bf16. Sums are taken in float, and a bias is float.
+    rt_dtype types[3];
+    // Parameters that it reads in another layout or type, by their offset in the persistent memory.
+    const int64_t *weights;
+    int n_weights;
     union {
         rt_conv conv;
         rt_product product;
@@ -52,13 +58,12 @@ typedef struct rt_kernel {
 
 extern const rt_backend rt_dnnl; // for rt_program.backend
 
-// Images and weights lie as the row says; weights and their gradients as pack and unpack convert
-// them: [K/b, C/b, R, S, b of C, b of K] between blocked images.
-void rt_conv2d(rt_stage *s, int kernel, const float *x, const float *w, const float *b,
-               float *y);
-void rt_conv2d_grad_input(rt_stage *s, int kernel, const float *dy, const float *w, float *dx);
-void rt_conv2d_grad_weight(rt_stage *s, int kernel, const float *x, const float *dy, float *dw);
-void rt_matmul(rt_stage *s, int kernel, const float *a, const float *b, const float *bias,
-               float *c);
+// Images and weights lie as the row says; weights and their gradients, which are float, as pack and
+// unpack convert them: [K/b, C/b, R, S, b of C, b of K] between blocked images.
+void rt_conv2d(rt_stage *s, int kernel, const void *x, const float *w, const float *b, void *y);
+void rt_conv2d_grad_input(rt_stage *s, int kernel, const void *dy, const float *w, void *dx);
+void rt_conv2d_grad_weight(rt_stage *s, int kernel, const void *x, const void *dy, float *dw);
+void rt_matmul(rt_stage *s, int kernel, const void *a, const void *b, const float *bias,
+               void *c);
 
 #endif

@@ -28,9 +28,20 @@ typedef struct Maker {
     dnnl_primitive_desc_t forward, chosen; // forward: the hint of backward kernels
 } Maker;
 
-typedef struct Tensors { // of a convolution
-    dnnl_memory_desc_t x, w, y, b;
+typedef struct Tensors { // of a convolution; hint_w: of the forward kernel that is a hint
+    dnnl_memory_desc_t x, w, y, b, hint_w;
 } Tensors;
+
+static dnnl_data_type_t data_type(rt_dtype type)
+{
+    return type == RT_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+// A weight beside bf16 is f32 outside alone.
+static bool narrows_weight(const rt_kernel *k)
+{
+    return k->types[0] == RT_BF16 && k->types[1] != RT_BF16;
+}
 
 static bool depthwise(const rt_conv *c)
 {
@@ -52,18 +63,18 @@ static dnnl_format_tag_t weight_tag(const rt_conv *c, bool plain)
 }
 
 static dnnl_status_t describe_weight(const rt_conv *c, dnnl_format_tag_t tag,
-                                     dnnl_memory_desc_t *w)
+                                     dnnl_data_type_t type, dnnl_memory_desc_t *w)
 {
     dnnl_dims_t grouped = {c->groups, c->k / c->groups, c->c / c->groups, c->r, c->s};
     dnnl_dims_t simple = {c->k, c->c, c->r, c->s};
     bool groups = c->groups > 1;
-    return dnnl_memory_desc_init_by_tag(w, groups ? 5 : 4, groups ? grouped : simple, dnnl_f32,
+    return dnnl_memory_desc_init_by_tag(w, groups ? 5 : 4, groups ? grouped : simple, type,
                                         tag);
 }
 
 dnnl_status_t rt__dnnl_weight(const rt_conv *c, bool plain, dnnl_memory_desc_t *weight)
 {
-    return describe_weight(c, weight_tag(c, plain), weight);
+    return describe_weight(c, weight_tag(c, plain), dnnl_f32, weight);
 }
 
 static dnnl_format_tag_t image_tag(const rt_conv *c, bool blocked, Form form)
@@ -75,24 +86,34 @@ static dnnl_format_tag_t image_tag(const rt_conv *c, bool blocked, Form form)
     return c->block == 16 ? dnnl_nChw16c : dnnl_nChw8c;
 }
 
+static dnnl_status_t describe_weights(const rt_kernel *k, Form form, Tensors *t)
+{
+    const rt_conv *c = &k->conv;
+    bool any = form == ANY || form == CHANNELS_LAST ||
+               (form == AS_THE_ROW && (k->op == RT_CONV2D_GRAD_INPUT || narrows_weight(k)));
+    dnnl_format_tag_t tag =
+        any ? dnnl_format_tag_any : weight_tag(c, form == PLAIN || form == NAIVE);
+    dnnl_status_t bad =
+        describe_weight(c, tag, narrows_weight(k) ? dnnl_bf16 : dnnl_f32, &t->w);
+    t->hint_w = t->w;
+    if (!bad && k->types[0] == RT_BF16)
+        bad = describe_weight(c, dnnl_format_tag_any, dnnl_bf16, &t->hint_w);
+    return bad;
+}
+
 static dnnl_status_t describe_tensors(const rt_kernel *k, Form form, Tensors *t)
 {
     const rt_conv *c = &k->conv;
-    bool own_weight = form == ANY || form == CHANNELS_LAST ||
-                      (form == AS_THE_ROW && k->op == RT_CONV2D_GRAD_INPUT);
     dnnl_dims_t x = {c->n, c->c, c->h, c->w}, y = {c->n, c->k, c->p, c->q}, b = {c->k};
-    dnnl_status_t bad = dnnl_memory_desc_init_by_tag(&t->x, 4, x, dnnl_f32,
-                                                     image_tag(c, c->x_blocked != 0, form));
+    dnnl_data_type_t type = data_type(k->types[0]);
+    dnnl_status_t bad =
+        dnnl_memory_desc_init_by_tag(&t->x, 4, x, type, image_tag(c, c->x_blocked != 0, form));
     if (!bad)
-        bad = dnnl_memory_desc_init_by_tag(&t->y, 4, y, dnnl_f32,
+        bad = dnnl_memory_desc_init_by_tag(&t->y, 4, y, type,
                                            image_tag(c, c->y_blocked != 0, form));
     if (!bad)
         bad = dnnl_memory_desc_init_by_tag(&t->b, 1, b, dnnl_f32, dnnl_a);
-    if (!bad)
-        bad = describe_weight(
-            c, own_weight ? dnnl_format_tag_any : weight_tag(c, form == PLAIN || form == NAIVE),
-            &t->w);
-    return bad;
+    return bad ? bad : describe_weights(k, form, t);
 }
 
 // A hint, which is for another op than the row's, is always direct.
@@ -108,8 +129,8 @@ static dnnl_status_t describe_conv(const rt_kernel *k, rt_kernel_op op, Form for
     switch (op) {
     case RT_CONV2D:
         return dnnl_dilated_convolution_forward_desc_init(
-            desc, dnnl_forward_training, algorithm, &t->x, &t->w, c->bias ? &t->b : NULL, &t->y,
-            stride, dilation, before, after);
+            desc, dnnl_forward_training, algorithm, &t->x, op == k->op ? &t->w : &t->hint_w,
+            c->bias ? &t->b : NULL, &t->y, stride, dilation, before, after);
     case RT_CONV2D_GRAD_INPUT:
         return dnnl_dilated_convolution_backward_data_desc_init(
             desc, algorithm, &t->x, &t->w, &t->y, stride, dilation, before, after);
@@ -240,25 +261,40 @@ typedef struct Matrices {
     dnnl_memory_desc_t a, b, c, bias;
 } Matrices;
 
-static dnnl_status_t describe_matrix(const rt_product *p, int64_t rows, int64_t columns,
-                                     const int64_t *stride, dnnl_memory_desc_t *out)
+// The dimensions of a batch that are 1 are left out.
+static int left_out(const rt_product *p)
 {
-    dnnl_dims_t dims = {p->batch[0], p->batch[1], rows, columns}, strides;
-    memcpy(strides, stride, sizeof(int64_t) * 4);
-    int skip = p->batch[0] > 1 ? 0 : p->batch[1] > 1 ? 1 : 2;
-    return dnnl_memory_desc_init_by_strides(out, 4 - skip, dims + skip, dnnl_f32,
-                                            strides + skip);
+    return p->batch[0] > 1 ? 0 : p->batch[1] > 1 ? 1 : 2;
 }
 
-static dnnl_status_t describe_matrices(const rt_product *p, Matrices *m)
+// stride NULL: as the library likes it.
+static dnnl_status_t describe_matrix(const rt_product *p, const int64_t size[2],
+                                     const int64_t *stride, dnnl_data_type_t type,
+                                     dnnl_memory_desc_t *out)
 {
+    dnnl_dims_t dims = {p->batch[0], p->batch[1], size[0], size[1]}, strides;
+    int skip = left_out(p);
+    if (!stride)
+        return dnnl_memory_desc_init_by_tag(out, 4 - skip, dims + skip, type,
+                                            dnnl_format_tag_any);
+    memcpy(strides, stride, sizeof(int64_t) * 4);
+    return dnnl_memory_desc_init_by_strides(out, 4 - skip, dims + skip, type, strides + skip);
+}
+
+// Inside, a weight beside bf16 is bf16 in the library's own layout.
+static dnnl_status_t describe_matrices(const rt_kernel *k, bool inside, Matrices *m)
+{
+    const rt_product *p = &k->product;
     dnnl_dims_t bias = {1, 1, 1, p->n}, strides = {p->n, p->n, p->n, 1};
-    int skip = p->batch[0] > 1 ? 0 : p->batch[1] > 1 ? 1 : 2;
-    dnnl_status_t bad = describe_matrix(p, p->m, p->k, p->a, &m->a);
+    int skip = left_out(p);
+    bool own = inside && narrows_weight(k);
+    dnnl_status_t bad =
+        describe_matrix(p, (int64_t[]){p->m, p->k}, p->a, data_type(k->types[0]), &m->a);
     if (!bad)
-        bad = describe_matrix(p, p->k, p->n, p->b, &m->b);
+        bad = describe_matrix(p, (int64_t[]){p->k, p->n}, own ? NULL : p->b,
+                              own ? dnnl_bf16 : data_type(k->types[1]), &m->b);
     if (!bad)
-        bad = describe_matrix(p, p->m, p->n, p->c, &m->c);
+        bad = describe_matrix(p, (int64_t[]){p->m, p->n}, p->c, data_type(k->types[2]), &m->c);
     if (!bad)
         bad = dnnl_memory_desc_init_by_strides(&m->bias, 4 - skip, bias + skip, dnnl_f32,
                                                strides + skip);
@@ -270,7 +306,7 @@ static bool choose_matmul(Maker *m)
     Matrices t;
     Desc desc;
     const rt_product *p = &m->kernel->product;
-    return !describe_matrices(p, &t) &&
+    return !describe_matrices(m->kernel, true, &t) &&
            !dnnl_matmul_desc_init(&desc.matmul, &t.a, &t.b, p->bias ? &t.bias : NULL, &t.c) &&
            !dnnl_primitive_desc_create(&m->chosen, &desc, m->attr, m->d->engine, NULL);
 }
@@ -278,7 +314,7 @@ static bool choose_matmul(Maker *m)
 static dnnl_status_t add_matmul_args(Maker *m)
 {
     Matrices t;
-    dnnl_status_t bad = describe_matrices(&m->kernel->product, &t);
+    dnnl_status_t bad = describe_matrices(m->kernel, false, &t);
     bad = bad ? bad : add_arg(m, DNNL_ARG_SRC, dnnl_query_src_md, 0, &t.a);
     bad = bad ? bad : add_arg(m, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, &t.b);
     if (m->kernel->product.bias)

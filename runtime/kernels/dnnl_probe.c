@@ -6,6 +6,7 @@
 //
 // scratch_bytes is what one call needs beside its tensors. copy_bytes: how much of it is kept from
 // call to call for every weight of this kernel where a step has several micro-batches.
+#include "runtime/bf16.h"
 #include "runtime/kernels/private/dnnl_state.h"
 
 #include <errno.h>
@@ -16,10 +17,10 @@
 
 enum { RUNS = 5 };
 
-typedef struct Sizes { // floats of each tensor of a kernel, results last
+typedef struct Sizes { // bytes of each tensor of a kernel, results last
     size_t n[MAX_ARGS];
     int count;
-    size_t weight; // bytes
+    size_t weight;
 } Sizes;
 
 static size_t volume(int64_t a, int64_t b, int64_t c, int64_t d)
@@ -36,32 +37,45 @@ static size_t reach(const rt_product *p, const int64_t *stride, int64_t rows, in
     return (size_t)last + 1;
 }
 
-static Sizes sizes_of(const rt_kernel *k)
+static void add_size(Sizes *s, size_t elements, rt_dtype type)
 {
-    const rt_conv *c = &k->conv;
+    s->n[s->count++] = elements * (type == RT_BF16 ? sizeof(rt_bf16) : sizeof(float));
+}
+
+static Sizes sizes_of_product(const rt_kernel *k)
+{
     const rt_product *p = &k->product;
     Sizes s = {.count = 0};
-    if (k->op == RT_MATMUL) {
-        s.n[s.count++] = reach(p, p->a, p->m, p->k);
-        s.n[s.count++] = reach(p, p->b, p->k, p->n);
-        if (p->bias)
-            s.n[s.count++] = (size_t)p->n;
-        s.n[s.count++] = reach(p, p->c, p->m, p->n);
-        return s;
-    }
+    add_size(&s, reach(p, p->a, p->m, p->k), k->types[0]);
+    add_size(&s, reach(p, p->b, p->k, p->n), k->types[1]);
+    if (p->bias)
+        add_size(&s, (size_t)p->n, RT_F32);
+    add_size(&s, reach(p, p->c, p->m, p->n), k->types[2]);
+    return s;
+}
+
+static Sizes sizes_of_conv(const rt_kernel *k)
+{
+    const rt_conv *c = &k->conv;
+    Sizes s = {.count = 0};
     size_t x = volume(c->n, c->c, c->h, c->w), y = volume(c->n, c->k, c->p, c->q);
     size_t w = volume(c->k, c->c / c->groups, c->r, c->s);
     bool forward = k->op == RT_CONV2D, weight = k->op == RT_CONV2D_GRAD_WEIGHT;
-    s.n[s.count++] = forward || weight ? x : y;
-    s.n[s.count++] = weight ? y : w;
+    add_size(&s, forward || weight ? x : y, k->types[0]);
+    add_size(&s, weight ? y : w, k->types[1]);
     if (forward && c->bias)
-        s.n[s.count++] = (size_t)c->k;
-    s.n[s.count++] = forward ? y : weight ? w : x;
+        add_size(&s, (size_t)c->k, RT_F32);
+    add_size(&s, forward ? y : weight ? w : x, k->types[2]);
     s.weight = w * sizeof(float);
     return s;
 }
 
-static void run(rt_stage *s, int kernel, float **t)
+static Sizes sizes_of(const rt_kernel *k)
+{
+    return k->op == RT_MATMUL ? sizes_of_product(k) : sizes_of_conv(k);
+}
+
+static void run(rt_stage *s, int kernel, void **t)
 {
     const rt_kernel *k = (const rt_kernel *)s->program->kernels + kernel;
     bool bias = k->op == RT_MATMUL ? k->product.bias : k->op == RT_CONV2D && k->conv.bias;
@@ -74,19 +88,21 @@ static void run(rt_stage *s, int kernel, float **t)
     }
 }
 
-// Values of both signs and no denormals: what a kernel costs must not depend on them.
-static float *tensor(size_t floats)
+// Values of both signs and no denormals: what a kernel costs must not depend on them. Two in bf16 make a
+// float that is hardly more than the second of them.
+static void *tensor(size_t bytes)
 {
-    float *t = aligned_alloc(64, (floats * sizeof *t + 63) / 64 * 64);
-    for (size_t i = 0; t && i < floats; i++)
-        t[i] = (float)(i * 2654435761u % 1024) / 512.f - 1;
+    size_t whole = (bytes + 63) / 64 * 64;
+    rt_bf16 *t = aligned_alloc(64, whole);
+    for (size_t i = 0; t && i < whole / sizeof *t; i++)
+        t[i] = rt_to_bf16((float)(i * 2654435761u % 1024) / 512.f - 1);
     return t;
 }
 
 // The fastest of some calls; negative: no memory, or the call failed.
 static double measure(rt_stage *s, int kernel, const Sizes *sizes)
 {
-    float *t[MAX_ARGS] = {NULL};
+    void *t[MAX_ARGS] = {NULL};
     bool good = true;
     double best = -1;
     for (int i = 0; i < sizes->count; i++)
@@ -111,7 +127,7 @@ static void write_kernel(FILE *f, rt_stage *s, int kernel, double seconds, const
     for (int i = 0; i < m->n_args; i++) {
         const Arg *a = &m->args[i];
         scratch += a->inside_bytes;
-        if (m->kernel->op == RT_CONV2D_GRAD_INPUT && a->name == DNNL_ARG_WEIGHTS)
+        if (a == rt__dnnl_copied(m))
             copy = a->inside_bytes;
     }
     fprintf(f,

@@ -42,6 +42,7 @@ REF_MAP(gelu, ref_normal_cdf(x) * x)
 REF_MAP(gelu_tanh, 0.5 * x * (1 + tanh(ref_gelu_inner(x))))
 REF_MAP(sigmoid, 1 / (1 + exp(-x)))
 REF_MAP(tanh, tanh(x))
+REF_MAP(cast, x) // all its reals are of one type
 
 // The second input of relu, relu6, sigmoid and tanh is their result, that of gelu its input.
 REF_MAP_GRAD(relu_grad, x > 0 ? dy : 0)

@@ -13,9 +13,11 @@
 #define STAGECC_RUNTIME_TRANSFER_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
+#include <stagecc/bf16.h>
 #include <stagecc/math.h>
 
 enum { RT_BLOCK = 64 };
@@ -36,10 +38,11 @@ static inline uint32_t rt_largest(const float *x, int n)
 // bf16: the upper half of a float
 // ---------------------------------------------------------------------------------------------
 
-static inline uint16_t rt_to_bf16(float x)
+// As everywhere, but that NaN signals.
+static inline uint16_t rt_bf16_code(float x)
 {
-    uint32_t bits = rt_bits(x), rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
-    return (uint16_t)((bits & 0x7fffffffu) > RT_INFINITY ? RT_SIGNALLING_NAN >> 16 : rounded);
+    bool nan = (rt_bits(x) & 0x7fffffffu) > RT_INFINITY;
+    return nan ? RT_SIGNALLING_NAN >> 16 : rt_to_bf16(x).bits;
 }
 
 static inline void rt_pack_bf16(uint16_t *restrict code, uint32_t *scale,
@@ -47,7 +50,7 @@ static inline void rt_pack_bf16(uint16_t *restrict code, uint32_t *scale,
 {
     (void)scale;
     for (int i = 0; i < n; i++)
-        code[i] = rt_to_bf16(x[i]);
+        code[i] = rt_bf16_code(x[i]);
 }
 
 static inline void rt_unpack_bf16(float *restrict x, const uint16_t *restrict code,
@@ -55,7 +58,7 @@ static inline void rt_unpack_bf16(float *restrict x, const uint16_t *restrict co
 {
     (void)scale;
     for (int i = 0; i < n; i++)
-        x[i] = rt_float((uint32_t)code[i] << 16);
+        x[i] = rt_to_float((rt_bf16){code[i]});
 }
 
 // f16: a half of x / scale, whose magnitude is below 2^15

@@ -6,6 +6,7 @@
 // cmocka wants the three above
 #include <cmocka.h>
 
+#include "runtime/bf16.h"
 #include "runtime/kernels/dnnl.h"
 #include "runtime/rt.h"
 #include "tests/kernels/numbers.h"
@@ -36,8 +37,6 @@ static void open_case(Case *t, int n_kernels)
                               .micro_batches = t->program.micro_batches,
                               .kernels = t->kernels,
                               .n_kernels = n_kernels,
-                              .tensors = t->program.tensors,
-                              .n_tensors = t->program.n_tensors,
                               .backend = &rt_dnnl};
     uint8_t *arena = t->stage.arena;
     rt__stage_init(&t->stage, &t->program, 0);
@@ -318,14 +317,11 @@ static void weights_are_copied_once_a_step(void **state)
     (void)state;
     rt_conv c = blocked(pad(conv(1, 32, 4, 32, 3, 1), 1, 1, 1, 1));
     settle(&c);
-    rt_tensor tensor = {.name = "w",
-                        .role = RT_PARAM,
-                        .rank = 4,
-                        .dim = {32, 32, 3, 3},
-                        .bytes = w_count(&c) * (int64_t)sizeof(float)};
-    Case t = {.program = {.micro_batches = 2, .tensors = &tensor, .n_tensors = 1}};
+    static const int64_t first[] = {0};
+    Case t = {.program = {.micro_batches = 2}};
     t.kernels[0] = (rt_kernel){.key = "conv2d", .op = RT_CONV2D, .conv = c};
-    t.kernels[1] = (rt_kernel){.key = "grad", .op = RT_CONV2D_GRAD_INPUT, .conv = c};
+    t.kernels[1] = (rt_kernel){
+        .key = "grad", .op = RT_CONV2D_GRAD_INPUT, .conv = c, .weights = first, .n_weights = 1};
     float *w = numbers(w_count(&c), 1), *dy = numbers(y_count(&c), 2);
     float *dx = numbers(x_count(&c), 3), *again = numbers(x_count(&c), 4);
     size_t bytes = (size_t)x_count(&c) * sizeof *dx;
@@ -445,6 +441,80 @@ static void products_of_batches(void **state)
     check_product(vector);
 }
 
+// bf16
+// ----------------------------------------------------------------------------------------------
+
+static void *narrowed(const float *x, int64_t n, rt_dtype type)
+{
+    float *copy = calloc((size_t)n, sizeof *copy);
+    for (int64_t i = 0; i < n; i++)
+        if (type == RT_BF16)
+            ((rt_bf16 *)(void *)copy)[i] = rt_to_bf16(x[i]);
+        else
+            copy[i] = x[i];
+    return copy;
+}
+
+// c[m,n] (+)= a b from operands of these types; a weight has a copy where there are micro-batches.
+static void check_narrow_product(rt_product p, const rt_dtype types[3], int micro_batches)
+{
+    static const int64_t first[] = {0};
+    bool weight = types[1] == RT_F32;
+    int64_t n_a = reach(&p, p.a, p.m, p.k), n_b = reach(&p, p.b, p.k, p.n);
+    int64_t n_c = reach(&p, p.c, p.m, p.n);
+    float *a = numbers(n_a, 1), *b = numbers(n_b, 2), *c = numbers(n_c, 4);
+    double *want = calloc((size_t)n_c, sizeof *want), off = 0, all = 0;
+    for (int64_t i = 0; i < n_c; i++)
+        want[i] = (double)c[i];
+    naive_product(&p, a, b, NULL, want);
+    void *a1 = narrowed(a, n_a, types[0]), *b1 = narrowed(b, n_b, types[1]);
+    void *c1 = narrowed(c, n_c, types[2]);
+    Case t = {.program.micro_batches = micro_batches};
+    t.stage.arena = b1;
+    t.kernels[0] = (rt_kernel){.key = "matmul",
+                               .op = RT_MATMUL,
+                               .types = {types[0], types[1], types[2]},
+                               .weights = first,
+                               .n_weights = weight,
+                               .product = p};
+    open_case(&t, 1);
+    rt_matmul(&t.stage, 0, a1, b1, NULL, c1);
+    for (int64_t i = 0; i < n_c; i++) {
+        double d = types[2] == RT_BF16 ? (double)rt_to_float(((rt_bf16 *)c1)[i])
+                                       : (double)((float *)c1)[i];
+        off += (d - want[i]) * (d - want[i]);
+        all += want[i] * want[i];
+    }
+    if (!(sqrt(off / all) <= 1e-2))
+        fail_msg("matmul in bf16: off by %g", sqrt(off / all));
+    close_case(&t);
+    void *owned[] = {a, b, c, want, a1, b1, c1};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        free(owned[i]);
+}
+
+static void products_in_bf16(void **state)
+{
+    (void)state;
+    if (block != 16)
+        return; // the library has them with AVX-512
+    rt_product forward = {.batch = {1, 1},
+                          .m = 33,
+                          .n = 47,
+                          .k = 64,
+                          .a = {2112, 2112, 64, 1},
+                          .b = {3008, 3008, 1, 64},
+                          .c = {1551, 1551, 47, 1}};
+    rt_product gradient = forward;
+    gradient.add = 1;
+    gradient.a[2] = 1;
+    gradient.a[3] = 33;
+    for (int micro_batches = 1; micro_batches <= 2; micro_batches++)
+        check_narrow_product(forward, (rt_dtype[]){RT_BF16, RT_F32, RT_BF16}, micro_batches);
+    check_narrow_product(forward, (rt_dtype[]){RT_BF16, RT_BF16, RT_BF16}, 1);
+    check_narrow_product(gradient, (rt_dtype[]){RT_BF16, RT_BF16, RT_F32}, 1);
+}
+
 // The rest
 // --------------------------------------------------------------------------------------------
 
@@ -498,6 +568,7 @@ static int run_all(const char *name, int channels)
         cmocka_unit_test(weights_are_copied_once_a_step),
         cmocka_unit_test(products_of_all_transpositions),
         cmocka_unit_test(products_of_batches),
+        cmocka_unit_test(products_in_bf16),
         cmocka_unit_test(another_implementation_is_refused),
         cmocka_unit_test(the_probe_writes_every_kernel),
     };
@@ -511,6 +582,8 @@ int main(void)
     int status = 0;
     if (__builtin_cpu_supports("avx512f") && !fork())
         return run_all("avx512", 16);
+    if (__builtin_cpu_supports("avx512bf16") && !fork())
+        return run_all("avx512_bf16", 16);
     while (wait(&status) > 0)
         if (status)
             return 1;

@@ -1,6 +1,6 @@
 """Every op: gradients against finite differences, the c backend against ref in double.
 
-  ops.py STAGECC [--backend c] [--only NAME] [--isa avx2]
+  ops.py STAGECC [--backend c] [--only NAME] [--isa avx2] [--bf16]
 
 All cases (cases.py) become one model. The inputs of an op are parameters; y = op(...) gets a parameter z
 added, and the loss is the sum of mse(y + z, t) with a parameter t as target. One step of plain SGD with
@@ -14,6 +14,10 @@ gradient of z tells y itself: dz = 2 (y + z - t) / n.
    micro-batches as well, which tests the sums.
 3. Optimizers: three steps against the formulas of torch.optim, in double; float within 1e-5.
 4. Every op of `check --list-ops` that computes occurs in the graphs.
+
+With --bf16 instead: the c backend under --dtype bf16 within 1e-2 of ref in double, |a - b| / |b| with the
+square norm (4e-2 of several ops in a row), from parameters that are bf16, so that the same element is the
+largest of a pool's window; and the same bits when it runs again.
 """
 import argparse
 import array
@@ -32,7 +36,7 @@ from cases import CASES
 
 LR = 2.0**19
 STEPS = (1e-5, 1e-6, 1e-7)  # of finite differences
-FD_TOLERANCE, FLOAT_TOLERANCE = 1e-7, 1e-5
+FD_TOLERANCE, FLOAT_TOLERANCE, BF16_TOLERANCE = 1e-7, 1e-5, 1e-2
 INFER = {"x": [2, 16, 3, 3], "g": [16], "b": [16], "m": [16], "v": [16]}  # of batch_norm_infer
 
 
@@ -218,6 +222,13 @@ def single(v):
     return array.array("f", [v])[0]
 
 
+def halved(v):
+    """A float rounded to bf16."""
+    bits = int.from_bytes(array.array("f", [v]).tobytes(), "little")
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    return array.array("f", bits.to_bytes(4, "little"))[0]
+
+
 def gradients(before, after):
     return {n: [(b - a) / LR for b, a in zip(values, after[n])] for n, (_, values) in before.items()}
 
@@ -290,6 +301,31 @@ def report(title, worst, limit):
     for n, e in sorted(bad.items()):
         print(f"  {n}: {e:.2e}")
     return not bad
+
+
+def square(values):
+    return math.sqrt(math.fsum(v * v for v in values))
+
+
+def norm_distance(a, b):
+    return square(x - y for x, y in zip(a, b)) / max(square(b), 1e-30)
+
+
+def compare_norms(shapes, before, grads, want):
+    """The same of a program in bf16, as parts of what is allowed. The loss's gradient has errors of its own, which
+    y = dz n/2 - z + t and sums of it to one number show. Where ops follow each other, errors add up and a relu's
+    input may change its sign."""
+    worst, steps = {}, {name: len(code or [name]) for name, code, _ in CASES}
+    y, want_y = results_of(shapes, before, grads), results_of(shapes, before, want)
+    for name, params in shapes.items():
+        z, t, limit = before[f"{name}.z"][1], before[f"{name}.t"][1], 1 if steps.get(name, 1) == 1 else 4
+        terms = square(want_y[name]) + square(z) + square(t)
+        worst[f"{name}.y"] = square(a - b for a, b in zip(y[name], want_y[name])) / terms / limit
+        for p in params:
+            got, right = grads[f"{name}.{p}"], want[f"{name}.{p}"]
+            scale = square(right) + (square(want[f"{name}.z"]) if len(right) == 1 else 0)
+            worst[f"{name}.d{p}"] = square(a - b for a, b in zip(got, right)) / max(scale, 1e-30) / limit
+    return worst
 
 
 def compare(shapes, before, grads, want_before, want):
@@ -400,6 +436,7 @@ def main():
     parser.add_argument("--backend", default="c", help="what is compared with ref; ref: nothing is")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--isa", default="native")
+    parser.add_argument("--bf16", action="store_true", help="the c backend in bf16 instead")
     parser.add_argument("--keep", help="leave all files in this folder")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -412,14 +449,14 @@ def main():
 class CasesProgram(Program):
     """Cases as a program; before: what every run starts from."""
 
-    def __init__(self, stagecc, work, isa, cases, backend, dtype, micro_batches):
+    def __init__(self, stagecc, work, isa, cases, backend, dtype, micro_batches, extra=()):
         text, self.shapes = model(stagecc, cases, dtype.lower(), work, f"{backend}-{micro_batches}", isa)
         infer = {f"batch_norm_infer.{p}": s for p, s in INFER.items()} if cases[-1][1] is None else {}
         self.before = start(self.shapes, infer)
         for name, shape in re.findall(r"^(\S+) = buffer {shape=(\[.*?\])", text, re.M):
             shape = json.loads(shape)
             self.before.setdefault(name, (shape, [0.25] * elements(shape)))
-        options = ["--micro-batches", micro_batches, "--isa", isa]
+        options = ["--micro-batches", micro_batches, "--isa", isa, *extra]
         super().__init__(stagecc, text, backend, dtype, work, f"{backend}-{micro_batches}", options)
 
     def run_once(self):
@@ -435,6 +472,24 @@ def check_against(ref, other):
     return report(f"{other.dir.name} F32 against {ref.dir.name} F64", worst, FLOAT_TOLERANCE)
 
 
+def check_bf16(ref, other):
+    before = {n: (shape, [halved(v) for v in values]) for n, (shape, values) in ref.before.items()}
+    ref.before = other.before = before
+    want, got = ref.run_once(), other.run_once()
+    worst = compare_norms(ref.shapes, before, got, want)
+    for name in (n for n in before if ".running_" in n):
+        worst[name] = norm_distance(other.after[name], ref.after[name])
+    good = report(f"{other.dir.name} bf16 against {ref.dir.name} F64", worst, BF16_TOLERANCE)
+    same = other.run_once() == got
+    print(f"{other.dir.name} bf16: {'the same' if same else 'OTHER'} bits when run again")
+    return good and same
+
+
+def test_bf16(args, work, cases):
+    jobs = [(cases, "ref", "F64", 2), (cases, "c", "F32", 2, ("--dtype", "bf16"))]
+    return check_bf16(*in_parallel(lambda job: CasesProgram(args.stagecc, work, args.isa, *job), jobs))
+
+
 def write_data(work):
     rng = random.Random(4)
     write_npy(work / "ids.npy", [[rng.randrange(7) for _ in range(12)] for _ in range(4)])
@@ -446,6 +501,8 @@ def test(args, work):
     cases = [c for c in CASES if args.only in c[0]]
     if args.only in "batch_norm_infer":
         cases.append(("batch_norm_infer", None, {}))
+    if args.bf16:
+        return test_bf16(args, work, cases)
     jobs = [(cases, "ref", "F64", 1)]
     if args.backend != "ref":
         some = cases[::-3][::-1]  # the last one is among them
@@ -457,11 +514,12 @@ def test(args, work):
     good &= check_optimizers(args.stagecc, "ref", "F64", work, 1e-12)
     graphs = [run([args.stagecc, "check", work / "ref-1.ir", "--emit=ir", *o]) for o in ([], ["--optimizer", "adam"])]
     if args.backend == "ref":
-        graphs.append("x = reorder y")  # nothing lays out blocks
+        graphs.append("x = reorder y\nz = cast x")  # nothing lays out blocks, or is in bf16
     else:
         good &= check_against(*programs[:2]) & check_against(*programs[2:])
         good &= check_optimizers(args.stagecc, args.backend, "F32", work, FLOAT_TOLERANCE)
-        graphs.append(run([args.stagecc, "check", work / f"{args.backend}-1.ir", "--backend", args.backend, "--isa", args.isa, "--emit=ir"]))
+        own = [args.stagecc, "check", work / f"{args.backend}-1.ir", "--backend", args.backend, "--emit=ir"]
+        graphs += [run([*own, "--isa", args.isa]), run([*own, "--isa", "avx512", "--dtype", "bf16"])]
     if not args.only:
         good &= check_coverage(args.stagecc, work, graphs)
     return good

@@ -5,6 +5,7 @@
 // cmocka wants the three above
 #include <cmocka.h>
 
+#include "runtime/bf16.h"
 #include "runtime/evaluate.h"
 
 #include <math.h>
@@ -27,13 +28,17 @@ static void test_ranks(void **state)
 {
     (void)state;
     double wide[4][CLASSES];
+    rt_bf16 narrow[4][CLASSES];
     for (int row = 0; row < 4; row++)
-        for (int c = 0; c < CLASSES; c++)
+        for (int c = 0; c < CLASSES; c++) {
             wide[row][c] = (double)logits[row][c];
-    for (int dtype = RT_F32; dtype <= RT_F64; dtype++) {
+            narrow[row][c] = rt_to_bf16(logits[row][c]);
+        }
+    const void *const by_type[] = {[RT_F32] = logits, [RT_F64] = wide, [RT_BF16] = narrow};
+    for (int dtype = RT_F32; dtype <= RT_BF16; dtype++) {
         rt__score score;
-        rt__predictions p = {.logits = dtype == RT_F32 ? (const void *)logits : wide,
-                             .real = (rt_dtype)dtype,
+        rt__predictions p = {.logits = by_type[dtype],
+                             .type = (rt_dtype)dtype,
                              .labels = labels,
                              .rows = 4,
                              .classes = CLASSES};

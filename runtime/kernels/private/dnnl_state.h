@@ -29,7 +29,7 @@ typedef struct Made { // one kernel, ready to run
     size_t scratchpad_bytes;
 } Made;
 
-// A weight as backward-data wants it, copied once for every version of it.
+// A weight as a kernel wants it, copied once for every version of it.
 typedef struct Copy {
     const void *weight;
     int kernel;
@@ -44,7 +44,7 @@ typedef struct Dnnl {
     int n_made;
     uint8_t *scratch; // shared by all calls: scratchpad | tensors inside
     size_t scratch_bytes;
-    Copy *copies; // by weight's address
+    Copy *copies; // by weight's address and kernel
     int n_copies;
     uint8_t *copied; // their memory
     size_t copied_bytes;
@@ -53,6 +53,8 @@ typedef struct Dnnl {
 // describe.c: the only file that knows version 2's descriptors. RT_E_KERNEL after rt_fail.
 int rt__dnnl_make(rt_stage *s, Dnnl *d, const rt_kernel *kernel, Made *made);
 void rt__dnnl_unmake(Made *made);
+// The weight among its arguments where it has to be copied; else NULL.
+const Arg *rt__dnnl_copied(const Made *made);
 // The layout of a convolution's weight outside.
 dnnl_status_t rt__dnnl_weight(const rt_conv *c, bool plain, dnnl_memory_desc_t *weight);
 
