@@ -439,9 +439,21 @@ static bool ignores(const Graph *g, const Node *n)
     return false;
 }
 
+// T of samples that are sequences of tokens. A stage that reads none of them counts them, too.
+static int64_t sample_tokens(const Graph *g)
+{
+    for (int i = 0; i < g->nodes.n; i++) {
+        const Node *n = g->nodes.items[i];
+        if (n->op == OP_INPUT && n->dtype == I32 && n->shape.rank == 2)
+            return n->shape.dim[1];
+    }
+    return 0;
+}
+
 static void write_results(Emit *e)
 {
     const Graph *g = e->graph;
+    field_int(e, "tokens", sample_tokens(g));
     field_int(e, "ignores", g->loss && ignores(g, g->loss));
     field_int(e, "scores", g->loss && g->loss->op == OP_CROSS_ENTROPY && g->output);
     bool mine = g->loss && emit_here(e, g->loss);

@@ -17,6 +17,7 @@ typedef struct rt__data_options {
     const rt_input
         *inputs;     // those of this stage; dim[0] is the micro-batch. Must outlive the data
     int n_inputs;    // 0 is fine: sample count and order are known anyway
+    int64_t tokens;  // rt_program.tokens: text is cut alike by stages that read none of it
     int64_t classes; // limit of targets where their input does not say it; 0: not checked
     int64_t seed;
     int64_t shift; // training images move by up to so many pixels each way; <= 0: they stay

@@ -20,7 +20,7 @@ static uint32_t word(const rt__file *f, int i)
     return w;
 }
 
-// T, from the inputs of this stage; 1 where it has none.
+// T, from the inputs of this stage or, where it has none, of the model; 1: it takes no tokens.
 static int find_length(rt__data *d, rt__why *why)
 {
     for (int i = 0; i < d->options.n_inputs; i++) {
@@ -39,7 +39,8 @@ static int find_length(rt__data *d, rt__why *why)
                                d->spec, in->name, in->dim[1], d->length);
         d->length = in->dim[1];
     }
-    d->length += d->length == 0;
+    if (!d->length)
+        d->length = d->options.tokens > 0 ? d->options.tokens : 1;
     return 0;
 }
 

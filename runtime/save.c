@@ -85,6 +85,7 @@ static int open_data(rt_stage *s, rt__data **data, const char *spec, bool test)
     rt__data_options o = {.spec = spec,
                           .inputs = p->inputs,
                           .n_inputs = p->n_inputs,
+                          .tokens = p->tokens,
                           .classes = p->classes,
                           .seed = s->seed,
                           .shift = test ? 0 : s->options.random_shift,

@@ -11,7 +11,7 @@
 
 #include <stagecc/stream.h> // plan/stream.h; the build copies public headers to include/stagecc
 
-enum { RT_ABI = 4, RT_MAX_RANK = 6, RT_ALIGN = 64 };
+enum { RT_ABI = 5, RT_MAX_RANK = 6, RT_ALIGN = 64 };
 
 typedef enum rt_dtype {
     RT_F32 = 1,
@@ -169,8 +169,9 @@ typedef struct rt_program {
     int n_inputs;
     const rt_layer *layers;
     int n_layers;
-    int ignores; // the loss ignores samples whose labels are negative
-    int scores;  // evaluation counts rows by their labels, the loss and predictions
+    int64_t tokens; // of a sample of the model, where inputs are [N,T] of i32; 0: they are not
+    int ignores;    // the loss ignores samples whose labels are negative
+    int scores;     // evaluation counts rows by their labels, the loss and predictions
     // Loss and predictions, in the stage that has them (else -1): offset in the micro-batch's memory
     // in training, in scratch in evaluation.
     int64_t loss_offset, eval_loss_offset, eval_logits_offset;

@@ -125,6 +125,10 @@ def main():
               ["--backend", "ref", "--lr", "0.05"], work)
         (work / "cnn.c").write_text(CNN)
         alike(stagecc, work / "cnn.c", data, ["1f1b 0:1", "gpipe 0:1,1:1"], [], work)
+        text = work / "text"  # whose samples a stage counts even if it reads none
+        text.write_bytes((source / "README.md").read_bytes()[: 157 * 8 + 1])
+        alike(stagecc, source / "examples/gpt/gpt.c", f"text:{text}", ["1f1b 0:1", "1f1b 0:1,1:1"],
+              ["-D", "LAYERS=2", "-D", "DIM=16", "-D", "HEADS=2", "-D", "T=8"], work)
         like_small_batches(stagecc, source, digits(source, work / "few", 29), work)
         every_sample_once(stagecc, work)
 
