@@ -139,7 +139,9 @@ static void with_replicas(Tries *t)
     if (p->n_ranks > p->n_stages)
         put_row(t, "no replicas (straight pipeline)",
                 step_of(t, *t->job->args, (Try){.stages = p->n_ranks}));
-    if (p->n_stages > 1 && p->n_ranks <= p->options.micro_batches)
+    bool dealt =
+        !schedule_asynchronous(&p->options) || p->options.micro_batches % p->n_ranks == 0;
+    if (p->n_stages > 1 && p->n_ranks <= p->options.micro_batches && dealt)
         put_row(t, "data parallel",
                 step_of(t, *t->job->args, (Try){.stages = 1, .replicas = &p->n_ranks}));
 }
@@ -191,7 +193,7 @@ void explain_model(Job *j, Text *out)
     text_puts(out, "\nother plans, by the time of a step\n");
     with_stages(&t, j->compile.stages - 1);
     with_stages(&t, j->compile.stages + 1);
-    if (j->compile.choose_replicas && !schedule_asynchronous(&p->options))
+    if (j->compile.choose_replicas && schedule_replicates(&p->options))
         with_replicas(&t);
     with_micro_batches(&t, p->options.micro_batches * 2);
     if (p->options.micro_batches % 2 == 0)

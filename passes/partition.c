@@ -15,7 +15,8 @@
 //
 //   W + the largest of (ceil(M / r) - 1) w + sync
 //
-// which is (M + S - 1) w where S stages are balanced and have no replicas.
+// which is (M + S - 1) w where S stages are balanced and have no replicas. Without flushes, the slowest stage alone
+// says how fast it is; then the replicas of a stage divide M (plan/schedule.c).
 #include "base/clock.h"
 #include "passes/planner/planner.h"
 #include "passes/ranges.h"
@@ -34,6 +35,7 @@ typedef enum Goal {
 typedef struct Search {
     Compile *c;
     Ranges ranges;
+    bool asynchronous;
     int stages;      // -1: not known yet, replicas are chosen
     int *first_rank; // [stages + 1] machines that the stages before take
     int n_machines;
@@ -151,7 +153,8 @@ static double value(const Search *s, Goal goal, const Range *r, const Spot *spot
 {
     if (goal == LEAST_MEMORY)
         return least_memory(s, r, spot);
-    bool of_step = goal == LEAST_STEP || (goal == LEAST_BYTES && chooses_replicas(s));
+    bool flushed = chooses_replicas(s) && !s->asynchronous;
+    bool of_step = goal == LEAST_STEP || (goal == LEAST_BYTES && flushed);
     double own = seconds(s, r, spot, of_step);
     if (goal != LEAST_BYTES)
         return own;
@@ -195,6 +198,12 @@ static bool next_spot(const Search *s, int used, Spot *least, int *most)
     return true;
 }
 
+// Without flushes a step is dealt out to replicas like any other.
+static bool deals_alike(const Search *s, int replicas)
+{
+    return !s->asynchronous || s->c->options->micro_batches % replicas == 0;
+}
+
 static void relax(Search *s, Goal goal, const Range *r)
 {
     bool ends = r->last == s->ranges.n - 1;
@@ -204,11 +213,13 @@ static void relax(Search *s, Goal goal, const Range *r)
         if (s->best[taken * (s->ranges.n + 1) + r->first] == INFINITY ||
             !next_spot(s, used, &spot, &most))
             continue;
-        for (; spot.replicas <= most; spot.replicas++)
-            for (int t = 0; t < s->n_types && ends == (used + spot.replicas == s->n_machines);
-                 t++)
+        for (; spot.replicas <= most; spot.replicas++) {
+            bool may = ends == (used + spot.replicas == s->n_machines) &&
+                       deals_alike(s, spot.replicas);
+            for (int t = 0; t < s->n_types && may; t++)
                 if (taken / s->stride[t] % (s->have[t] + 1) + spot.replicas <= s->have[t])
                     relax_on(s, goal, r, taken, spot, t);
+        }
     }
 }
 
@@ -274,6 +285,14 @@ static void report_memory(Search *s)
     bool always = recomputes(s, "always");
     const char *all = always ? " even if all is computed again" : "",
                *hint = always ? "" : ", --recompute auto";
+    if (least == INFINITY && chooses_replicas(s) && s->asynchronous) {
+        error_at(
+            model_loc(s->c),
+            "no plan without flushes takes all %d machines: the replicas of a stage divide "
+            "the %lld micro-batches of a step; use other numbers of either",
+            s->n_machines, (long long)s->c->options->micro_batches);
+        return;
+    }
     if (least == INFINITY) {
         error_at(model_loc(s->c),
                  "the replicas of a stage want devices that are alike, and these have no place "
@@ -337,7 +356,7 @@ static bool find_cuts(Search *s, int *cuts, int *on)
         report_memory(s);
         return false;
     }
-    s->bound = chooses_replicas(s) ? search(s, LEAST_STEP) : slowest;
+    s->bound = chooses_replicas(s) && !s->asynchronous ? search(s, LEAST_STEP) : slowest;
     s->bound *=
         1 + 1e-9; // sums in another order differ in the last bits: equal is nearly equal
     double bound = recomputes(s, "never") ? slowest : least_time(s);
@@ -521,13 +540,12 @@ static void find_machines(Search *s)
             s->used[taken] += taken / s->stride[t] % (s->have[t] + 1);
 }
 
-// false: a replica would have nothing to do. With one micro-batch a step no stage can have replicas, and without
-// flushes none may.
+// false: a replica would have nothing to do. With one micro-batch a step no stage can have replicas.
 static bool find_replicas(Search *s)
 {
     int64_t micro_batches = s->c->options->micro_batches;
     s->first_rank = arena_array(s->c->scratch, int, s->stages + 1);
-    if (s->c->choose_replicas && micro_batches > 1 && !schedule_asynchronous(s->c->options)) {
+    if (s->c->choose_replicas && micro_batches > 1 && schedule_replicates(s->c->options)) {
         s->n_machines = s->stages;
         s->stages = -1;
         return true;
@@ -554,6 +572,7 @@ void pass_partition(Compile *c)
         return;
     double begin = clock_seconds();
     Search s = {.c = c, .ranges = ranges_of(c), .stages = c->stages};
+    s.asynchronous = schedule_asynchronous(c->options);
     if (!find_replicas(&s))
         return;
     const char *misfit = schedule_misfit(c->scratch, c->options, c->stages, c->replicas);

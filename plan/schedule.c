@@ -81,6 +81,11 @@ rt_opcode schedule_last_pass(const Options *o)
     return schedule_splits(o) ? RT_BACKWARD_WEIGHT : RT_BACKWARD;
 }
 
+bool schedule_replicates(const Options *o)
+{
+    return !schedule_rules(o)->alone && !schedule_rules(o)->interleaves;
+}
+
 static int rounded_up(int64_t a, int64_t b)
 {
     return (int)((a + b - 1) / b);

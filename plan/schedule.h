@@ -88,6 +88,7 @@ rt_instr *schedule_turns(Turns t, rt_instr *out);
 // --schedule auto stands for a synchronous one, which the driver chooses before the passes need to know which.
 bool schedule_open(const Options *o);
 bool schedule_asynchronous(const Options *o);
+bool schedule_replicates(const Options *o); // its stages may have replicas
 bool schedule_splits(const Options *o);
 // The last instruction of a micro-batch: BACKWARD, or BACKWARD_WEIGHT.
 rt_opcode schedule_last_pass(const Options *o);

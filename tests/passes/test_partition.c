@@ -145,14 +145,19 @@ typedef struct Chosen {
     int n, cuts[16], replicas[16];
 } Chosen;
 
-// Per micro-batch, without the one that passes every stage: docs/planner.md, "Models".
+static bool flushes(const Model *m)
+{
+    return !schedule_asynchronous(&m->options);
+}
+
+// Per micro-batch; with a flush, without the one that passes every stage: docs/planner.md, "Models".
 static double beside_one(const Model *m, const Chosen *p)
 {
     double seconds[16], most = 0, micro_batches = (double)m->options.micro_batches;
     cost(m, p->cuts, p->n, seconds);
     for (int s = 0; s < p->n; s++) {
         int r = p->replicas[s];
-        double gradients = 0, own = ceil(micro_batches / r) - 1;
+        double gradients = 0, own = ceil(micro_batches / r) - flushes(m);
         for (int i = 0; i < m->g->nodes.n; i++) {
             const Node *n = m->g->nodes.items[i];
             gradients += n->op == OP_ACCUMULATOR && stage_of(p->cuts, n->unit) == s ? 256 : 0;
@@ -168,6 +173,8 @@ static void try_all(const Model *m, Chosen *p, int machines, double *best)
     int first = p->n ? p->cuts[p->n - 1] + 1 : 0;
     for (int r = 1; r <= machines && r <= m->options.micro_batches; r++) {
         p->replicas[p->n] = r;
+        if (!flushes(m) && m->options.micro_batches % r)
+            continue;
         if (r == machines) {
             p->cuts[p->n++] = m->plan.n_units - 1;
             if (first < m->plan.n_units && legal(m, p->cuts))
@@ -194,6 +201,7 @@ static void chooses_replicas(void **state)
         int machines = 1 + random_below(5);
         prepare(m, machines);
         m->options.micro_batches = m->options.batch = 2 + random_below(6);
+        m->options.schedule = round % 5 ? "1f1b" : "pipedream";
         m->plan.options = m->options;
         m->c.choose_replicas = true;
         for (int u = 0; u < m->plan.n_units && round % 2; u++) { // gradients weigh more
