@@ -94,27 +94,27 @@ static void write_function(Emit *e, const char *name, const PieceList *pieces, b
     text_puts(e->out, "}\n\n");
 }
 
-// Of the backward of a step's last micro-batch, behind each of which the gradients of a bucket are done.
-static void write_parts(Emit *e, const PieceList *pieces)
+// Behind each of them the gradients of a bucket are done.
+static void write_parts(Emit *e, const char *name, const PieceList *pieces)
 {
     int n = e->stage->n_parts;
     for (int part = 0, first = 0, end; part < n; part++, first = end) {
         for (end = first; end < pieces->n && pieces->items[end]->part == part;)
             end++;
         PieceList own = {.items = pieces->items + first, .n = end - first, .cap = end - first};
-        write_function(e, arena_printf(e->scratch, "backward_%d", part), &own, true);
+        write_function(e, arena_printf(e->scratch, "%s_%d", name, part), &own, true);
     }
     text_puts(e->out, "static void (*const parts[])(rt_stage *s, int mb) = {");
     for (int part = 0; part < n; part++)
-        text_printf(e->out, "%sbackward_%d",
-                    part % 6 ? ", "
+        text_printf(e->out, "%s%s_%d",
+                    part % 4 ? ", "
                     : part   ? ",\n    "
                              : "\n    ",
-                    part);
+                    name, part);
     text_printf(e->out,
-                "};\n\nstatic void backward(rt_stage *s, int mb)\n{\n"
+                "};\n\nstatic void %s(rt_stage *s, int mb)\n{\n"
                 "    for (int i = 0; i < %d; i++)\n        parts[i](s, mb);\n}\n\n",
-                n);
+                name, n);
 }
 
 void phase_write(Emit *e, Phase phase, Names *names)
@@ -129,8 +129,8 @@ void phase_write(Emit *e, Phase phase, Names *names)
             names_add(names, arena_printf(e->scratch, "%s_%s", base, suffix));
         routine_write(e, routines.items[i]);
     }
-    if (phase == PHASE_BACKWARD && e->stage->n_parts > 1)
-        write_parts(e, &pieces);
+    if (phase_has_parts(e, phase))
+        write_parts(e, phase_function[phase], &pieces);
     else
         write_function(e, phase_function[phase], &pieces, phase != PHASE_UPDATE);
 }

@@ -1,6 +1,7 @@
 #include "codegen/pieces.h"
 
 #include "codegen/names.h"
+#include "plan/schedule.h"
 
 #include <string.h>
 
@@ -124,13 +125,18 @@ static Piece *begin_piece(Emit *e, PieceList *pieces, Phase phase, const Call *c
     return p;
 }
 
+bool phase_has_parts(const Emit *e, Phase phase)
+{
+    bool split = schedule_splits(&e->plan->options);
+    return e->stage->n_parts > 1 && phase == (split ? PHASE_BACKWARD_WEIGHT : PHASE_BACKWARD);
+}
+
 // By item. Whatever stands before something of a part runs with it at the latest.
 static const int *parts_of(Emit *e, Phase phase, const ItemList *items)
 {
     int *part = arena_array(e->scratch, int, items->n + 1);
     int least = e->stage->n_parts;
-    bool whole = phase != PHASE_BACKWARD || e->stage->n_parts < 2;
-    for (int i = items->n; i-- > 0 && !whole;) {
+    for (int i = items->n; i-- > 0 && phase_has_parts(e, phase);) {
         int own = plan_part_of_unit(e->stage, items->items[i].nodes[0]->unit);
         part[i] = least = own < least ? own : least;
     }

@@ -46,6 +46,9 @@ PieceList pieces_of(Emit *e, Phase phase, RoutineList *routines);
 // The same as loops: from position i on, `length` calls repeat `times` times (both 1: no loop).
 void pieces_repeat(const PieceList *pieces, int i, int *length, int *times);
 
+// The stage runs this phase in parts (plan/plan.h) when a step ends.
+bool phase_has_parts(const Emit *e, Phase phase);
+
 // Index of an item's layer in the program's table; -1: of no layer.
 int item_layer(const Emit *e, const Item *item);
 

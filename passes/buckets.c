@@ -81,7 +81,7 @@ static void collect_gradients(Collector *c)
     vec_push(c->c->perm, &units, c->stage->first_unit);
     c->stage->part_units =
         units.items; // gradients of a pass of their own are there when it is through
-    c->stage->n_parts = schedule_splits(c->c->options) ? 1 : units.n;
+    c->stage->n_parts = units.n;
 }
 
 static void collect_tensors(Collector *c)

@@ -98,12 +98,14 @@ int plan_part_of_unit(const PlanStage *s, int unit)
 double plan_parts_seconds(const Plan *p, const PlanStage *s, int part, int end)
 {
     double own = 0, all = 0;
+    bool split = s->weight_s > 0;
     for (int u = s->first_unit; u <= s->last_unit; u++) {
         int at = plan_part_of_unit(s, u);
-        all += p->units[u].backward_s;
-        own += at >= part && at < end ? p->units[u].backward_s : 0;
+        double seconds = split ? p->units[u].weight_s : p->units[u].backward_s;
+        all += seconds;
+        own += at >= part && at < end ? seconds : 0;
     }
-    return all > 0 ? s->backward_s * own / all : 0;
+    return all > 0 ? (split ? s->weight_s : s->backward_s) * own / all : 0;
 }
 
 int plan_stream_steps(const Plan *p, bool eval)

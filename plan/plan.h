@@ -61,9 +61,10 @@ typedef struct PlanRank {
     Stream train, eval;
 } PlanRank;
 
-// With replicas, the backward of a step's last micro-batch runs in parts, as many as the stage has buckets of
-// gradients: each ends where the accumulators of its bucket are done. Backward goes from the last unit to the
-// first, so a part is known by the last unit that it runs, which is its lowest.
+// With replicas, the last pass (BACKWARD, or BACKWARD_WEIGHT where backward is split) of a step's last micro-batch
+// runs in parts, as many as the stage has buckets of gradients: each ends where the accumulators of its
+// bucket are done. It goes from the last unit to the first, so a part is known by the last unit that it
+// runs, which is its lowest.
 typedef struct PlanStage {
     int id, replicas;
     int first_rank;            // its replicas are that many ranks from here on

@@ -355,19 +355,19 @@ static int parts_to_sum(const Writer *w)
     return last ? 0 : w->stage->n_parts;
 }
 
-// The last backward of a step, in parts. Behind each the gradients of a bucket are given away.
-static void run_parts(Writer *w, int version, uint32_t mb)
+// The last pass of a step, in parts. Behind each the gradients of a bucket are given away.
+static void run_parts(Writer *w, rt_opcode last, int version, uint32_t mb)
 {
     int before = w->n_buckets - w->stage->n_parts; // losses and statistics are done
-    begin(w, RT_BACKWARD, mb);
+    begin(w, last, mb);
     put_up_to(w, before);
     for (int part = 0; part < w->stage->n_parts - 1; part++) {
         instruct(w, RT_BACKWARD_PART, version, mb);
         put_up_to(w, before + part + 1);
         add_up_to(w, before + part + 1 - parts_to_sum(w));
     }
-    instruct(w, RT_BACKWARD, version, mb);
-    end(w, RT_BACKWARD, mb);
+    instruct(w, last, version, mb);
+    end(w, last, mb);
 }
 
 // Once a step, if the rank takes part.
@@ -511,7 +511,7 @@ static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int rank)
             run(&w, RT_LOAD, mb);
         bool ends = opcode == last && steps * per_step > own;
         if (ends && w.stage->n_parts > 1)
-            run_parts(&w, version_of(p, &at, (int)mb), mb);
+            run_parts(&w, opcode, version_of(p, &at, (int)mb), mb);
         else
             run_version(&w, opcode, version_of(p, &at, (int)mb), mb);
         while (i + 1 < order.n && order.items[i + 1].opcode == RT_SEND)

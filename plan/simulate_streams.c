@@ -12,7 +12,7 @@ typedef struct Ring {
 typedef struct Rings {
     Ring *rings;      // [n_edges]
     double *reduce_s; // [n_ranks] of one instruction of a bucket, or of tied weights
-    int *parts;       // [n_ranks] of the backward that has begun
+    int *parts;       // [n_ranks] of the last pass that have run
 } Rings;
 
 static int64_t sequence(const Engine *e, const Worker *w, const rt_instr *i)
@@ -47,19 +47,23 @@ static bool begin(Engine *e, Worker *w, const rt_instr *i)
     return there;
 }
 
-// What messages take belongs to backward's last part, which sends.
-static double backward_seconds(const Engine *e, const Worker *w, const PlanStage *s)
+// Of the last pass.
+static double parts_done(const Engine *e, const Worker *w, const PlanStage *s)
 {
-    int part = ((Rings *)e->model)->parts[w->index];
-    double own =
-        part ? plan_parts_seconds(e->plan, s, part, s->n_parts) : s->backward_s - s->weight_s;
-    return own + s->send_s / 2;
+    int done = ((Rings *)e->model)->parts[w->index];
+    return done ? plan_parts_seconds(e->plan, s, 0, done) : 0;
 }
 
 static double part_seconds(const Engine *e, const Worker *w, const PlanStage *s)
 {
     int part = ((Rings *)e->model)->parts[w->index];
     return plan_parts_seconds(e->plan, s, part, part + 1);
+}
+
+// What messages take belongs to its end, where it sends.
+static double backward_seconds(const Engine *e, const Worker *w, const PlanStage *s)
+{
+    return s->backward_s - s->weight_s - parts_done(e, w, s) + s->send_s / 2;
 }
 
 static double work(const Engine *e, const Worker *w, const rt_instr *i)
@@ -69,7 +73,7 @@ static double work(const Engine *e, const Worker *w, const rt_instr *i)
     case RT_FORWARD: return s->forward_s + s->send_s / 2;
     case RT_BACKWARD_PART: return part_seconds(e, w, s);
     case RT_BACKWARD: return backward_seconds(e, w, s);
-    case RT_BACKWARD_WEIGHT: return s->weight_s;
+    case RT_BACKWARD_WEIGHT: return s->weight_s - parts_done(e, w, s);
     case RT_UPDATE: return s->update_s;
     case RT_EVAL: return s->forward_s;
     case RT_LOAD: return s->load_s;
@@ -99,7 +103,8 @@ static void wake_if_waits(Engine *e, int rank, int edge)
 static void end(Engine *e, Worker *w, const rt_instr *i)
 {
     int *parts = &((Rings *)e->model)->parts[w->index];
-    *parts = i->opcode == RT_BACKWARD ? 0 : *parts + (i->opcode == RT_BACKWARD_PART);
+    bool ends = i->opcode == RT_BACKWARD || i->opcode == RT_BACKWARD_WEIGHT;
+    *parts = ends ? 0 : *parts + (i->opcode == RT_BACKWARD_PART);
     if (i->opcode != RT_SEND && i->opcode != RT_RELEASE)
         return;
     const PlanEdge *edge = &e->plan->edges[i->edge];

@@ -31,14 +31,15 @@
     X(RELEASE, "release", "this consumer will not read the message again", "edge, mb")         \
     X(LOAD, "load", "read a micro-batch of the data set into the input tensors", "mb")         \
     X(FORWARD, "forward", "run the forward nodes of this stage", "version, mb")                \
-    X(BACKWARD_PART, "backward_part",                                                          \
-      "run the next part of the backward nodes: behind it a bucket of gradients is done",      \
+    X(BACKWARD, "backward", "run the backward nodes; gradients accumulate in ascending mb",    \
       "version, mb")                                                                           \
-    X(BACKWARD, "backward",                                                                    \
-      "run the (other) backward nodes; gradients accumulate in ascending mb", "version, mb")   \
     X(BACKWARD_WEIGHT, "backward_weight",                                                      \
       "run the backward nodes that only gradients of weights need, where backward is split",   \
       "mb")                                                                                    \
+    X(BACKWARD_PART, "backward_part",                                                          \
+      "run the next part of the last of these two, which then runs what is left: behind it a " \
+      "bucket of gradients is done",                                                           \
+      "version, mb")                                                                           \
     X(REDUCE_PUT, "reduce_put", "give this replica's part of a bucket to its owner", "bucket") \
     X(REDUCE_SUM, "reduce_sum", "add up the parts in ascending order of replicas", "bucket")   \
     X(REDUCE_GET, "reduce_get", "take the bucket's sum", "bucket")                             \

@@ -26,7 +26,7 @@ typedef struct Check {
     char *why;
     int why_size;
     int own;          // micro-batches of a step
-    int parts;        // of the backward that has begun
+    int parts;        // of the last pass that have run
     Counts now, body; // body: where it began
     int *version;     // [micro-batches]: what their forwards saw
     bool *reduced;    // per edge of a bucket or of tied weights: it was put, added or taken
@@ -79,10 +79,9 @@ static bool weights(Check *c, const rt_instr *i, int version)
            fail(c, i, "version %d of the weights was overwritten", version);
 }
 
-static bool no_backward_begun(Check *c, const rt_instr *i)
+static bool nothing_in_parts(Check *c, const rt_instr *i)
 {
-    return !c->parts ||
-           fail(c, i, "a backward has run in %d parts, and not to its end", c->parts);
+    return !c->parts || fail(c, i, "%d parts of the last pass have run, not all", c->parts);
 }
 
 // Micro-batches whose last pass has run.
@@ -95,7 +94,7 @@ static bool forward(Check *c, const rt_instr *i)
 {
     int limit = c->stage->in_flight;
     if (!in_order(c, i, &c->now.forwarded) || !weights(c, i, rt_version(i)) ||
-        !no_backward_begun(c, i))
+        !nothing_in_parts(c, i))
         return false;
     if (c->now.forwarded - finished(c, &c->now) > limit)
         return fail(c, i, "more than %d micro-batches in flight", limit);
@@ -106,23 +105,30 @@ static bool forward(Check *c, const rt_instr *i)
     return true;
 }
 
-// All parts but the last, which is what BACKWARD does.
+// All parts of the last pass but the last one, which is what the pass itself runs.
 static bool backward_part(Check *c, const rt_instr *i)
 {
-    int next = c->now.backwarded;
-    if (c->now.backwarded >= c->now.forwarded)
-        return fail(c, i, "its forward has not run");
+    int next = finished(c, &c->now);
+    if (next >= (c->splits ? c->now.backwarded : c->now.forwarded))
+        return fail(c, i, "what comes before it has not run");
     if (!in_order(c, i, &next) || !weights(c, i, rt_version(i)))
         return false;
     return ++c->parts < c->stage->n_parts ||
-           fail(c, i, "backward has %d parts, and BACKWARD is the last", c->stage->n_parts);
+           fail(c, i, "the last pass has %d parts, and it runs one itself", c->stage->n_parts);
+}
+
+static bool rest_of_parts(Check *c, const rt_instr *i)
+{
+    int run = c->parts;
+    c->parts = 0;
+    return !run || run == c->stage->n_parts - 1 ||
+           fail(c, i, "%d of %d parts have run", run, c->stage->n_parts);
 }
 
 static bool backward(Check *c, const rt_instr *i)
 {
-    if (c->parts && c->parts != c->stage->n_parts - 1)
-        return fail(c, i, "%d of %d parts have run", c->parts, c->stage->n_parts);
-    c->parts = 0;
+    if (!(c->splits ? nothing_in_parts(c, i) : rest_of_parts(c, i)))
+        return false;
     if (c->now.backwarded >= c->now.forwarded)
         return fail(c, i, "its forward has not run");
     if (!in_order(c, i, &c->now.backwarded) || !weights(c, i, rt_version(i)))
@@ -139,7 +145,7 @@ static bool backward_weight(Check *c, const rt_instr *i)
         return fail(c, i, "the schedule does not split backward");
     if (c->now.weighed >= c->now.backwarded)
         return fail(c, i, "its backward has not run");
-    return in_order(c, i, &c->now.weighed);
+    return rest_of_parts(c, i) && in_order(c, i, &c->now.weighed);
 }
 
 // What comes after the buckets' sums needs all of them, what comes after gradients of tied weights these.
@@ -165,7 +171,7 @@ static bool all_backward(Check *c, const rt_instr *i)
 static int buckets_done(const Check *c, const PlanEdge *e)
 {
     int all = (c->now.updated + 1) * c->own;
-    bool last = !c->splits && c->now.forwarded >= all && c->now.backwarded == all - 1;
+    bool last = c->now.forwarded >= all && finished(c, &c->now) == all - 1;
     return c->now.updated * e->stride + (last ? e->stride - c->stage->n_parts + c->parts : 0);
 }
 
@@ -214,7 +220,7 @@ static bool update(Check *c, const rt_instr *i)
 static bool counts(Check *c, const rt_instr *i)
 {
     switch ((rt_opcode)i->opcode) {
-    case RT_LOAD: return no_backward_begun(c, i) && in_order(c, i, &c->now.loaded);
+    case RT_LOAD: return nothing_in_parts(c, i) && in_order(c, i, &c->now.loaded);
     case RT_EVAL: return in_order(c, i, &c->now.evaluated);
     case RT_FORWARD: return forward(c, i);
     case RT_BACKWARD_PART: return backward_part(c, i);
@@ -273,7 +279,9 @@ static bool message(Check *c, const rt_instr *i)
 static bool check_instr(Check *c, const rt_instr *i)
 {
     const Plan *p = c->plan;
-    int opcode = i->opcode == RT_BACKWARD_PART ? RT_BACKWARD : i->opcode; // all it may touch
+    int opcode = i->opcode; // a part may touch all that its pass does
+    if (opcode == RT_BACKWARD_PART)
+        opcode = c->splits ? RT_BACKWARD_WEIGHT : RT_BACKWARD;
     if (i->opcode <= RT_RELEASE)
         return message(c, i);
     if (!counts(c, i)) // first: a micro-batch out of turn is why its slots are not there

@@ -233,20 +233,27 @@ static int run_backward_part(rt_stage *s, const rt_instr *i)
     return 0;
 }
 
-// Or what is left of it.
+// What is left of a pass of which parts have run.
+static int run_rest(rt_stage *s, const rt_instr *i)
+{
+    while (s->part < s->program->n_parts && !s->error)
+        run_backward_part(s, i);
+    s->part = 0;
+    return 0;
+}
+
 static int run_backward(rt_stage *s, const rt_instr *i)
 {
-    if (s->part == 0)
-        s->program->backward(s, (int)i->mb);
-    else
-        while (s->part < s->program->n_parts && !s->error)
-            run_backward_part(s, i);
-    s->part = 0;
+    if (s->part)
+        return run_rest(s, i);
+    s->program->backward(s, (int)i->mb);
     return 0;
 }
 
 static int run_backward_weight(rt_stage *s, const rt_instr *i)
 {
+    if (s->part)
+        return run_rest(s, i);
     s->program->backward_weight(s, (int)i->mb);
     return 0;
 }

@@ -52,6 +52,8 @@ static void train_mb(rt_stage *s, int mb)
     program.forward(s, mb);
     s->losses[mb] = rt__real_at(rt_act(s, mb, program.loss_offset), program.real);
     program.backward(s, mb);
+    if (program.backward_weight)
+        program.backward_weight(s, mb);
 }
 
 // A first micro-batch other than 0 adds to what is there: -0 changes no bit of it.

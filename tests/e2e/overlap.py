@@ -28,10 +28,10 @@ def works(trace, rank_of):
     return found
 
 
-def check(work, ranks, adders):
-    """adders: (stage, replica) that add up within their backward."""
-    out = work / ranks
-    stagecc("build", f"{SOURCE}/tests/e2e/wide.c", "--stage_to_num_ranks", ranks, "--batch", 32, "--micro-batches", 4, "--isa", "avx2",
+def check(work, ranks, adders, schedule="1f1b"):
+    """adders: (stage, replica) that add up within the last pass of a step."""
+    out, pass_name = work / (ranks + schedule), "backward_weight" if schedule == "zb-h1" else "backward"
+    stagecc("build", f"{SOURCE}/tests/e2e/wide.c", "--stage_to_num_ranks", ranks, "--batch", 32, "--micro-batches", 4, "--schedule", schedule, "--isa", "avx2",
             "--no-svg", "-o", out)
     stagecc("run", out, "--data", f"idx:{SOURCE}/examples/digits/train", "--steps", STEPS, "--trace", out / "run.json")
     stagecc("simulate", out, "--steps", STEPS, "--trace", out / "simulated.json")
@@ -46,17 +46,18 @@ def check(work, ranks, adders):
             timed = [n for n in names if n not in ("load", "update")]
             expected = [n for n in simulated[rank, step] if n not in ("load", "update")]
             assert timed == expected, f"{ranks}, rank {rank}: {timed}, simulated {expected}"
-            last = len(names) - 1 - names[::-1].index("backward")
+            last = len(names) - 1 - names[::-1].index(pass_name)
             assert names.count("backward_part") == max(parts - 1, 0), names
             if parts < 2:
                 continue
             within = names[names.index("backward_part") + 1 : last]
-            assert "reduce_put" in within, f"{ranks}, rank {rank}: nothing is given away within backward: {names}"
+            assert "reduce_put" in within, f"{ranks}, rank {rank}: nothing is given away within {pass_name}: {names}"
             assert ("reduce_sum" in within) == ((stage, replica) in adders), f"{ranks}, rank {rank}: {names}"
-    print(f"{ranks}: {len(plan['stages'][0].get('part_units', []))} parts of backward in stage 0")
+    print(f"{ranks}, {schedule}: {len(plan['stages'][0].get('part_units', []))} parts of backward in stage 0")
 
 
 with tempfile.TemporaryDirectory() as folder:
     check(pathlib.Path(folder), "0:2", {(0, 0), (0, 1)})
     check(pathlib.Path(folder), "0:2,1:1", {(0, 1)})
     check(pathlib.Path(folder), "0:3,1:1", {(0, 0)})
+    check(pathlib.Path(folder), "0:2,1:1", {(0, 1)}, "zb-h1")

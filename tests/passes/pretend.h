@@ -6,6 +6,7 @@
 
 #include "passes/values.h"
 #include "plan/plan.h"
+#include "plan/schedule.h"
 
 #include <stdlib.h>
 
@@ -18,7 +19,7 @@ typedef struct Memory {
     int64_t *cells;
     int64_t n_cells;
     int version; // of the weights that the instruction works with
-    int part;    // of backward: so many have run
+    int part;    // of the last pass: so many have run
 } Memory;
 
 static inline int64_t tag_of(const Memory *x, const Node *n, int mb)
@@ -120,7 +121,7 @@ static inline void write_results(Memory *x, int begin, int end, int mb)
     }
 }
 
-// Backward: the next part, or what is left of it.
+// Of the last pass: the next part, or what is left of it.
 static inline bool runs_now(const Memory *x, const Node *n, bool whole)
 {
     int part = plan_part_of_unit(x->stage, n->unit);
@@ -167,7 +168,8 @@ static inline void run_phase(Memory *x, Phase phase, bool whole, int mb)
             end++;
         bool computes = !node_is(first, 'L') && !node_is(first, 'V');
         bool runs = computes && first->phase == phase && here(x, first) &&
-                    (phase != PHASE_BACKWARD || runs_now(x, first, whole));
+                    (phase_opcode(phase) != schedule_last_pass(&x->p->options) ||
+                     runs_now(x, first, whole));
         for (int pass = 0; pass < 2 && runs; pass++) // before and after it has written
             for (int k = i; k < end; k++) {
                 Node *n = nodes->items[k];
@@ -259,13 +261,17 @@ static inline void run_stream(Memory *x, const Stream *s, bool eval)
             if (here(x, x->g->loss))
                 assert_int_equal(x->stage->places[x->g->loss->id].kind, PLACE_SLOT);
         }
-        if (opcode == RT_BACKWARD || opcode == RT_BACKWARD_PART)
-            run_phase(x, PHASE_BACKWARD, opcode == RT_BACKWARD, mb);
+        rt_opcode last = schedule_last_pass(&x->p->options);
+        if (opcode == RT_BACKWARD)
+            run_phase(x, PHASE_BACKWARD, true, mb);
+        if (opcode == RT_BACKWARD_PART)
+            run_phase(x, last == RT_BACKWARD ? PHASE_BACKWARD : PHASE_BACKWARD_WEIGHT, false,
+                      mb);
         if (opcode == RT_BACKWARD_WEIGHT)
             run_phase(x, PHASE_BACKWARD_WEIGHT, true, mb);
         if (opcode == RT_REDUCE_PUT || opcode == RT_REDUCE_SUM)
             look_at_bucket(x, mb);
-        x->part = opcode == RT_BACKWARD ? 0 : x->part + (opcode == RT_BACKWARD_PART);
+        x->part = opcode == (int)last ? 0 : x->part + (opcode == RT_BACKWARD_PART);
         if (opcode == RT_UPDATE)
             run_phase(x, PHASE_UPDATE, true, mb);
         if (opcode == RT_EVAL) {
