@@ -21,6 +21,11 @@ int schedule_depth(const ScheduleAt *at)
     return least(at->micro_batches, (at->behind + at->replicas - 1) / at->replicas);
 }
 
+double schedule_fill_s(int machines, int virtual_stages, const PassTimes *t)
+{
+    return (machines - 1) * (t->forward_s + t->backward_s) / virtual_stages;
+}
+
 rt_instr *schedule_turns(Turns t, rt_instr *out)
 {
     int last = t.micro_batches + t.flight - 1 + (t.splits ? t.behind : 0);

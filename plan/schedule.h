@@ -84,6 +84,8 @@ typedef struct Turns {
     int behind;
 } Turns;
 rt_instr *schedule_turns(Turns t, rt_instr *out);
+// `bubble_s` of schedules that only fill and drain the pipeline: (S-1)(F + B) / V.
+double schedule_fill_s(int machines, int virtual_stages, const PassTimes *t);
 
 // --schedule auto stands for a synchronous one, which the driver chooses before the passes need to know which.
 bool schedule_open(const Options *o);

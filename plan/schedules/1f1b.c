@@ -7,13 +7,7 @@ static rt_instr *order(const ScheduleAt *at, rt_instr *out)
     return schedule_turns((Turns){schedule_depth(at), at->micro_batches, false, 0}, out);
 }
 
-static double bubble_s(int machines, int virtual_stages, const PassTimes *t)
-{
-    (void)virtual_stages;
-    return (machines - 1) * (t->forward_s + t->backward_s);
-}
-
 const ScheduleRules schedule_1f1b = {.in_flight = schedule_depth,
                                      .order = order,
-                                     .bubble_s = bubble_s,
+                                     .bubble_s = schedule_fill_s,
                                      .bubble_share = "(S-1)/(M+S-1)"};

@@ -12,13 +12,7 @@ static rt_instr *order(const ScheduleAt *at, rt_instr *out)
     return schedule_turns((Turns){at->micro_batches, at->micro_batches, false, 0}, out);
 }
 
-static double bubble_s(int machines, int virtual_stages, const PassTimes *t)
-{
-    (void)virtual_stages;
-    return (machines - 1) * (t->forward_s + t->backward_s);
-}
-
 const ScheduleRules schedule_gpipe = {.in_flight = in_flight,
                                       .order = order,
-                                      .bubble_s = bubble_s,
+                                      .bubble_s = schedule_fill_s,
                                       .bubble_share = "(S-1)/(M+S-1)"};

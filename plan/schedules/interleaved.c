@@ -79,13 +79,8 @@ static int in_flight(const ScheduleAt *at)
     return most;
 }
 
-static double bubble_s(int n, int virtual_stages, const PassTimes *t)
-{
-    return (n - 1) * (t->forward_s + t->backward_s) / virtual_stages;
-}
-
 const ScheduleRules schedule_interleaved = {.in_flight = in_flight,
                                             .order = order,
                                             .interleaves = true,
-                                            .bubble_s = bubble_s,
+                                            .bubble_s = schedule_fill_s,
                                             .bubble_share = "(S-1)/(VM+S-1)"};

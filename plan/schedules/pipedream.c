@@ -31,16 +31,10 @@ static int lag_2bw(const ScheduleAt *at, int per_step)
     return per_step;
 }
 
-static double bubble_s(int machines, int virtual_stages, const PassTimes *t)
-{
-    (void)virtual_stages;
-    return (machines - 1) * (t->forward_s + t->backward_s);
-}
-
 #define WITH_LAG(rule, no_replicas)                                                            \
     {                                                                                          \
         .in_flight = schedule_depth, .order = order, .lag = (rule), .alone = (no_replicas),    \
-        .bubble_s = bubble_s, .bubble_share = "(S-1)/(M+S-1)"                                  \
+        .bubble_s = schedule_fill_s, .bubble_share = "(S-1)/(M+S-1)"                           \
     }
 const ScheduleRules schedule_pipedream = WITH_LAG(lag_stashing, false);
 const ScheduleRules schedule_pipedream_vertical = WITH_LAG(lag_vertical, true);

@@ -6,9 +6,11 @@ import sys
 
 
 def run(command):
-    done = subprocess.run(command, capture_output=True, text=True)
+    """What it prints; the test ends where it fails."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def tensors(checkpoint):

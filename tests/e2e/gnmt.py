@@ -5,22 +5,16 @@
 import json
 import pathlib
 import random
-import subprocess
 import sys
 import tempfile
 
 from arrays import write_rows
+from bits import run
 
 WORDS, LONGEST, SAMPLES, STEPS, MOST_LOSS = 10, 5, 512, 1000, 0.1
 PAD, BEGIN, END, FIRST = 0, 1, 2, 3
 SIZES = {"VOCAB": FIRST + WORDS, "HIDDEN": 32, "LAYERS": 3, "SOURCE": LONGEST, "TARGET": LONGEST + 1,
          "DROPOUT": 0, "SMOOTHING": 0}
-
-
-def run(command):
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
 
 
 def padded(words, length, fill):

@@ -14,12 +14,12 @@ import json
 import math
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "torch"))
 from arrays import write_npy  # noqa: E402
+from bits import run  # noqa: E402
 from pattern import Pattern, image_batch, token_batch  # noqa: E402
 
 # name, file, macros, parameters, billions of multiply-adds for one sample (None: not published)
@@ -83,13 +83,6 @@ TRAINED = [
 ]
 STEPS, FLOAT, DOUBLE = 6, 1e-5, 1e-9  # of the c backend; relative errors
 VOCAB, LENGTH = 100, 16
-
-
-def run(command):
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def model(source, file, macros):

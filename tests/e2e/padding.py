@@ -5,20 +5,14 @@
 import json
 import pathlib
 import random
-import subprocess
 import sys
 import tempfile
 
 from arrays import write_rows
+from bits import run
 
 SAMPLES, SHORT, LONG, VOCAB, STEPS = 4, 10, 16, 50, 4
 SIZES = f"LAYERS=2 DIM=32 HEADS=4 POSITIONS=32 VOCAB={VOCAB} TIED=0 DROPOUT=0"
-
-
-def run(command):
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
 
 
 def write_data(folder, length):

@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 
+from bits import tensors
+
 STAGECC, SOURCE, FULL_DISK = sys.argv[1:4]
 DIGITS = pathlib.Path(SOURCE) / "examples/digits"
 DATA = f"idx:{DIGITS}/train"
@@ -226,18 +228,6 @@ def exe_of(process):
         return os.readlink(process / "exe")
     except OSError:
         return ""
-
-
-def tensors(checkpoint):
-    found = {}
-    for shard in sorted(checkpoint.glob("*.safetensors")):
-        raw = shard.read_bytes()
-        size = int.from_bytes(raw[:8], "little")
-        for name, entry in json.loads(raw[8 : 8 + size]).items():
-            if name != "__metadata__":
-                begin, end = entry["data_offsets"]
-                found[name] = hashlib.sha256(raw[8 + size + begin : 8 + size + end]).hexdigest()
-    return found
 
 
 PLAN = ("--clip-norm", "1", "--lr-schedule", "cosine", "--lr-steps", "60", "--warmup", "10")
