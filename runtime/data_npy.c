@@ -342,10 +342,9 @@ static int fit_npy(rt__data *d, int i, rt__why *why)
     return 0;
 }
 
-static int read_integers(const rt__data *d, const rt_input *in, const uint8_t *at, void *out,
-                         rt__why *why)
+static int read_integers(const rt__data *d, const rt__array *a, const rt_input *in,
+                         const uint8_t *at, void *out, rt__why *why)
 {
-    const rt__array *a = array_of(d, in);
     double low = in->dtype == RT_U8 ? 0 : INT32_MIN,
            high = in->dtype == RT_U8 ? 255 : INT32_MAX;
     for (uint64_t e = 0; e < a->elements; e++, at += types[a->type].bytes) {
@@ -369,7 +368,7 @@ static int read_npy(rt__data *d, int i, uint64_t sample, void *out, rt__why *why
     uint64_t bytes = types[a->type].bytes;
     const uint8_t *at = a->data + sample * a->elements * bytes;
     if (in->dtype == RT_I32 || in->dtype == RT_U8)
-        return read_integers(d, in, at, out, why);
+        return read_integers(d, a, in, at, out, why);
     if (in->dtype == RT_F32 && types[a->type].get == get_f4) {
         memcpy(out, at, a->elements * bytes);
         return 0;

@@ -37,6 +37,14 @@ void rt__guard_begin_stream(rt_stage *s)
     flags_clear();
 }
 
+// What was suspected of this step has proved harmless. Of a later one, whose forwards may have run, it is not
+// known yet.
+void rt__guard_end_step(rt_stage *s)
+{
+    if (atomic_load(&s->status->suspect_step) <= s->step + 1)
+        s->suspicious = false;
+}
+
 static const char *phase_name(rt_opcode opcode)
 {
     switch (opcode) {

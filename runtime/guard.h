@@ -10,7 +10,8 @@
 #include "runtime/rt.h"
 
 void rt__guard_begin_stream(rt_stage *s);
-void rt__guard_mark(rt_stage *s); // end of a layer (s->layer) or of an instruction
+void rt__guard_end_step(rt_stage *s); // before s->step moves on
+void rt__guard_mark(rt_stage *s);     // end of a layer (s->layer) or of an instruction
 // The loss of micro-batch s->mb. 0 or RT_E_LOSS.
 int rt__guard_loss(rt_stage *s, double loss);
 // Part `index` of the squared gradient norm. 0 or RT_E_LOSS.

@@ -149,6 +149,7 @@ static void finish_step(rt_stage *s)
     s->run_samples += rt__samples_now(s);
     if (s->replicas > 1) // it has those of the others now
         memset(s->losses, 0, (size_t)s->program->micro_batches * sizeof *s->losses);
+    rt__guard_end_step(s);
     s->step++;
     s->run_updates++;
     if (s->step + 1 == s->first_step + s->stream_steps)
@@ -313,8 +314,6 @@ static int run_update(rt_stage *s, const rt_instr *i)
             return error;
     }
     s->program->update(s);
-    if (!s->error)
-        finish_step(s);
     return (int)s->error;
 }
 
@@ -408,6 +407,9 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
     rt__guard_mark(s);
     if (s->trace)
         rt__trace_add(s, i, begin, rt__now_ns());
+    error = error ? error : (int)s->error;
+    if (!error && i->opcode == RT_UPDATE)
+        finish_step(s);
     return error ? error : (int)s->error;
 }
 
@@ -461,11 +463,17 @@ static int run_train(rt_stage *s, int64_t steps)
                  : run_stretch(s, (Stretch){body_end, s->own->n_train, more, steps, all});
 }
 
+// Where the data stand so many steps on.
+static rt__cursor cursor_behind(const rt_stage *s, rt__cursor at, int64_t steps)
+{
+    for (int64_t k = 0; k < steps; k++)
+        at = rt__cursor_next(s->data, at, rt__portions(s->program));
+    return at;
+}
+
 static void begin_stream(rt_stage *s, int64_t steps)
 {
-    rt__cursor last = s->cursor;
-    for (int64_t k = 1; k < steps; k++)
-        last = rt__cursor_next(s->data, last, rt__portions(s->program));
+    rt__cursor last = cursor_behind(s, s->cursor, steps - 1);
     s->evaluating = false;
     s->first_step = s->step;
     s->loading = s->cursor;
@@ -490,8 +498,7 @@ int rt__train_stream(rt_stage *s, int64_t steps)
     s->step = s->first_step + steps;
     s->run_step += (uint64_t)steps;
     rt__leave_out(s, last_micro_batches(s));
-    for (int64_t k = 0; k < steps; k++)
-        s->cursor = rt__cursor_next(s->data, s->cursor, rt__portions(s->program));
+    s->cursor = cursor_behind(s, s->cursor, steps);
     return 0;
 }
 

@@ -114,10 +114,13 @@ static uint64_t sequence(const rt_stage *s, int edge, int mb)
 void rt__leave_out(rt_stage *s, int64_t micro_batches)
 {
     const rt_program *p = s->program;
-    for (int i = 0; i < p->n_edges; i++)
-        for (int64_t mb = micro_batches; mb < p->micro_batches; mb++)
-            s->edges[i].left_out +=
-                !p->edges[i].eval && mb % p->edges[i].stride == p->edges[i].first;
+    for (int i = 0; i < p->n_edges && micro_batches < p->micro_batches; i++) {
+        const rt_edge *e = &p->edges[i];
+        int64_t sent = (micro_batches - e->first + e->stride - 1) /
+                       e->stride; // first, first + stride, ...
+        if (!e->eval && e->first >= 0)
+            s->edges[i].left_out += (uint64_t)(e->per_step - (sent > 0 ? sent : 0));
+    }
 }
 
 void *rt_slot(rt_stage *s, int edge, int mb)

@@ -233,6 +233,9 @@ static void test_trace(void **state)
         assert_string_equal(json_string_value(json_object_get(e, "ph")), "X");
         assert_true(ts >= end_of_last - 0.002);
         end_of_last = ts + json_number_value(json_object_get(e, "dur"));
+        json_int_t step = json_integer_value(
+            json_object_get(json_object_get(e, "args"), "step")); // its update is part of it
+        assert_int_equal(step, 1 + (i - 1) / (3 * TINY_M + 1));
     }
     json_decref(root);
     free(t);
