@@ -1,13 +1,17 @@
 // A worker of UCX, its address in the job's memory for others to read, and connections. The earlier
-// rank connects as soon as it knows the address and says hello; the later one connects back then, so
+// rank connects as soon as it knows the address and says hello; the later one connects back then and says it too, so
 // that connections never cross. Every connection has UCX's error handling between
 // peers, which tells both sides of one that broke (and takes TCP where shared memory might do); what
 // stays silent is found by the launcher's heartbeat and by the time limit of waits.
 #include "runtime/ucx/ucx.h"
 
+#include "runtime/wait.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { SETTLE_NS = 200 * 1000 * 1000, SETTLE_LOOK_NS = 1000 * 1000 };
 
 // Which edges cross hosts
 // -------------------------------------------------------------------------
@@ -228,6 +232,7 @@ static void connect_to(rt_stage *s, int peer, const SegmentAddress *address)
     ucs_status_t status = ucp.ep_create(s->ucx->worker, &params, &to->ep);
     if (status != UCS_OK) {
         to->ep = NULL;
+        rt__ucx_broken(to, status);
         char name[RT__RANK_NAME], other[RT__RANK_NAME];
         rt_fail(s, RT_E_PEER, "%s cannot connect to %s: %s",
                 rt__rank_name(s->program, s->rank, name),
@@ -236,21 +241,43 @@ static void connect_to(rt_stage *s, int peer, const SegmentAddress *address)
     }
     s->ucx->missing--;
     atomic_store(&to->connected.value, 1);
-    if (to->heard)
-        return;
     to->hello = rt__ucx_header(s, 0, 0);
     rt__ucx_post(s, peer, UCX_HELLO, &to->hello, NULL, 0);
 }
 
 void rt__ucx_connect(rt_stage *s)
 {
-    for (int i = 0; i < rt__n_ranks(s->program) && !s->error; i++) {
+    for (int i = 0; i < rt__n_ranks(s->program); i++) {
         const UcxPeer *p = &s->ucx->peers[i];
         const SegmentAddress *address = &segment_addresses(s->segment)[i];
-        bool turn = i > s->rank || p->heard;
+        bool turn = !*p->broken && (i > s->rank || p->heard);
         if (p->needed && !p->ep && turn && atomic_load(&address->bytes))
             connect_to(s, i, address);
     }
+}
+
+// UCX 1.13 aborts in a worker that is destroyed while a connection is still coming up, and now and then in the one on
+// the other side: so none is, until everyone needed has said hello, has broken, or has ended.
+static bool settled(const rt_stage *s)
+{
+    for (int i = 0; i < rt__n_ranks(s->program); i++) {
+        const UcxPeer *p = &s->ucx->peers[i];
+        bool ended = atomic_load(&s->statuses[i].pid) < 0;
+        if (p->needed && !p->heard && !*p->broken && !ended)
+            return false;
+    }
+    return true;
+}
+
+static void settle(rt_stage *s)
+{
+    int64_t end = rt__now_ns() + SETTLE_NS;
+    rt__ucx.progress(s);
+    while (!settled(s) && rt__now_ns() < end) {
+        rt__ucx.sleep(s, NULL, SETTLE_LOOK_NS);
+        rt__ucx.progress(s);
+    }
+    rt__ucx.progress(s); // an answer of our own goes out
 }
 
 static void disconnect(rt_stage *s, UcxPeer *peer)
@@ -276,6 +303,8 @@ void rt__ucx_close(rt_stage *s)
     struct rt__ucx *u = s->ucx;
     if (!u)
         return;
+    if (u->worker && atomic_load(&segment_addresses(s->segment)[s->rank].bytes))
+        settle(s);
     for (int i = 0; u->worker && i < rt__n_ranks(s->program); i++)
         disconnect(s, &u->peers[i]);
     if (u->worker)

@@ -30,20 +30,13 @@ static const char *read_header(const rt_stage *s, const void *header, size_t hea
     return NULL;
 }
 
-static uint64_t sequence(const rt_stage *s, const UcxHeader *h)
-{
-    return h->step * (uint64_t)s->program->edges[h->edge].per_step + h->mb;
-}
-
 static ucs_status_t refuse(rt_stage *s, const UcxHeader *h, const char *how)
 {
     char name[RT__RANK_NAME], from[RT__RANK_NAME];
     bool known = h->from < rt__n_ranks(s->program);
-    rt_fail(s, RT_E_PEER,
-            "%s was sent a message %s (edge %u from %s, step %" PRIu64 ", micro-batch %u)",
-            rt__rank_name(s->program, s->rank, name), how, h->edge,
-            known ? rt__rank_name(s->program, h->from, from) : "nobody in this job",
-            h->step + 1, h->mb);
+    rt_fail(s, RT_E_PEER, "%s was sent a message %s (number %" PRIu64 " of edge %u from %s)",
+            rt__rank_name(s->program, s->rank, name), how, h->seq, h->edge,
+            known ? rt__rank_name(s->program, h->from, from) : "nobody in this job");
     return UCS_OK; // UCX drops it
 }
 
@@ -97,7 +90,7 @@ static const char *unexpected(const rt_stage *s, const UcxHeader *h, size_t byte
         return "of an edge that does not lead from there to here";
     if (bytes != (size_t)e->bytes)
         return "of another size";
-    if (h->mb >= (uint32_t)e->per_step || sequence(s, h) != ring->begun)
+    if (h->seq != ring->begun)
         return "out of order";
     if (!slot_is_free(s, h->edge, ring->begun))
         return "for which there is no free slot";
@@ -149,9 +142,9 @@ ucs_status_t rt__ucx_credit(void *user, const void *header, size_t header_bytes,
         _Atomic uint64_t *released = &s->edges[h->edge].released[c].value;
         if (e->consumers[c] != h->from)
             continue;
-        if (sequence(s, h) != atomic_load_explicit(released, memory_order_relaxed))
+        if (h->seq != atomic_load_explicit(released, memory_order_relaxed))
             return refuse(s, h, "out of order");
-        atomic_store_explicit(released, sequence(s, h) + 1, memory_order_release);
+        atomic_store_explicit(released, h->seq + 1, memory_order_release);
         return UCS_OK;
     }
     return refuse(s, h, "of an edge that does not lead from here to there");
@@ -207,13 +200,11 @@ int rt__ucx_post(rt_stage *s, int peer, enum UcxMessage kind, UcxHeader *h, cons
 
 UcxHeader rt__ucx_header(const rt_stage *s, int edge, uint64_t seq)
 {
-    uint64_t per_step = (uint64_t)s->program->edges[edge].per_step;
     return (UcxHeader){.version = UCX_VERSION,
                        .bytes = sizeof(UcxHeader),
                        .edge = (uint16_t)edge,
                        .from = (uint16_t)s->rank,
-                       .mb = (uint32_t)(seq % per_step),
-                       .step = seq / per_step,
+                       .seq = seq,
                        .job = s->segment->job,
                        .plan = rt__plan_number(s->program)};
 }

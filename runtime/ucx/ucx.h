@@ -12,19 +12,18 @@
 typedef struct UcxHeader {
     uint16_t version, bytes; // UCX_VERSION and the size of this header, in all versions
     uint16_t edge, from;     // index in the plan; the sending rank
-    uint32_t mb, reserved;   // message of the edge in the step, or in the evaluation batch
-    uint64_t step;
+    uint64_t seq;            // message of the edge, from 0
     uint64_t job, plan;
 } UcxHeader;
-_Static_assert(sizeof(UcxHeader) == 40, "as documented");
-_Static_assert(offsetof(UcxHeader, step) == 16 && offsetof(UcxHeader, plan) == 32, "likewise");
-enum { UCX_VERSION = 1 };
+_Static_assert(sizeof(UcxHeader) == 32, "as documented");
+_Static_assert(offsetof(UcxHeader, seq) == 8 && offsetof(UcxHeader, plan) == 24, "likewise");
+enum { UCX_VERSION = 2 };
 
 // Kinds of messages: UCX's number, direction, contents.
 #define UCX_MESSAGES(X)                                                                        \
     X(DATA, 1, "to a consumer", "a message of an edge")                                        \
     X(CREDIT, 2, "to a producer", "nothing: the consumer is done with that message")           \
-    X(HELLO, 3, "to a later rank", "nothing: the connection is there")
+    X(HELLO, 3, "to the other rank", "nothing: the connection is there")
 enum UcxMessage {
 #define X(NAME, id, direction, contents) UCX_##NAME = id,
     UCX_MESSAGES(X)

@@ -129,13 +129,23 @@ static inline TestJob *job_open(const Placement *placement, const rt_program *pr
     return j;
 }
 
+static inline void *job_leave(void *part)
+{
+    rt__transport_close(&((Part *)part)->stage);
+    return NULL;
+}
+
+// All at once, as processes do: some wait for what others say at their end.
 static inline void job_close(TestJob *j)
 {
+    for (int i = 0; i < STAGES; i++)
+        pthread_create(&j->part[i].thread, NULL, job_leave, &j->part[i]);
+    for (int i = 0; i < STAGES; i++)
+        pthread_join(j->part[i].thread, NULL);
     atomic_store(&j->done, true);
     if (j->launcher)
         pthread_join(j->launcher, NULL);
     for (int i = 0; i < STAGES; i++) {
-        rt__transport_close(&j->part[i].stage);
         munmap(j->memory[i], j->bytes);
         close(j->part[i].fd);
     }

@@ -77,14 +77,14 @@ static void other_size(TestJob *j)
 static void test_refused(void **state)
 {
     (void)state;
-    check(other_job, "stage 1 was sent a message of another job (edge 0 from stage 0, step 1, "
-                     "micro-batch 0)");
+    check(other_job,
+          "stage 1 was sent a message of another job (number 0 of edge 0 from stage 0)");
     check(other_plan, "stage 1 was sent a message of another plan (build all programs again) "
-                      "(edge 0 from stage 0, step 1, micro-batch 0)");
-    check(other_step, "stage 1 was sent a message out of order (edge 0 from stage 0, step 8, "
-                      "micro-batch 0)");
-    check(other_size, "stage 1 was sent a message of another size (edge 0 from stage 0, step "
-                      "1, micro-batch 0)");
+                      "(number 0 of edge 0 from stage 0)");
+    check(other_step,
+          "stage 1 was sent a message out of order (number 28 of edge 0 from stage 0)");
+    check(other_size,
+          "stage 1 was sent a message of another size (number 0 of edge 0 from stage 0)");
 }
 
 int main(void)
