@@ -118,6 +118,13 @@ int plan_micro_batches(const Plan *p, bool eval)
     return (int)p->options.micro_batches * plan_stream_steps(p, eval);
 }
 
+int plan_own_micro_batches(const Plan *p, const PlanRank *r, bool eval)
+{
+    int replicas = p->stages[r->stage].replicas;
+    return plan_stream_steps(p, eval) *
+           schedule_share((int)p->options.micro_batches, replicas, r->replica);
+}
+
 int plan_messages(const Plan *p, const PlanEdge *e)
 {
     return e->per_step * plan_stream_steps(p, e->eval);

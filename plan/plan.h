@@ -223,8 +223,9 @@ int plan_stage_of_unit(const Plan *p, int unit);
 int plan_part_of_unit(const PlanStage *s, int unit);
 // Predicted seconds of backward from one part up to another, without the latter.
 double plan_parts_seconds(const Plan *p, const PlanStage *s, int part, int end);
-int plan_stream_steps(const Plan *p, bool eval);     // of a stream: 1 in evaluation
-int plan_micro_batches(const Plan *p, bool eval);    // of a stream
+int plan_stream_steps(const Plan *p, bool eval);  // of a stream: 1 in evaluation
+int plan_micro_batches(const Plan *p, bool eval); // of a stream
+int plan_own_micro_batches(const Plan *p, const PlanRank *r, bool eval); // of those, the rank's
 int plan_messages(const Plan *p, const PlanEdge *e); // of an edge in a stream
 int64_t plan_weight_bytes(const PlanStage *s);       // of the versions beside the newest
 int64_t plan_stage_bytes(const PlanStage *s);  // arena, library scratch, the edges it produces

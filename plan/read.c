@@ -384,9 +384,11 @@ static void verify_streams(Reader *r, const Plan *p)
     for (int s = 0; s < p->n_stages && r->good; s++)
         if (p->stages[s].in_flight > all)
             reader_bad(r, "in_flight", "of stage %d is more than there are micro-batches", s);
-    for (int i = 0; i < p->n_ranks && r->good; i++)
-        if (p->stream_steps > 1 && p->ranks[i].train.n < 2 * all)
-            reader_bad(r, "train", "of rank %d is too short for %d micro-batches", i, all);
+    for (int i = 0; i < p->n_ranks && r->good; i++) {
+        int own = plan_own_micro_batches(p, &p->ranks[i], false);
+        if (p->stream_steps > 1 && p->ranks[i].train.n < 2 * own)
+            reader_bad(r, "train", "of rank %d is too short for %d micro-batches", i, own);
+    }
     int *replicas = arena_array(r->arena, int, p->n_stages);
     for (int s = 0; s < p->n_stages; s++)
         replicas[s] = p->stages[s].replicas;

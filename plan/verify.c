@@ -28,7 +28,7 @@ typedef struct Check {
     int own;          // micro-batches of a step
     int parts;        // of the last pass that have run
     Counts now, body; // body: where it began
-    int *version;     // [micro-batches]: what their forwards saw
+    int *version;     // [own micro-batches]: what their forwards saw
     bool *reduced;    // per edge of a bucket or of tied weights: it was put, added or taken
 } Check;
 
@@ -90,6 +90,11 @@ static int finished(const Check *c, const Counts *n)
     return c->splits ? n->weighed : n->backwarded;
 }
 
+static int *seen_by(const Check *c, const rt_instr *i)
+{
+    return &c->version[(int)i->mb / c->stage->replicas];
+}
+
 static bool forward(Check *c, const rt_instr *i)
 {
     int limit = c->stage->in_flight;
@@ -101,7 +106,7 @@ static bool forward(Check *c, const rt_instr *i)
     if (c->now.forwarded > c->own * plan_stream_steps(c->plan, false))
         return fail(c, i, "the stream has fewer micro-batches");
     if (c->asynchronous)
-        c->version[i->mb] = rt_version(i);
+        *seen_by(c, i) = rt_version(i);
     return true;
 }
 
@@ -133,8 +138,8 @@ static bool backward(Check *c, const rt_instr *i)
         return fail(c, i, "its forward has not run");
     if (!in_order(c, i, &c->now.backwarded) || !weights(c, i, rt_version(i)))
         return false;
-    if (c->asynchronous && c->version[i->mb] != rt_version(i))
-        return fail(c, i, "its forward used version %d of the weights", c->version[i->mb]);
+    if (c->asynchronous && *seen_by(c, i) != rt_version(i))
+        return fail(c, i, "its forward used version %d of the weights", *seen_by(c, i));
     return (int)i->mb / c->plan->options.micro_batches == c->now.updated ||
            fail(c, i, "its step has begun before the last one was updated");
 }
@@ -386,7 +391,8 @@ static bool check_ranks(Arena *a, const Plan *p, bool eval, char *why, int why_s
         c.now.begun = arena_array(a, int, p->n_edges);
         c.now.ended = arena_array(a, int, p->n_edges);
         c.reduced = arena_array(a, bool, p->n_edges);
-        c.version = arena_array(a, int, c.asynchronous ? plan_micro_batches(p, false) : 0);
+        c.version = arena_array(
+            a, int, c.asynchronous ? plan_own_micro_batches(p, &p->ranks[r], false) : 0);
         good = check_rank(a, &c);
     }
     return good;

@@ -627,6 +627,34 @@ static void parts_are_checked(void **state)
     free_model(m);
 }
 
+// As another command finds it.
+static Plan *read_again(Model *m)
+{
+    char *text = plan_to_json(&m->plan);
+    Plan *p = plan_from_json(&m->arena, "plan.json", text);
+    free(text);
+    assert_non_null(p);
+    assert_int_equal(plan_hash(p), plan_hash(&m->plan));
+    return p;
+}
+
+// A replica has its share of the micro-batches, however many there are.
+static void plans_with_replicas_are_read(void **state)
+{
+    (void)state;
+    static const char *const schedules[] = {"pipedream", "1f1b", "zb-h1"};
+    for (int i = 0; i < 6; i++) {
+        random_state = 31;
+        Model *m = random_model(12, 0);
+        int stages = i % 2 ? 3 : 1;
+        random_replicas(m, 1, 48);
+        m->replicas[stages - 1] = 3;
+        plan_random_model(m, stages, 48, schedules[i / 2]);
+        read_again(m);
+        free_model(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_schedules),
@@ -634,6 +662,7 @@ int main(void)
                                        cmocka_unit_test(slots_never_stall),
                                        cmocka_unit_test(slots_are_few),
                                        cmocka_unit_test(parts_are_checked),
+                                       cmocka_unit_test(plans_with_replicas_are_read),
                                        cmocka_unit_test(predicts_the_textbook_time),
                                        cmocka_unit_test(interleaving_shortens_the_bubble),
                                        cmocka_unit_test(verifier_counts_weight_passes)};
