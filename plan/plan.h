@@ -69,9 +69,11 @@ typedef struct PlanStage {
     int id, replicas;
     int first_rank;            // its replicas are that many ranks from here on
     int first_unit, last_unit; // contiguous cut units, both inclusive
-    int *part_units, n_parts;  // of backward; n_parts 0 or 1: it runs as a whole
-    int in_flight;             // micro-batches between forward and the end of backward, at most
-    int versions;              // of the weights that live at once; 0: not said, one
+    // Of backward; n_parts 1: it runs as a whole. 0, which plans that were read never have: so do they
+    // all, and there are no replicas that exchange gradients.
+    int *part_units, n_parts;
+    int in_flight; // micro-batches between forward and the end of backward, at most
+    int versions;  // of the weights that live at once; 0: not said, one
     double forward_s, backward_s, send_s, sync_s; // predicted, per micro-batch
     double
         weight_s; // the part of backward_s that BACKWARD_WEIGHT takes; 0: backward is not split

@@ -180,12 +180,15 @@ static void read_body(Reader *r, const json_t *o, Stream *s)
     s->body_end = r->good ? (int)end : 0;
 }
 
-// Parts of backward, from the stage's last unit to its first.
+// Parts of backward, from the stage's last unit to its first. Where nothing is said it is one.
 static void read_parts(Reader *r, const json_t *o, PlanStage *s)
 {
     json_t *list;
-    if (!json_object_get(o, "part_units"))
+    if (!json_object_get(o, "part_units")) {
+        s->n_parts = 1;
+        s->part_units = arena_copy(r->arena, &s->first_unit, sizeof(int));
         return;
+    }
     int last = s->last_unit + 1;
     s->n_parts =
         reader_get_list(r, o, "part_units", 2, s->last_unit - s->first_unit + 1, &list);

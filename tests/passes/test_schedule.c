@@ -655,6 +655,35 @@ static void plans_with_replicas_are_read(void **state)
     }
 }
 
+// One bucket of gradients is one part of backward, whether plan.json says so or not.
+static void gradients_wait_for_backward(void **state)
+{
+    (void)state;
+    random_state = 77;
+    Model *m = random_model(16, 0);
+    random_replicas(m, 1, 4);
+    m->replicas[0] = 2;
+    m->c.bucket_bytes = 1 << 20;
+    plan_random_model(m, 2, 4, "1f1b");
+    assert_int_equal(m->plan.stages[0].n_parts, 1);
+    Plan *plans[] = {&m->plan, read_again(m)};
+    for (int i = 0; i < 2; i++) {
+        const Plan *p = plans[i];
+        Stream *s = &p->ranks[1].train; // the bucket is the other's
+        int last = 0, put = s->n - 1;
+        for (int k = 0; k < s->n; k++)
+            last = s->instr[k].opcode == RT_BACKWARD ? k : last;
+        while (put > last && s->instr[put].opcode != RT_REDUCE_PUT)
+            put--;
+        assert_true(put > last);
+        assert_int_equal(s->instr[put - 1].opcode, RT_ACQUIRE);
+        move_instr(s, put - 1, last);
+        move_instr(s, put, last + 1);
+        refuses(p, "gradients of 1 micro-batches are missing");
+    }
+    free_model(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_schedules),
@@ -663,6 +692,7 @@ int main(void)
                                        cmocka_unit_test(slots_are_few),
                                        cmocka_unit_test(parts_are_checked),
                                        cmocka_unit_test(plans_with_replicas_are_read),
+                                       cmocka_unit_test(gradients_wait_for_backward),
                                        cmocka_unit_test(predicts_the_textbook_time),
                                        cmocka_unit_test(interleaving_shortens_the_bubble),
                                        cmocka_unit_test(verifier_counts_weight_passes)};
