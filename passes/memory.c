@@ -6,6 +6,7 @@
 // several versions lie at the end of what outlives a step, and their other versions right behind it.
 #include "ir/product.h"
 #include "passes/pack.h"
+#include "passes/planner/planner.h"
 #include "passes/tied.h"
 #include "passes/values.h"
 
@@ -322,6 +323,19 @@ static void place_stage(Placer *p)
     count_process(p, count_library(p, false), p->whole);
 }
 
+int64_t memory_limit(const Compile *c, const MachineType *type)
+{
+    int64_t limit = c->memory_limit / c->options->virtual_stages; // equal parts of a machine's
+    double own = type ? type->memory_bytes : 0;
+    return own > 0 && (!limit || own < (double)limit) ? (int64_t)own : limit;
+}
+
+int64_t memory_limit_of(const Compile *c, const PlanStage *s)
+{
+    const Machines *m = s->n_devices ? c->machines : NULL;
+    return memory_limit(c, m ? &m->types[m->type[s->devices[0]]] : NULL);
+}
+
 // Stages on one machine share its memory.
 static void check_machine(Compile *c, int machine)
 {
@@ -345,14 +359,14 @@ static void check_machine(Compile *c, int machine)
 
 static void check_limit(Compile *c, const PlanStage *s)
 {
-    char need[32], limit[32];
-    if (!c->memory_limit || plan_stage_bytes(s) <= c->memory_limit)
+    char need[32], allowed[32];
+    int64_t limit = memory_limit_of(c, s);
+    if (!limit || plan_stage_bytes(s) <= limit)
         return;
     error_at((Loc){c->graph->file ? c->graph->file : c->plan->source, 0, 0},
              "stage %d needs %s, and %s a stage are allowed; try more stages or smaller "
              "micro-batches",
-             s->id, human_bytes(need, plan_stage_bytes(s)),
-             human_bytes(limit, c->memory_limit));
+             s->id, human_bytes(need, plan_stage_bytes(s)), human_bytes(allowed, limit));
     memory_note_largest(c, s->id);
     c->no_plan = true;
 }

@@ -98,20 +98,12 @@ static bool recomputes(const Search *s, const char *how)
     return !strcmp(s->c->options->recompute, how);
 }
 
-// Bytes of a stage; 0: none. Those on one machine have equal parts of what it may take.
-static int64_t limit_of(const Search *s)
-{
-    return s->c->memory_limit / s->c->options->virtual_stages;
-}
-
 // How much of its forward a stage computes again: all, or what it takes to fit, as if all bytes were worth
 // the same (the pass `recompute` knows better). Infinite: it does not fit.
 static double share_again(const Search *s, const Range *r, const Spot *spot)
 {
-    int64_t limit = limit_of(s), own = (int64_t)spot->type->memory_bytes;
+    int64_t limit = memory_limit(s->c, spot->type);
     bool always = recomputes(s, "always");
-    if (own && (!limit || own < limit))
-        limit = own;
     if (s->bounding || !limit)
         return always && !s->bounding;
     int64_t need = always ? 0 : memory(s, r, spot);
@@ -278,9 +270,28 @@ static bool enough_units(Search *s)
     return s->ranges.n && !too_many;
 }
 
+// What stages are allowed, which devices may say; infinite: there is no limit.
+static const char *limits_text(const Search *s)
+{
+    char low[32], high[32];
+    double least = INFINITY, most = 0;
+    for (int t = 0; t < s->n_types; t++) {
+        int64_t bytes = memory_limit(s->c, &s->types[t]);
+        least = fmin(least, bytes ? (double)bytes : INFINITY);
+        most = fmax(most, bytes ? (double)bytes : INFINITY);
+    }
+    CHECK(least < INFINITY, "partition", "nothing fits, and there is no limit");
+    human_bytes(low, (int64_t)least);
+    if (most == INFINITY)
+        return arena_printf(s->c->scratch, "%s or more", low);
+    human_bytes(high, (int64_t)most);
+    return least < most ? arena_printf(s->c->scratch, "%s to %s", low, high)
+                        : arena_strdup(s->c->scratch, low);
+}
+
 static void report_memory(Search *s)
 {
-    char limit[32], need[32];
+    char need[32];
     double least = search(s, LEAST_MEMORY);
     bool always = recomputes(s, "always");
     const char *all = always ? " even if all is computed again" : "",
@@ -299,7 +310,7 @@ static void report_memory(Search *s)
                  "for them: choose fewer replicas, or leave the choice to -n");
         return;
     }
-    human_bytes(limit, limit_of(s));
+    const char *limit = limits_text(s);
     human_bytes(need, (int64_t)least);
     if (chooses_replicas(s))
         error_at(

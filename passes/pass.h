@@ -33,7 +33,7 @@ typedef struct Compile {
         *fixed_cuts;     // stages-1 last units of each stage but the last, from a plan; or NULL
     const int *replicas; // of every stage; NULL: one each
     bool by_layer;       // cut where Layer.stage says, as nearly as possible
-    int64_t memory_limit; // bytes a stage may take; 0: none
+    int64_t memory_limit; // bytes a machine may take; 0: none, or what `machines` say
     int64_t bucket_bytes; // gradients that replicas exchange in one go, at least; 0: 4 MiB
     // One for each stage, at most 8 types; NULL: all alike. Their speeds and memory count.
     const struct Machines *machines;

@@ -158,16 +158,6 @@ static void copy_all(Compile *c, Again *stages, const AgainChoice *choices)
 // What a stage shall compute again
 // ------------------------------------------------------------------------------------------
 
-// Bytes a stage may take; 0: no limit.
-static int64_t limit_of(const Compile *c, const PlanStage *s)
-{
-    const Machines *m = c->machines;
-    double own = m && s->n_devices ? m->types[m->type[s->devices[0]]].memory_bytes : 0;
-    int64_t limit = c->memory_limit / c->options->virtual_stages;
-    bool less = own > 0 && (!limit || own < (double)limit);
-    return less ? (int64_t)own : limit;
-}
-
 static int in_flight(const Compile *c, const PlanStage *s)
 {
     ScheduleAt at = schedule_at(c->plan, &c->plan->ranks[s->first_rank]);
@@ -247,7 +237,7 @@ static void does_not_fit(Compile *c, const PlanStage *s, int64_t need, int64_t l
 static AgainChoice as_needed(Compile *c, Again *a, Wanted *w, PlanStage *s)
 {
     AgainChoice choice = {0};
-    int64_t limit = limit_of(c, s);
+    int64_t limit = memory_limit_of(c, s);
     if (!limit || plan_stage_bytes(&w->plain->stages[s->id]) <= limit)
         return choice;
     int64_t rest = rest_of(c, w->edges, &w->ranges, s);
