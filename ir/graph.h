@@ -60,6 +60,11 @@ typedef enum Phase {
     N_PHASES
 } Phase;
 
+static inline bool phase_is_backward(Phase phase)
+{
+    return phase == PHASE_BACKWARD || phase == PHASE_BACKWARD_WEIGHT;
+}
+
 // How the elements lie in memory; decided before the cut, so that a cut never changes bits.
 typedef enum Layout {
     LAYOUT_PLAIN,   // row-major

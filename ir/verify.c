@@ -209,7 +209,7 @@ static void check_groups(Verifier *v)
             violation(v, n, "group %d is not contiguous", n->group);
         if (mate && mate->phase != n->phase)
             violation(v, n, "group %d mixes phases", n->group);
-        bool backward = n->phase == PHASE_BACKWARD || n->phase == PHASE_BACKWARD_WEIGHT;
+        bool backward = phase_is_backward(n->phase);
         if (mate && backward && mate->unit != n->unit)
             violation(v, n, "backward group %d mixes units", n->group);
         if (n->group >= 0)

@@ -6,6 +6,7 @@
 #include "passes/again.h"
 
 #include "passes/pack.h"
+#include "passes/schedule.h"
 #include "passes/transfer.h"
 
 Node *again_node(Node *root)
@@ -18,12 +19,7 @@ Node *again_node(Node *root)
 
 static int stage_of(const Again *a, const Node *n)
 {
-    return n->op == OP_INPUT ? 0 : plan_stage_of_unit(a->c->plan, value_unit(n));
-}
-
-bool again_is_backward(Phase phase)
-{
-    return phase > PHASE_FORWARD && phase < PHASE_UPDATE;
+    return node_stage(a->c->plan, n);
 }
 
 bool again_here(const Again *a, const Node *n)
@@ -54,7 +50,7 @@ static void find_readers(Again *a)
             stage_of(a, n) == a->stage && transfer_bytes(a->c->options, n) < n->bytes;
         for (int k = value_readers(a->values, n, &readers); k-- > 0;) {
             int to = stage_of(a, readers[k]);
-            bool waits = n->phase == PHASE_FORWARD && again_is_backward(readers[k]->phase);
+            bool waits = n->phase == PHASE_FORWARD && phase_is_backward(readers[k]->phase);
             a->crosses[i] |= to != stage_of(a, n) && !encoded;
             a->saved[i] |= waits && to == a->stage;
         }

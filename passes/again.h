@@ -24,7 +24,6 @@ typedef struct Again {
 Again again_of(Arena *a, const Compile *c, const Values *v, const PlanStage *s, int in_flight);
 void again_release(Again *a);
 
-bool again_is_backward(Phase phase);
 bool again_here(const Again *a, const Node *n); // a node of this stage
 Node *again_node(Node *root);                   // whose output it is
 // Bytes that need not wait for backward if this node is computed again; 0: it cannot be, or none do.

@@ -53,7 +53,7 @@ static AgainSteps steps_of(const Times *t, Phase phase)
 {
     AgainSteps steps = {0};
     const NodeList *nodes = &t->a->nodes[phase];
-    if (again_is_backward(phase))
+    if (phase_is_backward(phase))
         return again_steps(t->a, t->again, phase);
     for (int i = 0, moment = 0; i < nodes->n; i++) {
         Node *n = nodes->items[i];

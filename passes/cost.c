@@ -227,11 +227,6 @@ static void estimate_all(Coster *k)
     scale_layers(k);
 }
 
-static bool is_backward(const Node *n)
-{
-    return n->phase == PHASE_BACKWARD || n->phase == PHASE_BACKWARD_WEIGHT;
-}
-
 static void add_time(PlanUnit *u, Phase phase, double seconds)
 {
     switch (phase) {
@@ -260,7 +255,7 @@ static void add_bytes(const Coster *k, Plan *p, const Node *n, int64_t *crossing
     bool saved = false;
     for (int i = value_readers(&k->values, n, &readers); i-- > 0;) {
         last = readers[i]->unit > last ? readers[i]->unit : last;
-        saved |= is_backward(readers[i]);
+        saved |= phase_is_backward(readers[i]->phase);
     }
     if (saved)
         p->units[unit].activation_bytes += n->bytes;
@@ -283,7 +278,7 @@ static void fill_units(const Coster *k, Plan *p)
             u->node = n->id;
         }
         add_time(u, n->phase, seconds_of(k, n));
-        if (n->layer && (n->phase == PHASE_FORWARD || is_backward(n)))
+        if (n->layer && (n->phase == PHASE_FORWARD || phase_is_backward(n->phase)))
             k->c->layer_s[n->layer->id] += seconds_of(k, n);
         add_bytes(k, p, n, crossing);
     }

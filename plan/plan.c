@@ -80,11 +80,15 @@ bool plan_reduces(const PlanEdge *e, int rank)
 
 int plan_step_numbers(const Plan *p, int rank, const rt_instr *i)
 {
-    bool message = i->opcode <= RT_RELEASE;
-    for (int k = 0; k < p->n_edges && (message || rt_is_reduce(i->opcode)); k++)
-        if (plan_reduces(&p->edges[k], rank) && (!message || k == i->edge))
+    int micro_batches = (int)p->options.micro_batches;
+    if (i->opcode <= RT_RELEASE) {
+        const PlanEdge *e = &p->edges[i->edge];
+        return plan_reduces(e, rank) ? e->stride : micro_batches;
+    }
+    for (int k = 0; k < p->n_edges && rt_is_reduce(i->opcode); k++)
+        if (plan_reduces(&p->edges[k], rank))
             return p->edges[k].stride;
-    return (int)p->options.micro_batches;
+    return micro_batches;
 }
 
 int plan_part_of_unit(const PlanStage *s, int unit)
@@ -98,7 +102,7 @@ int plan_part_of_unit(const PlanStage *s, int unit)
 double plan_parts_seconds(const Plan *p, const PlanStage *s, int part, int end)
 {
     double own = 0, all = 0;
-    bool split = s->weight_s > 0;
+    bool split = schedule_splits(&p->options);
     for (int u = s->first_unit; u <= s->last_unit; u++) {
         int at = plan_part_of_unit(s, u);
         double seconds = split ? p->units[u].weight_s : p->units[u].backward_s;

@@ -392,12 +392,7 @@ static void verify_streams(Reader *r, const Plan *p)
         if (p->stream_steps > 1 && p->ranks[i].train.n < 2 * own)
             reader_bad(r, "train", "of rank %d is too short for %d micro-batches", i, own);
     }
-    int *replicas = arena_array(r->arena, int, p->n_stages);
-    for (int s = 0; s < p->n_stages; s++)
-        replicas[s] = p->stages[s].replicas;
-    const char *misfit = r->good && p->n_ranks
-                             ? schedule_misfit(r->arena, &p->options, p->n_stages, replicas)
-                             : NULL;
+    const char *misfit = r->good && p->n_ranks ? plan_misfit(r->arena, p, &p->options) : NULL;
     if (misfit)
         reader_bad(r, "options", "do not go with its stages: %s", misfit);
     if (r->good && (!plan_verify_streams(p, false, why, sizeof why) ||

@@ -211,6 +211,14 @@ const char *schedule_misfit(Arena *a, const Options *o, int stages, const int *r
         o->schedule, stages, stages - 1, (int)o->micro_batches);
 }
 
+const char *plan_misfit(Arena *a, const Plan *p, const Options *o)
+{
+    int *replicas = arena_array(a, int, p->n_stages);
+    for (int s = 0; s < p->n_stages; s++)
+        replicas[s] = p->stages[s].replicas;
+    return schedule_misfit(a, o, p->n_stages, replicas);
+}
+
 // Streams
 // -------------------------------------------------------------------------------------------
 

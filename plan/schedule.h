@@ -103,6 +103,7 @@ int schedule_versions(const Options *o, ScheduleAt at);
 int schedule_machines(const Options *o, int stages);
 // NULL, or why the schedule cannot run in so many stages with so many replicas (NULL: one each).
 const char *schedule_misfit(Arena *a, const Options *o, int stages, const int *replicas);
+const char *plan_misfit(Arena *a, const Plan *p, const Options *o); // of its stages
 
 // As schedules see a rank of the plan, whose stages have their replicas; micro_batches: of a step.
 ScheduleAt schedule_at(const Plan *p, const PlanRank *r);

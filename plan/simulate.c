@@ -82,11 +82,7 @@ static bool schedule_allowed(Arena *a, const Plan *p, int micro_batches, char *w
 {
     Options o = p->options;
     o.micro_batches = micro_batches;
-    int *replicas = arena_array(a, int, p->n_stages);
-    for (int s = 0; s < p->n_stages; s++)
-        replicas[s] = p->stages[s].replicas;
-    const char *misfit =
-        plan_has_streams(p) ? schedule_misfit(a, &o, p->n_stages, replicas) : NULL;
+    const char *misfit = plan_has_streams(p) ? plan_misfit(a, p, &o) : NULL;
     snprintf(why, (size_t)why_size, "%s", misfit ? misfit : "");
     return !misfit;
 }

@@ -194,7 +194,7 @@ static bool is_norm(const Node *n)
 static bool connected(Node *const *nodes, int begin, int k)
 {
     const Node *n = nodes[k];
-    bool backward = n->phase == PHASE_BACKWARD || n->phase == PHASE_BACKWARD_WEIGHT;
+    bool backward = phase_is_backward(n->phase);
     for (int i = 0; i < n->n_inputs; i++)
         for (int m = begin; m < k; m++) {
             if (n->inputs[i] == nodes[m])
