@@ -282,7 +282,8 @@ int job_compile(Job *j, int stages)
         stages = choose_schedule(j, stages);
     if (stages == 1 && args->options.virtual_stages > 1) { // the whole model, to be measured
         options_set(&args->options, "virtual-stages", "1", FROM_COMMAND_LINE, NO_LOC);
-        options_set(&args->options, "schedule", "1f1b", FROM_COMMAND_LINE, NO_LOC);
+        if (schedule_rules(&args->options)->interleaves)
+            options_set(&args->options, "schedule", "1f1b", FROM_COMMAND_LINE, NO_LOC);
     }
     j->compile.memory_limit = args->memory_bytes;
     j->plan = (Plan){.model = j->graph->name,

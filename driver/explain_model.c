@@ -191,8 +191,9 @@ void explain_model(Job *j, Text *out)
     put_slowest(out, json, p);
     put_cuts(out, json, p);
     text_puts(out, "\nother plans, by the time of a step\n");
-    with_stages(&t, j->compile.stages - 1);
-    with_stages(&t, j->compile.stages + 1);
+    int machine = (int)p->options.virtual_stages; // its stages
+    with_stages(&t, j->compile.stages - machine);
+    with_stages(&t, j->compile.stages + machine);
     if (j->compile.choose_replicas && schedule_replicates(&p->options))
         with_replicas(&t);
     with_micro_batches(&t, p->options.micro_batches * 2);

@@ -28,3 +28,6 @@ trip resnet50 "$examples/resnet/resnet.c" -D DEPTH=50 -D IMAGE=32
 trip dense "$examples/dense/dense.c" -D IMAGE=16
 trip gpt "$examples/gpt/gpt.c" -D LAYERS=2 -D DIM=64 -D T=32
 for name in mlp alexnet vgg resnet18 resnet50 dense; do builds $name; done
+# Whatever --schedule auto will choose, both parts of backward are measured.
+"$stagecc" profile "$examples/mlp/mlp.c" --schedule auto --virtual-stages 2 --batch 8 --micro-batches 2 --no-svg -o "$dir/auto" > /dev/null
+grep -q '"weight_s": [1-9]' "$dir/auto/times.json" || { echo "no times of the gradients of weights"; exit 1; }
