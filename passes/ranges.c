@@ -33,12 +33,13 @@ static Crossing crossing_of(const Compile *c, Arena *a, const Values *v, const N
     int count = value_readers(v, n, &readers);
     int64_t sent = transfer_bytes(&c->plan->options, n);
     Crossing t = {.made = value_unit(n), .bytes = aligned(n->bytes), .sent = aligned(sent)};
+    t.coded = sent < n->bytes ? n->bytes + sent : 0;
     t.stays = t.saved = n->op == OP_INPUT || n == v->graph->loss;
     t.last = t.made;
     t.readers = arena_array(a, int, count + 1);
     for (int i = 0; i < count; i++) {
         bool late = readers[i]->phase == PHASE_BACKWARD_WEIGHT;
-        bool backward = late || readers[i]->phase == PHASE_BACKWARD;
+        bool backward = phase_is_backward(readers[i]->phase);
         t.late |= late;
         t.saved |= backward;
         t.kept |= backward && readers[i]->unit == t.made && sent < n->bytes;
@@ -57,12 +58,14 @@ static void find_tensors(Ranges *r, Arena *a, const Values *v)
     r->tensors = arena_array(a, Crossing, nodes->n);
     r->last_at = arena_array(a, int, r->n + 1);
     r->leaving = arena_array(a, int64_t, r->n);
+    r->encoded = arena_array(a, int64_t, r->n);
     r->keeping = arena_array(a, int64_t, r->n);
     for (int i = 0; i < nodes->n; i++)
         if (is_activation(v, nodes->items[i])) {
             Crossing t = r->tensors[r->n_tensors++] = crossing_of(r->c, a, v, nodes->items[i]);
             r->last_at[t.last + 1]++;
             r->leaving[t.made] += t.last > t.made ? t.sent : 0;
+            r->encoded[t.made] += t.last > t.made ? t.coded : 0;
             r->keeping[t.made] += t.last > t.made && t.kept ? t.bytes : 0;
         }
     for (int u = 0; u < r->n; u++)
@@ -200,6 +203,7 @@ Ranges ranges_of(Compile *c)
     r.late = arena_array(a, int64_t, n + 1);
     r.scratch = arena_array(a, int64_t, n);
     r.arriving = arena_array(a, int64_t, n);
+    r.decoded = arena_array(a, int64_t, n);
     for (int i = 0; i < c->graph->nodes.n; i++) {
         const Node *node = c->graph->nodes.items[i];
         if (value_persistent(node) && node->unit >= 0)
@@ -229,15 +233,17 @@ Ranges ranges_of(Compile *c)
 void ranges_begin(Ranges *r, int first)
 {
     for (int u = 0; u < r->n; u++)
-        r->arriving[u] = 0;
+        r->arriving[u] = r->decoded[u] = 0;
     for (int i = 0; i < r->n_tensors; i++) {
         Crossing *t = &r->tensors[i];
         if (first == 0 || (t->next && t->readers[t->next - 1] >= first))
             t->next = 0; // runs need not be asked for in order
         while (t->next < t->n_readers && t->readers[t->next] < first)
             t->next++;
-        if (t->made < first && t->next < t->n_readers)
+        if (t->made < first && t->next < t->n_readers) {
             r->arriving[t->readers[t->next]] += t->sent;
+            r->decoded[t->readers[t->next]] += t->coded;
+        }
     }
     r->run = (Range){.first = first, .last = first - 1};
 }
@@ -274,8 +280,11 @@ const Range *ranges_extend(Ranges *r)
     run->parameters = r->parameters[u + 1] - r->parameters[run->first];
     run->gradients = r->gradients[u + 1] - r->gradients[run->first];
     run->late += r->late[u + 1] - r->late[u];
+    run->made_late += r->late[u + 1] - r->late[u];
     run->in += r->arriving[u];
     run->out += r->leaving[u];
+    run->decoded += r->decoded[u];
+    run->encoded += r->encoded[u];
     run->saved += r->keeping[u];
     run->scratch = r->scratch[u] > run->scratch ? r->scratch[u] : run->scratch;
     for (int i = r->last_at[u]; i < r->last_at[u + 1]; i++) {
@@ -283,6 +292,7 @@ const Range *ranges_extend(Ranges *r)
         if (t->made < run->first)
             continue;
         run->out -= t->made < u ? t->sent : 0;
+        run->encoded -= t->made < u ? t->coded : 0;
         run->saved += t->saved ? t->bytes : 0;
         run->saved -= t->made < u && t->kept ? t->bytes : 0;
         run->stays += t->stays ? t->bytes : 0;
@@ -310,13 +320,7 @@ double range_send_s(const Range *r)
 
 double range_codec_s(const Ranges *all, const Range *r)
 {
-    const Options *o = &all->c->plan->options;
-    return cost_move_s(o, transfer_moves(o, r->in + r->out));
-}
-
-double range_seconds(const Range *r)
-{
-    return r->compute_s + range_send_s(r);
+    return cost_move_s(&all->c->plan->options, r->decoded + r->encoded);
 }
 
 // Every replica sends the buckets that others sum up, sums up its own, and receives the others' sums. Gradients
@@ -335,6 +339,7 @@ Range range_again(const Range *r)
     again.compute_s += r->forward_s;
     again.scratch += r->saved - r->stays;
     again.saved = r->stays;
+    again.late = r->made_late + r->stays;
     return again;
 }
 
@@ -352,7 +357,6 @@ int64_t range_memory(const Ranges *all, const Range *r, int replicas, int in_fli
     int64_t saved = r->late > r->saved ? r->late : r->saved;
     edges += replicas > 1 ? r->gradients : 0; // a message each
     edges += r->sent;
-    int64_t decoded = transfer_moves(o, r->in);
     return r->persistent + r->parameters * (versions - 1) + saved * in_flight + r->scratch +
-           decoded + edges;
+           r->decoded + edges;
 }

@@ -7,17 +7,19 @@
 #include "passes/values.h"
 
 typedef struct Range {
-    int first, last;    // units
-    double compute_s;   // forward and backward of one micro-batch, codecs included
-    double forward_s;   // the part of forward
-    int64_t in, out;    // bytes in which activations come from earlier and go to later units
-    int64_t persistent; // bytes
-    int64_t parameters; // the part of them that weights take
-    int64_t gradients;  // bytes of accumulators, among those
-    int64_t saved;      // bytes that wait for backward, per micro-batch
-    int64_t stays;      // the part of them that waits even if forward is computed again
-    int64_t late;       // bytes that wait for gradients of weights, where they run apart
-    int64_t scratch;    // bytes that live within one instruction, at the worst moment
+    int first, last;  // units
+    double compute_s; // forward and backward of one micro-batch, codecs included
+    double forward_s; // the part of forward
+    int64_t in, out;  // bytes in which activations come from earlier and go to later units
+    int64_t decoded, encoded; // bytes that codecs read and write for them
+    int64_t persistent;       // bytes
+    int64_t parameters;       // the part of them that weights take
+    int64_t gradients;        // bytes of accumulators, among those
+    int64_t saved;            // bytes that wait for backward, per micro-batch
+    int64_t stays;            // the part of them that waits even if forward is computed again
+    int64_t late;             // bytes that wait for gradients of weights, where they run apart
+    int64_t made_late;        // the part of them that backward makes
+    int64_t scratch;          // bytes that live within one instruction, at the worst moment
     int64_t shared,
         sent; // bytes of gradients of tied weights that are exchanged once a step; of them its own
 } Range;
@@ -25,8 +27,8 @@ typedef struct Range {
 typedef struct Crossing { // an activation
     int made, last;       // the unit that makes it, the last that reads it
     int *readers, n_readers,
-        next;            // units after `made`, ascending; the first not before the run
-    int64_t bytes, sent; // in memory, in a message
+        next;                   // units after `made`, ascending; the first not before the run
+    int64_t bytes, sent, coded; // in memory, in a message; what a codec reads and writes for it
     bool stays, saved, late,
         kept; // backward reads it; so does the unit that makes it, though others got a message
 } Crossing;
@@ -59,9 +61,10 @@ typedef struct Ranges {
         *last_at; // indices of tensors ordered by `last`; those of unit u from last_at[u]
     VEC(Tied) tied;
     int64_t *leaving; // [n] bytes of messages made there and read later
+    int64_t *encoded; // [n] bytes that codecs move for those
     int64_t *keeping; // [n] bytes made there that are sent and wait for backward, too
-    int64_t *
-        arriving; // [n] bytes of messages from before the run that this unit is the first to read
+    // [n] Bytes of messages from before the run that this unit is the first to read; that codecs move for them.
+    int64_t *arriving, *decoded;
     Range run;
 } Ranges;
 
@@ -72,7 +75,6 @@ const Range *range_of(Ranges *r, int first, int last);
 
 // Seconds that a stage spends on one micro-batch. Both ends of a boundary pay for what crosses it.
 double range_send_s(const Range *r);
-double range_seconds(const Range *r);
 // What encoding and decoding the run's messages takes, in forward as in backward.
 double range_codec_s(const Ranges *all, const Range *r);
 // A micro-batch's part of what it takes once a step to sum up the gradients of so many replicas, and to

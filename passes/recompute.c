@@ -6,6 +6,7 @@
 // that needs it (passes/again.c), and backward reads the copies. Everything behind this pass, from edges
 // and places to the generated code, works as ever. Bits stay: a copy has the same op, inputs and layout,
 // dropout draws by counter, and effects are not copied, so running statistics are updated once.
+#include "ir/codec.h"
 #include "passes/again.h"
 #include "passes/planner/planner.h"
 #include "passes/ranges.h"
@@ -165,10 +166,10 @@ static int in_flight(const Compile *c, const PlanStage *s)
 }
 
 typedef struct Wanted { // to know what is needed to fit
-    Plan *plain;        // as it would be if nothing were computed again
-    Plan
-        *edges; // as if backward read again whatever forward has read: edges will not be larger
+    // As if backward read again whatever forward has read: edges will not be larger.
+    Plan *edges;
     Ranges ranges;
+    bool fits; // all of it without computing anything again
 } Wanted;
 
 static Plan *with_edges(Compile *c, bool read_again)
@@ -194,13 +195,25 @@ static Plan *with_edges(Compile *c, bool read_again)
     return p;
 }
 
+// Every stage as it is: what one computes again changes the edges of its neighbours, and codecs come later.
+static bool fits_as_it_is(const Compile *c, const Plan *plain)
+{
+    bool fits = !codec_find(c->options->transfer);
+    for (int i = 0; i < plain->n_stages; i++) {
+        const PlanStage *s = &plain->stages[i];
+        int64_t limit = memory_limit_of(c, s);
+        fits &= !limit || plan_stage_bytes(s) <= limit;
+    }
+    return fits;
+}
+
 // All but slots and scratch.
 static int64_t rest_of(Compile *c, const Plan *edges, Ranges *ranges, PlanStage *s)
 {
     const Range *r = range_of(ranges, s->first_unit, s->last_unit);
     int versions = edges->stages[s->id].versions;
-    return r->persistent + r->parameters * (versions - 1) + edges->stages[s->id].edge_bytes +
-           memory_library_bytes(c, s);
+    return r->persistent + r->parameters * (versions - 1) + r->decoded +
+           edges->stages[s->id].edge_bytes + memory_library_bytes(c, s);
 }
 
 // The nodes that the stage of an older plan names; that names none means all.
@@ -238,7 +251,7 @@ static AgainChoice as_needed(Compile *c, Again *a, Wanted *w, PlanStage *s)
 {
     AgainChoice choice = {0};
     int64_t limit = memory_limit_of(c, s);
-    if (!limit || plan_stage_bytes(&w->plain->stages[s->id]) <= limit)
+    if (!limit || w->fits)
         return choice;
     int64_t rest = rest_of(c, w->edges, &w->ranges, s);
     if (!again_choose(a, c->scratch, limit - rest, &choice))
@@ -288,8 +301,9 @@ void pass_recompute(Compile *c)
         return;
     graph_renumber(c->graph);
     Values values = values_of(c->scratch, c->graph);
-    Wanted wanted = {with_edges(c, false), with_edges(c, true), ranges_of(c)};
-    memory_place(c, wanted.plain);
+    Plan *plain = with_edges(c, false); // as it would be if nothing were computed again
+    memory_place(c, plain);
+    Wanted wanted = {with_edges(c, true), ranges_of(c), fits_as_it_is(c, plain)};
     Again *stages = arena_array(c->scratch, Again, p->n_stages);
     AgainChoice *choices = arena_array(c->scratch, AgainChoice, p->n_stages);
     for (int i = 0; i < p->n_stages; i++) {

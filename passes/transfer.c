@@ -40,12 +40,6 @@ int64_t transfer_bytes(const Options *o, const Node *n)
     return bytes < n->bytes ? bytes : n->bytes;
 }
 
-int64_t transfer_moves(const Options *o, int64_t message_bytes)
-{
-    const Codec *codec = codec_find(o->transfer);
-    return codec ? (1 + codec->ratio) * message_bytes : 0;
-}
-
 static int stage_of(const Sender *s, const Node *n)
 {
     return node_stage(s->c->plan, n);

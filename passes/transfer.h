@@ -6,8 +6,6 @@
 
 // Bytes of a message of n, a root.
 int64_t transfer_bytes(const Options *o, const Node *n);
-// Bytes that a stage reads and writes to encode messages of so many bytes, or to decode them.
-int64_t transfer_moves(const Options *o, int64_t message_bytes);
 // Undoes the pass: the graph may be cut elsewhere.
 void transfer_forget(Graph *g);
 
