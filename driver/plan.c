@@ -2,6 +2,46 @@
 #include "driver/driver.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+// What the planner of graphs heeds and that of models does not, or the other way round, is refused rather than
+// ignored.
+static bool options_fit(const Args *args, bool profiled)
+{
+    const struct {
+        bool given, of_graphs;
+        const char *name;
+    } rows[] = {
+        {args->machines.n > 1, true, "more than one number of -n"},
+        {args->has_bandwidth, true, "--bandwidth (-b)"},
+        {strcmp(args->cost_model, "stagecc") != 0, true, "another --cost-model"},
+        {strcmp(args->overlap, "transfers") != 0, true, "another --overlap"},
+        {args->fewer_machines, true, "--use_fewer_machines"},
+        {args->pins.n > 0, true, "--pin"},
+        {args->together.n > 0, true, "--together"},
+        {args->no_cut.n > 0, true, "--no-cut"},
+        {args->ranks, false, "--stage_to_num_ranks"},
+        {args->plan, false, "--plan"},
+        {args->profile, false, "--profile"},
+    };
+    bool good = true;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!rows[i].given || rows[i].of_graphs == profiled)
+            continue;
+        if (profiled)
+            error_at((Loc){args->operand, 0, 0},
+                     "%s is for models: a graph has its times, and its planner chooses stages "
+                     "and replicas (-n N)",
+                     rows[i].name);
+        else
+            error_at((Loc){args->operand, 0, 0},
+                     "%s is for graphs: measure the model with `stagecc profile`, then plan "
+                     "its graph.txt",
+                     rows[i].name);
+        good = false;
+    }
+    return good;
+}
 
 int command_plan(Arena *a, Args *args)
 {
@@ -9,7 +49,9 @@ int command_plan(Arena *a, Args *args)
     int stages = 0;
     bool profiled = graph_file_given(args);
     j = (Job){.arena = a, .args = args};
-    int status = profiled ? EXIT_DONE : job_load(&j, a, args);
+    int status = !options_fit(args, profiled) ? EXIT_INPUT
+                 : profiled                   ? EXIT_DONE
+                                              : job_load(&j, a, args);
     if (!status)
         status = stages_wanted(&j, 0, &stages);
     if (!status && !stages && !(profiled && args->devices)) {
