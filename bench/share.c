@@ -1,0 +1,84 @@
+// Gives each of some groups of processes the same, fixed part of a core, whether or not the others want theirs: in
+// turn, one of PARTS runs for a slice and all others are stopped (SIGSTOP, SIGCONT). A group that waits leaves its
+// slice unused, so nobody runs faster because somebody else waits, as if each had a slower core of its own.
+// More parts than groups: the rest of the time nobody runs. Processes keep to CORE. Runs until it is told to stop or
+// its parent ends, or all processes have ended.
+//   share CORE SLICE_US PARTS PID[,PID...]...
+#define _GNU_SOURCE
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+enum { MOST = 64 };
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void sleep_until(int64_t ns)
+{
+    struct timespec t = {ns / 1000000000, ns % 1000000000};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop = 1;
+}
+
+typedef struct Process {
+    pid_t pid;
+    int group;
+} Process;
+
+// Those that are still there.
+static int tell(const Process *p, int n, int group)
+{
+    int alive = 0;
+    for (int i = 0; i < n; i++)
+        alive += !kill(p[i].pid, p[i].group == group ? SIGCONT : SIGSTOP);
+    return alive;
+}
+
+static int read_groups(char **words, int n_words, Process *out)
+{
+    int n = 0;
+    for (int g = 0; g < n_words; g++)
+        for (char *word = strtok(words[g], ","); word && n < MOST; word = strtok(NULL, ","))
+            out[n++] = (Process){(pid_t)atoi(word), g};
+    return n;
+}
+
+int main(int argc, char **argv)
+{
+    Process processes[MOST];
+    int n = argc > 4 ? read_groups(argv + 4, argc - 4, processes) : 0;
+    if (!n) {
+        fprintf(stderr, "share CORE SLICE_US PARTS PID[,PID...]...\n");
+        return 1;
+    }
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(atoi(argv[1]), &set);
+    for (int i = 0; i < n; i++)
+        sched_setaffinity(processes[i].pid, sizeof set, &set);
+    signal(SIGTERM, on_signal);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    int64_t slice_ns = 1000 * (int64_t)atoi(argv[2]), begin = now_ns();
+    for (int64_t turn = 1; !stop && tell(processes, n, (int)(turn % atoi(argv[3]))); turn++)
+        sleep_until(begin + turn * slice_ns);
+    for (int i = 0; i < n; i++)
+        kill(processes[i].pid, SIGCONT);
+    return 0;
+}
