@@ -144,7 +144,7 @@ C_KERNEL void C_POOL(c_global_avg_pool)(C_REAL *y, const C_REAL *x, int64_t plan
             sum[2] += C_POOL(c_get)(plane, j + 2);
             sum[3] += C_POOL(c_get)(plane, j + 3);
         }
-        for (int64_t rest = pixels - j; rest > 0; rest--, j++)
+        for (int64_t rest = pixels % 4; rest > 0; rest--, j++)
             sum[0] += C_POOL(c_get)(plane, j);
         C_POOL(c_put)(y, i, ((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float)pixels);
     }
