@@ -81,7 +81,7 @@ TRAINED = [
     ("gpt2", "gpt", "LAYERS=3 DIM=64 HEADS=4 T=16 VOCAB=100 TIED=1 DROPOUT=0", 4, 1),
     ("bert", "bert", "LENGTHS=0 LAYERS=3 DIM=64 HEADS=4 T=16 POSITIONS=32 VOCAB=100 TIED=0 DROPOUT=0", 4, 3),
 ]
-STEPS, FLOAT, DOUBLE = 6, 1e-5, 1e-9  # of the c backend; relative errors
+STEPS, FLOAT, DOUBLE = 6, 1e-4, 1e-9  # of the c backend; relative errors. PyTorch 1.13 in float is up to 2.8e-5 off (inception_v3)
 VOCAB, LENGTH = 100, 16
 
 
