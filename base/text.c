@@ -120,7 +120,19 @@ static int write_all(int fd, const char *bytes, size_t n)
     return 0;
 }
 
-int file_write(const char *path, const char *bytes, size_t n)
+static int write_in_place(const char *path, const char *bytes, size_t n)
+{
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    int failed = write_all(fd, bytes, n), saved = errno;
+    if (close(fd) && !failed)
+        return -1;
+    errno = saved;
+    return failed;
+}
+
+static int replace_file(const char *path, const char *bytes, size_t n)
 {
     Text temporary = {0};
     text_printf(&temporary, "%s.%d.tmp", path, (int)getpid());
@@ -139,6 +151,19 @@ int file_write(const char *path, const char *bytes, size_t n)
     text_release(&temporary);
     errno = saved;
     return failed ? -1 : 0;
+}
+
+int file_write(const char *path, const char *bytes, size_t n)
+{
+    struct stat st;
+    char *target = realpath(path, NULL);
+    bool special = target && !stat(target, &st) && !S_ISREG(st.st_mode);
+    int failed = special ? write_in_place(target, bytes, n)
+                         : replace_file(target ? target : path, bytes, n);
+    int saved = errno;
+    free(target);
+    errno = saved;
+    return failed;
 }
 
 int dir_make(const char *path)

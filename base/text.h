@@ -22,7 +22,8 @@ void text_release(Text *t);
 // The whole file, terminated, malloc'd; NULL with errno set when it cannot be read as a regular
 // file. size may be NULL.
 char *file_read(const char *path, size_t *size);
-// Write through a temporary file in the same directory and rename. 0, or -1 with errno set.
+// Write through a temporary file in the same directory and rename; links are followed, and what is no regular file is
+// written in place. 0, or -1 with errno set.
 int file_write(const char *path, const char *bytes, size_t n);
 // mkdir -p. 0, or -1 with errno set.
 int dir_make(const char *path);

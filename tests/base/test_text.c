@@ -107,6 +107,31 @@ static void test_files_that_are_none(void **state)
     assert_int_not_equal(access(in_dir(temporary), F_OK), 0);
 }
 
+// What stands behind a name stays what it is.
+static void test_files_that_are_links(void **state)
+{
+    (void)state;
+    char target[256], *text;
+    struct stat st;
+    snprintf(target, sizeof target, "%s", in_dir("target"));
+    assert_int_equal(file_write(target, "old", 3), 0);
+    assert_int_equal(symlink("target", in_dir("link")), 0);
+    assert_int_equal(file_write(path, "new", 3), 0);
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    text = file_read(target, NULL);
+    assert_string_equal(text, "new");
+    free(text);
+    unlink(path);
+    unlink(target);
+    assert_int_equal(symlink("/dev/full", in_dir("device")), 0);
+    assert_int_equal(file_write(path, "x", 1), -1);
+    assert_int_equal(errno, ENOSPC); // it was written to
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(S_ISCHR(st.st_mode));
+    unlink(path);
+}
+
 static void test_directories(void **state)
 {
     (void)state;
@@ -157,9 +182,13 @@ static void test_human_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_grows),       cmocka_unit_test(test_printf_at_every_length),
-        cmocka_unit_test(test_files),       cmocka_unit_test(test_files_that_are_none),
-        cmocka_unit_test(test_directories), cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_grows),
+        cmocka_unit_test(test_printf_at_every_length),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_files_that_are_none),
+        cmocka_unit_test(test_files_that_are_links),
+        cmocka_unit_test(test_directories),
+        cmocka_unit_test(test_strings),
         cmocka_unit_test(test_human_bytes),
     };
     return cmocka_run_group_tests(tests, begin, end);
