@@ -1,5 +1,6 @@
 // The constant tables by which a stage program describes itself to the runtime (runtime/stage.h).
 #include "codegen/program.h"
+#include "plan/schedule.h"
 
 #include <string.h>
 
@@ -533,17 +534,25 @@ static void write_first_rank(Emit *e)
     field(e, "groups", emit_string(e, groups));
 }
 
-// What is sent in fewer bytes, and where: that decides bits. Nothing where all is sent as it is.
-static void write_transfer(Emit *e)
+static const char *with_cuts(Emit *e, const char *text)
 {
     const Plan *p = e->plan;
-    const char *text = p->options.transfer;
-    if (p->n_stages == 1 || !strcmp(text, "exact"))
-        return;
     for (int s = 1; s < p->n_stages; s++)
         text = arena_printf(e->scratch, "%s%s %s", text, s > 1 ? "," : " before",
                             p->units[p->stages[s].first_unit].name);
-    field(e, "transfer", emit_string(e, text));
+    return text;
+}
+
+// What is sent in fewer bytes, and what is computed with older weights, and where: that decides bits.
+static void write_inexact(Emit *e)
+{
+    const Options *o = &e->plan->options;
+    if (e->plan->n_stages == 1)
+        return;
+    if (strcmp(o->transfer, "exact") != 0)
+        field(e, "transfer", emit_string(e, with_cuts(e, o->transfer)));
+    if (schedule_asynchronous(o))
+        field(e, "staleness", emit_string(e, with_cuts(e, o->schedule)));
 }
 
 static void write_identity(Emit *e, const char *command)
@@ -557,7 +566,7 @@ static void write_identity(Emit *e, const char *command)
     field_int(e, "stage", e->stage->id);
     field_int(e, "n_stages", e->plan->n_stages);
     write_first_rank(e);
-    write_transfer(e);
+    write_inexact(e);
     field_int(e, "micro_batch", e->graph->micro_batch);
     field_int(e, "micro_batches", o->micro_batches);
     field_int(e, "threads", o->threads);

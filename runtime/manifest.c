@@ -24,7 +24,8 @@ static const char no_text[] = "none";
     X(real, "type")
 #define CONTRACT_LATER_TEXTS(X) /* older checkpoints have none */                              \
     X(replicas, "replicas")                                                                    \
-    X(transfer, "transfers")
+    X(transfer, "transfers")                                                                   \
+    X(staleness, "staleness")
 #define CONTRACT_NUMBERS(X)                                                                    \
     X(threads, "threads")                                                                      \
     X(micro_batch, "micro-batch")                                                              \
@@ -38,6 +39,7 @@ rt__contract rt__contract_of(const rt_program *p)
                           .real = rt__dtype_name(p->activations ? p->activations : p->real),
                           .replicas = p->groups ? p->groups : no_text,
                           .transfer = p->transfer ? p->transfer : no_text,
+                          .staleness = p->staleness ? p->staleness : no_text,
                           .threads = p->threads,
                           .micro_batch = p->micro_batch,
                           .micro_batches = p->micro_batches};

@@ -7,7 +7,7 @@
 
 // What decides the bits of a run, independent of how the model is cut.
 typedef struct rt__contract {
-    const char *backend, *isa, *compiler, *real, *replicas, *transfer;
+    const char *backend, *isa, *compiler, *real, *replicas, *transfer, *staleness;
     int64_t threads, micro_batch, micro_batches;
 } rt__contract;
 

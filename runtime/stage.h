@@ -11,7 +11,7 @@
 
 #include <stagecc/stream.h> // plan/stream.h; the build copies public headers to include/stagecc
 
-enum { RT_ABI = 5, RT_MAX_RANK = 6, RT_ALIGN = 64 };
+enum { RT_ABI = 6, RT_MAX_RANK = 6, RT_ALIGN = 64 };
 
 typedef enum rt_dtype {
     RT_F32 = 1,
@@ -136,7 +136,8 @@ typedef struct rt_program {
     const int *first_rank; // [n_stages + 1], of every stage; NULL: no stage is replicated
     const char
         *groups; // in which gradients add up: "2 from hidden1, 1 from hidden2"; NULL likewise
-    const char *transfer; // how tensors travel: "int8 before conv2, fc"; NULL: as they are
+    const char *transfer;  // how tensors travel: "int8 before conv2, fc"; NULL: as they are
+    const char *staleness; // which weights are older: "pipedream before conv2, fc"; NULL: none
     int64_t micro_batch;
     int micro_batches;
     int threads;

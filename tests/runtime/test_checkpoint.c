@@ -478,12 +478,13 @@ static void test_contract(void **state)
     assert_true(rt__checkpoint_same_contract(c, &program, &why));
     program.threads = 2;
     program.isa = "avx512";
+    program.staleness = "pipedream before fc";
     assert_false(rt__checkpoint_same_contract(c, &program, &why));
     assert_string_equal(
         files_neutral(why.text),
         "DIR/ckpt/step-000001: the run goes on, but not with the same bits: "
-        "instruction set avx512 here, avx2 in the checkpoint; threads 2 here, 1 "
-        "in the checkpoint");
+        "instruction set avx512 here, avx2 in the checkpoint; staleness pipedream before fc "
+        "here, none in the checkpoint; threads 2 here, 1 in the checkpoint");
     rt__checkpoint_close(c);
 }
 
