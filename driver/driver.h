@@ -11,6 +11,8 @@
 #include "plan/devices.h"
 #include "plan/options.h"
 
+#include <sys/types.h>
+
 enum ArgGroup {
     MODEL = 1,
     PASSES = 2,
@@ -96,7 +98,11 @@ Toolchain toolchain_find(Arena *a);
 // after the compiler's own output was shown.
 int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir,
                     const char *const *names, int n);
-// Run a program and wait. Exit status as a shell's; its stderr is ours.
+// driver/process.c. A program in a process group of its own, which ends with the command; its stderr is ours. cpu_s:
+// killed after so many seconds of computing; 0: no limit.
+pid_t process_start(const char *const *argv, const char *stdout_file, unsigned cpu_s);
+int process_wait(pid_t pid); // exit status as a shell's
+// Run a program and wait.
 int process_run(const char *const *argv, const char *stdout_file);
 // Likewise, n programs at once; the first status that is not 0.
 int process_run_all(const char *const *const *argv, int n, const char *stdout_file);

@@ -3,12 +3,9 @@
 #include "driver/driver.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *executable_dir(Arena *a)
@@ -49,56 +46,6 @@ Toolchain toolchain_find(Arena *a)
     return t;
 }
 
-// cpu_s: killed after so many seconds of computing; 0: no limit.
-static pid_t start(const char *const *argv, const char *stdout_file, unsigned cpu_s)
-{
-    pid_t pid = fork();
-    if (pid < 0)
-        fatal("cannot start %s: %s", argv[0], strerror(errno));
-    if (pid)
-        return pid;
-    if (stdout_file) {
-        int fd = open(stdout_file, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-        if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
-            _exit(126);
-    }
-    struct rlimit limit = {cpu_s, cpu_s};
-    if (cpu_s)
-        setrlimit(RLIMIT_CPU, &limit);
-    execvp(argv[0], (char *const *)(uintptr_t)argv);
-    fprintf(stderr, "stagecc: cannot start %s: %s\n", argv[0], strerror(errno));
-    _exit(127);
-}
-
-static int wait_for(pid_t pid)
-{
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return 127;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-int process_run(const char *const *argv, const char *stdout_file)
-{
-    return wait_for(start(argv, stdout_file, 0));
-}
-
-int process_run_all(const char *const *const *argv, int n, const char *stdout_file)
-{
-    VEC(pid_t) running = {0};
-    Arena a = {0};
-    int status = 0;
-    for (int i = 0; i < n; i++)
-        vec_push(&a, &running, start(argv[i], stdout_file, 0));
-    for (int i = 0; i < n; i++) {
-        int ended = wait_for(running.items[i]);
-        status = status ? status : ended;
-    }
-    arena_release(&a);
-    return status;
-}
-
 typedef VEC(const char *) Words;
 
 static void push_words(Arena *a, Words *argv, const char *text)
@@ -121,7 +68,7 @@ static pid_t compile_one(Arena *a, const Plan *plan, const Backend *backend, con
     vec_push(a, &argv, arena_printf(a, "-L%s", t.lib_dir));
     push_words(a, &argv, backend->libraries);
     vec_push(a, &argv, NULL);
-    return start(argv.items, NULL, 0);
+    return process_start(argv.items, NULL, 0);
 }
 
 int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir,
@@ -133,7 +80,7 @@ int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const ch
     int failed = -1;
     for (int i = 0; i < n + (int)cores; i++) {
         int done = i - (int)cores; // wait for the oldest before one more starts
-        if (done >= 0 && done < n && wait_for(pid[done]))
+        if (done >= 0 && done < n && process_wait(pid[done]))
             failed = done;
         if (i < n)
             pid[i] = compile_one(a, plan, backend, dir, names[i]);
@@ -149,7 +96,7 @@ void draw_svg(const char *dot_file, const char *svg_file)
 {
     enum { MOST_S = 20 };
     const char *const argv[] = {"dot", "-Tsvg", "-o", svg_file, dot_file, NULL};
-    int status = wait_for(start(argv, NULL, MOST_S));
+    int status = process_wait(process_start(argv, NULL, MOST_S));
     if (status == 128 + SIGXCPU || status == 128 + SIGKILL)
         warning_at(NO_LOC, "%s was not drawn: Graphviz took more than %d s", svg_file, MOST_S);
     else if (status)
