@@ -27,8 +27,8 @@ static const char *ninja_path(Arena *a, const char *s)
     return out;
 }
 
-bool build_file_write(Arena *a, const Plan *p, const Backend *b, const CodegenPaths *paths,
-                      const char *dir)
+int build_file_write(Arena *a, const Plan *p, const Backend *b, const CodegenPaths *paths,
+                     const char *dir)
 {
     Text t = {0};
     text_printf(&t,
@@ -42,9 +42,9 @@ bool build_file_write(Arena *a, const Plan *p, const Backend *b, const CodegenPa
     for (int i = 0; i < p->n_stages; i++)
         text_printf(&t, "build stage%d: program stage%d%s\n", i, i, b->extension);
     const char *path = arena_printf(a, "%s/build.ninja", dir);
-    bool good = !file_write(path, t.data, t.length);
-    if (!good)
+    int failed = file_write(path, t.data, t.length);
+    if (failed)
         error_at((Loc){path, 0, 0}, "cannot write the build file: %s", strerror(errno));
     text_release(&t);
-    return good;
+    return failed ? EXIT_ENVIRONMENT : EXIT_DONE;
 }

@@ -119,10 +119,10 @@ typedef struct CodegenPaths {
 } CodegenPaths;
 
 // All sources of the plan (stage0.c ...) and build.ninja into dir. command is the line that
-// reproduces them. Same input, same bytes. false: reported (a graph that the backend cannot emit, a
-// disk that is full).
-bool codegen_write(const Graph *g, const Plan *p, const Backend *b, const char *command,
-                   const CodegenPaths *paths, const char *dir);
+// reproduces them. Same input, same bytes. An exit status: a graph that the backend cannot emit, a disk that
+// is full; reported.
+int codegen_write(const Graph *g, const Plan *p, const Backend *b, const char *command,
+                  const CodegenPaths *paths, const char *dir);
 // One stage's source as text, for tests; malloc'd.
 char *codegen_source(const Graph *g, const Plan *p, int stage, const Backend *b,
                      const char *command, const CodegenPaths *paths);

@@ -134,24 +134,25 @@ static bool fits(const Graph *g, const Backend *b)
     return true;
 }
 
-static bool write_source(const char *path, char *source)
+static int write_source(const char *path, char *source)
 {
-    bool good = !file_write(path, source, strlen(source));
-    if (!good)
+    int failed = file_write(path, source, strlen(source));
+    if (failed)
         error_at((Loc){path, 0, 0}, "cannot write the source: %s", strerror(errno));
     free(source);
-    return good;
+    return failed ? EXIT_ENVIRONMENT : EXIT_DONE;
 }
 
-bool codegen_write(const Graph *g, const Plan *p, const Backend *b, const char *command,
-                   const CodegenPaths *paths, const char *dir)
+int codegen_write(const Graph *g, const Plan *p, const Backend *b, const char *command,
+                  const CodegenPaths *paths, const char *dir)
 {
     Arena a = {0};
-    bool good = fits(g, b);
-    for (int i = 0; i < p->n_stages && good; i++)
-        good = write_source(arena_printf(&a, "%s/stage%d%s", dir, i, b->extension),
-                            codegen_source(g, p, i, b, command, paths));
-    good = good && build_file_write(&a, p, b, paths, dir);
+    int status = fits(g, b) ? EXIT_DONE : EXIT_INPUT;
+    for (int i = 0; i < p->n_stages && !status; i++)
+        status = write_source(arena_printf(&a, "%s/stage%d%s", dir, i, b->extension),
+                              codegen_source(g, p, i, b, command, paths));
+    if (!status)
+        status = build_file_write(&a, p, b, paths, dir);
     arena_release(&a);
-    return good;
+    return status;
 }

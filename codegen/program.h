@@ -24,8 +24,8 @@ void tables_write(Emit *e, const char *command);
 
 // codegen/build_file.c: the line that compiles a source by hand, and build.ninja.
 void compile_line(Emit *e, const CodegenPaths *paths);
-bool build_file_write(Arena *a, const Plan *p, const Backend *b, const CodegenPaths *paths,
-                      const char *dir);
+int build_file_write(Arena *a, const Plan *p, const Backend *b, const CodegenPaths *paths,
+                     const char *dir);
 
 const char *emit_place(Emit *e, const Node *n); // "model.c:12", safe in a comment; "" for none
 

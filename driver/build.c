@@ -104,8 +104,9 @@ int build_programs(Job *j, const char *dir)
 {
     Toolchain t = toolchain_find(j->arena);
     CodegenPaths paths = {t.cc, t.include_dir, t.lib_dir};
-    if (!codegen_write(j->graph, &j->plan, j->backend, j->args->line, &paths, dir))
-        return EXIT_INPUT;
+    int status = codegen_write(j->graph, &j->plan, j->backend, j->args->line, &paths, dir);
+    if (status)
+        return status;
     int n = j->plan.n_stages;
     const char **names = arena_array(j->arena, const char *, n);
     for (int i = 0; i < n; i++)
