@@ -275,6 +275,22 @@ static bool take_devices(Job *j, int stages)
     return j->compile.machines;
 }
 
+// Stages stay on the devices of the plan that they come from. How fast these are it does not say.
+static void keep_devices(Job *j)
+{
+    const Plan *from = j->stored;
+    if (!from || j->args->devices || !from->n_device_names || !j->compile.fixed_cuts)
+        return;
+    j->plan.device_names = from->device_names;
+    j->plan.n_device_names = from->n_device_names;
+    for (int s = 0; s < j->plan.n_stages; s++) {
+        j->plan.stages[s].devices = from->stages[s].devices;
+        j->plan.stages[s].n_devices = from->stages[s].n_devices;
+    }
+    note_at((Loc){j->args->plan, 0, 0},
+            "predictions are for devices of speed 1: give --devices FILE.json for their own");
+}
+
 int job_compile(Job *j, int stages)
 {
     Args *args = j->args;
@@ -306,7 +322,10 @@ int job_compile(Job *j, int stages)
     if (j->kernels && !plan_read_kernels(j->arena, &j->plan, j->kernels))
         return EXIT_INPUT;
     PassOptions o = {args->passes, args->stop_after, args->dump_after, args->time_passes};
-    return passes_run(c, &o) ? EXIT_DONE : c->no_plan ? EXIT_NO_PLAN : EXIT_INPUT;
+    if (!passes_run(c, &o))
+        return c->no_plan ? EXIT_NO_PLAN : EXIT_INPUT;
+    keep_devices(j);
+    return EXIT_DONE;
 }
 
 const char *job_dir(const Job *j, const char *fallback)

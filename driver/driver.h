@@ -101,7 +101,8 @@ int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const ch
 // driver/process.c. A program in a process group of its own, which ends with the command; its stderr is ours. cpu_s:
 // killed after so many seconds of computing; 0: no limit.
 pid_t process_start(const char *const *argv, const char *stdout_file, unsigned cpu_s);
-int process_wait(pid_t pid); // exit status as a shell's
+int process_wait(
+    pid_t pid); // exit status as a shell's; EXIT_INTERRUPTED: the command handles it
 // Run a program and wait.
 int process_run(const char *const *argv, const char *stdout_file);
 // Likewise, n programs at once; the first status that is not 0.

@@ -123,6 +123,7 @@ int process_wait(pid_t pid)
         at++;
     running[at] = running[--n_running];
     leave_if_interrupted();
+    status = interrupted ? EXIT_INTERRUPTED : status;
     for (int i = 0; i < N_SIGNALS && !n_running; i++)
         sigaction(signals[i], &before[i], NULL);
     sigprocmask(SIG_SETMASK, &mask, NULL);

@@ -77,16 +77,17 @@ int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const ch
     Toolchain t = toolchain_find(a);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     pid_t *pid = arena_array(a, pid_t, n);
-    int failed = -1;
+    int failed = -1, status = EXIT_DONE;
     for (int i = 0; i < n + (int)cores; i++) {
         int done = i - (int)cores; // wait for the oldest before one more starts
-        if (done >= 0 && done < n && process_wait(pid[done]))
-            failed = done;
+        int ended = done >= 0 && done < n ? process_wait(pid[done]) : EXIT_DONE;
+        failed = ended ? done : failed;
+        status = status ? status : ended;
         if (i < n)
             pid[i] = compile_one(a, plan, backend, dir, names[i]);
     }
-    if (failed < 0)
-        return EXIT_DONE;
+    if (!status || status == EXIT_INTERRUPTED)
+        return status;
     error_at(NO_LOC, "the C compiler (%s) failed on %s/%s%s", t.cc, dir, names[failed],
              backend->extension);
     return EXIT_BUG;

@@ -113,3 +113,20 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 [ ! -s left ] || fail "processes stay: $(cat left)"
 left_behind
+
+# What is built from a plan for devices stays on them
+cat > two.json <<'J'
+{"devices": [{"name": "a", "host": "h1"}, {"name": "b", "host": "h2", "speed": 2}],
+ "links": [{"from": "h1", "to": "h2", "bytes_per_s": 1e9, "latency_s": 1e-5}]}
+J
+model=$2/examples/mlp/mlp.c
+"$stagecc" plan "$model" --backend ref --devices two.json --straight_pipeline --no-svg -o planned > out
+"$stagecc" plan "$model" --backend ref --plan planned --no-svg -o again > out 2> err
+grep -q 'give --devices FILE.json' err || fail "no word of the devices' speeds"
+python3 - <<'P'
+import json
+a, b = (json.load(open(f"{d}/plan.json")) for d in ("planned", "again"))
+for plan in (a, b):
+    assert plan["device_names"] == ["a", "b"] and sorted(s["devices"][0] for s in plan["stages"]) == [0, 1], plan
+assert [s["devices"] for s in a["stages"]] == [s["devices"] for s in b["stages"]]
+P
