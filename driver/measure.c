@@ -37,20 +37,87 @@ static int build_whole(const Job *j, const char *dir, int64_t *bytes)
     return status;
 }
 
+// What the times are of. Others take other times.
+static json_t *measured_of(const Job *j)
+{
+    const Options *o = &j->args->options;
+    json_int_t parameters = 0;
+    for (int i = 0; i < j->graph->nodes.n; i++)
+        if (j->graph->nodes.items[i]->op == OP_PARAM)
+            parameters += shape_count(j->graph->nodes.items[i]->shape);
+    return json_pack("{s:s, s:I, s:I, s:I, s:s, s:s, s:s}", "model", j->graph->name,
+                     "parameters", parameters, "micro_batch", (json_int_t)j->graph->micro_batch,
+                     "threads", (json_int_t)o->threads, "dtype", o->dtype, "isa", o->isa,
+                     "backend", j->backend->name);
+}
+
+static void compare_measured(const Job *j, const json_t *root, const char *file)
+{
+    json_t *was = json_object_get(root, "measured"), *now = measured_of(j), *value;
+    const char *key;
+    json_object_foreach(now, key, value)
+    {
+        json_t *then = json_object_get(was, key);
+        if (!then || json_equal(value, then))
+            continue;
+        char *text[2] = {json_dumps(then, JSON_ENCODE_ANY), json_dumps(value, JSON_ENCODE_ANY)};
+        warning_at((Loc){file, 0, 0},
+                   "these times were measured with %s %s, here it is %s: run `stagecc profile` "
+                   "with the options of this command",
+                   key, text[0], text[1]);
+        free(text[0]);
+        free(text[1]);
+    }
+    json_decref(now);
+}
+
+static bool has_layer(const Graph *g, const char *name)
+{
+    for (int i = 0; i < g->layers.n; i++)
+        if (!strcmp(g->layers.items[i]->name, name))
+            return true;
+    return false;
+}
+
+// false: reported.
+static bool read_layer(const Job *j, const json_t *layer, LayerTime *out, const char *file)
+{
+    const char *name = json_string_value(json_object_get(layer, "name"));
+    const struct {
+        const char *key;
+        double *seconds;
+    } times[] = {{"forward_s", &out->forward_s},
+                 {"backward_s", &out->backward_s},
+                 {"weight_s", &out->weight_s},
+                 {"update_s", &out->update_s}};
+    out->layer = arena_strdup(j->arena, name ? name : "");
+    if (!has_layer(j->graph, out->layer)) {
+        error_at((Loc){file, 0, 0},
+                 "these times are of another model: %s has no layer `%s`; make them with "
+                 "`stagecc profile`",
+                 j->graph->name, out->layer);
+        return false;
+    }
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        *times[i].seconds = json_number_value(json_object_get(layer, times[i].key));
+        if (*times[i].seconds >= 0)
+            continue;
+        error_at((Loc){file, 0, 0}, "%s of layer `%s` is %g: a time is not negative",
+                 times[i].key, out->layer, *times[i].seconds);
+        return false;
+    }
+    return true;
+}
+
 static int read_times(Job *j, const char *file)
 {
-    json_t *root = json_load_file(file, 0, NULL), *layers = json_object_get(root, "layers");
+    json_error_t trouble;
+    json_t *root = json_load_file(file, 0, &trouble), *layers = json_object_get(root, "layers");
     size_t n = json_array_size(layers);
     LayerTime *times = arena_array(j->arena, LayerTime, n + 1);
-    for (size_t i = 0; i < n; i++) {
-        json_t *layer = json_array_get(layers, i);
-        const char *name = json_string_value(json_object_get(layer, "name"));
-        times[i].layer = arena_strdup(j->arena, name ? name : "");
-        times[i].forward_s = json_number_value(json_object_get(layer, "forward_s"));
-        times[i].backward_s = json_number_value(json_object_get(layer, "backward_s"));
-        times[i].weight_s = json_number_value(json_object_get(layer, "weight_s"));
-        times[i].update_s = json_number_value(json_object_get(layer, "update_s"));
-    }
+    bool good = n > 0, readable = root;
+    for (size_t i = 0; i < n && good; i++)
+        good = read_layer(j, json_array_get(layers, i), &times[i], file);
     j->compile.program = (ProgramCosts){
         .load_s = json_number_value(json_object_get(root, "load_s")),
         .norm_s = json_number_value(json_object_get(root, "norm_s")),
@@ -58,13 +125,16 @@ static int read_times(Job *j, const char *file)
         .library_bytes = json_integer_value(json_object_get(root, "library_bytes")),
         .beside_programs = (int)json_integer_value(json_object_get(root, "beside_programs")),
         .beside_slowdown = json_number_value(json_object_get(root, "beside_slowdown"))};
+    if (good)
+        compare_measured(j, root, file);
     json_decref(root);
     j->compile.times = times;
     j->compile.n_times = (int)n;
     if (!n)
-        error_at((Loc){file, 0, 0},
-                 "there are no measured times; make them with `stagecc profile`");
-    return n ? EXIT_DONE : EXIT_INPUT;
+        error_at((Loc){file, readable ? 0 : trouble.line, readable ? 0 : trouble.column},
+                 "there are no measured times%s%s; make them with `stagecc profile`",
+                 readable ? "" : ": ", readable ? "" : trouble.text);
+    return good ? EXIT_DONE : EXIT_INPUT;
 }
 
 int measured_load(Job *j, const char *dir)
@@ -106,11 +176,12 @@ static int programs_at_once(const Job *j, int64_t bytes)
     return (int)(fit < MOST_BESIDE ? fit : MOST_BESIDE);
 }
 
-static void write_beside(const char *times, int n, double slowdown)
+// What the driver knows of the times goes into their file.
+static void add_to_times(const char *times, json_t *more)
 {
     json_t *root = json_load_file(times, 0, NULL);
-    json_object_set_new(root, "beside_programs", json_integer(n));
-    json_object_set_new(root, "beside_slowdown", json_real(slowdown));
+    json_object_update(root, more);
+    json_decref(more);
     if (json_dump_file(root, times, JSON_INDENT(1) | JSON_REAL_PRECISION(9)))
         fatal("cannot write %s: %s", times, strerror(errno));
     json_decref(root);
@@ -145,7 +216,8 @@ static int measure_beside(Job *j, const char *program, const char *times, int n)
             n, sum / alone);
     j->compile.program.beside_programs = n;
     j->compile.program.beside_slowdown = sum / alone;
-    write_beside(times, n, sum / alone);
+    add_to_times(times,
+                 json_pack("{s:i, s:f}", "beside_programs", n, "beside_slowdown", sum / alone));
     return 0;
 }
 
@@ -166,6 +238,8 @@ int measure(Job *j, const char *dir)
         status = ended(program, process_run(probe, "/dev/null"));
     if (!status)
         status = ended(program, process_run(profile, "/dev/null"));
+    if (!status)
+        add_to_times(times, json_pack("{s:o}", "measured", measured_of(j)));
     if (!status)
         status = measured_load(j, dir);
     int n = status ? 0 : programs_at_once(j, bytes);
