@@ -42,6 +42,7 @@ static Times times_new(Again *a, const bool *again)
 
 static void add_block(Region *r, const Node *n, const Life *life)
 {
+    CHECK(r->blocks, "recompute", "%s is of a phase that has not run", n->name);
     r->blocks[r->n++] = (Block){.bytes = n->bytes, .begin = life->begin, .end = life->end};
 }
 

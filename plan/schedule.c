@@ -180,7 +180,7 @@ static const char *virtual_misfit(Arena *a, const Options *o, int stages, const 
         return NULL;
     if (parts == 1)
         return "interleaved needs several stages on each machine: add --virtual-stages 2";
-    if (stages % parts || ranks > stages)
+    if (machines < 1 || stages % parts || ranks > stages)
         return arena_printf(
             a,
             "interleaved with --virtual-stages %d needs as many stages on every machine, and "
@@ -435,11 +435,12 @@ static bool is_turn(const Plan *p, const PlanEdge *e)
 
 static uint16_t turn_edge(const Plan *p, int from, int to)
 {
-    int e = p->n_edges - 1;
-    while (!is_turn(p, &p->edges[e]) || p->edges[e].producer != from ||
-           p->edges[e].consumers[0] != to)
-        e--;
-    return (uint16_t)e;
+    for (int i = p->n_edges - 1; i >= 0; i--) {
+        const PlanEdge *e = &p->edges[i];
+        if (e->producer == from && e->consumers[0] == to && is_turn(p, e))
+            return (uint16_t)i;
+    }
+    fatal("no turn passes from rank %d to rank %d", from, to);
 }
 
 static void take_turn(Writer *w, const rt_instr *i)
