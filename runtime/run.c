@@ -10,6 +10,7 @@
 #include "runtime/trace.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 // How far
 // ----------------------------------------------------------------------------------------
@@ -158,6 +159,16 @@ static int one_stream(rt_stage *s)
     return error;
 }
 
+static void tell_idle(rt_stage *s)
+{
+    char text[160];
+    snprintf(text, sizeof text,
+             "nothing to train: %" PRId64 " steps are done, and %" PRId64
+             " in all were asked for (--steps, --epochs)",
+             s->step, s->last_step);
+    rt__report_warning(s, text);
+}
+
 static int train(rt_stage *s)
 {
     s->last_step = find_last_step(s);
@@ -165,6 +176,8 @@ static int train(rt_stage *s)
     rt__report_start(s);
     int error = 0;
     bool idle = s->step >= s->last_step;
+    if (idle && s->rank == 0)
+        tell_idle(s);
     while (!error && s->step < s->last_step)
         error = one_stream(s);
     if (!error && idle && s->test)

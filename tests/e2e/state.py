@@ -151,6 +151,8 @@ def damaged_checkpoints(work, program):
     adam = build(work / "adam", 1, "--optimizer", "adam", "--momentum", "0")
     refused("another optimizer", work, adam, "WORK/ckpt/step-000004: has no tensor hidden1.weight.exp_avg: it was made by another optimizer or another model",
             "--data", DATA, "--resume", whole)
+    status, stderr, _ = run(program, "--data", DATA, "--resume", whole, "--steps", 3)
+    assert status == 0 and "nothing to train: 4 steps are done, and 3 in all were asked for" in stderr, stderr
 
 
 def full_disk(work, program):
