@@ -59,8 +59,9 @@ const char *why_no_plan(Arena *a, const GraphProblem *g, const PlanResult *r)
             "or more memory (-s)",
             human_bytes(need, plan_bytes(sum)), g->machines->n,
             human_bytes(have, plan_bytes(all)));
+    const char *hint = g->cost.recompute
+                           ? ": try more machines (-n) or more memory (-s)"
+                           : ": try more machines (-n), more memory (-s) or --recompute auto";
     return arena_printf(a, "%s%s", r->why ? r->why : "no plan fits",
-                        isfinite(memory)
-                            ? ": try more machines (-n), more memory (-s) or --recompute auto"
-                            : "");
+                        isfinite(memory) ? hint : "");
 }

@@ -295,7 +295,7 @@ static void report_memory(Search *s)
     double least = search(s, LEAST_MEMORY);
     bool always = recomputes(s, "always");
     const char *all = always ? " even if all is computed again" : "",
-               *hint = always ? "" : ", --recompute auto";
+               *hint = recomputes(s, "never") ? ", --recompute auto" : "";
     if (least == INFINITY && chooses_replicas(s) && s->asynchronous) {
         error_at(
             model_loc(s->c),

@@ -342,6 +342,9 @@ Profile *profile_load(Arena *a, const char *file)
     if (length < size)
         error_at((Loc){file, 0, 0},
                  "there is a zero byte at offset %zu: this is not a graph's text", length);
+    else if (str_starts(text, "\xef\xbb\xbf"))
+        error_at((Loc){file, 1, 1},
+                 "a byte-order mark stands before the first node: save the file without it");
     else
         p = profile_read(a, file, text);
     free(text);
