@@ -81,7 +81,7 @@ static void move(Splitter *s, Arena *scratch)
 {
     Graph *g = s->g;
     int n = g->nodes.n, at = 0, updates = 0;
-    Node **old = arena_copy(scratch, g->nodes.items, sizeof *old * (size_t)n);
+    Node **old = arena_copy(scratch, g->nodes.items, sizeof(Node *) * (size_t)n);
     while (updates < n && old[updates]->phase != PHASE_UPDATE)
         updates++;
     for (int late = 0; late < 2; late++)
