@@ -36,6 +36,9 @@ int job_memory_init(JobMemory *m, const Plan *plan)
     m->header->n_ranks = (uint32_t)plan->n_ranks;
     m->header->n_edges = (uint32_t)plan->n_edges;
     m->header->bytes = bytes;
+    char hash[24];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)plan_hash(plan));
+    atomic_store(&m->header->plan_hash, segment_plan_number(hash));
     m->statuses = segment_statuses(m->header);
     return 0;
 }

@@ -20,6 +20,15 @@
 enum { SEGMENT_ABI = 3, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
 #define SEGMENT_MAGIC UINT64_C(0x31626f6a67617473) // "stagjob1", little-endian
 
+// Of a plan's hash as programs bear it, never 0: FNV-1a.
+static inline uint64_t segment_plan_number(const char *hash)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *hash; hash++)
+        h = (h ^ (uint8_t)*hash) * 0x100000001b3u;
+    return h | 1;
+}
+
 // Set in SegmentHeader.rounds once the job shall stop: see runtime/signals.h.
 #define SEGMENT_STOP (UINT64_C(1) << 63)
 #define SEGMENT_HOLD (UINT64_C(1) << 62)   // the hosts are being asked how far they are
@@ -35,8 +44,9 @@ typedef struct SegmentCounter {
 typedef struct SegmentHeader {
     uint64_t magic;
     uint32_t abi, n_ranks, n_edges, reserved;
-    uint64_t bytes;              // of the whole file
-    _Atomic uint64_t plan_hash;  // 0 until the first program has come; all others must agree
+    uint64_t bytes; // of the whole file
+    _Atomic uint64_t
+        plan_hash; // segment_plan_number; 0 until the first program has come; all must agree
     _Atomic uint32_t abort;      // 0, or the exit status of whoever failed first
     _Atomic uint32_t abort_rank; // who, plus one; n_ranks + 1: the launcher; 0: nobody
     uint64_t job;                // a random number: messages of another job are refused

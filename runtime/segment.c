@@ -63,22 +63,19 @@ static int check_header(rt_stage *s, uint64_t bytes)
 
 uint64_t rt__plan_number(const rt_program *program)
 {
-    uint64_t h = 0xcbf29ce484222325u; // FNV-1a
-    for (const char *text = program->plan_hash; *text; text++)
-        h = (h ^ (uint8_t)*text) * 0x100000001b3u;
-    return h | 1;
+    return segment_plan_number(program->plan_hash);
 }
 
-// The first program writes its plan's hash, all others compare.
+// All compare their plan's hash with that of plan.json, which the launcher wrote.
 static int check_plan(rt_stage *s)
 {
     uint64_t mine = rt__plan_number(s->program), first = 0;
     if (atomic_compare_exchange_strong(&s->segment->plan_hash, &first, mine) || first == mine)
         return 0;
-    return rt_fail(s, RT_E_INPUT,
-                   "stage %d was built from another plan than the stages beside it: build all "
-                   "programs again",
-                   s->program->stage);
+    return rt_fail(
+        s, RT_E_INPUT,
+        "stage %d was built from another plan than plan.json: build all programs again",
+        s->program->stage);
 }
 
 static int map(rt_stage *s, int fd)

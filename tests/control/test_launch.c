@@ -22,7 +22,9 @@ static char dir[64];
 static const int to_1[] = {1}, to_0[] = {0};
 static PlanEdge edges[] = {{.name = "conv3", .producer = 0, .bytes = 1000, .slots = 3},
                            {.name = "grad", .producer = 1, .bytes = 80, .slots = 1}};
-static PlanStage stages[2] = {{.replicas = 1}, {.id = 1, .replicas = 1}};
+static PlanUnit units[] = {{.name = "conv3"}, {.name = "fc"}};
+static PlanStage stages[2] = {{.replicas = 1},
+                              {.id = 1, .first_unit = 1, .last_unit = 1, .replicas = 1}};
 static PlanRank ranks[2] = {{.stage = 0}, {.stage = 1}};
 
 // What a script says to its launcher.
@@ -38,6 +40,8 @@ static Plan two_stages(void)
     edges[1].consumers = (int *)(uintptr_t)to_0;
     edges[0].n_consumers = edges[1].n_consumers = 1;
     Plan p = {.model = "m",
+              .units = units,
+              .n_units = 2,
               .stages = stages,
               .n_stages = 2,
               .ranks = ranks,

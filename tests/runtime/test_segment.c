@@ -31,9 +31,8 @@ static void test_other_plan(void **state)
     assert_int_equal(rt__transport_open(&a, fd), 0);
     rt__stage_init(&b, &q, 0);
     assert_int_equal(rt__transport_open(&b, fd), RT_E_INPUT);
-    assert_string_equal(b.message,
-                        "stage 1 was built from another plan than the stages beside it: "
-                        "build all programs again");
+    assert_string_equal(b.message, "stage 1 was built from another plan than plan.json: "
+                                   "build all programs again");
     rt__stage_init(&c, &r, 0);
     assert_int_equal(rt__transport_open(&c, fd), RT_E_INPUT);
     rt__transport_close(&a);
