@@ -294,13 +294,15 @@ static void keep_devices(Job *j)
 int job_compile(Job *j, int stages)
 {
     Args *args = j->args;
-    if (schedule_open(&args->options))
-        stages = choose_schedule(j, stages);
+    int status = schedule_open(&args->options) ? choose_schedule(j, &stages) : EXIT_DONE;
+    if (status)
+        return status;
     if (stages == 1 && args->options.virtual_stages > 1) { // the whole model, to be measured
         options_set(&args->options, "virtual-stages", "1", FROM_COMMAND_LINE, NO_LOC);
         if (schedule_rules(&args->options)->interleaves)
             options_set(&args->options, "schedule", "1f1b", FROM_COMMAND_LINE, NO_LOC);
     }
+    choose_recompute(j, stages);
     j->compile.memory_limit = args->memory_bytes;
     j->plan = (Plan){.model = j->graph->name,
                      .source = args->operand,

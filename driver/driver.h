@@ -124,6 +124,7 @@ typedef struct Job {
     const Devices *devices; // --devices FILE; NULL: none
     Compile compile;
     const char *kernels; // kernels.json of this machine; NULL: bounds are used
+    bool recompute_chosen;
 } Job;
 // The text of args->operand. NULL: reported.
 const char *operand_read(Arena *a, const Args *args);
@@ -133,9 +134,10 @@ int job_load(Job *j, Arena *a, Args *args);
 // Run the passes for this many stages (0: no plan). 0 or exit status.
 int job_compile(Job *j, int stages);
 void job_release(Job *j);
-// driver/choose_schedule.c: what `auto` in the options of a job that was loaded stands for; gives the number of
-// stages, which is that of machines where the schedule has one on each.
-int choose_schedule(Job *j, int stages);
+// driver/choose.c: what `auto` in the options of a job that was loaded stands for. The number of stages becomes that
+// of machines where the schedule has one on each. 0 or exit status.
+int choose_schedule(Job *j, int *stages);
+void choose_recompute(Job *j, int stages);
 const char *job_dir(const Job *j, const char *fallback); // args->out, made if absent
 
 // driver/measure.c: what the generated code of this model takes on this machine. Exit status.

@@ -60,10 +60,29 @@ def keeps_limits(stagecc, source, work):
         assert most <= kib * 1024, f"{schedule}, {transfer}: {most >> 10} KiB, {kib} are allowed"
 
 
+# Limits that never or always keeps, in another cut than the one that little recomputation was looked for in.
+DENSE = ["dense/dense.c", "-D", "IMAGE=16", "-D", "CHANNELS=1", "-D", "CLASSES=10", "--batch", "16", "--micro-batches", "4"]
+MLP = ["mlp/mlp.c", "--batch", "64", "--micro-batches", "8", "--schedule", "interleaved", "--virtual-stages", "2"]
+CHOICES = [(DENSE, 5980000), (DENSE, 10696000), (MLP, 194496)]
+
+
+def auto_is_no_worse(stagecc, source, work):
+    for (model, *options), limit in CHOICES:
+        step_s = {}
+        for how in ("never", "always", "auto"):
+            done = subprocess.run([stagecc, "plan", source / "examples" / model, *options, "-n", "2", "--straight_pipeline", "--isa", "avx512", "--no-svg",
+                                   "--recompute", how, "--memory", str(limit), "-o", work / "plan"], capture_output=True, text=True)
+            assert done.returncode in (0, 3), done.stderr
+            if not done.returncode:
+                step_s[how] = json.loads((work / "plan/plan.json").read_text())["step_s"]
+        assert len(step_s) > 1 and step_s["auto"] == min(step_s.values()), f"{model}, {limit}: {step_s}"
+
+
 def main():
     stagecc, source = sys.argv[1], pathlib.Path(sys.argv[2])
     with tempfile.TemporaryDirectory() as folder:
         keeps_limits(stagecc, source, pathlib.Path(folder))
+        auto_is_no_worse(stagecc, source, pathlib.Path(folder))
     for name in MODELS:
         data = f"idx:{source}/examples/digits/train" if name == "resnet" else f"text:{source}/README.md"
         with tempfile.TemporaryDirectory() as folder:
