@@ -226,9 +226,22 @@ static bool right_size(const Args *args, const Profile *p)
     return layers && p->nodes.n <= MOST_LAYERS;
 }
 
-int graph_file_plan(Arena *a, const Args *args)
+// A profile has a batch of its own: here it only has to divide.
+static Args with_batch(const Args *args)
+{
+    Args own = *args;
+    Options *o = &own.options;
+    if (!options_given(o, "batch"))
+        o->batch = (o->batch + o->micro_batches - 1) / o->micro_batches * o->micro_batches;
+    return own;
+}
+
+int graph_file_plan(Arena *a, const Args *given)
 {
     double begin = clock_seconds();
+    const Args own = with_batch(given), *args = &own;
+    if (!options_check(&args->options))
+        return EXIT_INPUT;
     Profile *p = profile_load(a, args->operand);
     if (!p || !profile_order(a, p) || !right_size(args, p))
         return EXIT_INPUT;

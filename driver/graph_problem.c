@@ -262,6 +262,9 @@ static bool schedule_known(const Args *args)
         error_at(NO_LOC,
                  "plans of profiled graphs have one stage on each machine: use --schedule "
                  "1f1b, without --virtual-stages");
+    else if (!strcmp(o->schedule, "gpipe") && !options_given(o, "micro-batches"))
+        error_at(NO_LOC, "gpipe drains the pipeline behind every step: say of how many "
+                         "micro-batches (--micro-batches M)");
     else if (asynchronous && options_given(o, "micro-batches"))
         error_at(NO_LOC, "in the plan of a profiled graph pipedream updates after every "
                          "micro-batch: drop --micro-batches");

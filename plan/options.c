@@ -193,7 +193,7 @@ static bool check_schedule(const Options *o)
     if (clips)
         error_at(NO_LOC,
                  "clipping needs the gradients of all stages before an update, and %s never "
-                 "waits for them: drop --clip-norm, or use --schedule 1f1b",
+                 "waits for them: use --clip-norm 0, or --schedule 1f1b",
                  o->schedule);
     if (drains)
         error_at(NO_LOC,
