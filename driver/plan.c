@@ -8,6 +8,7 @@
 // ignored.
 static bool options_fit(const Args *args, bool profiled)
 {
+    const Options *o = &args->options;
     const struct {
         bool given, of_graphs;
         const char *name;
@@ -23,6 +24,11 @@ static bool options_fit(const Args *args, bool profiled)
         {args->ranks, false, "--stage_to_num_ranks"},
         {args->plan, false, "--plan"},
         {args->profile, false, "--profile"},
+        {args->devices && args->machines.n, false, "-n beside --devices"},
+        {args->backend, false, "--backend"},
+        {args->defines.n > 0, false, "--define (-D)"},
+        {options_given(o, "dtype"), false, "--dtype"},
+        {options_given(o, "threads"), false, "--threads"},
     };
     bool good = true;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -31,7 +37,7 @@ static bool options_fit(const Args *args, bool profiled)
         if (profiled)
             error_at((Loc){args->operand, 0, 0},
                      "%s is for models: a graph has its times, and its planner chooses stages "
-                     "and replicas (-n N)",
+                     "and replicas (-n N, or --devices)",
                      rows[i].name);
         else
             error_at((Loc){args->operand, 0, 0},
