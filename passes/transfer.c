@@ -33,7 +33,7 @@ typedef struct Sender {
 int64_t transfer_bytes(const Options *o, const Node *n)
 {
     const Codec *codec = codec_find(o->transfer);
-    bool real = n->dtype == F32 || n->dtype == F64;
+    bool real = n->dtype == F32 || n->dtype == F64 || n->dtype == BF16;
     if (!codec || !real || n->op == OP_INPUT || value_persistent(n))
         return n->bytes;
     int64_t bytes = codec_bytes(codec, shape_count(n->shape));

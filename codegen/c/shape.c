@@ -158,16 +158,17 @@ void c_emit_reorder(Emit *e, const Node *n)
 // As tensors travel between stages: <stagecc/transfer.h>.
 void c_emit_encode(Emit *e, const Node *n)
 {
-    emit(e, "c_encode_$codec($message, $x, $n);\n", "codec", EMIT_TEXT, node_string(n, A_CODEC),
-         "message", EMIT_VALUE, n, "x", EMIT_VALUE, n->inputs[0], "n", EMIT_INT,
-         c_elements(n->inputs[0]), NULL);
+    emit(e, "c_encode_$codec$form($message, $x, $n);\n", "form", EMIT_TEXT,
+         c_form(n->inputs[0]), "codec", EMIT_TEXT, node_string(n, A_CODEC), "message",
+         EMIT_VALUE, n, "x", EMIT_VALUE, n->inputs[0], "n", EMIT_INT, c_elements(n->inputs[0]),
+         NULL);
 }
 
 void c_emit_decode(Emit *e, const Node *n)
 {
-    emit(e, "c_decode_$codec($x, $message, $n);\n", "codec", EMIT_TEXT, node_string(n, A_CODEC),
-         "x", EMIT_VALUE, n, "message", EMIT_VALUE, n->inputs[0], "n", EMIT_INT, c_elements(n),
-         NULL);
+    emit(e, "c_decode_$codec$form($x, $message, $n);\n", "form", EMIT_TEXT, c_form(n), "codec",
+         EMIT_TEXT, node_string(n, A_CODEC), "x", EMIT_VALUE, n, "message", EMIT_VALUE,
+         n->inputs[0], "n", EMIT_INT, c_elements(n), NULL);
 }
 
 // Copies

@@ -262,11 +262,38 @@ static void finite_is_quiet(void **state)
         }
 }
 
+// Elements of bf16 are sent as the floats that they are, and rounded when they are there.
+static void bf16_goes_through_floats(void **state)
+{
+    (void)state;
+    static float x[MOST], y[MOST];
+    static rt_bf16 narrow[MOST], got[MOST];
+    static _Alignas(64) uint8_t message[2][4 * MOST + GUARD];
+    for (int m = 0; m < N_MAKERS; m++)
+        for (int k = 0; k < N_LENGTHS; k++) {
+            int64_t n = lengths[k];
+            for (int64_t i = 0; i < n; i++) {
+                narrow[i] = rt_to_bf16(makers[m](i));
+                x[i] = rt_to_float(narrow[i]);
+            }
+            memset(message, 0xa5, sizeof message);
+            memset(got, 0xa5, sizeof got);
+            c_encode_int8(message[0], x, n);
+            c_encode_int8_bf16(message[1], narrow, n);
+            assert_memory_equal(message[0], message[1], sizeof *message);
+            c_decode_int8(y, message[0], n);
+            c_decode_int8_bf16(got, message[0], n);
+            for (int64_t i = 0; i < n; i++)
+                assert_int_equal(got[i].bits, rt_to_bf16(y[i]).bits);
+            assert_true(n == MOST || got[n].bits == 0xa5a5);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_further_off), cmocka_unit_test(ties_are_even),
-        cmocka_unit_test(twice_is_once), cmocka_unit_test(not_finite_is_seen),
-        cmocka_unit_test(finite_is_quiet)};
+        cmocka_unit_test(twice_is_once),          cmocka_unit_test(not_finite_is_seen),
+        cmocka_unit_test(finite_is_quiet),        cmocka_unit_test(bf16_goes_through_floats)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

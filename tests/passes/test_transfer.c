@@ -24,16 +24,22 @@ static const char *const model =
                              "loss l\noutput d\n";
 
 // Stages: a b | c | p d l.
-static Case *cut(const char *transfer)
+static Case *cut_in(const char *dtype, const char *transfer)
 {
     static const int cuts[] = {1, 2};
     Case *t = case_new(model);
     t->c.fuse = false;
+    t->options.dtype = dtype;
     t->options.transfer = transfer;
     t->c.stages = 3;
     t->c.fixed_cuts = cuts;
     case_run(t, NULL);
     return t;
+}
+
+static Case *cut(const char *transfer)
+{
+    return cut_in("f32", transfer);
 }
 
 // Gradients travel alike; a view is read from what was received; data stay as they are, and so does one number.
@@ -122,11 +128,24 @@ static void messages_are_as_long_as_the_codec_says(void **state)
     }
 }
 
+// What has half the bytes already gets smaller by int8 alone.
+static void bf16_travels_as_it_is_or_as_int8(void **state)
+{
+    (void)state;
+    Case *same = cut_in("bf16", "f16"), *less = cut_in("bf16", "int8");
+    assert_int_equal(edge_bytes(same, "b"), 2 * 4 * 96);
+    assert_int_equal(edge_bytes(same, "b.sent"), -1);
+    assert_int_equal(edge_bytes(less, "b"), -1);
+    assert_int_equal(edge_bytes(less, "b.sent"), 384 + 24);
+    case_free(same);
+    case_free(less);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everyone_reads_his_own),
-        cmocka_unit_test(planned_again_it_is_as_it_was),
-        cmocka_unit_test(messages_are_as_long_as_the_codec_says)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(everyone_reads_his_own),
+                                       cmocka_unit_test(planned_again_it_is_as_it_was),
+                                       cmocka_unit_test(messages_are_as_long_as_the_codec_says),
+                                       cmocka_unit_test(bf16_travels_as_it_is_or_as_int8)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
