@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { BYTES = 4 }; // of an element, in profiles: shapes follow from sizes
+
 static int64_t at(const Node *n, AttrKey key, int i)
 {
     const Attr *a = node_attr(n, key);
@@ -139,25 +141,36 @@ static const LayerTime *time_of(const LayerTime *times, int n, const Layer *laye
     return NULL;
 }
 
+// The same tensor by another name, in another layout or type.
+static bool is_same(const Node *n)
+{
+    return n->op == OP_RESULT || n->op == OP_REORDER || n->op == OP_CAST;
+}
+
 static bool is_profile_node(const Node *n)
 {
     return n->phase == PHASE_FORWARD && (n->op == OP_INPUT || !node_is(n, 'L')) &&
-           n->op != OP_RESULT && !node_is(n, 'X') && n->op != OP_REORDER;
+           !node_is(n, 'X') && !is_same(n);
 }
 
 static const Node *producer(const Node *n)
 {
-    while (n->op == OP_RESULT || n->op == OP_REORDER)
+    while (is_same(n))
         n = n->inputs[0];
     return n;
+}
+
+static double profile_bytes(const Node *n)
+{
+    return (double)shape_count(n->shape) * BYTES;
 }
 
 static double parameter_bytes(const Node *n)
 {
     double bytes = 0;
     for (int i = 0; i < n->n_inputs; i++)
-        if (n->inputs[i]->op == OP_PARAM)
-            bytes += (double)node_logical_bytes(n->inputs[i]);
+        if (producer(n->inputs[i])->op == OP_PARAM)
+            bytes += profile_bytes(n->inputs[i]);
     return bytes;
 }
 
@@ -178,7 +191,7 @@ static void add_nodes(Arena *a, Profile *p, const Graph *g, const Compile *c, in
             .id = arena_printf(a, "node%d", p->nodes.n + 1),
             .description = describe(a, n),
             .fields = profile_fields(a, t ? 1e3 * t->forward_s : 0, t ? 1e3 * t->backward_s : 0,
-                                     (double)node_logical_bytes(n), parameter_bytes(n)),
+                                     profile_bytes(n), parameter_bytes(n)),
             .stage = c->plan->n_stages > 1 ? plan_stage_of_unit(c->plan, n->unit) : -1,
         };
         vec_push(a, &p->nodes, node);
