@@ -12,6 +12,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct Region { // blocks to be packed, and whose they are
     VEC(Block) blocks;
@@ -259,12 +260,32 @@ static PlanKernel bound(const Compile *c, const Node *n)
     return k;
 }
 
+typedef struct Kept {
+    const char *key;
+    struct Kept *next;
+} Kept;
+
+// Is the kernel's copy of its weight one that no kernel before it keeps? All products share one, and so do
+// equal kernels of forward, evaluation and what is computed again. kept: by weight.
+static bool keeps_another(Arena *a, Kept **kept, const Node *n, const char *key)
+{
+    const Node *weight = value_root(n->inputs[1]);
+    if (weight->op != OP_PARAM)
+        return false;
+    Kept copy = {is_product(n->op) ? "product" : key, kept[weight->id]};
+    for (const Kept *k = copy.next; k; k = k->next)
+        if (!strcmp(k->key, copy.key))
+            return false;
+    kept[weight->id] = arena_copy(a, &copy, sizeof copy);
+    return true;
+}
+
 // Calls share one scratch memory; what is kept adds up (once a step, so one micro-batch keeps nothing).
-// Backward works with one version of the weights at a time, in ascending order: it keeps one copy of
-// each, however many versions there are.
+// However many versions of a weight there are, there is one copy, of the version that is worked with.
 static Library count_library(const Placer *p, bool whole_model)
 {
     const Compile *c = p->c;
+    Kept **copies = arena_array(c->scratch, Kept *, c->graph->next_id + 1);
     int64_t scratch = 0, kept = 0;
     int calls = 0;
     for (int i = 0; c->kernel_key && i < c->graph->nodes.n; i++) {
@@ -275,7 +296,9 @@ static Library count_library(const Placer *p, bool whole_model)
         const PlanKernel *found = key ? plan_kernel(c->plan, key) : NULL;
         PlanKernel k = found ? *found : key ? bound(c, n) : (PlanKernel){0};
         scratch = k.scratch_bytes > scratch ? k.scratch_bytes : scratch;
-        kept += c->options->micro_batches > 1 ? aligned(k.kept_bytes) : 0;
+        if (c->options->micro_batches > 1 && k.kept_bytes &&
+            keeps_another(c->scratch, copies, n, key))
+            kept += aligned(k.kept_bytes);
         calls += key != NULL;
     }
     return (Library){aligned(scratch) + kept, calls};

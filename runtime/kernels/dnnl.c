@@ -1,10 +1,10 @@
 // The oneDNN binding: makes all kernels of a program at its start, runs them.
 //
 // Backward-data wants weights in another layout than forward, and kernels in bf16 want them in bf16. They
-// change once a step only, so with several micro-batches every such weight has a copy of its own for each
-// kernel, made by the step's first one; with a single micro-batch the copy lives in the common scratch. In
-// asynchronous schedules weights have several versions, but forward works with one of them at a time, in
-// ascending order, and so does backward: one copy it is.
+// change once a step only, so with several micro-batches every such weight has a copy for each kernel, or
+// for all products, made by the step's first micro-batch; with a single one the copy lives in the common scratch.
+// In asynchronous schedules weights have several versions, but forward works with one of them at a time, in
+// ascending order, and so does backward: one copy it is, made anew where the two alternate.
 #include "runtime/kernels/private/dnnl_state.h"
 #include "runtime/kernels/private/strassen.h"
 
@@ -109,15 +109,28 @@ static int by_weight(const void *a, const void *b)
     return (x->kernel > y->kernel) - (x->kernel < y->kernel);
 }
 
-static void plan_copies_of(rt_stage *s, Dnnl *d, int kernel)
+static int whose(const Dnnl *d, const Made *m)
 {
-    const Made *m = &d->made[kernel];
+    return m->kernel->op == RT_MATMUL ? EVERY_PRODUCT : (int)(m - d->made);
+}
+
+static void plan_copies_of(rt_stage *s, Dnnl *d, const Made *m)
+{
     const Arg *weight = rt__dnnl_copied(m);
-    for (int i = 0; weight && i < m->kernel->n_weights; i++) {
-        d->copies[d->n_copies++] = (Copy){
-            .weight = rt_persistent(s, m->kernel->weights[i]), .kernel = kernel, .version = -1};
-        d->copied_bytes += lines(weight->inside_bytes);
-    }
+    for (int i = 0; weight && i < m->kernel->n_weights; i++)
+        d->copies[d->n_copies++] = (Copy){.weight = rt_persistent(s, m->kernel->weights[i]),
+                                          .kernel = whose(d, m),
+                                          .bytes = lines(weight->inside_bytes),
+                                          .version = -1};
+}
+
+static void drop_equal_copies(Dnnl *d)
+{
+    int kept = 0;
+    for (int i = 0; i < d->n_copies; i++)
+        if (!kept || by_weight(&d->copies[kept - 1], &d->copies[i]) != 0)
+            d->copies[kept++] = d->copies[i];
+    d->n_copies = kept;
 }
 
 static int plan_copies(rt_stage *s, Dnnl *d)
@@ -131,8 +144,9 @@ static int plan_copies(rt_stage *s, Dnnl *d)
     if (!d->copies)
         return rt_fail(s, RT_E_MEMORY, "no memory for copies of %zu weights", most);
     for (int i = 0; i < d->n_made; i++)
-        plan_copies_of(s, d, i);
+        plan_copies_of(s, d, &d->made[i]);
     qsort(d->copies, (size_t)d->n_copies, sizeof *d->copies, by_weight);
+    drop_equal_copies(d);
     return 0;
 }
 
@@ -142,6 +156,8 @@ static int map_memory(rt_stage *s, Dnnl *d)
         size_t bytes = scratch_of(&d->made[i]);
         d->scratch_bytes = bytes > d->scratch_bytes ? bytes : d->scratch_bytes;
     }
+    for (int i = 0; i < d->n_copies; i++)
+        d->copied_bytes += d->copies[i].bytes;
     if (d->scratch_bytes)
         d->scratch = map(d->scratch_bytes);
     if (d->copied_bytes)
@@ -152,7 +168,7 @@ static int map_memory(rt_stage *s, Dnnl *d)
     size_t at = 0;
     for (int i = 0; i < d->n_copies; i++) {
         d->copies[i].at = d->copied + at;
-        at += lines(rt__dnnl_copied(&d->made[d->copies[i].kernel])->inside_bytes);
+        at += d->copies[i].bytes;
     }
     return 0;
 }
@@ -257,7 +273,7 @@ static dnnl_status_t take_in(rt_stage *s, const Made *m, const Arg *a, const voi
 {
     Dnnl *d = state(s);
     const uint8_t *first = (const uint8_t *)tensor - s->weights_at;
-    Copy *kept = a == rt__dnnl_copied(m) ? find_copy(d, first, (int)(m - d->made)) : NULL;
+    Copy *kept = a == rt__dnnl_copied(m) ? find_copy(d, first, whose(d, m)) : NULL;
     if (!kept)
         return copy(d, a);
     dnnl_memory_set_data_handle(a->inside, kept->at);

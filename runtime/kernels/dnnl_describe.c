@@ -267,32 +267,28 @@ static int left_out(const rt_product *p)
     return p->batch[0] > 1 ? 0 : p->batch[1] > 1 ? 1 : 2;
 }
 
-// stride NULL: as the library likes it.
 static dnnl_status_t describe_matrix(const rt_product *p, const int64_t size[2],
                                      const int64_t *stride, dnnl_data_type_t type,
                                      dnnl_memory_desc_t *out)
 {
     dnnl_dims_t dims = {p->batch[0], p->batch[1], size[0], size[1]}, strides;
     int skip = left_out(p);
-    if (!stride)
-        return dnnl_memory_desc_init_by_tag(out, 4 - skip, dims + skip, type,
-                                            dnnl_format_tag_any);
     memcpy(strides, stride, sizeof(int64_t) * 4);
     return dnnl_memory_desc_init_by_strides(out, 4 - skip, dims + skip, type, strides + skip);
 }
 
-// Inside, a weight beside bf16 is bf16 in the library's own layout.
+// Inside, a weight beside bf16 is bf16 in the same layout, so that one copy is for all products. In a layout of its
+// own for each, which takes five to fifteen times as long to make, the library would be 2 to 14 % faster.
 static dnnl_status_t describe_matrices(const rt_kernel *k, bool inside, Matrices *m)
 {
     const rt_product *p = &k->product;
     dnnl_dims_t bias = {1, 1, 1, p->n}, strides = {p->n, p->n, p->n, 1};
     int skip = left_out(p);
-    bool own = inside && narrows_weight(k);
+    dnnl_data_type_t weight = inside && narrows_weight(k) ? dnnl_bf16 : data_type(k->types[1]);
     dnnl_status_t bad =
         describe_matrix(p, (int64_t[]){p->m, p->k}, p->a, data_type(k->types[0]), &m->a);
     if (!bad)
-        bad = describe_matrix(p, (int64_t[]){p->k, p->n}, own ? NULL : p->b,
-                              own ? dnnl_bf16 : data_type(k->types[1]), &m->b);
+        bad = describe_matrix(p, (int64_t[]){p->k, p->n}, p->b, weight, &m->b);
     if (!bad)
         bad = describe_matrix(p, (int64_t[]){p->m, p->n}, p->c, data_type(k->types[2]), &m->c);
     if (!bad)

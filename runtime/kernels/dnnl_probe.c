@@ -5,7 +5,8 @@
 //     "workspace_bytes": 0, "scratch_bytes": 0, "copy_bytes": 147456, "seconds": 0.00123}]}
 //
 // scratch_bytes is what one call needs beside its tensors. copy_bytes: how much of it is kept from
-// call to call for every weight of this kernel where a step has several micro-batches.
+// call to call for every weight of this kernel where a step has several micro-batches; products of one
+// weight share it.
 #include "runtime/bf16.h"
 #include "runtime/kernels/private/dnnl_state.h"
 

@@ -515,6 +515,56 @@ static void products_in_bf16(void **state)
     check_narrow_product(gradient, (rt_dtype[]){RT_BF16, RT_BF16, RT_F32}, 1);
 }
 
+// Forward's first micro-batch makes the copy with which the gradient works, too.
+static void products_share_a_copy(void **state)
+{
+    (void)state;
+    enum { M = 4, N = 32, K = 16 };
+    if (block != 16)
+        return;
+    static const int64_t first[] = {0};
+    static const rt_dtype types[] = {RT_BF16, RT_F32, RT_BF16};
+    const rt_product product[] = {{.batch = {1, 1},
+                                   .m = M,
+                                   .n = N,
+                                   .k = K,
+                                   .a = {M * K, M * K, K, 1},
+                                   .b = {N * K, N * K, 1, K},
+                                   .c = {M * N, M * N, N, 1}},
+                                  {.batch = {1, 1},
+                                   .m = M,
+                                   .n = K,
+                                   .k = N,
+                                   .a = {M * N, M * N, N, 1},
+                                   .b = {N * K, N * K, K, 1},
+                                   .c = {M * K, M * K, K, 1}}};
+    Case t = {.program = {.micro_batches = 2}};
+    for (int i = 0; i < 2; i++) {
+        t.kernels[i] = (rt_kernel){.key = "matmul",
+                                   .op = RT_MATMUL,
+                                   .product = product[i],
+                                   .weights = first,
+                                   .n_weights = 1};
+        memcpy(t.kernels[i].types, types, sizeof types);
+    }
+    float *w = numbers(N * K, 1);
+    rt_bf16 x[M * K] = {{0}}, y[M * N], dy[M * N], dx[M * K], again[M * K];
+    for (int i = 0; i < M * N; i++)
+        dy[i] = rt_to_bf16(1);
+    t.stage.arena = (uint8_t *)w;
+    open_case(&t, 2);
+    rt_matmul(&t.stage, 0, x, w, NULL, y);
+    w[5] += 1;
+    t.stage.mb = 1;
+    rt_matmul(&t.stage, 1, dy, w, NULL, dx);
+    t.stage.mb = 0;
+    rt_matmul(&t.stage, 1, dy, w, NULL, again);
+    for (int i = 0; i < M * K; i++)
+        assert_int_equal(dx[i].bits != again[i].bits, i % K == 5);
+    close_case(&t);
+    free(w);
+}
+
 // The rest
 // --------------------------------------------------------------------------------------------
 
@@ -569,6 +619,7 @@ static int run_all(const char *name, int channels)
         cmocka_unit_test(products_of_all_transpositions),
         cmocka_unit_test(products_of_batches),
         cmocka_unit_test(products_in_bf16),
+        cmocka_unit_test(products_share_a_copy),
         cmocka_unit_test(another_implementation_is_refused),
         cmocka_unit_test(the_probe_writes_every_kernel),
     };

@@ -7,7 +7,7 @@
 
 #include <dnnl.h>
 
-enum { MAX_ARGS = 4 };
+enum { MAX_ARGS = 4, EVERY_PRODUCT = -1 };
 
 // One tensor of a kernel: outside as the row says, inside as the library wants it. Mostly they are
 // the same; else `reorder` copies between them, before the call or, for the result, behind it.
@@ -32,7 +32,8 @@ typedef struct Made { // one kernel, ready to run
 // A weight as a kernel wants it, copied once for every version of it.
 typedef struct Copy {
     const void *weight;
-    int kernel;
+    int kernel; // EVERY_PRODUCT: those in bf16, which all want the same
+    size_t bytes;
     uint8_t *at;
     int64_t version; // that it was made of; -1: none
 } Copy;
