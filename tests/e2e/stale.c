@@ -10,6 +10,7 @@
 #include "stage0.c"
 #undef main
 
+#include "runtime/rt.h"
 #include "stale.h"
 
 #include <stdlib.h>
@@ -44,6 +45,13 @@ static void restore(rt_stage *s, int t, int64_t version)
            (size_t)tensors[t].bytes);
 }
 
+// Kernels copy the weights of a version once: these are of one that they have not seen.
+static void tell_kernels(rt_stage *s)
+{
+    static int64_t version = 1 << 30;
+    s->version = version++;
+}
+
 static int row_of(const char *name)
 {
     for (int i = 0; i < N_LAGS; i++)
@@ -64,6 +72,7 @@ static void stale_forward(rt_stage *s, int mb)
             int lag = lags[row].micro_batches + mb % lags[row].replicas;
             restore(s, t, drained + (i > lag ? (i - lag) / PER_STEP : 0));
         }
+    tell_kernels(s);
     forward(s, mb);
 }
 
@@ -97,6 +106,7 @@ static void stale_backward(rt_stage *s, int mb)
             float *sum = sum_of(s, t);
             memcpy(pass ? group : sum, pass ? sum : group, (size_t)tensors[t].bytes);
         }
+        tell_kernels(s);
         if (pass == 0)
             backward(s, mb);
     }

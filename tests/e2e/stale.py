@@ -67,6 +67,7 @@ def compile_emulation(source, one, pipeline, replicas, lag, per_step, drain):
     (one / "stale.c").write_text((source / "tests/e2e/stale.c").read_text())
     line = re.search(r"^//   compile  (.*)$", (one / "stage0.c").read_text(), re.M).group(1)
     words = [word.replace("stage0", "stale") for word in shlex.split(line)]
+    words[1:1] = [f"-I{source}"]
     here = os.getcwd()
     os.chdir(one)
     run(words)
