@@ -3,32 +3,57 @@
 #ifndef STAGECC_REF_NORMAL_H
 #define STAGECC_REF_NORMAL_H
 
+// The tensors of a batch norm, images x, y [n,c,pixels]; channels are computed one by one.
+typedef struct ref_norm {
+    real *y, *mean, *var;
+    const real *x, *gamma, *beta;
+    int64_t n, c, pixels;
+    double eps;
+} ref_norm;
+
+REF double ref_norm_sum(const ref_norm *f, int64_t k)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < f->n; i++)
+        for (int64_t j = 0; j < f->pixels; j++)
+            sum += (double)f->x[(i * f->c + k) * f->pixels + j];
+    return sum;
+}
+
+REF double ref_norm_squares(const ref_norm *f, int64_t k, double mean)
+{
+    double squares = 0;
+    for (int64_t i = 0; i < f->n; i++)
+        for (int64_t j = 0; j < f->pixels; j++) {
+            double d = (double)f->x[(i * f->c + k) * f->pixels + j] - mean;
+            squares += d * d;
+        }
+    return squares;
+}
+
+REF void ref_norm_apply(const ref_norm *f, int64_t k, double mean, double variance)
+{
+    double scale = (double)f->gamma[k] / sqrt(variance + f->eps);
+    for (int64_t i = 0; i < f->n; i++)
+        for (int64_t j = 0; j < f->pixels; j++) {
+            int64_t at = (i * f->c + k) * f->pixels + j;
+            f->y[at] = (real)(((double)f->x[at] - mean) * scale + (double)f->beta[k]);
+        }
+    if (f->mean)
+        f->mean[k] = (real)mean;
+    if (f->var)
+        f->var[k] = (real)variance;
+}
+
 // x[n,c,pixels] -> y, mean[c], var[c] (biased).
 REF void ref_batch_norm(real *y, real *mean, real *var, const real *x, const real *gamma,
                         const real *beta, int64_t n, int64_t c, int64_t pixels, double eps)
 {
+    ref_norm f = {y, mean, var, x, gamma, beta, n, c, pixels, eps};
     double count = (double)(n * pixels);
     for (int64_t k = 0; k < c; k++) {
-        double sum = 0, squares = 0;
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < pixels; j++)
-                sum += (double)x[(i * c + k) * pixels + j];
-        double middle = sum / count;
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < pixels; j++) {
-                double d = (double)x[(i * c + k) * pixels + j] - middle;
-                squares += d * d;
-            }
-        double variance = squares / count, scale = (double)gamma[k] / sqrt(variance + eps);
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < pixels; j++) {
-                int64_t at = (i * c + k) * pixels + j;
-                y[at] = (real)(((double)x[at] - middle) * scale + (double)beta[k]);
-            }
-        if (mean)
-            mean[k] = (real)middle;
-        if (var)
-            var[k] = (real)variance;
+        double middle = ref_norm_sum(&f, k) / count;
+        ref_norm_apply(&f, k, middle, ref_norm_squares(&f, k, middle) / count);
     }
 }
 
@@ -43,32 +68,53 @@ REF void ref_batch_norm_infer(real *y, const real *x, const real *gamma, const r
     }
 }
 
-// With xh = (x - mean) / sqrt(var + eps): dbeta = sum dy, dgamma = sum dy xh,
+typedef struct ref_norm_grad {
+    real *dx, *dgamma, *dbeta;
+    const real *x, *dy, *gamma, *mean, *var;
+    int64_t n, c, pixels;
+    double eps;
+} ref_norm_grad;
+
+// With xh = (x - mean) / sqrt(var + eps): dbeta = sum dy, dgamma = sum dy xh.
+REF void ref_norm_grad_sums(const ref_norm_grad *f, int64_t k, double *sum, double *sum_xh)
+{
+    double rstd = 1 / sqrt((double)f->var[k] + f->eps);
+    *sum = *sum_xh = 0;
+    for (int64_t i = 0; i < f->n; i++)
+        for (int64_t j = 0; j < f->pixels; j++) {
+            int64_t at = (i * f->c + k) * f->pixels + j;
+            *sum += (double)f->dy[at];
+            *sum_xh += (double)f->dy[at] * (((double)f->x[at] - (double)f->mean[k]) * rstd);
+        }
+    if (f->dgamma)
+        f->dgamma[k] = (real)*sum_xh;
+    if (f->dbeta)
+        f->dbeta[k] = (real)*sum;
+}
+
 // dx = gamma / sqrt(var + eps) (dy - dbeta / count - xh dgamma / count).
+REF void ref_norm_grad_apply(const ref_norm_grad *f, int64_t k, double mean_dy,
+                             double mean_dy_xh)
+{
+    double rstd = 1 / sqrt((double)f->var[k] + f->eps);
+    for (int64_t i = 0; f->dx && i < f->n; i++)
+        for (int64_t j = 0; j < f->pixels; j++) {
+            int64_t at = (i * f->c + k) * f->pixels + j;
+            double xh = ((double)f->x[at] - (double)f->mean[k]) * rstd;
+            double inner = (double)f->dy[at] - mean_dy - xh * mean_dy_xh;
+            f->dx[at] = (real)((double)f->gamma[k] * rstd * inner);
+        }
+}
+
 REF void ref_batch_norm_grad(real *dx, real *dgamma, real *dbeta, const real *x, const real *dy,
                              const real *gamma, const real *mean, const real *var, int64_t n,
                              int64_t c, int64_t pixels, double eps)
 {
-    double count = (double)(n * pixels);
+    ref_norm_grad f = {dx, dgamma, dbeta, x, dy, gamma, mean, var, n, c, pixels, eps};
+    double count = (double)(n * pixels), sum, sum_xh;
     for (int64_t k = 0; k < c; k++) {
-        double sum = 0, sum_xh = 0, rstd = 1 / sqrt((double)var[k] + eps);
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < pixels; j++) {
-                int64_t at = (i * c + k) * pixels + j;
-                sum += (double)dy[at];
-                sum_xh += (double)dy[at] * (((double)x[at] - (double)mean[k]) * rstd);
-            }
-        for (int64_t i = 0; dx && i < n; i++)
-            for (int64_t j = 0; j < pixels; j++) {
-                int64_t at = (i * c + k) * pixels + j;
-                double xh = ((double)x[at] - (double)mean[k]) * rstd;
-                double inner = (double)dy[at] - sum / count - xh * (sum_xh / count);
-                dx[at] = (real)((double)gamma[k] * rstd * inner);
-            }
-        if (dgamma)
-            dgamma[k] = (real)sum_xh;
-        if (dbeta)
-            dbeta[k] = (real)sum;
+        ref_norm_grad_sums(&f, k, &sum, &sum_xh);
+        ref_norm_grad_apply(&f, k, sum / count, sum_xh / count);
     }
 }
 
