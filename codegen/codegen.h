@@ -95,6 +95,8 @@ const char *emit_stream(Emit *e, const Node *n);
 // expressions.
 const char *emit_place_in_step(Emit *e);
 const char *emit_is_first(Emit *e);
+// Elements that a running_update's statistics were taken over, those of all replicas if they share them.
+const char *emit_count(Emit *e, const Node *n);
 // A number as emit's EMIT_REAL writes it; the same in double whatever the graph's reals are; text as a string literal; text inside a comment.
 const char *emit_real(Emit *e, double v);
 const char *emit_double(Emit *e, double v);

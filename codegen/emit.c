@@ -158,6 +158,12 @@ const char *emit_is_first(Emit *e)
     return every ? "1" : arena_printf(e->scratch, "%s == 0", emit_place_in_step(e));
 }
 
+const char *emit_count(Emit *e, const Node *n)
+{
+    const char *round = node_int(n, A_REPLICAS) > 1 ? " * rt_round(s, mb)" : "";
+    return arena_printf(e->scratch, "%lld%s", (long long)node_int(n, A_COUNT), round);
+}
+
 const char *emit_stream(Emit *e, const Node *n)
 {
     return routine_stream(e->routine, n);

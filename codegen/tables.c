@@ -484,6 +484,19 @@ static void write_memory(Emit *e)
     field_int(e, "in_flight", e->stage->in_flight);
 }
 
+// Of synchronised batch norm, if the stage has any.
+static void write_round(Emit *e)
+{
+    for (int i = 0; i < e->plan->n_edges; i++) {
+        const PlanEdge *p = &e->plan->edges[i];
+        if (!plan_is_round(p) || p->producer != e->stage->first_rank)
+            continue;
+        field_int(e, "sums", p->bytes / (int64_t)sizeof(double));
+        field_int(e, "sums_edge", i);
+        return;
+    }
+}
+
 static void write_versions(Emit *e)
 {
     const PlanRank *ranks = &e->plan->ranks[e->stage->first_rank];
@@ -531,6 +544,11 @@ static void write_first_rank(Emit *e)
             groups =
                 arena_printf(e->scratch, "%s%s%d from %s", groups, s ? ", " : "",
                              p->stages[s].replicas, p->units[p->stages[s].first_unit].name);
+    for (int i = 0; i < p->n_edges; i++)
+        if (plan_is_round(&p->edges[i])) {
+            groups = arena_printf(e->scratch, "%s (batch norm synchronised)", groups);
+            break;
+        }
     field(e, "groups", emit_string(e, groups));
 }
 
@@ -587,6 +605,7 @@ void tables_write(Emit *e, const char *command)
     field_table(e, "edges", e->plan->n_edges);
     field_table(e, "buckets", n_buckets);
     field_table(e, "shares", n_shares);
+    write_round(e);
     field_int(e, "norm_parts", e->plan->norm_parts);
     write_memory(e);
     write_versions(e);

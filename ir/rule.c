@@ -144,6 +144,7 @@ static const struct AttrRange {
     [A_EPS] = {RANGE(0, 1e300)},
     [A_MOMENTUM] = {RANGE(0, 1)},
     [A_COUNT] = {RANGE(1, 0x1p62)},
+    [A_REPLICAS] = {RANGE(1, 0x1p20)},
     [A_RATE] = {RANGE(0, 1)},
     [A_STREAM] = {RANGE(0, 0x1p62)},
     [A_CAUSAL] = {RANGE(0, 1)},

@@ -114,6 +114,7 @@ void edges_find(Compile *c, Plan *p)
         add_norm_down(c, &edges);
     buckets_find(c, p, &edges);
     tied_find(c, &v, p, &edges);
+    rounds_find(c, p, &edges);
     if (edges.n >= RT_NO_EDGE) {
         error_at((Loc){c->graph->file, 0, 0},
                  "%d tensors cross stages, %d can: use fewer stages", edges.n, RT_NO_EDGE - 1);

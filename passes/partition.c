@@ -71,16 +71,31 @@ static int share_of(const Search *s, int replicas)
     return schedule_share((int)s->c->options->micro_batches, replicas, 0);
 }
 
+// As schedules count ranks. Where replicas are being chosen, those of the stages behind are not known yet.
+static int ranks_from(const Search *s, int stage)
+{
+    const Options *o = &s->c->plan->options;
+    int ranks = 0;
+    if (!schedule_synchronises(o))
+        return s->n_machines - s->first_rank[stage];
+    for (int i = s->stages; i-- > stage;)
+        ranks = schedule_behind(o, ranks, replicas_of(s, i));
+    return ranks;
+}
+
 static int64_t memory(const Search *s, const Range *r, const Spot *spot)
 {
     const Options *o = &s->c->plan->options;
-    int stages = chooses_replicas(s) ? s->n_machines : s->stages;
+    bool known = !chooses_replicas(s);
+    int stages = known ? s->stages : s->n_machines;
+    int behind = s->n_machines - spot->used - spot->replicas;
     ScheduleAt at = {.stages = stages,
                      .stage = spot->stage,
                      .micro_batches = share_of(s, spot->replicas),
                      .replicas = spot->replicas,
-                     .behind = s->n_machines - spot->used,
-                     .ranks = s->n_machines,
+                     .behind = known ? ranks_from(s, spot->stage)
+                                     : schedule_behind(o, behind, spot->replicas),
+                     .ranks = known ? ranks_from(s, 0) : s->n_machines,
                      .virtual_stages = (int)o->virtual_stages};
     return range_memory(&s->ranges, r, spot->replicas, schedule_in_flight(o, at),
                         schedule_versions(o, at));

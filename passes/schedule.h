@@ -14,6 +14,8 @@ int node_stage(const Plan *p, const Node *n);
 void edges_find(Compile *c, Plan *p);
 // passes/buckets.c: fills p->buckets and appends their edges.
 void buckets_find(Compile *c, Plan *p, EdgeList *edges);
+// passes/synchronise.c: appends the edges on which replicas exchange the sums of their batch norms.
+void rounds_find(Compile *c, Plan *p, EdgeList *edges);
 // passes/memory.c: every place of every stage, for people.
 void memory_table(Text *out, const Plan *p, const Graph *g);
 // Places of all stages of a plan that has streams.

@@ -78,6 +78,16 @@ bool plan_reduces(const PlanEdge *e, int rank)
     return e->touch && e->touch[rank] & opcodes;
 }
 
+uint32_t plan_rounds(const Plan *p, int rank)
+{
+    uint32_t passes = 0, able = UINT32_C(1) << RT_FORWARD | UINT32_C(1) << RT_BACKWARD |
+                                UINT32_C(1) << RT_BACKWARD_WEIGHT;
+    for (int e = 0; e < p->n_edges; e++)
+        if (plan_is_round(&p->edges[e]) && p->edges[e].touch)
+            passes |= p->edges[e].touch[rank];
+    return passes & able;
+}
+
 int plan_step_numbers(const Plan *p, int rank, const rt_instr *i)
 {
     int micro_batches = (int)p->options.micro_batches;

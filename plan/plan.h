@@ -23,8 +23,8 @@ typedef struct PlanEdge {
     int64_t bytes; // of one message in its memory layout
     int slots;
     int first, stride; // numbers of its messages: see plan_message
-    int per_step;      // messages a step (of a stream: plan_messages), at least 1
-    bool eval;         // belongs to the evaluation streams
+    int per_step; // messages a step (of a stream: plan_messages), at least 1; 0: plan_is_round
+    bool eval;    // belongs to the evaluation streams
     // Which instructions of each rank touch the tensor: bit 1 << rt_opcode, [Plan.n_ranks]. The
     // producer's lowest one writes it. A consumer has RECV before its first and RELEASE after its
     // last, which is what plan_verify_streams checks.
@@ -218,6 +218,14 @@ static inline int plan_message(const PlanEdge *e, int64_t mb)
 {
     return mb % e->stride == e->first ? (int)(mb / e->stride) : -1;
 }
+// On it a replica gives another one the sums of its batch norms (docs/schedules.md, "Batch norm of a round"). The
+// instructions that touch it exchange them, as many as they are, and no other names it: `first` is -1.
+static inline bool plan_is_round(const PlanEdge *e)
+{
+    return e->per_step == 0;
+}
+// The instructions of a rank that do: bit 1 << rt_opcode.
+uint32_t plan_rounds(const Plan *p, int rank);
 bool plan_reduces(const PlanEdge *e, int rank); // it is a bucket's, and the rank takes part
 // By how much a step moves on the number of such an instruction: micro-batches, or buckets.
 int plan_step_numbers(const Plan *p, int rank, const rt_instr *i);

@@ -295,12 +295,13 @@ static void read_edge(Reader *r, const json_t *o, const Plan *p, PlanEdge *e)
             e->consumers[c] = (int)rank;
     }
     e->bytes = reader_get_bytes(r, o, "bytes");
-    e->stride = reader_get_small(r, o, "stride", 1, MAX_EDGES);
-    e->first = reader_get_small(r, o, "first", 0, e->stride - 1);
     e->eval = reader_get_bool(r, o, "eval");
     e->slots = reader_get_small(r, o, "slots", 1, plan_micro_batches(p, e->eval));
     int most = (e->node < 0 ? 2 : 1) * (int)p->options.micro_batches; // turns
-    e->per_step = reader_get_small(r, o, "per_step", 1, most);
+    e->per_step = reader_get_small(r, o, "per_step", e->node < 0 && !e->eval ? 0 : 1, most);
+    e->stride = reader_get_small(r, o, "stride", 1, plan_is_round(e) ? 1 : MAX_EDGES);
+    e->first = plan_is_round(e) ? reader_get_small(r, o, "first", -1, -1)
+                                : reader_get_small(r, o, "first", 0, e->stride - 1);
     read_touch(r, o, p, e);
 }
 

@@ -81,6 +81,11 @@ bool schedule_splits(const Options *o)
     return schedule_rules(o)->splits;
 }
 
+bool schedule_synchronises(const Options *o)
+{
+    return !strcmp(o->batch_norm, "synchronised");
+}
+
 rt_opcode schedule_last_pass(const Options *o)
 {
     return schedule_splits(o) ? RT_BACKWARD_WEIGHT : RT_BACKWARD;
@@ -108,6 +113,12 @@ static int steady_step(const Options *o, int stages, int ranks)
 int schedule_steps(const Options *o, int stages, int ranks)
 {
     return schedule_asynchronous(o) ? 2 * steady_step(o, stages, ranks) : 1;
+}
+
+int schedule_behind(const Options *o, int behind, int replicas)
+{
+    int all = behind + replicas;
+    return schedule_synchronises(o) ? rounded_up(all, replicas) * replicas : all;
 }
 
 int schedule_share(int micro_batches, int replicas, int replica)
@@ -358,13 +369,17 @@ static void finish_reduce(Writer *w)
 
 // Parts of backward until a bucket of them is added up. Who has the last micro-batch of a step finds the parts of
 // all others. Where there is but one stage, all replicas come to their last one at the same time: a part
-// later the others' should be there. Anyone else would wait, and let those wait who want the gradient that it
-// sends when it is through, so it adds up behind its backward.
+// later the others' should be there. (Unless one has a micro-batch more and they end their rounds together:
+// it would be waited for within the round before.) Anyone else would wait, and let those wait who want the
+// gradient that it sends when it is through, so it adds up behind its backward.
 static int parts_to_sum(const Writer *w)
 {
-    if (w->plan->n_stages == 1)
+    int64_t all = w->plan->options.micro_batches;
+    rt_opcode pass = schedule_last_pass(&w->plan->options);
+    bool meets = plan_rounds(w->plan, w->rank) >> pass & 1;
+    if (w->plan->n_stages == 1 && (!meets || all % w->stage->replicas == 0))
         return 1;
-    bool last = w->replica == (int)(w->plan->options.micro_batches - 1) % w->stage->replicas;
+    bool last = w->replica == (int)(all - 1) % w->stage->replicas;
     return last ? 0 : w->stage->n_parts;
 }
 
@@ -410,6 +425,14 @@ static void finish_step(Writer *w, int step)
     run_version(w, RT_UPDATE, asynchronous ? step + 1 : RT_NO_VERSION, first);
 }
 
+static int ranks_from(const Plan *p, int stage)
+{
+    int ranks = 0;
+    for (int s = p->n_stages; s-- > stage;)
+        ranks = schedule_behind(&p->options, ranks, p->stages[s].replicas);
+    return ranks;
+}
+
 ScheduleAt schedule_at(const Plan *p, const PlanRank *r)
 {
     int replicas = p->stages[r->stage].replicas;
@@ -419,8 +442,8 @@ ScheduleAt schedule_at(const Plan *p, const PlanRank *r)
                             schedule_share((int)p->options.micro_batches, replicas, r->replica),
                         .replica = r->replica,
                         .replicas = replicas,
-                        .behind = p->n_ranks - p->stages[r->stage].first_rank,
-                        .ranks = p->n_ranks,
+                        .behind = ranks_from(p, r->stage),
+                        .ranks = ranks_from(p, 0),
                         .virtual_stages = (int)p->options.virtual_stages};
 }
 
@@ -503,14 +526,18 @@ static void add_turns(Arena *perm, Arena *scratch, Plan *p)
 }
 
 // The stage that owns the inputs reads them just before it needs them. A turn is passed on before the step is
-// finished, which waits for other stages.
+// finished, which waits for other stages. Replicas that wait for each other all have the order of the first;
+// who has a micro-batch less leaves out the last.
 static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int rank)
 {
     Writer w = writer(perm, scratch, p, rank, false);
     ScheduleAt at = schedule_at(p, &p->ranks[rank]);
     Stream out = {.n = 0};
     int per_step = at.micro_batches, steady = steady_step(&p->options, p->n_stages, p->n_ranks);
-    at.micro_batches *= p->stream_steps;
+    int all = per_step * p->stream_steps;
+    int like = schedule_synchronises(&p->options) ? 0 : at.replica;
+    at.micro_batches =
+        schedule_share((int)p->options.micro_batches, at.replicas, like) * p->stream_steps;
     rt_opcode last = schedule_last_pass(&p->options);
     InstrList order = order_of(scratch, p, &at);
     for (int i = 0; i < order.n; i++) {
@@ -520,6 +547,8 @@ static Stream write_train(Arena *perm, Arena *scratch, const Plan *p, int rank)
             continue;
         }
         int own = (int)order.items[i].mb, steps = (own + 1) / per_step;
+        if (own >= all)
+            continue;
         uint32_t mb = (uint32_t)(own * at.replicas + w.replica);
         if (at.stage == 0 && opcode == RT_FORWARD)
             run(&w, RT_LOAD, mb);

@@ -31,7 +31,7 @@ enum { MAX_VIRTUAL_STAGES = 16 };
 typedef struct ScheduleAt {
     int stages, stage, micro_batches, virtual_stages;
     int replica, replicas, behind,
-        ranks; // of the stage; of it and of all after it together; of all stages
+        ranks; // of the stage; of it and of all after it together (schedule_behind); of all stages
 } ScheduleAt;
 
 // Seconds of one micro-batch on every machine of a balanced pipeline.
@@ -92,6 +92,10 @@ bool schedule_open(const Options *o);
 bool schedule_asynchronous(const Options *o);
 bool schedule_replicates(const Options *o); // its stages may have replicas
 bool schedule_splits(const Options *o);
+bool schedule_synchronises(const Options *o); // replicas of a stage exchange statistics
+// Ranks from a stage with so many replicas on, where so many are behind it. Who is synchronised needs all
+// micro-batches of a round before one of them is done: then each stage counts in whole rounds.
+int schedule_behind(const Options *o, int behind, int replicas);
 // The last instruction of a micro-batch: BACKWARD, or BACKWARD_WEIGHT.
 rt_opcode schedule_last_pass(const Options *o);
 // What follows from schedule, micro-batches and stages before any stream exists: steps of a written

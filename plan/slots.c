@@ -98,7 +98,7 @@ void edges_choose_slots(Arena *a, Plan *p)
         s.now[i] = arena_array(a, int, p->n_ranks);
     for (int e = 0; e < p->n_edges; e++) {
         PlanEdge *edge = &p->edges[e];
-        if (edge->eval)
+        if (edge->eval || plan_is_round(edge))
             continue;
         s.sent[e] = arena_array(a, int, plan_messages(p, edge) * p->n_ranks);
         s.reader[e] = arena_array(a, Reader, p->n_ranks);
@@ -113,6 +113,6 @@ void edges_choose_slots(Arena *a, Plan *p)
     Walk walk = {.plan = p, .steps = 1, .unbounded = true, .visit = visit, .user = &s};
     CHECK(plan_walk(&walk, why, sizeof why), "schedule", "%s", why);
     for (int e = 0; e < p->n_edges; e++)
-        if (!p->edges[e].eval)
+        if (!p->edges[e].eval && !plan_is_round(&p->edges[e]))
             limit(p, &p->edges[e]);
 }

@@ -4,6 +4,7 @@
 #include "plan/walk.h"
 
 #include "base/text.h"
+#include "plan/rounds.h"
 
 #include <stdio.h>
 
@@ -41,6 +42,7 @@ typedef struct Walker {
     Arena arena;
     Ring *rings;
     int *at; // [n_ranks]: the next instruction
+    Rounds rounds;
     WalkRef *waits;
     int n_waits;
     char *why;
@@ -140,16 +142,27 @@ static Outcome at_edge(Walker *w, int rank, const rt_instr *i)
     return RAN;
 }
 
+// Unless replicas have to come to it together (plan/rounds.h).
+static Outcome compute(Walker *w, int rank, const rt_instr *i)
+{
+    int64_t before = w->at[rank] / plan_stream(w->walk->plan, rank, w->walk->eval)->n;
+    if (w->walk->eval)
+        return RAN;
+    rounds_come(&w->rounds, rank, i, before);
+    if (rounds_missing(&w->rounds, rank, i, before) >= 0)
+        return WAITS;
+    rounds_ran(&w->rounds, rank, i);
+    return RAN;
+}
+
 static Outcome advance(Walker *w, int rank)
 {
     const Stream *s = plan_stream(w->walk->plan, rank, w->walk->eval);
     const rt_instr *i = &s->instr[w->at[rank] % s->n];
     w->n_waits = 0;
-    Outcome outcome = RAN;
     if (i->opcode >= RT_N_OPCODES)
         return wrong(w, rank, i, "there is no such instruction");
-    if (i->opcode <= RT_RELEASE)
-        outcome = at_edge(w, rank, i);
+    Outcome outcome = i->opcode <= RT_RELEASE ? at_edge(w, rank, i) : compute(w, rank, i);
     if (outcome != RAN)
         return outcome;
     if (w->walk->visit)
@@ -163,6 +176,7 @@ static void init(Walker *w)
     const Plan *p = w->walk->plan;
     int most = 1;
     w->at = arena_array(&w->arena, int, p->n_ranks);
+    w->rounds = rounds_of(&w->arena, p);
     w->rings = arena_array(&w->arena, Ring, p->n_edges);
     for (int e = 0; e < p->n_edges; e++) {
         const PlanEdge *edge = &p->edges[e];
@@ -184,8 +198,11 @@ static bool finished(const Walker *w, int rank)
 }
 
 // Whom an instruction that cannot run waits for.
-static int blocker(const Walker *w, const rt_instr *i)
+static int blocker(const Walker *w, int rank, const rt_instr *i)
 {
+    if (i->opcode > RT_RELEASE)
+        return rounds_missing(&w->rounds, rank, i,
+                              w->at[rank] / plan_stream(w->walk->plan, rank, false)->n);
     const PlanEdge *e = &w->walk->plan->edges[i->edge];
     const Ring *r = &w->rings[i->edge];
     if (i->opcode == RT_RECV)
@@ -210,7 +227,7 @@ static void report_deadlock(Walker *w)
         text_printf(&t, " %s at instruction %d (%s) waits for %s;",
                     plan_rank_name(p, r, name, sizeof name), w->at[r],
                     instr_text(p, i, text, sizeof text),
-                    plan_rank_name(p, blocker(w, i), other, sizeof other));
+                    plan_rank_name(p, blocker(w, r, i), other, sizeof other));
     }
     snprintf(w->why, (size_t)w->why_size, "%.*s", (int)t.length - 1, t.data);
     text_release(&t);

@@ -121,6 +121,11 @@ static int64_t last_micro_batches(const rt_stage *s)
     return (s->last_samples + s->program->micro_batch - 1) / s->program->micro_batch;
 }
 
+int64_t rt__stream_micro_batches(const rt_stage *s)
+{
+    return (s->stream_steps - 1) * s->program->micro_batches + last_micro_batches(s);
+}
+
 // A replica that has no micro-batch of the stream's last step adds nothing to its gradients.
 static void clear_gradients(rt_stage *s)
 {
@@ -452,7 +457,7 @@ static int run_train(rt_stage *s, int64_t steps)
 {
     const rt_program *p = s->program;
     int64_t written = p->train_steps ? p->train_steps : 1;
-    int64_t all = (steps - 1) * p->micro_batches + last_micro_batches(s);
+    int64_t all = rt__stream_micro_batches(s);
     int64_t more = steps > written ? steps - written : 0;
     int body = p->bodies ? p->bodies[s->replica][0] : 0;
     int body_end = p->bodies ? p->bodies[s->replica][1] : 0;

@@ -14,11 +14,12 @@ int rt__eval_batch(rt_stage *s);
 
 int64_t rt__batch(const rt_program *program); // samples of a step
 rt__portion
-rt__portions(const rt_program *program);      // likewise; where a loss counts every sample, the
-                                              //   last of an epoch has whole micro-batches
-int64_t rt__samples_now(const rt_stage *s);   // of the step of s->mb
-int64_t rt__eval_samples(const rt_stage *s);  // of an evaluation batch
-bool rt__has_loss(const rt_program *program); // this stage computes the loss
-double rt__real_at(const void *at, rt_dtype dtype); // one float or double
+rt__portions(const rt_program *program);    // likewise; where a loss counts every sample, the
+                                            //   last of an epoch has whole micro-batches
+int64_t rt__samples_now(const rt_stage *s); // of the step of s->mb
+int64_t rt__stream_micro_batches(const rt_stage *s); // of all steps of the running stream
+int64_t rt__eval_samples(const rt_stage *s);         // of an evaluation batch
+bool rt__has_loss(const rt_program *program);        // this stage computes the loss
+double rt__real_at(const void *at, rt_dtype dtype);  // one float or double
 
 #endif

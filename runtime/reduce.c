@@ -124,21 +124,33 @@ static const uint8_t *piece_of(rt_stage *s, int number, const Piece *p, int repl
     return part_slot(s, number, replica) + p->part->offset + p->at;
 }
 
+static bool are_statistics(const rt_stage *s, int number)
+{
+    return s->program->buckets[bucket_of(s, number)].kind == RT_STATISTICS;
+}
+
+// Synchronised statistics are those of the first replica, which has a micro-batch of every round.
+static int parts_of(const rt_stage *s, int number)
+{
+    return are_statistics(s, number) && s->program->sums ? 1 : s->replicas;
+}
+
 // Statistics are averaged, all else is added up. Both types differ in nothing but their name.
 #define ADD(real)                                                                              \
     static void add_##real(rt_stage *s, int number, const Piece *p)                            \
     {                                                                                          \
         real sum[BLOCK];                                                                       \
         int64_t n = p->bytes / (int64_t)sizeof *sum;                                           \
+        int parts = parts_of(s, number);                                                       \
         memcpy(sum, piece_of(s, number, p, 0), (size_t)p->bytes);                              \
-        for (int r = 1; r < s->replicas; r++) {                                                \
+        for (int r = 1; r < parts; r++) {                                                      \
             const real *x = (const real *)(const void *)piece_of(s, number, p, r);             \
             for (int64_t i = 0; i < n; i++)                                                    \
                 sum[i] += x[i];                                                                \
         }                                                                                      \
-        if (s->program->buckets[bucket_of(s, number)].kind == RT_STATISTICS)                   \
+        if (are_statistics(s, number))                                                         \
             for (int64_t i = 0; i < n; i++)                                                    \
-                sum[i] /= (real)s->replicas;                                                   \
+                sum[i] /= (real)parts;                                                         \
         memcpy(p->part->at + p->at, sum, (size_t)p->bytes);                                    \
         memcpy(sum_slot(s, number) + p->part->offset + p->at, sum, (size_t)p->bytes);          \
     }

@@ -113,6 +113,7 @@ struct rt_stage {
     double *losses; // [micro_batches], of this step; after its end those of all replicas
     double (*scores)[RT_SCORE_FIELDS]; // likewise, of this evaluation batch
     struct rt__bucket *buckets;        // [n_buckets] (runtime/reduce.c)
+    double *sums;                      // runtime/round.c; NULL: none
     double *norm;                      // [norm_parts], where this stage sums them up
     int *norm_begin; // [norm_parts + 1]: where each part's accumulators begin in
     int *norm_uses;  //   this list of tensors (runtime/norm.c)

@@ -6,6 +6,7 @@
 #include "runtime/norm.h"
 #include "runtime/random.h"
 #include "runtime/reduce.h"
+#include "runtime/round.h"
 #include "runtime/segment.h"
 #include "runtime/transport.h"
 
@@ -123,6 +124,8 @@ int rt__stage_open(rt_stage *s, int job_fd)
         error = rt__evaluate_open(s);
     if (!error)
         error = rt__reduce_open(s);
+    if (!error)
+        error = rt__round_open(s);
     if (error)
         return error;
     s->eval_micro_batches = count_evals(p);
@@ -142,6 +145,7 @@ void rt__stage_close(rt_stage *s)
         munmap(s->mapping, s->mapping_bytes);
     rt__norm_close(s);
     rt__reduce_close(s);
+    rt__round_close(s);
     rt__evaluate_close(s);
     s->mapping = NULL;
     s->arena = s->slots = s->scratch = NULL;

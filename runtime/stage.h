@@ -77,8 +77,8 @@ typedef struct rt_edge {
     const int *consumers;
     int n_consumers;
     int64_t bytes;
-    int slots, stride, per_step;
-    int eval;  // counts evaluation batches instead of steps
+    int slots, stride, per_step; // per_step 0: messages have no numbers but the next
+    int eval;                    // counts evaluation batches instead of steps
     int first; // of the micro-batches that it carries; -1: none, its message is of a step
 } rt_edge;
 
@@ -151,6 +151,8 @@ typedef struct rt_program {
     int n_buckets;
     const rt_tied *shares; // none: no weights are tied to those of other stages
     int n_shares;
+    int64_t sums;   // that synchronised batch norm adds up in one go, at most; 0: there is none
+    int sums_edge;  // from replica 0 to 1; then to 2, …, from 1 to 0, …
     int norm_parts; // length of the vector of norm parts; 0: no clipping
     // Memory: persistent | versions - 1 more of its last version_bytes | in_flight slots | scratch,
     // one arena. Version v of the weights is the (v mod versions)th; the newest is the first when the
@@ -223,6 +225,12 @@ double rt_lr(const rt_stage *s);              // of this step
 double rt_share(const rt_stage *s, int mb);   // samples of the micro-batch by those of its step
 double rt_clip(const rt_stage *s);            // factor on all gradients, 1 without clipping
 int64_t rt_step(const rt_stage *s);           // optimizer steps done so far, plus one
+// Synchronised batch norm (runtime/round.c). A round is one micro-batch of each replica of the stage, of
+// fewer at the end of a step: how many are there in that of mb?
+int64_t rt_round(const rt_stage *s, int mb);
+double *rt_sums(rt_stage *s); // a place for `sums` of them
+// Makes n of them, which this replica has taken over its micro-batch mb, those of the whole round.
+void rt_add_round(rt_stage *s, int mb, double *sums, int64_t n);
 // Counter of dropout's random numbers for sample 0 of this micro-batch (see runtime/random.h).
 uint64_t rt_random_key(const rt_stage *s, int64_t stream, int mb);
 

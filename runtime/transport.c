@@ -107,6 +107,10 @@ void rt__transport_close(rt_stage *s)
 static uint64_t sequence(const rt_stage *s, int edge, int mb)
 {
     const rt_edge *e = &s->program->edges[edge];
+    const SegmentCounter *next =
+        e->producer == s->rank ? s->edges[edge].published : s->edges[edge].mine;
+    if (!e->per_step)
+        return atomic_load_explicit(&next->value, memory_order_relaxed);
     uint64_t round = e->eval ? s->eval_batch : s->run_step;
     return round * (uint64_t)e->per_step + (uint64_t)(mb / e->stride) - s->edges[edge].left_out;
 }

@@ -63,7 +63,7 @@ int rt__first_here(const rt_stage *s, int edge);
 
 // The running stream has this many micro-batches in its last step, fewer than others: no messages of the rest.
 void rt__leave_out(rt_stage *s, int64_t micro_batches);
-// The edge's slot of this step's message mb.
+// The edge's slot of this step's message mb; where messages have no numbers, of the next one.
 void *rt__slot(rt_stage *s, int edge, int mb);
 // The four instructions of an edge; mb is the micro-batch.
 int rt__acquire(rt_stage *s, int edge, int mb);

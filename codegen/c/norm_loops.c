@@ -10,6 +10,9 @@
 // again by the second. Where batch_norm was followed by relu, relu_grad does not read what relu made,
 // but computes its sign from the norm's input, which is read anyhow. Large results of the second look
 // go past the cache.
+//
+// Where replicas share their statistics (A_REPLICAS), the first look goes over all runs, then the sums
+// of all channels are exchanged, then the second one goes over all runs.
 #include "codegen/c/channels.h"
 
 enum {
@@ -56,12 +59,25 @@ static void sum_up(Loop *l, const Channels *c, const Node *norm)
          channels_place(e, c, false), "row", EMIT_INT, c->pixel_step, "rows", EMIT_INT,
          c->pixels, "width", EMIT_INT, c->width, NULL);
     e->indent -= indent;
+}
+
+// Elements of a channel that its sums are of.
+static const char *count_of(Emit *e, const Channels *c, const Node *norm)
+{
+    int64_t own = c->n * c->pixels;
+    return node_int(norm, A_REPLICAS) > 1
+               ? arena_printf(e->scratch, "%lld.0 * rt_round(s, mb)", (long long)own)
+               : arena_printf(e->scratch, "%lld", (long long)own);
+}
+
+static void ready(Emit *e, const Channels *c, const Node *norm)
+{
     emit(e, "c_norm_ready(&k, $mean, $var, $gamma, $beta, $count, $eps, $channels);\n", "mean",
          EMIT_TEXT, channels_vector(e, c, emit_output(e, norm, 1)), "var", EMIT_TEXT,
          channels_vector(e, c, emit_output(e, norm, 2)), "gamma", EMIT_TEXT,
          channels_vector(e, c, norm->inputs[1]), "beta", EMIT_TEXT,
-         channels_vector(e, c, norm->inputs[2]), "count", EMIT_INT, c->n * c->pixels, "eps",
-         EMIT_TEXT, emit_double(e, node_real(norm, A_EPS)), "channels", EMIT_INT,
+         channels_vector(e, c, norm->inputs[2]), "count", EMIT_TEXT, count_of(e, c, norm),
+         "eps", EMIT_TEXT, emit_double(e, node_real(norm, A_EPS)), "channels", EMIT_INT,
          c->per_run * c->width, NULL);
 }
 
@@ -213,10 +229,8 @@ static void sum_up_whole(Loop *l, const Channels *c, const Node *n)
     e->indent -= indent;
 }
 
-static void sum_up_gradients(Loop *l, const Channels *c, int norm)
+static void begin_gradients(Emit *e, const Channels *c, const Node *n)
 {
-    Emit *e = l->e;
-    const Node *n = l->nodes[norm];
     const char *mean = channels_vector(e, c, n->inputs[3]);
     const char *var = channels_vector(e, c, n->inputs[4]);
     const char *eps = emit_double(e, node_real(n, A_EPS));
@@ -225,14 +239,24 @@ static void sum_up_gradients(Loop *l, const Channels *c, int norm)
          channels_vector(e, c, n->inputs[2]), "beta", EMIT_TEXT,
          channels_vector(e, c, c_also_reads(n)), "eps", EMIT_TEXT, eps, "channels", EMIT_INT,
          c->per_run * c->width, NULL);
-    if (loop_member(l, n->inputs[1]) >= 0)
+}
+
+static void sum_up_gradients(Loop *l, const Channels *c, int norm)
+{
+    if (loop_member(l, l->nodes[norm]->inputs[1]) >= 0)
         sum_up_strips(l, c, norm);
     else
-        sum_up_whole(l, c, n);
+        sum_up_whole(l, c, l->nodes[norm]);
+}
+
+static void ready_gradients(Emit *e, const Channels *c, const Node *n, const Node *dgamma,
+                            const Node *dbeta)
+{
     emit(e, "c_norm_grad_ready(&k, $dgamma, $dbeta, $var, $count, $eps, $channels);\n",
-         "dgamma", EMIT_TEXT, channels_vector(e, c, emit_output(e, n, 1)), "dbeta", EMIT_TEXT,
-         channels_vector(e, c, emit_output(e, n, 2)), "var", EMIT_TEXT, var, "count", EMIT_INT,
-         c->n * c->pixels, "eps", EMIT_TEXT, eps, "channels", EMIT_INT, c->per_run * c->width,
+         "dgamma", EMIT_TEXT, channels_vector(e, c, dgamma), "dbeta", EMIT_TEXT,
+         channels_vector(e, c, dbeta), "var", EMIT_TEXT, channels_vector(e, c, n->inputs[4]),
+         "count", EMIT_TEXT, count_of(e, c, n), "eps", EMIT_TEXT,
+         emit_double(e, node_real(n, A_EPS)), "channels", EMIT_INT, c->per_run * c->width,
          NULL);
 }
 
@@ -315,6 +339,70 @@ static void apply(Loop *l, const Channels *c, int norm)
         emit(e, "c_stream_end();\n", NULL);
 }
 
+// The loop over runs, and what it knows per channel.
+static void open_runs(Loop *l, const Channels *c, const Node *n)
+{
+    Emit *e = l->e;
+    bool grad = n->op == OP_BATCH_NORM_GRAD;
+    loop_pragma(e, loop_parallel(e, c_elements(n)), false);
+    loop_for(e, "a", c->blocks, c->per_run, " {");
+    e->indent += 4;
+    emit(e, "$type k;\n", "type", EMIT_TEXT, grad ? "c_norm_grad" : "c_norm", NULL);
+    if (grad)
+        begin_gradients(e, c, n);
+}
+
+static void close_runs(Emit *e)
+{
+    e->indent -= 4;
+    emit(e, "}\n", NULL);
+}
+
+static void move_sums(Emit *e, const Channels *c, const Node *n, const char *how)
+{
+    bool grad = n->op == OP_BATCH_NORM_GRAD;
+    emit(e, "$move(&k, rt_sums(s) + a$width, $c, $channels);\n", "move", EMIT_TEXT,
+         arena_printf(e->scratch, "c_norm%s_%s", grad ? "_grad" : "", how), "width", EMIT_TEXT,
+         c->width > 1 ? arena_printf(e->scratch, " * %lld", (long long)c->width) : "", "c",
+         EMIT_INT, n->shape.dim[1], "channels", EMIT_INT, c->per_run * c->width, NULL);
+}
+
+// Between the looks, where the sums are those of all replicas. A gradient's dgamma and dbeta are its own.
+static void exchange(Loop *l, const Channels *c, const Node *n)
+{
+    Emit *e = l->e;
+    bool grad = n->op == OP_BATCH_NORM_GRAD;
+    const Node *dgamma = grad ? emit_output(e, n, 1) : NULL;
+    const Node *dbeta = grad ? emit_output(e, n, 2) : NULL;
+    if (dgamma || dbeta)
+        ready_gradients(e, c, n, dgamma, dbeta);
+    move_sums(e, c, n, "give");
+    close_runs(e);
+    emit(e, "rt_add_round(s, mb, rt_sums(s), $n); // of all replicas\n", "n", EMIT_INT,
+         2 * n->shape.dim[1], NULL);
+    open_runs(l, c, n);
+    move_sums(e, c, n, "take");
+}
+
+// The first look: what applies per channel.
+static void find_statistics(Loop *l, const Channels *c, int norm)
+{
+    Emit *e = l->e;
+    const Node *n = l->nodes[norm];
+    bool grad = n->op == OP_BATCH_NORM_GRAD, shared = node_int(n, A_REPLICAS) > 1;
+    if (grad)
+        sum_up_gradients(l, c, norm);
+    else
+        sum_up(l, c, n);
+    if (shared)
+        exchange(l, c, n);
+    if (grad)
+        ready_gradients(e, c, n, shared ? NULL : emit_output(e, n, 1),
+                        shared ? NULL : emit_output(e, n, 2));
+    else
+        ready(e, c, n);
+}
+
 void loop_norm(Loop *l, int norm)
 {
     Emit *e = l->e;
@@ -326,18 +414,12 @@ void loop_norm(Loop *l, int norm)
     l->known = grad ? known_relu(n) : NULL;
     l->known_by = n;
     loop_keys(l);
-    loop_pragma(e, loop_parallel(e, c_elements(n)), false);
-    loop_for(e, "a", c.blocks, c.per_run, " {");
-    e->indent += 4;
-    emit(e, "$type k;\n", "type", EMIT_TEXT, grad ? "c_norm_grad" : "c_norm", NULL);
-    if (grad)
-        sum_up_gradients(l, &c, norm);
-    else if (n->op == OP_BATCH_NORM_INFER)
+    open_runs(l, &c, n);
+    if (n->op == OP_BATCH_NORM_INFER)
         take_running(l, &c, n);
     else
-        sum_up(l, &c, n);
+        find_statistics(l, &c, norm);
     if (stores(l, norm))
         apply(l, &c, norm);
-    e->indent -= 4;
-    emit(e, "}\n", NULL);
+    close_runs(e);
 }

@@ -13,8 +13,8 @@ void c_emit_running_update(Emit *e, const Node *n)
     emit(e, "c_running_update($rm, $rv, $mean, $var, $c, $momentum, $count);\n", "rm",
          EMIT_VALUE, n->inputs[0], "rv", EMIT_VALUE, n->inputs[1], "mean", EMIT_VALUE,
          n->inputs[2], "var", EMIT_VALUE, n->inputs[3], "c", EMIT_INT, c_elements(n->inputs[0]),
-         "momentum", EMIT_TEXT, emit_double(e, node_real(n, A_MOMENTUM)), "count", EMIT_INT,
-         node_int(n, A_COUNT), NULL);
+         "momentum", EMIT_TEXT, emit_double(e, node_real(n, A_MOMENTUM)), "count", EMIT_TEXT,
+         emit_count(e, n), NULL);
 }
 
 void c_emit_layer_norm(Emit *e, const Node *n)

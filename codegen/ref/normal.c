@@ -20,13 +20,19 @@ static const char *real64(Emit *e, const Node *n, AttrKey key)
     return emit_double(e, node_real(n, key));
 }
 
+// How a call that takes sums over all replicas' micro-batches begins.
+static const char *of_round(const Node *n)
+{
+    return node_int(n, A_REPLICAS) > 1 ? "_round(s, mb, " : "(";
+}
+
 void ref_emit_batch_norm(Emit *e, const Node *n)
 {
-    emit(e, "ref_batch_norm($y, $mean, $var, $x, $gamma, $beta, $planes, $eps);\n", "y",
-         EMIT_VALUE, n, "mean", EMIT_VALUE, emit_output(e, n, 1), "var", EMIT_VALUE,
-         emit_output(e, n, 2), "x", EMIT_VALUE, n->inputs[0], "gamma", EMIT_VALUE, n->inputs[1],
-         "beta", EMIT_VALUE, n->inputs[2], "planes", EMIT_TEXT, planes(e, n->shape), "eps",
-         EMIT_TEXT, real64(e, n, A_EPS), NULL);
+    emit(e, "ref_batch_norm$round$y, $mean, $var, $x, $gamma, $beta, $planes, $eps);\n",
+         "round", EMIT_TEXT, of_round(n), "y", EMIT_VALUE, n, "mean", EMIT_VALUE,
+         emit_output(e, n, 1), "var", EMIT_VALUE, emit_output(e, n, 2), "x", EMIT_VALUE,
+         n->inputs[0], "gamma", EMIT_VALUE, n->inputs[1], "beta", EMIT_VALUE, n->inputs[2],
+         "planes", EMIT_TEXT, planes(e, n->shape), "eps", EMIT_TEXT, real64(e, n, A_EPS), NULL);
 }
 
 void ref_emit_batch_norm_infer(Emit *e, const Node *n)
@@ -40,14 +46,15 @@ void ref_emit_batch_norm_infer(Emit *e, const Node *n)
 
 void ref_emit_batch_norm_grad(Emit *e, const Node *n)
 {
-    emit(e,
-         "ref_batch_norm_grad($dx, $dgamma, $dbeta, $x, $dy, $gamma, $mean, $var, $planes, "
-         "$eps);\n",
-         "dx", EMIT_VALUE, emit_output(e, n, 0), "dgamma", EMIT_VALUE, emit_output(e, n, 1),
-         "dbeta", EMIT_VALUE, emit_output(e, n, 2), "x", EMIT_VALUE, n->inputs[0], "dy",
-         EMIT_VALUE, n->inputs[1], "gamma", EMIT_VALUE, n->inputs[2], "mean", EMIT_VALUE,
-         n->inputs[3], "var", EMIT_VALUE, n->inputs[4], "planes", EMIT_TEXT,
-         planes(e, n->shape), "eps", EMIT_TEXT, real64(e, n, A_EPS), NULL);
+    emit(
+        e,
+        "ref_batch_norm_grad$round$dx, $dgamma, $dbeta, $x, $dy, $gamma, $mean, $var, $planes, "
+        "$eps);\n",
+        "round", EMIT_TEXT, of_round(n), "dx", EMIT_VALUE, emit_output(e, n, 0), "dgamma",
+        EMIT_VALUE, emit_output(e, n, 1), "dbeta", EMIT_VALUE, emit_output(e, n, 2), "x",
+        EMIT_VALUE, n->inputs[0], "dy", EMIT_VALUE, n->inputs[1], "gamma", EMIT_VALUE,
+        n->inputs[2], "mean", EMIT_VALUE, n->inputs[3], "var", EMIT_VALUE, n->inputs[4],
+        "planes", EMIT_TEXT, planes(e, n->shape), "eps", EMIT_TEXT, real64(e, n, A_EPS), NULL);
 }
 
 void ref_emit_running_update(Emit *e, const Node *n)
@@ -56,7 +63,7 @@ void ref_emit_running_update(Emit *e, const Node *n)
          EMIT_VALUE, n->inputs[0], "rv", EMIT_VALUE, n->inputs[1], "mean", EMIT_VALUE,
          n->inputs[2], "var", EMIT_VALUE, n->inputs[3], "c", EMIT_INT,
          ref_elements(n->inputs[0]), "momentum", EMIT_TEXT, real64(e, n, A_MOMENTUM), "count",
-         EMIT_INT, node_int(n, A_COUNT), NULL);
+         EMIT_TEXT, emit_count(e, n), NULL);
 }
 
 void ref_emit_layer_norm(Emit *e, const Node *n)

@@ -50,6 +50,20 @@ C_KERNEL void c_norm_ready(c_norm *k, float *mean, float *var, const float *gamm
     }
 }
 
+// Synchronised batch norm adds up the sums of all replicas before they are ready. There they lie as
+// sum[c], squares[c] of all c channels (backward: sum[c], product[c]); `sums` points to the run's first.
+C_KERNEL void c_norm_give(const c_norm *k, double *sums, int64_t c, int64_t channels)
+{
+    memcpy(sums, k->sum, (size_t)channels * sizeof *sums);
+    memcpy(sums + c, k->squares, (size_t)channels * sizeof *sums);
+}
+
+C_KERNEL void c_norm_take(c_norm *k, const double *sums, int64_t c, int64_t channels)
+{
+    memcpy(k->sum, sums, (size_t)channels * sizeof *sums);
+    memcpy(k->squares, sums + c, (size_t)channels * sizeof *sums);
+}
+
 // With statistics that are given.
 C_KERNEL void c_norm_fixed(c_norm *k, const float *mean, const float *var, const float *gamma,
                            const float *beta, double eps, int64_t channels)
@@ -93,6 +107,18 @@ C_KERNEL void c_norm_grad_begin(c_norm_grad *k, const float *mean, const float *
         k->scale[l] = c_norm_scale(gamma[l], var[l], eps);
         k->shift[l] = beta ? beta[l] : 0;
     }
+}
+
+C_KERNEL void c_norm_grad_give(const c_norm_grad *k, double *sums, int64_t c, int64_t channels)
+{
+    memcpy(sums, k->sum, (size_t)channels * sizeof *sums);
+    memcpy(sums + c, k->product, (size_t)channels * sizeof *sums);
+}
+
+C_KERNEL void c_norm_grad_take(c_norm_grad *k, const double *sums, int64_t c, int64_t channels)
+{
+    memcpy(k->sum, sums, (size_t)channels * sizeof *sums);
+    memcpy(k->product, sums + c, (size_t)channels * sizeof *sums);
 }
 
 C_KERNEL void c_norm_grad_ready(c_norm_grad *k, float *dgamma, float *dbeta, const float *var,

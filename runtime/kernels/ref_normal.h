@@ -57,6 +57,24 @@ REF void ref_batch_norm(real *y, real *mean, real *var, const real *x, const rea
     }
 }
 
+// Likewise, of all micro-batches of the round of mb.
+REF void ref_batch_norm_round(rt_stage *s, int mb, real *y, real *mean, real *var,
+                              const real *x, const real *gamma, const real *beta, int64_t n,
+                              int64_t c, int64_t pixels, double eps)
+{
+    ref_norm f = {y, mean, var, x, gamma, beta, n, c, pixels, eps};
+    double count = (double)(n * pixels * rt_round(s, mb));
+    double *sums = rt_sums(s), *squares = sums + c;
+    for (int64_t k = 0; k < c; k++)
+        sums[k] = ref_norm_sum(&f, k);
+    rt_add_round(s, mb, sums, c);
+    for (int64_t k = 0; k < c; k++)
+        squares[k] = ref_norm_squares(&f, k, sums[k] / count);
+    rt_add_round(s, mb, squares, c);
+    for (int64_t k = 0; k < c; k++)
+        ref_norm_apply(&f, k, sums[k] / count, squares[k] / count);
+}
+
 REF void ref_batch_norm_infer(real *y, const real *x, const real *gamma, const real *beta,
                               const real *mean, const real *var, int64_t n, int64_t c,
                               int64_t pixels, double eps)
@@ -116,6 +134,22 @@ REF void ref_batch_norm_grad(real *dx, real *dgamma, real *dbeta, const real *x,
         ref_norm_grad_sums(&f, k, &sum, &sum_xh);
         ref_norm_grad_apply(&f, k, sum / count, sum_xh / count);
     }
+}
+
+// Likewise, of the round of mb. dgamma and dbeta stay those of this micro-batch: they are added up later.
+REF void ref_batch_norm_grad_round(rt_stage *s, int mb, real *dx, real *dgamma, real *dbeta,
+                                   const real *x, const real *dy, const real *gamma,
+                                   const real *mean, const real *var, int64_t n, int64_t c,
+                                   int64_t pixels, double eps)
+{
+    ref_norm_grad f = {dx, dgamma, dbeta, x, dy, gamma, mean, var, n, c, pixels, eps};
+    double count = (double)(n * pixels * rt_round(s, mb));
+    double *sums = rt_sums(s), *sums_xh = sums + c;
+    for (int64_t k = 0; k < c; k++)
+        ref_norm_grad_sums(&f, k, &sums[k], &sums_xh[k]);
+    rt_add_round(s, mb, sums, 2 * c);
+    for (int64_t k = 0; k < c; k++)
+        ref_norm_grad_apply(&f, k, sums[k] / count, sums_xh[k] / count);
 }
 
 // running = (1 - momentum) running + momentum new; the variance becomes unbiased on the way.
