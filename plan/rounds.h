@@ -1,7 +1,7 @@
 // Synchronised batch norm in streams. Where replicas exchange the sums of a round within an instruction
 // (plan_is_round), it waits for those of the stage that have a micro-batch of the round: it runs once they
 // have come as far. A pass in parts is as many instructions, and who runs it as a whole needs the last
-// part of the others. The walker asks here.
+// part of the others. Walker and simulator ask here.
 #ifndef STAGECC_PLAN_ROUNDS_H
 #define STAGECC_PLAN_ROUNDS_H
 

@@ -1,6 +1,7 @@
 // Plans with streams: messages move when the streams say so and take no time of their own; what a
 // stage spends on them is shared out between forward and backward.
 #include "plan/engine.h"
+#include "plan/rounds.h"
 #include "plan/schedule.h"
 #include "plan/walk.h"
 
@@ -12,8 +13,10 @@ typedef struct Ring {
 typedef struct Rings {
     Ring *rings;      // [n_edges]
     double *reduce_s; // [n_ranks] of one instruction of a bucket, or of tied weights
-    int *parts;       // [n_ranks] of the last pass that have run
+    Rounds rounds;
 } Rings;
+
+enum { A_ROUND = -1 }; // what a worker waits for that waits for no edge
 
 static int64_t sequence(const Engine *e, const Worker *w, const rt_instr *i)
 {
@@ -34,10 +37,35 @@ static bool may_acquire(Engine *e, Worker *w, const rt_instr *i)
     return true;
 }
 
+static void wake_if_waits(Engine *e, int rank, int want)
+{
+    Worker *w = &e->workers[rank];
+    if (w->waiting && w->want == want)
+        engine_wake(e, w);
+}
+
+// Replicas begin with a round together; those that wait look again when one has come.
+static bool may_compute(Engine *e, Worker *w, const rt_instr *i)
+{
+    Rounds *r = &((Rings *)e->model)->rounds;
+    const PlanStage *s = &e->plan->stages[w->stage];
+    int64_t before = w->at / w->n;
+    bool news = rounds_come(r, w->index, i, before);
+    for (int k = s->first_rank; news && k < s->first_rank + s->replicas; k++)
+        if (k != w->index)
+            wake_if_waits(e, k, A_ROUND);
+    if (rounds_missing(r, w->index, i, before) < 0)
+        return true;
+    engine_wait(e, w, A_ROUND, w->stage);
+    return false;
+}
+
 static bool begin(Engine *e, Worker *w, const rt_instr *i)
 {
     if (i->opcode == RT_ACQUIRE)
         return may_acquire(e, w, i);
+    if (i->opcode > RT_RELEASE)
+        return may_compute(e, w, i);
     if (i->opcode != RT_RECV)
         return true;
     const PlanEdge *edge = &e->plan->edges[i->edge];
@@ -50,13 +78,13 @@ static bool begin(Engine *e, Worker *w, const rt_instr *i)
 // Of the last pass.
 static double parts_done(const Engine *e, const Worker *w, const PlanStage *s)
 {
-    int done = ((Rings *)e->model)->parts[w->index];
+    int done = ((Rings *)e->model)->rounds.parts[w->index];
     return done ? plan_parts_seconds(e->plan, s, 0, done) : 0;
 }
 
 static double part_seconds(const Engine *e, const Worker *w, const PlanStage *s)
 {
-    int part = ((Rings *)e->model)->parts[w->index];
+    int part = ((Rings *)e->model)->rounds.parts[w->index];
     return plan_parts_seconds(e->plan, s, part, part + 1);
 }
 
@@ -93,18 +121,9 @@ static double work(const Engine *e, const Worker *w, const rt_instr *i)
     return 0;
 }
 
-static void wake_if_waits(Engine *e, int rank, int edge)
-{
-    Worker *w = &e->workers[rank];
-    if (w->waiting && w->want == edge)
-        engine_wake(e, w);
-}
-
 static void end(Engine *e, Worker *w, const rt_instr *i)
 {
-    int *parts = &((Rings *)e->model)->parts[w->index];
-    bool ends = i->opcode == RT_BACKWARD || i->opcode == RT_BACKWARD_WEIGHT;
-    *parts = ends ? 0 : *parts + (i->opcode == RT_BACKWARD_PART);
+    rounds_ran(&((Rings *)e->model)->rounds, w->index, i);
     if (i->opcode != RT_SEND && i->opcode != RT_RELEASE)
         return;
     const PlanEdge *edge = &e->plan->edges[i->edge];
@@ -138,7 +157,7 @@ void streams_model(Engine *e)
     for (int i = 0; i < p->n_edges; i++)
         rings->rings[i].released = arena_array(e->arena, int64_t, p->edges[i].n_consumers);
     rings->reduce_s = arena_array(e->arena, double, p->n_ranks);
-    rings->parts = arena_array(e->arena, int, p->n_ranks);
+    rings->rounds = rounds_of(e->arena, p);
     for (int r = 0; r < p->n_ranks; r++)
         rings->reduce_s[r] = reduce_seconds(p, r);
     e->n_workers = p->n_ranks;

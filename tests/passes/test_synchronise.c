@@ -37,6 +37,7 @@ typedef struct Wish {
     int stages, micro_batches;
     int replicas[MOST_STAGES];
     const char *schedule, *recompute;
+    bool whole; // backward, not in parts
 } Wish;
 
 // A block or more in every stage.
@@ -51,7 +52,7 @@ static Case *planned(const char *text, const Wish *w)
     t->c.stages = w->stages;
     t->c.replicas = w->replicas;
     t->c.fixed_cuts = cuts[w->stages - 1];
-    t->c.bucket_bytes = 100; // two or so to a block
+    t->c.bucket_bytes = w->whole ? 0 : 100; // two or so to a block
     case_run(t, passes);
     return t;
 }
@@ -255,6 +256,31 @@ static void verifier_sees_who_waits(void **state)
     case_free(t);
 }
 
+// Stage 0 makes micro-batch 1 a second after 0, so a replica of stage 1 that waits for it is a second later.
+static void replicas_begin_together(void **state)
+{
+    (void)state;
+    Wish w = {.stages = 2,
+              .micro_batches = 2,
+              .replicas = {1, 2},
+              .schedule = "gpipe",
+              .whole = true};
+    for (int shared = 0; shared < 2; shared++) {
+        Case *t = planned(blocks, &w);
+        for (int e = 0; e < t->plan.n_edges && !shared; e++)
+            if (plan_is_round(&t->plan.edges[e]))
+                t->plan.edges[e].touch = NULL;
+        for (int k = 0; k < 2; k++) {
+            PlanStage *s = &t->plan.stages[k];
+            s->forward_s = s->backward_s = 1;
+            s->send_s = s->sync_s = s->update_s = s->load_s = s->norm_s = 0;
+        }
+        double step_s = plan_simulate(&t->plan);
+        assert_true(step_s > (shared ? 5.999 : 4.999) && step_s < (shared ? 6.001 : 5.001));
+        case_free(t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +290,7 @@ int main(void)
         cmocka_unit_test(nobody_waits_for_ever),
         cmocka_unit_test(rounds_are_in_flight_as_a_whole),
         cmocka_unit_test(verifier_sees_who_waits),
+        cmocka_unit_test(replicas_begin_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
