@@ -273,7 +273,7 @@ struct stagecc_train {
     long long batch, micro_batches;
     const char *schedule;
     long long threads;
-    const char *isa, *dtype, *bits;
+    const char *isa, *dtype, *bits, *batch_norm;
     long long seed;
     const char *optimizer;
     double lr;
