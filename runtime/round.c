@@ -32,7 +32,8 @@ double *rt_sums(rt_stage *s)
 
 int64_t rt_round(const rt_stage *s, int mb)
 {
-    int64_t left = rt__stream_micro_batches(s) - mb / s->replicas * s->replicas;
+    int first = mb / s->replicas * s->replicas;
+    int64_t left = rt__stream_micro_batches(s) - first;
     return left < s->replicas ? left : s->replicas;
 }
 
