@@ -401,6 +401,23 @@ static void verify_streams(Reader *r, const Plan *p)
         reader_bad(r, NULL, "the streams are wrong: %s", why);
 }
 
+// Their names alone: what they cost is in the stages.
+static void read_kernels(Reader *r, const json_t *root, Plan *p)
+{
+    json_t *kernels = json_object_get(json_object_get(root, "contract"), "kernels"), *value;
+    const char *key;
+    p->kernels = arena_array(r->arena, PlanKernel, json_object_size(kernels) + 1);
+    json_object_foreach(kernels, key, value)
+    {
+        const char *implementation = reader_get_text(r, kernels, key);
+        if (!r->good)
+            return;
+        p->kernels[p->n_kernels++] =
+            (PlanKernel){.key = arena_strdup(r->arena, key),
+                         .implementation = arena_strdup(r->arena, implementation)};
+    }
+}
+
 // More than plan_has_streams asks: a plan that lies may have them in one place only.
 static bool has_instructions(const Plan *p)
 {
@@ -441,6 +458,7 @@ static void read_plan(Reader *r, const json_t *root, Plan *p)
     read_explanation(r, root, p);
     read_options(r, root, &p->options);
     read_machines(r, root, p);
+    read_kernels(r, root, p);
     if (r->good)
         read_lists(r, root, p);
     if (!r->good)

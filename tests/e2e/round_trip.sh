@@ -31,3 +31,6 @@ for name in mlp alexnet vgg resnet18 resnet50 dense; do builds $name; done
 # Whatever --schedule auto will choose, both parts of backward are measured.
 "$stagecc" profile "$examples/mlp/mlp.c" --schedule auto --virtual-stages 2 --batch 8 --micro-batches 2 --no-svg -o "$dir/auto" > /dev/null
 grep -q '"weight_s": [1-9]' "$dir/auto/times.json" || { echo "no times of the gradients of weights"; exit 1; }
+# A plan that was made with measured times and kernels is that of its programs when it is read again.
+"$stagecc" build "$examples/mlp/mlp.c" --batch 8 --micro-batches 2 --stages 2 --profile "$dir/auto" --no-svg -o "$dir/built" > /dev/null
+"$stagecc" run "$dir/built" --data synthetic --steps 1 > /dev/null 2>&1
