@@ -17,9 +17,9 @@ import time
 import common
 
 MODEL = ["examples/gpt/gpt.c", "-D", "LAYERS=12", "-D", "DIM=256", "-D", "T=128", "-D", "VOCAB=256", "-D", "DROPOUT=0", "--batch", 32, "--micro-batches", 8]
-DATA = ["--data", "text:README.md"]
 CORES, STEPS, SLICE_US = os.cpu_count(), 8, 2000
 WORK = common.WORK / "bubbles"
+TEXT = WORK / "text.txt"  # one epoch: its last, smaller batch would be another pipeline
 # Their names as `--schedule` takes them, and what else they need.
 SCHEDULES = {"gpipe": [], "1f1b": [], "zb-h1": [], "interleaved": ["--virtual-stages", 2], "pipedream": [], "pipedream-vertical": [], "pipedream-2bw": []}
 WAITING = {"acquire", "recv", "send", "release", "norm_apply"}
@@ -73,7 +73,7 @@ def waiting(trace, machines):
 def measure(schedule, machines):
     built, trace = WORK / f"{schedule}-{machines}", WORK / "trace.json"
     stages = len(json.loads((built / "plan.json").read_text())["stages"])
-    command = [common.STAGECC, "run", built, *DATA, "--steps", 2 * STEPS, "--trace", trace]
+    command = [common.STAGECC, "run", built, "--data", f"text:{TEXT}", "--steps", 2 * STEPS, "--trace", trace]
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=common.SOURCE) as launcher:
         shares = throttle(launcher, stages, machines)
         launcher.wait()
@@ -99,6 +99,9 @@ def main():
     wanted = [int(s) for s in (words[0] if words else "2,3,4").split(",")]
     rounds = int(words[1]) if len(words) > 1 else 3
     schedules = words[2].split(",") if len(words) > 2 else list(SCHEDULES)
+    WORK.mkdir(parents=True, exist_ok=True)
+    words_of_docs = "".join(p.read_text() for p in sorted((common.SOURCE / "docs").glob("*.md")))
+    TEXT.write_text((words_of_docs * 2)[: 2 * (STEPS + 1) * 32 * 128])
     rows = {(r["stages"], r["schedule"]): r for r in common.stored("bubbles").get("rows", [])}
     for stages in wanted:
         for schedule in schedules:
