@@ -16,7 +16,7 @@ import time
 
 import common
 
-MODEL = ["examples/gpt/gpt.c", "-D", "LAYERS=12", "-D", "DIM=256", "-D", "T=128", "-D", "VOCAB=256", "-D", "DROPOUT=0", "--batch", 32, "--micro-batches", 8]
+MODEL = ["examples/gpt/gpt.c", "-D", "LAYERS=12", "-D", "DIM=256", "-D", "T=128", "-D", "VOCAB=256", "-D", "DROPOUT=0", "--batch", 24, "--micro-batches", 12]  # rounds of 2, 3 and 4 machines
 CORES, STEPS, SLICE_US = os.cpu_count(), 8, 2000
 WORK = common.WORK / "bubbles"
 TEXT = WORK / "text.txt"  # one epoch: its last, smaller batch would be another pipeline
@@ -100,14 +100,14 @@ def main():
     rounds = int(words[1]) if len(words) > 1 else 3
     schedules = words[2].split(",") if len(words) > 2 else list(SCHEDULES)
     WORK.mkdir(parents=True, exist_ok=True)
-    words_of_docs = "".join(p.read_text() for p in sorted((common.SOURCE / "docs").glob("*.md")))
-    TEXT.write_text((words_of_docs * 2)[: 2 * (STEPS + 1) * 32 * 128])
+    docs = "".join(p.read_text() for p in sorted((common.SOURCE / "docs").glob("*.md")))
+    TEXT.write_text((docs * 2)[: 2 * (STEPS + 1) * 24 * 128])
     rows = {(r["stages"], r["schedule"]): r for r in common.stored("bubbles").get("rows", [])}
     for stages in wanted:
         for schedule in schedules:
             rows[stages, schedule] = row(schedule, stages, rounds)
             print(json.dumps(rows[stages, schedule]), flush=True)
-    common.store("bubbles", {"model": "GPT, 12 blocks of 256, T 128, batch 32, 8 micro-batches", "rounds": rounds, "rows": [rows[k] for k in sorted(rows)]})
+    common.store("bubbles", {"model": "GPT, 12 blocks of 256, T 128, batch 24, 12 micro-batches", "rounds": rounds, "rows": [rows[k] for k in sorted(rows)]})
 
 
 main()
