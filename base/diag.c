@@ -66,10 +66,17 @@ static void remember(const char *file, char *owned, const char *text)
     state.n_sources++;
 }
 
-void diag_capture(DiagSink *sink, void *user)
+DiagCapture diag_capture(DiagSink *sink, void *user)
 {
-    state.sink = sink;
-    state.sink_user = user;
+    DiagCapture before = {state.sink, state.sink_user};
+    diag_restore((DiagCapture){sink, user});
+    return before;
+}
+
+void diag_restore(DiagCapture before)
+{
+    state.sink = before.sink;
+    state.sink_user = before.user;
 }
 
 void diag_source(const char *file, const char *text)

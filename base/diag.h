@@ -50,7 +50,13 @@ void diag_output(FILE *out, bool colour);
 // another one. They are counted all the same.
 typedef enum DiagKind { DIAG_ERROR, DIAG_WARNING, DIAG_NOTE } DiagKind;
 typedef void DiagSink(void *user, DiagKind kind, Loc loc, const char *message);
-void diag_capture(DiagSink *sink, void *user);
+typedef struct DiagCapture {
+    DiagSink *sink;
+    void *user;
+} DiagCapture;
+DiagCapture diag_capture(DiagSink *sink,
+                         void *user); // gives who got them before: captures nest
+void diag_restore(DiagCapture before);
 // Text of a file that exists in memory only, so that carets can be drawn (text must outlive use).
 void diag_source(const char *file, const char *text);
 

@@ -51,13 +51,13 @@ static void try(const Job *j, Trial *t, bool recompute_chosen)
     Complaint complaint = {.arena = j->arena};
     Job other;
     args.options = t->options;
-    diag_capture(keep_first, &complaint);
+    DiagCapture before = diag_capture(keep_first, &complaint);
     if (!job_load(&other, &arena, &args)) {
         carry_over(j, &other);
         other.recompute_chosen = recompute_chosen;
         t->fits = !job_compile(&other, t->stages);
     }
-    diag_capture(NULL, NULL);
+    diag_restore(before);
     diag_reset();
     t->why = complaint.text;
     t->step_s = other.plan.step_s;

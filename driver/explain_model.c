@@ -49,7 +49,7 @@ static double step_of(Tries *t, Args args, Try what)
         return -1;
     Job other;
     args.plan = args.ranks = NULL;
-    diag_capture(ignore, NULL);
+    DiagCapture before = diag_capture(ignore, NULL);
     if (!job_load(&other, &t->arena, &args)) {
         other.compile.fixed_cuts = what.cuts;
         other.compile.replicas = what.replicas;
@@ -58,7 +58,7 @@ static double step_of(Tries *t, Args args, Try what)
             step_s = other.plan.step_s;
     }
     job_release(&other);
-    diag_capture(NULL, NULL);
+    diag_restore(before);
     diag_reset();
     arena_reset(&t->arena);
     t->longest_s = fmax(t->longest_s, clock_seconds() - begin);

@@ -147,11 +147,17 @@ static void capture(void *user, DiagKind kind, Loc loc, const char *message)
 static void test_capture(void **state)
 {
     (void)state;
-    diag_capture(capture, "me");
+    DiagCapture output = diag_capture(capture, "me");
     error_at((Loc){"m.c", 2, 6}, "a %s", "b");
     assert_string_equal(captured, "me 0 m.c:2 a b");
     assert_int_equal(diag_errors(), 1);
-    diag_capture(NULL, NULL);
+    DiagCapture outer = diag_capture(capture, "inner");
+    error_at((Loc){"m.c", 3, 0}, "c");
+    assert_string_equal(captured, "inner 0 m.c:3 c");
+    diag_restore(outer);
+    error_at((Loc){"m.c", 4, 0}, "d");
+    assert_string_equal(captured, "me 0 m.c:4 d");
+    diag_restore(output);
     said("");
 }
 
