@@ -4,7 +4,8 @@
 // More parts than groups: the rest of the time nobody runs. Processes keep to CORE. Runs until it is told to stop or
 // its parent ends, or all processes have ended.
 //   share CORE SLICE_US PARTS PID[,PID...]...
-#define _GNU_SOURCE
+#include "bench/pace.h"
+
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -12,22 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 enum { MOST = 64 };
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static void sleep_until(int64_t ns)
-{
-    struct timespec t = {ns / 1000000000, ns % 1000000000};
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
-}
 
 static volatile sig_atomic_t stop;
 

@@ -3,27 +3,14 @@
 // half, whatever it is (a stage, a profile, a wait that spins), and its process need not be known.
 // Runs until it is killed, or its parent ends. Needs the right to SCHED_FIFO (root, or CAP_SYS_NICE).
 //   slow CORE [PERIOD_US]      1000
-#define _GNU_SOURCE
+#include "bench/pace.h"
+
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <time.h>
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static void sleep_until(int64_t ns)
-{
-    struct timespec t = {ns / 1000000000, ns % 1000000000};
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
-}
 
 static int take(int core)
 {

@@ -41,7 +41,7 @@ static void hold(sigset_t *old)
     sigprocmask(SIG_BLOCK, &set, old);
 }
 
-static void catch (void)
+static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = on_signal};
     interrupted = false;
@@ -80,7 +80,7 @@ pid_t process_start(const char *const *argv, const char *stdout_file, unsigned c
     hold(&mask);
     CHECK(n_running < MOST, "driver", "%d programs at once", MOST);
     if (!n_running)
-        catch ();
+        catch_signals();
     pid_t pid = fork();
     if (pid < 0)
         fatal("cannot start %s: %s", argv[0], strerror(errno));
