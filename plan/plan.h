@@ -244,8 +244,8 @@ double plan_pipeline_seconds(const Plan *p); // pipeline_s, or of the slowest st
 int64_t plan_bytes(double bytes); // rounded, and no more than a plan may hold (1 PiB)
 // Of all that decides the programs: everything but names of files and predicted seconds.
 uint64_t plan_hash(const Plan *p);
-// Predicted seconds of one training step: the streams run with the stages' predicted times
-// (plan/simulate.h tells more).
+// Predicted seconds of a training step behind the first, so that steps which overlap count as they do: the streams
+// run with the stages' predicted times (plan/simulate.h tells more).
 double plan_simulate(const Plan *p);
 // plan.json, as in docs/formats.md. `stages[].nodes` are unit names. Read back needs no model:
 // stages, edges, streams and options are complete, places are not.

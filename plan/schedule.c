@@ -645,15 +645,24 @@ static Stream unrolled(Arena *a, const Plan *p, int rank, int more)
     return out;
 }
 
-Plan schedule_unrolled(Arena *a, const Plan *p, int steps)
+// What lies beyond the drain is left out.
+static Stream shortened(Arena *a, const Plan *p, int rank, int steps)
+{
+    const Stream *s = &p->ranks[rank].train;
+    Stream out = {.instr = arena_array(a, rt_instr, s->n)};
+    for (int i = 0; i < s->n; i++)
+        if ((int)s->instr[i].mb < steps * plan_step_numbers(p, rank, &s->instr[i]))
+            out.instr[out.n++] = s->instr[i];
+    return out;
+}
+
+Plan schedule_of_steps(Arena *a, const Plan *p, int steps)
 {
     Plan q = *p;
     int more = steps - plan_stream_steps(p, false);
-    if (more <= 0)
-        return q;
     q.ranks = arena_copy(a, p->ranks, sizeof *p->ranks * (size_t)p->n_ranks);
     for (int r = 0; r < p->n_ranks; r++)
-        q.ranks[r].train = unrolled(a, p, r, more);
+        q.ranks[r].train = more > 0 ? unrolled(a, p, r, more) : shortened(a, p, r, steps);
     q.stream_steps = steps;
     return q;
 }

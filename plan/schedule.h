@@ -119,8 +119,8 @@ void schedule_write(Arena *perm, Arena *scratch, Plan *p);
 // The plan with another number of micro-batches of the same size: a larger batch. Edges, streams and
 // slots are made anew; predicted times stay, for they are those of one micro-batch.
 void schedule_micro_batches(Arena *perm, Arena *scratch, Plan *p, int micro_batches);
-// The plan with asynchronous training streams of so many steps, no fewer than it has.
-Plan schedule_unrolled(Arena *a, const Plan *p, int steps);
+// The plan with asynchronous training streams of so many steps, as the runtime repeats and leaves out.
+Plan schedule_of_steps(Arena *a, const Plan *p, int steps);
 
 int common_multiple(int a, int b); // the least one
 // plan/deal.c: the edges of a tensor that crosses stages. `whole` names a stage as its producer, and has

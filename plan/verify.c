@@ -404,7 +404,7 @@ bool plan_verify_streams(const Plan *p, bool eval, char *why, int why_size)
     bool good = check_ranks(&arena, p, eval, why, why_size);
     Plan longer = *p;
     if (good && !eval && plan_stream_steps(p, false) > 1) {
-        longer = schedule_unrolled(&arena, p, p->stream_steps + REPETITIONS);
+        longer = schedule_of_steps(&arena, p, p->stream_steps + REPETITIONS);
         good = check_ranks(&arena, &longer, eval, why, why_size);
     }
     good = good && plan_walk(&(Walk){.plan = &longer, .eval = eval, .steps = 2}, why, why_size);

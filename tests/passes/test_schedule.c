@@ -319,29 +319,12 @@ static void check_versions(const Plan *p, const Theory *theory)
     }
 }
 
-// As the runtime leaves out what lies beyond the drain.
-static Plan shortened(Arena *a, const Plan *p, int steps)
-{
-    Plan q = *p;
-    q.ranks = arena_copy(a, p->ranks, sizeof *p->ranks * (size_t)p->n_ranks);
-    q.stream_steps = steps;
-    for (int r = 0; r < p->n_ranks; r++) {
-        const Stream *from = &p->ranks[r].train;
-        Stream *to = &q.ranks[r].train;
-        *to = (Stream){.instr = arena_array(a, rt_instr, from->n)};
-        for (int k = 0; k < from->n; k++)
-            if ((int)from->instr[k].mb < steps * plan_step_numbers(p, r, &from->instr[k]))
-                to->instr[to->n++] = from->instr[k];
-    }
-    return q;
-}
-
 // Asynchronous streams of any length between two drains.
 static void check_lengths(const Plan *p, const Theory *theory)
 {
     Arena a = {0};
-    Plan longer = schedule_unrolled(&a, p, p->stream_steps + 1 + random_below(5));
-    Plan shorter = shortened(&a, p, 1 + random_below(p->stream_steps));
+    Plan longer = schedule_of_steps(&a, p, p->stream_steps + 1 + random_below(5));
+    Plan shorter = schedule_of_steps(&a, p, 1 + random_below(p->stream_steps));
     const Plan *plans[] = {&longer, &shorter};
     for (int i = 0; i < 2; i++) {
         check_orders(plans[i], theory);
@@ -395,6 +378,18 @@ static void random_interleaved(void **state)
     }
 }
 
+// From the first forward to the last update: behind it slots may be short, as they are sized for a step.
+static double first_step(const Plan *p)
+{
+    Arena a = {0};
+    char why[256];
+    const Simulation *s = simulation_run(&a, p, &(SimOptions){.steps = 1}, why, sizeof why);
+    assert_non_null(s);
+    double seconds = s->end_s;
+    arena_release(&a);
+    return seconds;
+}
+
 // With any times, rings without bound would not be faster.
 static void slots_never_stall(void **state)
 {
@@ -419,12 +414,12 @@ static void slots_never_stall(void **state)
                     p->stages[s].weight_s = random_below((int)p->stages[s].backward_s + 1);
                 p->stages[s].send_s = random_below(100);
             }
-            double bounded = plan_simulate(p);
+            double bounded = first_step(p);
             for (int e = 0; e < p->n_edges; e++) {
                 chosen[e] = p->edges[e].slots;
                 p->edges[e].slots = 1000;
             }
-            assert_true(plan_simulate(p) == bounded);
+            assert_true(first_step(p) == bounded);
             for (int e = 0; e < p->n_edges; e++)
                 p->edges[e].slots = chosen[e];
         }
