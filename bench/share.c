@@ -2,7 +2,8 @@
 // turn, one of PARTS runs for a slice and all others are stopped (SIGSTOP, SIGCONT). A group that waits leaves its
 // slice unused, so nobody runs faster because somebody else waits, as if each had a slower core of its own.
 // More parts than groups: the rest of the time nobody runs. Processes keep to CORE. Runs until it is told to stop or
-// its parent ends, or all processes have ended.
+// its parent ends, or all processes have ended. As real time where that is permitted: else it may wake up late, and
+// somebody gets more than his part.
 //   share CORE SLICE_US PARTS PID[,PID...]...
 #include "bench/pace.h"
 
@@ -57,11 +58,13 @@ int main(int argc, char **argv)
     }
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(atoi(argv[1]), &set);
+    CPU_SET((size_t)atoi(argv[1]), &set);
     for (int i = 0; i < n; i++)
         sched_setaffinity(processes[i].pid, sizeof set, &set);
     signal(SIGTERM, on_signal);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){1}))
+        perror("share: no real time, parts may be unequal");
     int64_t slice_ns = 1000 * (int64_t)atoi(argv[2]), begin = now_ns();
     for (int64_t turn = 1; !stop && tell(processes, n, (int)(turn % atoi(argv[3]))); turn++)
         sleep_until(begin + turn * slice_ns);

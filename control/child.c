@@ -1,5 +1,8 @@
 #include "control/child.h"
 
+#include "plan/simulate.h"
+#include "plan/walk.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -86,9 +89,22 @@ const char *launch_trace(Arena *a, const Launch *l, int rank)
                : arena_printf(a, "%s.stage%d", l->trace, r->stage);
 }
 
+const char *launch_at_least(Arena *a, const Launch *l, int rank)
+{
+    const PlanStage *s = &l->plan->stages[l->plan->ranks[rank].stage];
+    const char *all = NULL;
+    for (int i = 0; i < RT_N_OPCODES; i++) {
+        double seconds = l->rehearse * plan_instruction_seconds(s, (rt_opcode)i);
+        if (seconds > 0)
+            all = arena_printf(a, "%s%s%s=%.9f", all ? all : "", all ? "," : "", opcode_name[i],
+                               seconds);
+    }
+    return all;
+}
+
 static const char *const *arguments(const Launch *l, int rank, Arena *a)
 {
-    const char **argv = arena_array(a, const char *, l->n_options + 4);
+    const char **argv = arena_array(a, const char *, l->n_options + 6);
     int n = 0;
     argv[n++] = launch_program(a, l->dir, l->plan->ranks[rank].stage);
     for (int i = 0; i < l->n_options; i++)
@@ -96,6 +112,11 @@ static const char *const *arguments(const Launch *l, int rank, Arena *a)
     if (l->trace) {
         argv[n++] = "--trace";
         argv[n++] = launch_trace(a, l, rank);
+    }
+    const char *at_least = launch_at_least(a, l, rank);
+    if (at_least) {
+        argv[n++] = "--at-least";
+        argv[n++] = at_least;
     }
     return argv;
 }

@@ -159,6 +159,7 @@ static void read_options(Agent *g, const json_t *job)
         words[i] =
             arena_strdup(&g->arena, json_string_value(json_array_get(options, (size_t)i)));
     g->launch.options = words;
+    g->launch.rehearse = json_number_value(json_object_get(job, "rehearse"));
     const char *tmp = getenv("TMPDIR");
     if (json_is_true(json_object_get(job, "trace")))
         g->launch.trace =

@@ -50,7 +50,7 @@ typedef struct Args {
     const char *ranks, *plan, *profile, *out;
     const char *cost_model, *overlap; // one of their choices (driver/args_value.c)
     const char *devices;              // FILE; NULL: machines are alike
-    double compression;               // 0: not given
+    double compression, rehearse;     // 0: not given
     bool choose_replicas;             // of the command, and nobody wants a straight pipeline
     bool straight, memory_constraint, fewer_machines, explain;
     VEC(const char *) pins, together, no_cut; // shell patterns

@@ -159,6 +159,9 @@ static void print_commands(Arena *a, const Launch *l)
             printf(" %s", l->options[k]);
         if (l->trace)
             printf(" --trace %s", launch_trace(a, l, i));
+        const char *at_least = launch_at_least(a, l, i);
+        if (at_least)
+            printf(" --at-least %s", at_least);
         putchar('\n');
     }
 }
@@ -198,6 +201,7 @@ int run_programs(const Plan *plan, const char *dir, const Args *args)
                 .options = options.items,
                 .n_options = options.n,
                 .trace = args->trace,
+                .rehearse = args->rehearse,
                 .quiet = args->json,
                 .event = on_event,
                 .user = &log};

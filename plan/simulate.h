@@ -58,6 +58,9 @@ typedef struct Simulation {
     int64_t n_events;
 } Simulation;
 
+// Of an instruction of a stage, with its share of the messages: what the simulator takes for those that
+// have a time of their own; 0: it depends on others (sums, parts of backward), or it only waits.
+double plan_instruction_seconds(const PlanStage *s, rt_opcode opcode);
 // NULL: `why` says what is wrong (a deadlock, more instructions than the limit).
 Simulation *simulation_run(Arena *a, const Plan *p, const SimOptions *o, char *why,
                            int why_size);

@@ -88,29 +88,23 @@ static double part_seconds(const Engine *e, const Worker *w, const PlanStage *s)
     return plan_parts_seconds(e->plan, s, part, part + 1);
 }
 
-// What messages take belongs to its end, where it sends.
-static double backward_seconds(const Engine *e, const Worker *w, const PlanStage *s)
+// What messages take belongs to the end of a pass, where it sends.
+double plan_instruction_seconds(const PlanStage *s, rt_opcode opcode)
 {
-    return s->backward_s - s->weight_s - parts_done(e, w, s) + s->send_s / 2;
-}
-
-static double work(const Engine *e, const Worker *w, const rt_instr *i)
-{
-    const PlanStage *s = &e->plan->stages[w->stage];
-    switch ((rt_opcode)i->opcode) {
+    switch (opcode) {
     case RT_FORWARD: return s->forward_s + s->send_s / 2;
-    case RT_BACKWARD_PART: return part_seconds(e, w, s);
-    case RT_BACKWARD: return backward_seconds(e, w, s);
-    case RT_BACKWARD_WEIGHT: return s->weight_s - parts_done(e, w, s);
+    case RT_BACKWARD: return s->backward_s - s->weight_s + s->send_s / 2;
+    case RT_BACKWARD_WEIGHT: return s->weight_s;
     case RT_UPDATE: return s->update_s;
     case RT_EVAL: return s->forward_s;
     case RT_LOAD: return s->load_s;
     case RT_NORM_GATHER: return s->norm_s;
+    case RT_BACKWARD_PART:
     case RT_REDUCE_PUT:
     case RT_REDUCE_SUM:
     case RT_REDUCE_GET:
     case RT_SHARE_PUT:
-    case RT_SHARE_GET: return ((Rings *)e->model)->reduce_s[w->index];
+    case RT_SHARE_GET:
     case RT_ACQUIRE:
     case RT_RECV:
     case RT_SEND:
@@ -119,6 +113,20 @@ static double work(const Engine *e, const Worker *w, const rt_instr *i)
     case RT_N_OPCODES: return 0;
     }
     return 0;
+}
+
+static double work(const Engine *e, const Worker *w, const rt_instr *i)
+{
+    const PlanStage *s = &e->plan->stages[w->stage];
+    rt_opcode opcode = (rt_opcode)i->opcode;
+    double seconds = plan_instruction_seconds(s, opcode);
+    if (opcode == RT_BACKWARD_PART)
+        return part_seconds(e, w, s);
+    if (opcode == RT_BACKWARD || opcode == RT_BACKWARD_WEIGHT)
+        return seconds - parts_done(e, w, s);
+    return rt_is_reduce(i->opcode) || rt_is_share(i->opcode)
+               ? ((Rings *)e->model)->reduce_s[w->index]
+               : seconds;
 }
 
 static void end(Engine *e, Worker *w, const rt_instr *i)

@@ -3,6 +3,7 @@
 #include "runtime/evaluate.h"
 #include "runtime/guard.h"
 #include "runtime/norm.h"
+#include "runtime/pace.h"
 #include "runtime/profile.h"
 #include "runtime/reduce.h"
 #include "runtime/report.h"
@@ -403,13 +404,15 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
         s->step = s->first_step + s->mb / step_numbers(s, i);
     use_version(s, rt_has_version(i) ? rt_version(i) + steps_on : i->opcode == RT_UPDATE);
     show(s, i);
-    int64_t begin = s->trace ? rt__now_ns() : 0;
+    int64_t begin = s->trace || s->paced ? rt__now_ns() : 0;
     if (s->profile)
         rt__profile_begin(s);
     int error = instructions[i->opcode](s, i);
     if (s->profile)
         rt__profile_end(s);
     rt__guard_mark(s);
+    if (s->paced && !error)
+        error = rt__pace(s, s->opcode, begin);
     if (s->trace)
         rt__trace_add(s, i, begin, rt__now_ns());
     error = error ? error : (int)s->error;

@@ -32,6 +32,7 @@ enum Kind { FLAG, TEXT, COUNT, REAL };
     X(TEXT, trace, "trace", "FILE", 0, "timeline for chrome://tracing")                        \
     X(TEXT, profile, "profile", "FILE", 0, "seconds of every layer (one stage)")               \
     X(TEXT, probe, "probe", "FILE", 0, "measure the library kernels and stop")                 \
+    X(TEXT, at_least, "at-least", "I=S,...", 0, "seconds that instructions last at least")     \
     X(FLAG, check, "check", NULL, 0, "has this machine what the program needs? Then stop")     \
     X(FLAG, version, "version", NULL, 0, "what this program was made of")                      \
     X(FLAG, help, "help", NULL, 0, "this text")

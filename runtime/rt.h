@@ -46,7 +46,8 @@ int rt__fail_why(rt_stage *s, int status, const rt__why *why); // from a functio
 
 // Options of a program; -1 or NULL: not given.
 typedef struct rt__options {
-    const char *data, *test_data, *init, *resume, *checkpoint, *trace, *profile, *probe;
+    const char *data, *test_data, *init, *resume, *checkpoint, *trace, *profile, *probe,
+        *at_least;
     int64_t steps, epochs, checkpoint_every, eval_every, random_shift, seed;
     double lr;
     bool eval_only, check, help, version;
@@ -132,6 +133,10 @@ struct rt_stage {
     struct rt__score *score;      // of the running evaluation
     struct rt__trace *trace;      // NULL: off
     struct rt__profile *profile;
+
+    // --at-least (runtime/pace.c)
+    bool paced;
+    int64_t at_least_ns[RT_N_OPCODES], parts_ns;
 
     rt_error error;
     char message[1024];

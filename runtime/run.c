@@ -3,6 +3,7 @@
 #include "runtime/evaluate.h"
 #include "runtime/loop.h"
 #include "runtime/lr.h"
+#include "runtime/pace.h"
 #include "runtime/profile.h"
 #include "runtime/report.h"
 #include "runtime/segment.h"
@@ -198,7 +199,9 @@ static int finish_interrupted(rt_stage *s)
 int rt__run(rt_stage *s)
 {
     s->started_ns = rt__now_ns();
-    int error = rt__trace_open(s);
+    int error = rt__pace_open(s);
+    if (!error)
+        error = rt__trace_open(s);
     if (!error)
         error = rt__prepare(s);
     if (!error)
