@@ -16,8 +16,22 @@ enum { WARM = 100, SPIN_GAP_US = 20, SLEEP_GAP_US = 1000 };
 
 static const int to_1[] = {1}, to_0[] = {0};
 // The message carries the time at which it was sent; the answer says that it was read.
-static const rt_edge edges[] = {{"there", 0, to_1, 1, 64, 1, 1, 1, 0},
-                                {"back", 1, to_0, 1, 64, 1, 1, 1, 0}};
+static const rt_edge edges[] = {{.name = "there",
+                                 .producer = 0,
+                                 .consumers = to_1,
+                                 .n_consumers = 1,
+                                 .bytes = 64,
+                                 .slots = 1,
+                                 .per_step = 1,
+                                 .stride = 1},
+                                {.name = "back",
+                                 .producer = 1,
+                                 .consumers = to_0,
+                                 .n_consumers = 1,
+                                 .bytes = 64,
+                                 .slots = 1,
+                                 .per_step = 1,
+                                 .stride = 1}};
 
 static rt_program program(int stage)
 {

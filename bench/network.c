@@ -1,10 +1,12 @@
 // Messages between two stages of different hosts, over one device of this machine: how many bytes a
 // second go one way, and half of a round trip (median). Both sides sleep where they wait.
-//   network BYTES ROUNDS              UCX_NET_DEVICES=lo, say
-// Prints one JSON object. bench/network.py sets it beside ucx_perftest.
+//   network BYTES ROUNDS SLOTS [NAMESPACE NAMESPACE]         UCX_NET_DEVICES=lo, say
+// SLOTS: messages that may be on their way. Network namespaces (`ip netns`): one for each side. Prints one JSON object. bench/network.py sets it beside ucx_perftest.
 #include "runtime/segment.h"
 #include "runtime/transport.h"
 
+#include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +14,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SLOTS = 4 };
-
 static const int to_1[] = {1}, to_0[] = {0};
-static rt_edge edges[] = {{"there", 0, to_1, 1, 0, SLOTS, 1, 1, 0},
-                          {"back", 1, to_0, 1, 0, SLOTS, 1, 1, 0}};
+static rt_edge edges[] = {{.name = "there",
+                           .producer = 0,
+                           .consumers = to_1,
+                           .n_consumers = 1,
+                           .per_step = 1,
+                           .stride = 1},
+                          {.name = "back",
+                           .producer = 1,
+                           .consumers = to_0,
+                           .n_consumers = 1,
+                           .per_step = 1,
+                           .stride = 1}};
 static SegmentHeader *memory[2]; // of each host
 static int fd[2];
 
@@ -37,6 +47,18 @@ static void check(int error, const rt_stage *s)
         return;
     fprintf(stderr, "network: %s\n", s->message);
     exit(1);
+}
+
+static void enter(const char *namespace)
+{
+    char path[256];
+    snprintf(path, sizeof path, "/run/netns/%s", namespace);
+    int ns = open(path, O_RDONLY | O_CLOEXEC);
+    if (ns < 0 || setns(ns, CLONE_NEWNET)) {
+        perror(path);
+        exit(1);
+    }
+    close(ns);
 }
 
 static void make_hosts(void)
@@ -134,12 +156,16 @@ int main(int argc, char **argv)
 {
     int64_t bytes = argc > 1 ? atoll(argv[1]) : 1 << 20;
     int rounds = argc > 2 ? atoi(argv[2]) : 1000;
-    if (bytes < 1 || rounds < 2)
+    int slots = argc > 3 ? atoi(argv[3]) : 4;
+    if (bytes < 1 || rounds < 2 || slots < 1)
         return 1;
     double round_trip_s, one_way_s;
     edges[0].bytes = edges[1].bytes = bytes;
+    edges[0].slots = edges[1].slots = slots;
     make_hosts();
     pid_t pid = fork();
+    if (argc > 5)
+        enter(argv[pid ? 4 : 5]);
     if (pid == 0) {
         second_stage(rounds);
         _exit(0);
