@@ -8,36 +8,34 @@ Slots: how many messages of an edge may be on their way; ucx_perftest has no suc
   goal: 0.8 of its bytes per second (medians of the ratios)
 """
 import argparse
-import contextlib
 import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 
 ROUNDS = {1 << 10: 4000, 1 << 14: 2000, 1 << 17: 1000, 1 << 20: 500, 64 << 20: 12}
 SPACES = ["stagecc-a", "stagecc-b"]
 
 
-@contextlib.contextmanager
-def namespaces():
-    """Two networks, 10.78.0.1 and 10.78.0.2, with a cable between them."""
+def make_namespaces():
+    """Two networks, 10.78.0.1 and 10.78.0.2, with a cable between them. They end with this process, which starts again for that."""
+    if "STAGECC_IN_NAMESPACE" not in os.environ:
+        os.environ["STAGECC_IN_NAMESPACE"] = "1"
+        os.execvp("unshare", ["unshare", "--net", "--mount", sys.executable, *sys.argv])
     a, b = SPACES
-    lines = [f"netns add {a}", f"netns add {b}", f"link add eth0 netns {a} type veth peer name eth0 netns {b}"]
+    lines = ["mkdir -p /run/netns", "mount -t tmpfs none /run/netns", f"ip netns add {a}", f"ip netns add {b}", f"ip link add eth0 netns {a} type veth peer name eth0 netns {b}"]
     for i, space in enumerate(SPACES, 1):
-        lines += [f"-n {space} addr add 10.78.0.{i}/24 dev eth0", f"-n {space} link set eth0 up", f"-n {space} link set lo up"]
-    try:
-        for line in lines:
-            subprocess.run(["ip", *line.split()], check=True)
-        yield
-    finally:
-        for space in SPACES:
-            subprocess.run(["ip", "netns", "del", space], check=False)
+        lines += [f"ip -n {space} addr add 10.78.0.{i}/24 dev eth0", f"ip -n {space} link set eth0 up", f"ip -n {space} link set lo up"]
+    for line in lines:
+        subprocess.run(line.split(), check=True)
+    time.sleep(2)  # until the links are up
 
 
 def ours(a, bytes_, environment):
     words = [f"{a.build}/bench/network", str(bytes_), str(ROUNDS[bytes_]), str(a.slots), *(SPACES if a.namespaces else [])]
-    return json.loads(subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(words, env=environment, check=True, capture_output=True, text=True, timeout=120).stdout)
 
 
 def perftest(a, test, bytes_, environment):
@@ -64,17 +62,18 @@ def main():
     p.add_argument("--sizes", type=lambda text: [int(n) for n in text.split(",")], default=list(ROUNDS))
     a = p.parse_args()
     environment = dict(os.environ, UCX_NET_DEVICES="eth0" if a.namespaces else a.device, UCX_TLS="tcp")
-    with namespaces() if a.namespaces else contextlib.nullcontext():
-        for bytes_ in a.sizes:
-            rows = []
-            for _ in range(a.repeat):
-                mine = ours(a, bytes_, environment)
-                stream, ping = perftest(a, "tag_bw", bytes_, environment), perftest(a, "tag_lat", bytes_, environment)
-                rows.append((mine["bytes_per_s"], stream["bytes_per_s"], mine["half_round_trip_us"], ping["half_round_trip_us"]))
-            column = [statistics.median(c) for c in zip(*rows)]
-            ratio = statistics.median(m / t for m, t, _, _ in rows)
-            print(f"{bytes_:9d} bytes: {column[0] / 1e9:6.3f} GB/s, ucx_perftest {column[1] / 1e9:6.3f} (ratio {ratio:.2f});"
-                  f" half round trip {column[2]:8.1f} us, ucx_perftest {column[3]:8.1f}", flush=True)
+    if a.namespaces:
+        make_namespaces()
+    for bytes_ in a.sizes:
+        rows = []
+        for _ in range(a.repeat):
+            mine = ours(a, bytes_, environment)
+            stream, ping = perftest(a, "tag_bw", bytes_, environment), perftest(a, "tag_lat", bytes_, environment)
+            rows.append((mine["bytes_per_s"], stream["bytes_per_s"], mine["half_round_trip_us"], ping["half_round_trip_us"]))
+        column = [statistics.median(c) for c in zip(*rows)]
+        ratio = statistics.median(m / t for m, t, _, _ in rows)
+        print(f"{bytes_:9d} bytes: {column[0] / 1e9:6.3f} GB/s, ucx_perftest {column[1] / 1e9:6.3f} (ratio {ratio:.2f});"
+              f" half round trip {column[2]:8.1f} us, ucx_perftest {column[3]:8.1f}", flush=True)
 
 
 main()

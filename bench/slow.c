@@ -16,7 +16,7 @@ static int take(int core)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(core, &set);
+    CPU_SET((size_t)core, &set);
     struct sched_param first = {.sched_priority = 1};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (!sched_setaffinity(0, sizeof set, &set) && !sched_setscheduler(0, SCHED_FIFO, &first))
