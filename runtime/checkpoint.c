@@ -3,7 +3,7 @@
 // all shards, whoever wrote them.
 #include "runtime/checkpoint.h"
 
-#include "runtime/crc32c.h"
+#include "plan/crc32c.h"
 #include "runtime/disk.h"
 #include "runtime/manifest.h"
 #include "runtime/safetensors.h"
@@ -143,7 +143,7 @@ static int open_file(rt__checkpoint *c, const rt__manifest_file *promised, rt__w
         rt__file_unmap(&mapped);
         return status;
     }
-    uint32_t crc = rt__crc32c(0, mapped.bytes, mapped.size);
+    uint32_t crc = crc32c(0, mapped.bytes, mapped.size);
     if (is_shard(promised->name))
         return open_shard(c, mapped, crc, promised->crc, why);
     if (crc != promised->crc)

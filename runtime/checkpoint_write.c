@@ -3,7 +3,7 @@
 // save of the same step takes over; a full disk leaves nothing.
 #include "runtime/checkpoint.h"
 
-#include "runtime/crc32c.h"
+#include "plan/crc32c.h"
 #include "runtime/disk.h"
 #include "runtime/manifest.h"
 #include "runtime/safetensors.h"
@@ -104,7 +104,7 @@ static int checksum_entries(Shard *s, rt__why *why)
         const void *plain = rt__plain_get(s->memory, s->entries[i], s->room, why);
         if (!plain)
             return RT__ENVIRONMENT;
-        s->crc[i] = rt__crc32c(0, plain, (size_t)rt__plain_bytes(s->entries[i]));
+        s->crc[i] = crc32c(0, plain, (size_t)rt__plain_bytes(s->entries[i]));
     }
     return 0;
 }
@@ -256,7 +256,7 @@ static int save_index(Commit *c, rt__why *why)
         status = text ? rt__file_save(path, text, why)
                       : rt__because(why, RT__ENVIRONMENT, "%s: out of memory", path);
     if (status == 0)
-        list_file(c, index_name, strlen(text), rt__crc32c(0, text, strlen(text)));
+        list_file(c, index_name, strlen(text), crc32c(0, text, strlen(text)));
     free(text);
     return status;
 }

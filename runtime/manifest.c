@@ -1,6 +1,6 @@
 #include "runtime/manifest.h"
 
-#include "runtime/crc32c.h"
+#include "plan/crc32c.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -112,7 +112,7 @@ static bool checksum(const json_t *manifest, uint32_t *crc)
 {
     char *text = json_dumps(manifest, JSON_COMPACT | JSON_SORT_KEYS);
     if (text)
-        *crc = rt__crc32c(0, text, strlen(text));
+        *crc = crc32c(0, text, strlen(text));
     free(text);
     return text != NULL;
 }

@@ -3,7 +3,7 @@
 // and the tensors must tile the data without gap or overlap, as the format demands.
 #include "runtime/safetensors.h"
 
-#include "runtime/crc32c.h"
+#include "plan/crc32c.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -236,7 +236,7 @@ int rt__st_verify(const rt__st_file *f, rt__why *why)
 {
     for (int i = 0; i < f->n_tensors; i++) {
         const rt__st_tensor *t = &f->tensors[i];
-        uint32_t crc = rt__crc32c(0, t->data, t->bytes);
+        uint32_t crc = crc32c(0, t->data, t->bytes);
         if (t->has_crc && crc != t->crc)
             return rt__because(why, RT__INPUT,
                                "%s: offset %td: tensor %s was altered (CRC32C %08" PRIx32

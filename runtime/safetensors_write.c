@@ -1,6 +1,6 @@
 // The writer: a header made from the table of tensors, padded with spaces so that the data
 // begins at a multiple of 8, then the data as it comes. The CRC32C of the file runs along.
-#include "runtime/crc32c.h"
+#include "plan/crc32c.h"
 #include "runtime/disk.h"
 #include "runtime/safetensors.h"
 
@@ -97,7 +97,7 @@ int rt__st_create(rt__st_writer *w, const char *path, const rt_tensor *const *en
 
 int rt__st_write(rt__st_writer *w, const void *bytes, uint64_t n, rt__why *why)
 {
-    w->crc = rt__crc32c(w->crc, bytes, n);
+    w->crc = crc32c(w->crc, bytes, n);
     w->written += n;
     return rt__write_all(w->fd, bytes, n) ? 0 : failed(w, "write", why);
 }

@@ -1,4 +1,4 @@
-// FUZZ: runtime/init_load.c runtime/tensor_load.c runtime/safetensors.c runtime/plain.c runtime/crc32c.c runtime/disk.c
+// FUZZ: runtime/init_load.c runtime/tensor_load.c runtime/safetensors.c runtime/plain.c runtime/disk.c
 // --init: an index and a shard of any bytes load into a small model or are refused, and then nothing was
 // loaded. The first two bytes are the size of the index; without one the shard is loaded alone.
 #include "tests/fuzz/files.h"

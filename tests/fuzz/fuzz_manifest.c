@@ -1,7 +1,7 @@
-// FUZZ: runtime/manifest.c runtime/plain.c runtime/crc32c.c
+// FUZZ: runtime/manifest.c runtime/plain.c
 // manifest.json of checkpoints: any bytes are read or refused; what is read is written to a text that
 // reads back to itself. Any JSON object is tried with the checksum that it needs as well.
-#include "runtime/crc32c.h"
+#include "plan/crc32c.h"
 #include "runtime/manifest.h"
 
 #include <jansson.h>
@@ -39,7 +39,7 @@ static void with_checksum(const uint8_t *data, size_t size)
         char crc[16];
         json_object_del(o, "crc32c");
         char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
-        snprintf(crc, sizeof crc, "%08x", text ? rt__crc32c(0, text, strlen(text)) : 0);
+        snprintf(crc, sizeof crc, "%08x", text ? crc32c(0, text, strlen(text)) : 0);
         json_object_set_new(o, "crc32c", json_string(crc));
         free(text);
         text = json_dumps(o, 0);

@@ -7,8 +7,8 @@
 // cmocka wants the three above
 #include <cmocka.h>
 
+#include "plan/crc32c.h"
 #include "runtime/checkpoint.h"
-#include "runtime/crc32c.h"
 #include "tests/runtime/files.h"
 
 #include <inttypes.h>
@@ -74,7 +74,7 @@ static void part_init(Part *p, int first, int last)
 // Every tensor's value follows from its name and a generation; accumulators are zero.
 static void value_of(const rt_tensor *t, int generation, uint8_t *plain)
 {
-    uint32_t key = rt__crc32c((uint32_t)generation, t->name, strlen(t->name));
+    uint32_t key = crc32c((uint32_t)generation, t->name, strlen(t->name));
     for (int64_t i = 0; i < rt__plain_bytes(t); i++)
         plain[i] = (uint8_t)(t->role == RT_ACCUMULATOR ? 0 : key >> i % 24);
 }
@@ -421,7 +421,7 @@ static void test_hostile_manifest(void **state)
                             json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
         json_object_del(o, "crc32c");
         char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS), crc[16], expected[256];
-        snprintf(crc, sizeof crc, "%08" PRIx32, rt__crc32c(0, text, strlen(text)));
+        snprintf(crc, sizeof crc, "%08" PRIx32, crc32c(0, text, strlen(text)));
         json_object_set_new(o, "crc32c", json_string(crc));
         mkdir(files_path("bad"), 0777);
         json_dump_file(o, files_path("bad/manifest.json"), 0);

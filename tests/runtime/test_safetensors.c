@@ -5,7 +5,7 @@
 // cmocka wants the three above
 #include <cmocka.h>
 
-#include "runtime/crc32c.h"
+#include "plan/crc32c.h"
 #include "runtime/safetensors.h"
 #include "tests/runtime/files.h"
 
@@ -180,9 +180,9 @@ static rt__st_writer write_table(const char *path, bool checksums)
     rt__st_writer writer;
     for (size_t i = 0; i < sizeof values; i++)
         values[i] = (uint8_t)(7 * i + 1);
-    crc[0] = rt__crc32c(0, values, 60);
-    crc[1] = rt__crc32c(0, values + 60, 6);
-    crc[2] = rt__crc32c(0, values + 66, 4);
+    crc[0] = crc32c(0, values, 60);
+    crc[1] = crc32c(0, values + 60, 6);
+    crc[2] = crc32c(0, values + 66, 4);
     assert_int_equal(rt__st_create(&writer, path, table, checksums ? crc : NULL, 3, &why), 0);
     assert_int_equal(rt__st_write(&writer, values, 60, &why), 0);
     assert_int_equal(rt__st_write(&writer, values + 60, 6, &why), 0);
@@ -200,7 +200,7 @@ static void test_written_reads_back(void **state)
         size_t n;
         uint8_t *bytes = files_read(path, &n);
         assert_int_equal(writer.written, n);
-        assert_int_equal(writer.crc, rt__crc32c(0, bytes, n));
+        assert_int_equal(writer.crc, crc32c(0, bytes, n));
         rt__st_file f;
         assert_int_equal(rt__st_open(&f, path, &why), 0);
         assert_int_equal(f.n_tensors, 3);
