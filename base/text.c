@@ -166,6 +166,20 @@ int file_write(const char *path, const char *bytes, size_t n)
     return failed;
 }
 
+int file_sync_entry(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    Text dir = {0};
+    text_append(&dir, slash ? path : ".", slash && slash > path ? (size_t)(slash - path) : 1);
+    int fd = open(dir.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int failed = fd < 0 || fsync(fd), saved = errno;
+    if (fd >= 0)
+        close(fd);
+    text_release(&dir);
+    errno = saved;
+    return failed ? -1 : 0;
+}
+
 int dir_make(const char *path)
 {
     if (!*path) {

@@ -25,6 +25,9 @@ char *file_read(const char *path, size_t *size);
 // Write through a temporary file in the same directory and rename; links are followed, and what is no regular file is
 // written in place. 0, or -1 with errno set.
 int file_write(const char *path, const char *bytes, size_t n);
+// What was made or renamed to this path is found there after a crash: fsync of its directory. 0, or -1 with
+// errno set.
+int file_sync_entry(const char *path);
 // mkdir -p. 0, or -1 with errno set.
 int dir_make(const char *path);
 

@@ -138,6 +138,12 @@ static void test_directories(void **state)
     assert_int_equal(dir_make(in_dir("a/b/c")), 0);
     assert_int_equal(dir_make(in_dir("a/b/c/")), 0);
     assert_int_equal(access(in_dir("a/b/c"), F_OK), 0);
+    assert_int_equal(file_sync_entry(in_dir("a/b/new")), 0);
+    assert_int_equal(file_sync_entry("new"), 0); // here
+    assert_int_equal(file_sync_entry("/new"), 0);
+    assert_int_equal(file_sync_entry(in_dir("none/new")), -1);
+    assert_int_equal(errno, ENOENT);
+    in_dir("a/b/c");
     rmdir(path);
     rmdir(in_dir("a/b"));
     assert_int_equal(file_write(in_dir("a/b"), "", 0), 0);
