@@ -1,6 +1,6 @@
 # What is on, what is off, and what turns it on.
-function(summary label on how)
-  if(on)
+function(summary label found how)
+  if(found)
     message(STATUS "  ${label}: on")
   else()
     message(STATUS "  ${label}: off (${how})")
