@@ -19,16 +19,27 @@ if(NOT LIBCLANG_FOUND OR NOT EXISTS ${LLVM_INCLUDE}/clang-c/Index.h OR LLVM_VERS
   message(FATAL_ERROR "libclang 17 or newer is needed to read models: apt-get install libclang-19-dev llvm-19-dev (or run tools/setup)")
 endif()
 
+# NAME_VERSION as a header defines its three numbers.
+function(version_of name header)
+  file(STRINGS ${header} numbers REGEX "define ${name}_VERSION_(MAJOR|MINOR|PATCH)")
+  string(REGEX REPLACE "[^0-9]+([0-9]+)" "\\1." version "${numbers}")
+  string(REGEX REPLACE "[.]$" "" version "${version}")
+  set(${name}_VERSION ${version} PARENT_SCOPE)
+endfunction()
+
 # oneDNN (version 2): the C backend's library kernels.
 find_path(DNNL_INCLUDE dnnl.h)
 find_library(DNNL_LIBRARY dnnl)
 if(DNNL_INCLUDE AND DNNL_LIBRARY)
   set(STAGECC_DNNL ON)
-  file(STRINGS ${DNNL_INCLUDE}/oneapi/dnnl/dnnl_version.h numbers REGEX "define DNNL_VERSION_(MAJOR|MINOR|PATCH)")
-  string(REGEX REPLACE "[^0-9]+([0-9]+)" "\\1." DNNL_VERSION "${numbers}")
-  string(REGEX REPLACE "[.]$" "" DNNL_VERSION "${DNNL_VERSION}")
+  version_of(DNNL ${DNNL_INCLUDE}/oneapi/dnnl/dnnl_version.h)
 endif()
 # UCX: messages between hosts. Programs load it when they need it, so its headers are enough here.
 find_path(UCX_INCLUDE ucp/api/ucp.h)
+# ZeroMQ: keys, and what the master and its workers say to each other. Loaded likewise.
+find_path(ZMQ_INCLUDE zmq.h)
+if(ZMQ_INCLUDE)
+  version_of(ZMQ ${ZMQ_INCLUDE}/zmq.h)
+endif()
 find_program(DOT dot)
 find_program(NVCC nvcc PATHS /usr/local/cuda/bin)

@@ -45,7 +45,15 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64") # their loops over lanes; same
     COMPILE_OPTIONS "-march=x86-64-v3;-ffp-contract=off")
 endif()
 room(codegen DIRS codegen codegen/ref codegen/c LINK ir plan)
-room(control DIRS control LINK plan)
+set(CONTROL_DIRS control)
+if(ZMQ_INCLUDE)
+  list(APPEND CONTROL_DIRS control/zmq)
+endif()
+room(control DIRS ${CONTROL_DIRS} LINK plan ${CMAKE_DL_LIBS})
+if(ZMQ_INCLUDE)
+  target_compile_definitions(control PUBLIC STAGECC_ZMQ)
+  target_include_directories(control SYSTEM PRIVATE ${ZMQ_INCLUDE})
+endif()
 # The runtime that stage programs link. The oneDNN bindings are a library of their own, so that a
 # program of the ref backend needs nothing.
 set(RUNTIME_DIRS runtime)
@@ -86,7 +94,7 @@ if(DRIVER)
   target_link_libraries(stagecc PRIVATE frontend passes codegen control)
   target_compile_definitions(stagecc PRIVATE
     STAGECC_CC="${CMAKE_C_COMPILER}" STAGECC_LIBCLANG_VERSION="${LLVM_VERSION}"
-    STAGECC_DNNL_VERSION="${DNNL_VERSION}"
+    STAGECC_DNNL_VERSION="${DNNL_VERSION}" STAGECC_ZMQ_VERSION="${ZMQ_VERSION}"
     STAGECC_LIBDIR="${CMAKE_INSTALL_LIBDIR}" STAGECC_INCLUDEDIR="${CMAKE_INSTALL_INCLUDEDIR}"
     STAGECC_LIBEXECDIR="${CMAKE_INSTALL_LIBEXECDIR}")
   add_dependencies(stagecc stagecc-links stagecc-host)

@@ -41,9 +41,10 @@ int main(int argc, char **argv)
         return argc < 2 ? EXIT_INPUT : EXIT_DONE;
     }
     if (!strcmp(argv[1], "--version")) {
-        printf("stagecc %s (libclang %s, jansson %s, oneDNN %s)\n", STAGECC_VERSION,
+        printf("stagecc %s (libclang %s, jansson %s, oneDNN %s, ZeroMQ %s)\n", STAGECC_VERSION,
                STAGECC_LIBCLANG_VERSION, JANSSON_VERSION,
-               *STAGECC_DNNL_VERSION ? STAGECC_DNNL_VERSION : "none");
+               *STAGECC_DNNL_VERSION ? STAGECC_DNNL_VERSION : "none",
+               *STAGECC_ZMQ_VERSION ? STAGECC_ZMQ_VERSION : "none");
         return EXIT_DONE;
     }
     const CommandInfo *command = find(argv[1]);

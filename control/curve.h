@@ -1,0 +1,18 @@
+// Pairs of CURVE keys: Curve25519, made by ZeroMQ (libsodium), in Z85: 40 printable characters
+// (https://rfc.zeromq.org/spec/32 and 26). What is not zero is an exit status, and was reported.
+#ifndef STAGECC_CONTROL_CURVE_H
+#define STAGECC_CONTROL_CURVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { CURVE_CHARS = 40 };
+
+typedef char CurveKey[CURVE_CHARS + 1]; // terminated
+
+int curve_pair(CurveKey public_key, CurveKey secret); // a new one
+int curve_public(CurveKey public_key, const CurveKey secret);
+// Are these characters a key: Z85 of 32 bytes?
+bool curve_key_good(const char *text, size_t n);
+
+#endif
