@@ -153,8 +153,13 @@ static bool take(Arena *a, const CommandInfo *c, int got, Args *args, int argc, 
                                                  : set_row(a, args, r, optarg);
 }
 
-static bool set_operand(const CommandInfo *c, int n, char **operands, Args *args)
+static bool set_operand(Arena *a, const CommandInfo *c, int n, char **operands, Args *args)
 {
+    if (str_ends(c->operand, " ...]")) { // any number
+        for (int i = 0; i < n; i++)
+            vec_push(a, &args->names, operands[i]);
+        return true;
+    }
     n += args->operand != NULL; // -f FILE
     if (!*c->operand && n) {
         error_at(NO_LOC, "stagecc %s takes options only, not `%s`", c->name, *operands);
@@ -194,6 +199,6 @@ int args_parse(Arena *a, const CommandInfo *command, int argc, char **argv, Args
     }
     if (args->list_passes || args->list_ops || args->list_schedules)
         return good ? EXIT_DONE : EXIT_INPUT;
-    good = set_operand(command, argc - optind, argv + optind, args) && good;
+    good = set_operand(a, command, argc - optind, argv + optind, args) && good;
     return good && args_agree(a, command, args) ? EXIT_DONE : EXIT_INPUT;
 }

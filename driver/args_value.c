@@ -67,6 +67,21 @@ bool counts_add(Arena *a, const char *option, const char *text, Counts *out)
     }
 }
 
+bool whole_number(const char *option, const char *text, int most, int *out)
+{
+    char *end;
+    long n = text ? strtol(text, &end, 10) : 0;
+    if (!text)
+        return true;
+    if (*end || end == text || n < 1 || n > most) {
+        error_at(NO_LOC, "--%s takes a whole number from 1 to %d, not `%s`", option, most,
+                 text);
+        return false;
+    }
+    *out = (int)n;
+    return true;
+}
+
 bool rates_add(Arena *a, const char *option, const char *text, Rates *out)
 {
     for (const char *p = text;; p++) {

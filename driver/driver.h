@@ -27,7 +27,8 @@ enum ArgGroup {
     GRAPH = 1024,
     EMIT = 2048,
     DEPLOY = 4096,
-    MACHINES = 8192 // -n counts machines: replicas are chosen
+    MACHINES = 8192, // -n counts machines: replicas are chosen
+    KEYS = 16384
 };
 
 typedef VEC(int64_t) Counts;
@@ -60,8 +61,11 @@ typedef struct Args {
     const char *eval_every, *random_shift, *log_json, *trace;
     const char *sim_micro_batches, *cores, *svg; // of simulate
     const char *hostfile, *model; // hostfile: also of run and deploy; model: of devices
-    Shape input;                  // of a profiled graph; rank 0: not given
-    const char *lr, *seed;        // also passed on to programs when given on the command line
+    VEC(const char *) names;      // operands of keygen
+    const char *workers;          // of keygen
+    bool replace;
+    Shape input;           // of a profiled graph; rank 0: not given
+    const char *lr, *seed; // also passed on to programs when given on the command line
 } Args;
 
 typedef struct CommandInfo {
@@ -78,6 +82,8 @@ int args_parse(Arena *a, const CommandInfo *command, int argc, char **argv, Args
 
 // driver/args_value.c: values of the command line; false: reported with the option's name.
 bool counts_add(Arena *a, const char *option, const char *text, Counts *out); // "4", "4,4"
+// NULL leaves *out as it is.
+bool whole_number(const char *option, const char *text, int most, int *out);
 bool rates_add(Arena *a, const char *option, const char *text, Rates *out); // "1e10", "10G,1G"
 bool bytes_value(const char *option, const char *text, int64_t *out);       // "1e9", "16G"
 bool ratio_value(const char *option, const char *text, double *out);

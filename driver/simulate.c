@@ -11,21 +11,6 @@
 
 enum { MAX_TRACE = 1 << 18, SHOWN_WAITS = 8 };
 
-static bool whole_number(const char *option, const char *text, int most, int *out)
-{
-    char *end;
-    long n = text ? strtol(text, &end, 10) : 0;
-    if (!text)
-        return true;
-    if (*end || end == text || n < 1 || n > most) {
-        error_at(NO_LOC, "--%s takes a whole number from 1 to %d, not `%s`", option, most,
-                 text);
-        return false;
-    }
-    *out = (int)n;
-    return true;
-}
-
 static bool read_options(const Args *args, SimOptions *o)
 {
     *o = (SimOptions){.steps = 2, .events = args->trace || args->svg};
