@@ -89,6 +89,18 @@ const char *launch_trace(Arena *a, const Launch *l, int rank)
                : arena_printf(a, "%s.stage%d", l->trace, r->stage);
 }
 
+const char *launch_state(Arena *a, const Launch *l, int rank)
+{
+    const PlanRank *r = &l->plan->ranks[rank];
+    if (l->states)
+        return arena_printf(a, "/proc/self/fd/%d", l->states[rank]);
+    if (!l->state)
+        return NULL;
+    return l->plan->stages[r->stage].replicas > 1
+               ? arena_printf(a, "%s/stage%d.%d", l->state, r->stage, r->replica)
+               : arena_printf(a, "%s/stage%d", l->state, r->stage);
+}
+
 const char *launch_at_least(Arena *a, const Launch *l, int rank)
 {
     const PlanStage *s = &l->plan->stages[l->plan->ranks[rank].stage];
@@ -104,7 +116,7 @@ const char *launch_at_least(Arena *a, const Launch *l, int rank)
 
 static const char *const *arguments(const Launch *l, int rank, Arena *a)
 {
-    const char **argv = arena_array(a, const char *, l->n_options + 6);
+    const char **argv = arena_array(a, const char *, l->n_options + 8);
     int n = 0;
     argv[n++] = launch_program(a, l->dir, l->plan->ranks[rank].stage);
     for (int i = 0; i < l->n_options; i++)
@@ -112,6 +124,11 @@ static const char *const *arguments(const Launch *l, int rank, Arena *a)
     if (l->trace) {
         argv[n++] = "--trace";
         argv[n++] = launch_trace(a, l, rank);
+    }
+    const char *state = launch_state(a, l, rank);
+    if (state) {
+        argv[n++] = "--state";
+        argv[n++] = state;
     }
     const char *at_least = launch_at_least(a, l, rank);
     if (at_least) {

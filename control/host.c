@@ -159,6 +159,9 @@ static void read_options(Agent *g, const json_t *job)
         words[i] =
             arena_strdup(&g->arena, json_string_value(json_array_get(options, (size_t)i)));
     g->launch.options = words;
+    const char *state = json_string_value(json_object_get(job, "state"));
+    if (state)
+        g->launch.state = arena_strdup(&g->arena, state);
     g->launch.rehearse = json_number_value(json_object_get(job, "rehearse"));
     const char *tmp = getenv("TMPDIR");
     if (json_is_true(json_object_get(job, "trace")))
@@ -205,6 +208,11 @@ static void on_job(Agent *g, const char *text, size_t bytes)
     if (!g->status && (!directory || chdir(directory)))
         warning_at(NO_LOC, "%s is not here: relative names of files will not be found",
                    directory ? directory : "the directory");
+    if (!g->status && g->launch.state && dir_make(g->launch.state)) {
+        error_at((Loc){g->launch.state, 0, 0}, "cannot make the directory: %s",
+                 strerror(errno));
+        g->status = EXIT_ENVIRONMENT;
+    }
     for (int i = 0; i < n_ranks(g) && !g->status; i++)
         if (g->launch.here[i] &&
             child_start(&g->children[i], &g->launch, &g->memory, i, &g->arena)) {

@@ -323,11 +323,11 @@ static char *job_text(Run *r, int place, const char *number)
         json_array_append_new(options, json_string(l->options[i]));
     if (!getcwd(directory, sizeof directory))
         *directory = 0;
-    json_t *job =
-        json_pack("{s:s, s:i, s:o, s:i, s:o, s:b, s:f, s:s, s:o, s:s?}", "job", number, "host",
-                  place, "hosts", hosts, "n_hosts", r->hub->n_places, "options", options,
-                  "trace", l->trace != NULL, "rehearse", l->rehearse, "directory", directory,
-                  "environment", ucx_environment(), "towards", towards(r, place));
+    json_t *job = json_pack("{s:s, s:i, s:o, s:i, s:o, s:b, s:f, s:s?, s:s, s:o, s:s?}", "job",
+                            number, "host", place, "hosts", hosts, "n_hosts", r->hub->n_places,
+                            "options", options, "trace", l->trace != NULL, "rehearse",
+                            l->rehearse, "state", l->state, "directory", directory,
+                            "environment", ucx_environment(), "towards", towards(r, place));
     char *text = json_dumps(job, JSON_COMPACT);
     json_decref(job);
     return text;

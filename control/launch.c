@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -173,9 +174,13 @@ bool launch_fits(const Launch *l)
     const Plan *p = l->plan;
     uint64_t bytes = 0, available = free_memory();
     char needed[32], there[32];
-    for (int i = 0; i < p->n_ranks; i++)
+    for (int i = 0; i < p->n_ranks; i++) {
+        const PlanStage *s = &p->stages[p->ranks[i].stage];
         if (!l->here || l->here[i])
-            bytes += (uint64_t)plan_stage_bytes(&p->stages[p->ranks[i].stage]);
+            bytes += (uint64_t)plan_stage_bytes(s);
+        if (l->restarts && !l->state) // at most: sums of gradients are no state
+            bytes += 2 * (uint64_t)s->persistent_bytes;
+    }
     if (bytes <= available)
         return true;
     int n = launch_here(l);
@@ -187,13 +192,9 @@ bool launch_fits(const Launch *l)
     return false;
 }
 
-int launch_run(const Launch *l)
+static int run_once(const Launch *l, int restarts_left, bool *again)
 {
     Job j = {.launch = l};
-    if (!launch_fits(l))
-        return EXIT_NO_PLAN;
-    // A limit of file sizes counts for the job's memory: an error, no death.
-    signal(SIGXFSZ, SIG_IGN);
     if (job_memory_init(&j.memory, l->plan)) {
         error_at(NO_LOC, "cannot make the job's memory of %llu bytes: %s",
                  (unsigned long long)job_memory_bytes(l->plan), strerror(errno));
@@ -205,6 +206,7 @@ int launch_run(const Launch *l)
     j.verdict = (Verdict){.launch = l,
                           .arena = &j.arena,
                           .statuses = j.memory.statuses,
+                          .restarts_left = restarts_left,
                           .end = end_all,
                           .user = &j};
     progress_init(&j.verdict.progress, l->quiet);
@@ -212,7 +214,51 @@ int launch_run(const Launch *l)
     for (int i = 0; i < l->plan->n_ranks; i++)
         child_release(&j.children[i]);
     int status = j.verdict.status;
+    *again = verdict_restarts(&j.verdict);
     job_memory_release(&j.memory);
     arena_release(&j.arena);
     return status;
+}
+
+static int run_until_done(const Launch *l)
+{
+    bool again = false;
+    int status, left = l->restarts;
+    do
+        status = run_once(l, left--, &again);
+    while (again);
+    return status;
+}
+
+// Memory of the launcher's own, which the programs of every start inherit.
+static int run_on_own_states(const Launch *l)
+{
+    Arena a = {0};
+    int *fds = arena_array(&a, int, l->plan->n_ranks), n = 0, status = EXIT_ENVIRONMENT;
+    while (n < l->plan->n_ranks && (fds[n] = memfd_create("stagecc-state", 0)) >= 0)
+        n++;
+    Launch with_states = *l;
+    with_states.states = fds;
+    if (n == l->plan->n_ranks)
+        status = run_until_done(&with_states);
+    else
+        error_at(NO_LOC, "cannot make memory for what programs go on from: %s",
+                 strerror(errno));
+    while (n-- > 0)
+        close(fds[n]);
+    arena_release(&a);
+    return status;
+}
+
+int launch_run(const Launch *l)
+{
+    if (!launch_fits(l))
+        return EXIT_NO_PLAN;
+    // A limit of file sizes counts for the job's memory: an error, no death.
+    signal(SIGXFSZ, SIG_IGN);
+    if (l->state && dir_make(l->state)) {
+        error_at((Loc){l->state, 0, 0}, "cannot make the directory: %s", strerror(errno));
+        return EXIT_ENVIRONMENT;
+    }
+    return l->restarts && !l->state ? run_on_own_states(l) : run_until_done(l);
 }

@@ -16,8 +16,11 @@ typedef struct Launch {
     const char *trace; // where the stages' timelines are merged; NULL: none
     double
         rehearse; // every instruction takes at least so many times what the plan says; 0: what it takes
-    bool *here; // [n_ranks]: which of them run on this machine; NULL: all
-    bool quiet; // no progress on stderr
+    const char *state; // directory of the ranks' states; NULL: none, or those of restarts
+    int restarts;      // where a program is killed, all go on from their states, so often
+    const int *states; // [n_ranks], descriptors of memory; NULL: none
+    bool *here;        // [n_ranks]: which of them run on this machine; NULL: all
+    bool quiet;        // no progress on stderr
     // Reports of the programs as they come (docs/runtime.md), errors but for the one that counts left
     // out. NULL: nobody wants them.
     void (*event)(void *user, int rank, const json_t *event);
@@ -30,6 +33,8 @@ int launch_run(const Launch *l);
 const char *launch_program(Arena *a, const char *dir, int stage);
 // Where a rank writes its timeline.
 const char *launch_trace(Arena *a, const Launch *l, int rank);
+// Where a rank keeps what it goes on from; NULL: nowhere.
+const char *launch_state(Arena *a, const Launch *l, int rank);
 // --at-least of a rank's program, NULL: none.
 const char *launch_at_least(Arena *a, const Launch *l, int rank);
 // Cores that this process may use; whether the ranks here leave one free while they wait.

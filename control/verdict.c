@@ -61,6 +61,7 @@ static void on_signalled(Verdict *v, const Ended *c)
     snprintf(message, sizeof message, "%s (process %d) was ended by signal %d (%s) %s",
              plan_rank_name(v->launch->plan, c->rank, name, sizeof name), (int)c->pid, number,
              strsignal(number), doing);
+    v->killed = true;
     verdict_error(v, CAUSE, EXIT_PEER, c->rank, message);
 }
 
@@ -98,11 +99,22 @@ void verdict_ended(Verdict *v, const Ended *e)
 // The end
 // ------------------------------------------------------------------------------------------
 
+bool verdict_restarts(const Verdict *v)
+{
+    return v->killed && v->restarts_left && !v->signals;
+}
+
 void verdict_show(Verdict *v)
 {
     progress_end_line(&v->progress);
     if (v->weight == NOTHING)
         return;
+    if (verdict_restarts(v)) {
+        warning_at(NO_LOC, "%s; all go on from their last step (%d restart%s left)",
+                   v->message ? v->message : "a program was killed", v->restarts_left - 1,
+                   v->restarts_left == 2 ? "" : "s");
+        return;
+    }
     if (v->message && v->status == EXIT_INTERRUPTED)
         fprintf(stderr, "stagecc: %s\n", v->message);
     else if (v->message)

@@ -16,6 +16,8 @@ typedef struct Verdict {
     const SegmentStatus *statuses; // [n_ranks]: what each was doing
     Progress progress;
     int signals; // that the launcher has had
+    int restarts_left;
+    bool killed; // a rank was, by nobody of ours: with restarts left, that is no error
     // The job is to end because of this rank (n_ranks: the launcher).
     void (*end)(void *user, int rank, int status);
     void *user;
@@ -36,6 +38,7 @@ typedef struct Ended {
 void verdict_error(Verdict *v, enum Weight weight, int status, int rank, const char *message);
 void verdict_line(void *verdict, int rank, const char *text); // a report
 void verdict_ended(Verdict *v, const Ended *e);
+bool verdict_restarts(const Verdict *v);
 void verdict_show(Verdict *v); // the error that counts, to the user and to launch->event
 
 #endif

@@ -45,6 +45,7 @@ static Words program_options(Arena *a, const Args *args)
         {"checkpoint", args->checkpoint},
         {"checkpoint-every", args->checkpoint_every},
         {"eval-every", args->eval_every},
+        {"state-every", args->state_every},
         {"seed", args->seed},
         {"lr", args->lr},
     };
@@ -159,11 +160,24 @@ static void print_commands(Arena *a, const Launch *l)
             printf(" %s", l->options[k]);
         if (l->trace)
             printf(" --trace %s", launch_trace(a, l, i));
+        const char *state = launch_state(a, l, i);
+        if (state)
+            printf(" --state %s", state);
         const char *at_least = launch_at_least(a, l, i);
         if (at_least)
             printf(" --at-least %s", at_least);
         putchar('\n');
     }
+}
+
+static bool can_restart(const Args *args, int *restarts)
+{
+    if (!whole_number("restarts", args->restarts, 1 << 20, restarts))
+        return false;
+    if (*restarts && args->hostfile)
+        error_at(NO_LOC, "--restarts is for programs on one host: drop --hostfile, or give "
+                         "--state DIR and run again when a program was killed");
+    return !*restarts || !args->hostfile;
 }
 
 static int run_here_or_there(Arena *a, const Launch *l, const Args *args)
@@ -202,10 +216,11 @@ int run_programs(const Plan *plan, const char *dir, const Args *args)
                 .n_options = options.n,
                 .trace = args->trace,
                 .rehearse = args->rehearse,
+                .state = args->state,
                 .quiet = args->json,
                 .event = on_event,
                 .user = &log};
-    int status = check_programs(&a, plan, dir);
+    int status = can_restart(args, &l.restarts) ? check_programs(&a, plan, dir) : EXIT_INPUT;
     if (!status && args->dry_run)
         print_commands(&a, &l);
     else if (!status)

@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { SEGMENT_ABI = 3, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
+enum { SEGMENT_ABI = 4, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
 #define SEGMENT_MAGIC UINT64_C(0x31626f6a67617473) // "stagjob1", little-endian
 
 // Of a plan's hash as programs bear it, never 0: FNV-1a.
@@ -71,8 +71,9 @@ typedef struct SegmentStatus {
     uint32_t shard_crc[2];
     // The first floating-point exception of the current step (runtime/guard.c).
     _Atomic int64_t suspect_step; // 0: none yet
+    int64_t image_step[2]; // of its state's generations (runtime/image.h); read after a barrier
     int32_t suspect_mb;
-    uint8_t pad1[36];
+    uint8_t pad1[20];
     char suspect[2 * SEGMENT_NAME]; // layer and place
     SegmentCounter barrier;         // barriers it has reached
 } SegmentStatus;

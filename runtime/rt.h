@@ -46,9 +46,9 @@ int rt__fail_why(rt_stage *s, int status, const rt__why *why); // from a functio
 
 // Options of a program; -1 or NULL: not given.
 typedef struct rt__options {
-    const char *data, *test_data, *init, *resume, *checkpoint, *trace, *profile, *probe,
-        *at_least;
-    int64_t steps, epochs, checkpoint_every, eval_every, random_shift, seed;
+    const char *data, *test_data, *init, *resume, *checkpoint, *trace, *profile, *probe;
+    const char *at_least, *state;
+    int64_t steps, epochs, checkpoint_every, eval_every, state_every, random_shift, seed;
     double lr;
     bool eval_only, check, help, version;
 } rt__options;
@@ -133,6 +133,8 @@ struct rt_stage {
     struct rt__score *score;      // of the running evaluation
     struct rt__trace *trace;      // NULL: off
     struct rt__profile *profile;
+
+    struct rt__image *image; // NULL: off (runtime/image.c)
 
     // --at-least (runtime/pace.c)
     bool paced;

@@ -1,6 +1,7 @@
 #include "runtime/run.h"
 
 #include "runtime/evaluate.h"
+#include "runtime/image.h"
 #include "runtime/loop.h"
 #include "runtime/lr.h"
 #include "runtime/pace.h"
@@ -157,6 +158,8 @@ static int one_stream(rt_stage *s)
         error = rt__save(s);
     if (!error && evaluation_is_due(s))
         error = evaluate(s);
+    if (!error)
+        rt__image_save(s);
     return error;
 }
 
@@ -220,6 +223,7 @@ int rt__run(rt_stage *s)
     if (!s->error)
         rt__report_done(s);
     rt__trace_close(s);
+    rt__image_close(s);
     rt__data_close(s->data);
     rt__data_close(s->test);
     s->data = s->test = NULL;

@@ -3,6 +3,7 @@
 #include "runtime/run.h"
 
 #include "runtime/checkpoint.h"
+#include "runtime/image.h"
 #include "runtime/initial.h"
 #include "runtime/loop.h"
 #include "runtime/report.h"
@@ -167,7 +168,10 @@ int rt__prepare(rt_stage *s)
 {
     if (s->options.seed >= 0)
         s->seed = s->options.seed;
-    int error = s->options.resume ? resume(s) : first_values(s);
+    bool found;
+    int error = rt__image_open(s, &found);
+    if (!error && !found)
+        error = s->options.resume ? resume(s) : first_values(s);
     if (!error)
         error = open_data(s, &s->data, s->options.data, false);
     if (!error)

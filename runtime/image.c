@@ -1,0 +1,236 @@
+#include "runtime/image.h"
+
+#include "runtime/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define IMAGE_MAGIC UINT64_C(0x3174617473676174) // "tagstat1", little-endian
+enum { IMAGE_PAGE = 4096, GENERATIONS = 2 };
+
+typedef struct ImageHeader {
+    uint64_t magic, plan; // segment_plan_number
+    uint32_t rank, reserved;
+    uint64_t bytes; // of a generation
+    int64_t seed;
+    struct {
+        _Atomic int64_t step; // -1: none
+        rt__cursor cursor;    // first sample of the next step
+    } generation[GENERATIONS];
+} ImageHeader;
+_Static_assert(sizeof(ImageHeader) <= IMAGE_PAGE, "before the first generation");
+
+typedef struct rt__image {
+    int fd;
+    ImageHeader *header;
+    size_t bytes; // mapped
+} rt__image;
+
+// Layout
+// -----------------------------------------------------------------------------------------
+
+static uint64_t place_of(const rt_program *p, int tensor)
+{
+    uint64_t at = 0;
+    for (int i = 0; i < tensor; i++)
+        if (p->tensors[i].role != RT_ACCUMULATOR)
+            at += segment_round_up((uint64_t)p->tensors[i].bytes, SEGMENT_LINE);
+    return at;
+}
+
+static uint8_t *generation_at(const rt__image *m, int g)
+{
+    uint64_t bytes = segment_round_up(m->header->bytes, IMAGE_PAGE);
+    return (uint8_t *)m->header + IMAGE_PAGE + (uint64_t)g * bytes;
+}
+
+static void copy(rt_stage *s, int g, bool load)
+{
+    uint8_t *at = generation_at(s->image, g);
+    for (int i = 0; i < s->program->n_tensors; i++) {
+        const rt_tensor *t = &s->program->tensors[i];
+        uint8_t *here = s->arena + t->offset;
+        if (t->role == RT_ACCUMULATOR)
+            continue;
+        memcpy(load ? here : at, load ? at : here, (size_t)t->bytes);
+        at += segment_round_up((uint64_t)t->bytes, SEGMENT_LINE);
+    }
+}
+
+static int64_t step_at(const rt_stage *s, int g)
+{
+    return atomic_load(&s->image->header->generation[g].step);
+}
+
+static int newest(const rt_stage *s)
+{
+    return step_at(s, 1) > step_at(s, 0);
+}
+
+// Opening
+// ---------------------------------------------------------------------------------------
+
+static int cannot(rt_stage *s, const char *what)
+{
+    return rt_fail(s, RT_E_ENVIRONMENT, "%s: cannot %s: %s", s->options.state, what,
+                   strerror(errno));
+}
+
+// One program at a time: the one before may stand still, but is not dead.
+static int lock(rt_stage *s, rt__image *m)
+{
+    m->fd = open(s->options.state, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (m->fd < 0)
+        return cannot(s, "open");
+    if (!flock(m->fd, LOCK_EX | LOCK_NB))
+        return 0;
+    return rt_fail(s, RT_E_ENVIRONMENT,
+                   "%s: another program works with it: is the job still running?",
+                   s->options.state);
+}
+
+static void begin(const rt_stage *s, ImageHeader *h, uint64_t bytes)
+{
+    *h = (ImageHeader){.plan = rt__plan_number(s->program),
+                       .rank = (uint32_t)s->rank,
+                       .bytes = bytes,
+                       .generation = {{.step = -1}, {.step = -1}}};
+    atomic_thread_fence(memory_order_release);
+    h->magic = IMAGE_MAGIC;
+}
+
+static int map(rt_stage *s, rt__image *m)
+{
+    uint64_t bytes = place_of(s->program, s->program->n_tensors);
+    struct stat st;
+    m->bytes = IMAGE_PAGE + GENERATIONS * segment_round_up(bytes, IMAGE_PAGE);
+    if (fstat(m->fd, &st))
+        return cannot(s, "look at it");
+    bool foreign = st.st_size && (uint64_t)st.st_size != m->bytes;
+    if (!foreign && (errno = posix_fallocate(m->fd, 0, (off_t)m->bytes)))
+        return cannot(s, "make it large enough");
+    void *at =
+        foreign ? NULL : mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
+    if (at == MAP_FAILED)
+        return cannot(s, "map");
+    m->header = at;
+    if (!foreign && !m->header->magic)
+        begin(s, m->header, bytes);
+    const ImageHeader *h = m->header;
+    if (foreign || h->magic != IMAGE_MAGIC || h->plan != rt__plan_number(s->program) ||
+        h->rank != (uint32_t)s->rank || h->bytes != bytes)
+        return rt_fail(s, RT_E_INPUT,
+                       "%s: holds the state of other programs: remove it, and go on from a "
+                       "checkpoint with --resume",
+                       s->options.state);
+    return 0;
+}
+
+// The newest step that all have. -1: somebody has none, so all begin anew.
+static int64_t common_step(const rt_stage *s)
+{
+    int64_t common = INT64_MAX;
+    for (int i = 0; i < rt__n_ranks(s->program); i++) {
+        const int64_t *steps = s->statuses[i].image_step;
+        int64_t last = steps[steps[1] > steps[0]];
+        common = last < common ? last : common;
+    }
+    return common;
+}
+
+static bool all_have(const rt_stage *s, int64_t step)
+{
+    for (int i = 0; i < rt__n_ranks(s->program); i++) {
+        const int64_t *steps = s->statuses[i].image_step;
+        if (step >= 0 && steps[0] != step && steps[1] != step)
+            return false;
+    }
+    return true;
+}
+
+// What lies beyond it was not reached by all, and will be again.
+static int forget(rt_stage *s, int64_t beyond)
+{
+    int kept = 0;
+    for (int g = 0; g < GENERATIONS; g++)
+        if (step_at(s, g) > beyond)
+            atomic_store(&s->image->header->generation[g].step, -1);
+        else if (step_at(s, g) == beyond)
+            kept = g;
+    return kept;
+}
+
+static int agree(rt_stage *s, bool *found)
+{
+    for (int g = 0; g < GENERATIONS; g++)
+        s->status->image_step[g] = step_at(s, g);
+    int error = rt__barrier(s, "the states of all");
+    if (error)
+        return error;
+    int64_t step = common_step(s);
+    if (!all_have(s, step))
+        return rt_fail(s, RT_E_INPUT,
+                       "%s: the states of this job's stages are not of one run: remove them, "
+                       "and go on from a checkpoint with --resume",
+                       s->options.state);
+    int g = forget(s, step);
+    *found = step >= 0;
+    if (step < 0)
+        return 0;
+    copy(s, g, true);
+    s->step = step;
+    s->cursor = s->image->header->generation[g].cursor;
+    s->seed = s->image->header->seed;
+    return 0;
+}
+
+int rt__image_open(rt_stage *s, bool *found)
+{
+    *found = false;
+    if (!s->options.state)
+        return 0;
+    s->image = calloc(1, sizeof *s->image);
+    if (!s->image)
+        return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of its state");
+    s->image->fd = -1;
+    int error = lock(s, s->image);
+    if (!error)
+        error = map(s, s->image);
+    return error ? error : agree(s, found);
+}
+
+void rt__image_close(rt_stage *s)
+{
+    if (!s->image)
+        return;
+    if (s->image->header)
+        munmap(s->image->header, s->image->bytes);
+    if (s->image->fd >= 0)
+        close(s->image->fd);
+    free(s->image);
+    s->image = NULL;
+}
+
+// Saving
+// ----------------------------------------------------------------------------------------
+
+void rt__image_save(rt_stage *s)
+{
+    int64_t every = s->options.state_every > 0 ? s->options.state_every : 1;
+    if (!s->image || s->step < step_at(s, newest(s)) + every)
+        return;
+    ImageHeader *h = s->image->header;
+    int g = !newest(s);
+    atomic_store(&h->generation[g].step, -1);
+    copy(s, g, false);
+    h->seed = s->seed;
+    h->generation[g].cursor = s->cursor;
+    atomic_store(&h->generation[g].step, s->step);
+}
