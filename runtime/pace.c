@@ -16,13 +16,8 @@ enum {
 
 static int opcode_of(const char *name, size_t n)
 {
-    static const char *const names[RT_N_OPCODES] = {
-#define X(KIND, name, meaning, operands) name,
-        STREAM_INSTRUCTIONS(X)
-#undef X
-    };
     for (int i = 0; i < RT_N_OPCODES; i++)
-        if (strlen(names[i]) == n && !memcmp(names[i], name, n))
+        if (strlen(rt__opcode_name[i]) == n && !memcmp(rt__opcode_name[i], name, n))
             return i;
     return -1;
 }

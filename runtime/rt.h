@@ -37,6 +37,8 @@ int rt_error_status(rt_error e);         // exit status
 const char *rt_error_word(rt_error e);   // "peer"
 rt_error rt_error_of_status(int status); // RT__INPUT, RT__ENVIRONMENT, … of runtime/plain.h
 
+extern const char *const rt__opcode_name[RT_N_OPCODES]; // "forward"
+
 // Remember what went wrong; the first error of a stage stays. Returns `code`, so that callers can
 // `return rt_fail(...)`. The schedule loop looks after every instruction: code that returns nothing
 // (forward, backward, update) just calls this and returns.

@@ -18,6 +18,12 @@
 
 enum { HUGE_PAGE = 2 << 20 };
 
+const char *const rt__opcode_name[RT_N_OPCODES] = {
+#define X(KIND, name, meaning, operands) name,
+    STREAM_INSTRUCTIONS(X)
+#undef X
+};
+
 static int64_t timeout_from_environment(void)
 {
     const char *text = getenv("STAGECC_TIMEOUT");

@@ -21,12 +21,6 @@ typedef struct rt__trace {
     Event events[MAX_EVENTS];
 } rt__trace;
 
-static const char *const names[RT_N_OPCODES] = {
-#define X(KIND, name, meaning, operands) name,
-    STREAM_INSTRUCTIONS(X)
-#undef X
-};
-
 int rt__trace_open(rt_stage *s)
 {
     if (!s->options.trace)
@@ -54,9 +48,10 @@ static void write_event(FILE *f, const rt_stage *s, const Event *e)
     fprintf(f,
             ",\n{\"name\": \"%s\", \"cat\": \"%s\", \"ph\": \"X\", \"pid\": %d, \"tid\": %d, "
             "\"ts\": %.3f, \"dur\": %.3f, \"args\": {\"step\": %" PRId64 ", \"mb\": %u",
-            names[e->instr.opcode], e->instr.opcode <= RT_RELEASE ? "message" : "work",
-            s->program->stage, s->replica, (double)e->begin_ns * 1e-3,
-            (double)(e->end_ns - e->begin_ns) * 1e-3, e->step, e->instr.mb);
+            rt__opcode_name[e->instr.opcode],
+            e->instr.opcode <= RT_RELEASE ? "message" : "work", s->program->stage, s->replica,
+            (double)e->begin_ns * 1e-3, (double)(e->end_ns - e->begin_ns) * 1e-3, e->step,
+            e->instr.mb);
     if (e->instr.opcode <= RT_RELEASE) {
         char name[128];
         fprintf(f, ", \"edge\": %s",

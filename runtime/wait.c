@@ -84,11 +84,6 @@ static bool spin(rt_stage *s, const rt__wait *w)
 // What another rank is doing, for messages: "backward of micro-batch 2, layer conv1".
 static void describe(const rt_stage *s, int rank, char *text, size_t size)
 {
-    static const char *const names[RT_N_OPCODES] = {
-#define X(KIND, name, meaning, operands) name,
-        STREAM_INSTRUCTIONS(X)
-#undef X
-    };
     const SegmentStatus *st = &s->statuses[rank];
     int opcode = atomic_load(&st->opcode), pid = atomic_load(&st->pid);
     int edge = atomic_load(&st->edge);
@@ -99,8 +94,8 @@ static void describe(const rt_stage *s, int rank, char *text, size_t size)
     else if (opcode < 0 || opcode >= RT_N_OPCODES)
         snprintf(text, size, "is between steps, %" PRId64 " done", atomic_load(&st->step));
     else
-        snprintf(text, size, "is in %s%s%s of micro-batch %d, step %" PRId64, names[opcode],
-                 opcode <= RT_RELEASE && edge >= 0 ? " " : "",
+        snprintf(text, size, "is in %s%s%s of micro-batch %d, step %" PRId64,
+                 rt__opcode_name[opcode], opcode <= RT_RELEASE && edge >= 0 ? " " : "",
                  opcode <= RT_RELEASE && edge >= 0 && edge < s->program->n_edges
                      ? s->program->edges[edge].name
                      : "",
