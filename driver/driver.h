@@ -59,7 +59,7 @@ typedef struct Args {
     const char *data, *test_data, *steps, *epochs, *init, *resume, *checkpoint,
         *checkpoint_every;
     const char *eval_every, *random_shift, *log_json, *trace;
-    const char *state, *state_every, *restarts;
+    const char *state, *restarts;
     const char *sim_micro_batches, *cores, *svg; // of simulate
     const char *hostfile, *model; // hostfile: also of run and deploy; model: of devices
     VEC(const char *) names;      // operands of keygen

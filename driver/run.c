@@ -45,7 +45,6 @@ static Words program_options(Arena *a, const Args *args)
         {"checkpoint", args->checkpoint},
         {"checkpoint-every", args->checkpoint_every},
         {"eval-every", args->eval_every},
-        {"state-every", args->state_every},
         {"seed", args->seed},
         {"lr", args->lr},
     };

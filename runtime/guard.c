@@ -183,7 +183,7 @@ static bool finite_f64(const uint64_t *x, int64_t n)
 
 static bool finite_tensor(const rt_stage *s, const rt_tensor *t)
 {
-    const void *at = s->arena + t->offset;
+    const void *at = rt__tensor(s, t);
     if (t->dtype == RT_F32)
         return finite_f32(at, t->bytes / 4);
     if (t->dtype == RT_F64)

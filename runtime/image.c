@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define IMAGE_MAGIC UINT64_C(0x3174617473676174) // "tagstat1", little-endian
-enum { IMAGE_PAGE = 4096, GENERATIONS = 2 };
+enum { IMAGE_PAGE = SEGMENT_PAGE, GENERATIONS = 2 };
 
 typedef struct ImageHeader {
     uint64_t magic, plan; // segment_plan_number
@@ -36,31 +36,50 @@ typedef struct rt__image {
 // Layout
 // -----------------------------------------------------------------------------------------
 
-static uint64_t place_of(const rt_program *p, int tensor)
+// Does the program work in its generations?
+static bool in_place(const rt_stage *s)
 {
-    uint64_t at = 0;
-    for (int i = 0; i < tensor; i++)
-        if (p->tensors[i].role != RT_ACCUMULATOR)
-            at += segment_round_up((uint64_t)p->tensors[i].bytes, SEGMENT_LINE);
-    return at;
+    return s->image && s->program->versions <= 1;
 }
 
-static uint8_t *generation_at(const rt__image *m, int g)
+static uint64_t statistics_bytes(const rt_program *p)
 {
-    uint64_t bytes = segment_round_up(m->header->bytes, IMAGE_PAGE);
-    return (uint8_t *)m->header + IMAGE_PAGE + (uint64_t)g * bytes;
+    uint64_t bytes = 0;
+    for (int i = 0; i < p->n_tensors; i++)
+        if (p->tensors[i].role == RT_BUFFER)
+            bytes += segment_round_up((uint64_t)p->tensors[i].bytes, SEGMENT_LINE);
+    return bytes;
 }
 
-static void copy(rt_stage *s, int g, bool load)
+static uint64_t arena_bytes(const rt_program *p)
 {
-    uint8_t *at = generation_at(s->image, g);
+    return segment_round_up((uint64_t)p->persistent_bytes, SEGMENT_PAGE);
+}
+
+static uint64_t generation_bytes(const rt_program *p)
+{
+    return arena_bytes(p) + segment_round_up(statistics_bytes(p), SEGMENT_PAGE);
+}
+
+static uint8_t *generation_at(const rt_stage *s, int g)
+{
+    return (uint8_t *)s->image->header + IMAGE_PAGE +
+           (uint64_t)g * generation_bytes(s->program);
+}
+
+// Of tensors with such a role, all of them or none, between the program's memory and a generation.
+static void copy(rt_stage *s, int g, bool load, bool statistics)
+{
+    uint8_t *shadow = generation_at(s, g) + arena_bytes(s->program);
     for (int i = 0; i < s->program->n_tensors; i++) {
         const rt_tensor *t = &s->program->tensors[i];
-        uint8_t *here = s->arena + t->offset;
-        if (t->role == RT_ACCUMULATOR)
-            continue;
-        memcpy(load ? here : at, load ? at : here, (size_t)t->bytes);
-        at += segment_round_up((uint64_t)t->bytes, SEGMENT_LINE);
+        bool is_statistic = t->role == RT_BUFFER;
+        uint8_t *here = rt__tensor(s, t);
+        uint8_t *there = is_statistic ? shadow : generation_at(s, g) + t->offset;
+        if (is_statistic)
+            shadow += segment_round_up((uint64_t)t->bytes, SEGMENT_LINE);
+        if (is_statistic == statistics && t->role != RT_ACCUMULATOR)
+            memcpy(load ? here : there, load ? there : here, (size_t)t->bytes);
     }
 }
 
@@ -69,9 +88,27 @@ static int64_t step_at(const rt_stage *s, int g)
     return atomic_load(&s->image->header->generation[g].step);
 }
 
+static void set_step(const rt_stage *s, int g, int64_t step)
+{
+    atomic_store(&s->image->header->generation[g].step, step);
+}
+
 static int newest(const rt_stage *s)
 {
     return step_at(s, 1) > step_at(s, 0);
+}
+
+// Where the program works in its generations: it is in this one now.
+static void work_in(rt_stage *s, int g)
+{
+    int64_t apart = (int64_t)generation_bytes(s->program);
+    s->base = g ? apart : 0;
+    s->next = g ? -apart : apart;
+}
+
+static int working_in(const rt_stage *s)
+{
+    return s->base != 0;
 }
 
 // Opening
@@ -108,9 +145,9 @@ static void begin(const rt_stage *s, ImageHeader *h, uint64_t bytes)
 
 static int map(rt_stage *s, rt__image *m)
 {
-    uint64_t bytes = place_of(s->program, s->program->n_tensors);
+    uint64_t bytes = generation_bytes(s->program);
     struct stat st;
-    m->bytes = IMAGE_PAGE + GENERATIONS * segment_round_up(bytes, IMAGE_PAGE);
+    m->bytes = IMAGE_PAGE + GENERATIONS * bytes;
     if (fstat(m->fd, &st))
         return cannot(s, "look at it");
     bool foreign = st.st_size && (uint64_t)st.st_size != m->bytes;
@@ -167,8 +204,57 @@ static int forget(rt_stage *s, int64_t beyond)
     return kept;
 }
 
-static int agree(rt_stage *s, bool *found)
+int rt__image_open(rt_stage *s)
 {
+    if (!s->options.state)
+        return 0;
+    s->image = calloc(1, sizeof *s->image);
+    if (!s->image)
+        return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of its state");
+    s->image->fd = -1;
+    int error = lock(s, s->image);
+    if (!error)
+        error = map(s, s->image);
+    if (!error && in_place(s)) {
+        s->arena = generation_at(s, 0);
+        work_in(s, 0);
+    }
+    return error;
+}
+
+void rt__image_close(rt_stage *s)
+{
+    if (!s->image)
+        return;
+    if (s->image->header)
+        munmap(s->image->header, s->image->bytes);
+    if (s->image->fd >= 0)
+        close(s->image->fd);
+    free(s->image);
+    s->image = NULL;
+    s->base = s->next = 0;
+}
+
+// Beginning
+// --------------------------------------------------------------------------------------
+
+static void take(rt_stage *s, int g)
+{
+    s->step = step_at(s, g);
+    s->cursor = s->image->header->generation[g].cursor;
+    s->seed = s->image->header->seed;
+    if (in_place(s))
+        work_in(s, g);
+    else
+        copy(s, g, true, false);
+    copy(s, g, true, true);
+}
+
+int rt__image_begin(rt_stage *s, bool *found)
+{
+    *found = false;
+    if (!s->image)
+        return 0;
     for (int g = 0; g < GENERATIONS; g++)
         s->status->image_step[g] = step_at(s, g);
     int error = rt__barrier(s, "the states of all");
@@ -182,55 +268,61 @@ static int agree(rt_stage *s, bool *found)
                        s->options.state);
     int g = forget(s, step);
     *found = step >= 0;
-    if (step < 0)
-        return 0;
-    copy(s, g, true);
-    s->step = step;
-    s->cursor = s->image->header->generation[g].cursor;
-    s->seed = s->image->header->seed;
+    if (*found)
+        take(s, g);
     return 0;
 }
 
-int rt__image_open(rt_stage *s, bool *found)
+// Both generations have what no update writes, and no sums of gradients.
+void rt__image_settle(rt_stage *s)
 {
-    *found = false;
-    if (!s->options.state)
-        return 0;
-    s->image = calloc(1, sizeof *s->image);
-    if (!s->image)
-        return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of its state");
-    s->image->fd = -1;
-    int error = lock(s, s->image);
-    if (!error)
-        error = map(s, s->image);
-    return error ? error : agree(s, found);
-}
-
-void rt__image_close(rt_stage *s)
-{
-    if (!s->image)
+    if (!in_place(s))
         return;
-    if (s->image->header)
-        munmap(s->image->header, s->image->bytes);
-    if (s->image->fd >= 0)
-        close(s->image->fd);
-    free(s->image);
-    s->image = NULL;
+    int other = !working_in(s);
+    set_step(s, other, -1);
+    copy(s, other, false, false);
+    for (int i = 0; i < s->program->n_tensors; i++) {
+        const rt_tensor *t = &s->program->tensors[i];
+        if (t->role != RT_ACCUMULATOR)
+            continue;
+        memset(rt__tensor(s, t), 0, (size_t)t->bytes);
+        memset(generation_at(s, other) + t->offset, 0, (size_t)t->bytes);
+    }
 }
 
-// Saving
+// Steps
 // ----------------------------------------------------------------------------------------
+
+void rt__image_begin_update(rt_stage *s)
+{
+    if (in_place(s))
+        set_step(s, !working_in(s), -1);
+}
+
+void rt__image_turn(rt_stage *s)
+{
+    if (!in_place(s))
+        return;
+    int from = working_in(s), to = !from;
+    for (int i = 0; i < s->program->n_tensors; i++) {
+        const rt_tensor *t = &s->program->tensors[i];
+        if (t->role == RT_BUFFER)
+            memcpy(generation_at(s, to) + t->offset, rt__tensor(s, t), (size_t)t->bytes);
+    }
+    work_in(s, to);
+}
 
 void rt__image_save(rt_stage *s)
 {
-    int64_t every = s->options.state_every > 0 ? s->options.state_every : 1;
-    if (!s->image || s->step < step_at(s, newest(s)) + every)
+    if (!s->image)
         return;
     ImageHeader *h = s->image->header;
-    int g = !newest(s);
-    atomic_store(&h->generation[g].step, -1);
-    copy(s, g, false);
+    int g = in_place(s) ? working_in(s) : !newest(s);
+    set_step(s, g, -1);
+    if (!in_place(s))
+        copy(s, g, false, false);
+    copy(s, g, false, true);
     h->seed = s->seed;
     h->generation[g].cursor = s->cursor;
-    atomic_store(&h->generation[g].step, s->step);
+    set_step(s, g, s->step);
 }

@@ -1,11 +1,17 @@
 // --state FILE: what this rank knows behind its last two steps, in memory that a file names, so that it outlives the
 // program. A program that was killed is started again and goes on from there; the job repeats one step at most.
 //
-//   ImageHeader | generation 0 | generation 1        a generation: all tensors but accumulators, in their own layouts
+//   ImageHeader | generation 0 | generation 1        a generation: persistent memory as in the plan, then a
+//                                                    copy of the statistics (RT_BUFFER), one behind the other
 //
-// A step is written over the older generation, which has no step meanwhile. That two are enough: nobody ends a step
-// before every other rank has begun it, so when one writes the state behind step n + 1 over that behind n - 1, all
-// have that behind n. All ranks of a job go on from the newest step that each of them has.
+// Nothing is copied but statistics: programs work in the newest generation, and an update reads parameters and
+// optimizer state there and writes them to the other one (rt_next), which becomes the newest. Only statistics change
+// before an update, so they are copied behind each step. Schedules with several versions of the weights work in memory
+// of their own and copy all behind a drain.
+//
+// That two generations are enough: nobody ends a step before every other rank has begun it. So when one overwrites
+// the state behind step n, in its update of step n + 2, all have that behind n + 1. All ranks of a job go on from the
+// newest step that each of them has.
 //
 // The file outlives the program, not the machine: nothing waits for a disk. It belongs on tmpfs (/dev/shm), or is
 // what a descriptor names (/proc/self/fd/5).
@@ -14,11 +20,16 @@
 
 #include "runtime/rt.h"
 
-// Map FILE, which is made where it is missing, and agree with all ranks on a step. `*found`: there is one, and
-// arena, step, cursor and seed are what they were behind it. Without --state: nothing happens. 0 or an rt_error.
-int rt__image_open(rt_stage *s, bool *found);
-// Behind a step that is done in every respect, checkpoint and evaluation included; --state-every decides
-// whether anything happens.
+// All do nothing without --state. Map FILE, which is made where it is missing; sets s->arena where the program
+// shall work in it. 0 or an rt_error.
+int rt__image_open(rt_stage *s);
+// Agree with all ranks on a step. `*found`: there is one; step, cursor and seed are those behind it. 0 or an rt_error.
+int rt__image_begin(rt_stage *s, bool *found);
+void rt__image_settle(rt_stage *s); // what it begins with is there: found, or made
+void rt__image_begin_update(rt_stage *s);
+void rt__image_turn(
+    rt_stage *s); // the update is done: its results are what the next step works with
+// Behind a step, or a drain, that is done in every respect, checkpoint and evaluation included.
 void rt__image_save(rt_stage *s);
 void rt__image_close(rt_stage *s);
 

@@ -2,6 +2,7 @@
 
 #include "runtime/evaluate.h"
 #include "runtime/guard.h"
+#include "runtime/image.h"
 #include "runtime/norm.h"
 #include "runtime/pace.h"
 #include "runtime/profile.h"
@@ -135,7 +136,7 @@ static void clear_gradients(rt_stage *s)
     for (int i = 0; i < s->program->n_tensors; i++) {
         const rt_tensor *t = &s->program->tensors[i];
         if (t->role == RT_ACCUMULATOR)
-            memset(s->arena + t->offset, 0, (size_t)t->bytes);
+            memset(rt__tensor(s, t), 0, (size_t)t->bytes);
     }
 }
 
@@ -156,6 +157,7 @@ static void finish_step(rt_stage *s)
     if (s->replicas > 1) // it has those of the others now
         memset(s->losses, 0, (size_t)s->program->micro_batches * sizeof *s->losses);
     rt__guard_end_step(s);
+    rt__image_turn(s);
     s->step++;
     s->run_updates++;
     if (s->step + 1 == s->first_step + s->stream_steps)
@@ -319,6 +321,7 @@ static int run_update(rt_stage *s, const rt_instr *i)
         if (error)
             return error;
     }
+    rt__image_begin_update(s);
     s->program->update(s);
     return (int)s->error;
 }

@@ -67,13 +67,13 @@ static double join(const double lane[LANES])
         double lane[LANES] = {0};                                                              \
         const rt_tensor *t = s->program->tensors;                                              \
         int64_t n = t[use[0]].bytes / (int64_t)sizeof(real);                                   \
-        const real *first = (const real *)(const void *)(s->arena + t[use[0]].offset);         \
+        const real *first = (const real *)(const void *)rt__tensor(s, &t[use[0]]);             \
         real sum[BLOCK];                                                                       \
         for (int64_t at = 0; at < n; at += BLOCK) {                                            \
             int64_t m = n - at < BLOCK ? n - at : BLOCK;                                       \
             const real *x = first + at;                                                        \
             for (int k = 1; k < n_uses; k++) {                                                 \
-                const void *other = s->arena + t[use[k]].offset;                               \
+                const void *other = rt__tensor(s, &t[use[k]]);                                 \
                 for (int64_t i = 0; i < m; i++)                                                \
                     sum[i] = x[i] + ((const real *)other)[at + i];                             \
                 x = sum;                                                                       \

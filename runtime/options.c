@@ -24,7 +24,6 @@ enum Kind { FLAG, TEXT, COUNT, REAL };
     X(TEXT, checkpoint, "checkpoint", "DIR", 0, "where checkpoints go; one at the end")        \
     X(COUNT, checkpoint_every, "checkpoint-every", "N", 1, "and one every N steps")            \
     X(TEXT, state, "state", "FILE", 0, "memory of the last steps, to go on if it is killed")   \
-    X(COUNT, state_every, "state-every", "N", 1, "written every N steps [1]")                  \
     X(FLAG, eval_only, "eval-only", NULL, 0, "evaluate and stop")                              \
     X(COUNT, eval_every, "eval-every", "N", 1, "evaluate every N steps [every epoch]")         \
     X(COUNT, seed, "seed", "S", 0, "of parameters, data order and dropout")                    \
@@ -126,8 +125,6 @@ static int check_together(const rt__options *o, rt__why *why)
                            "give --init for a new run or --resume to go on, not both");
     if (o->checkpoint_every > 0 && !o->checkpoint)
         return rt__because(why, RT__INPUT, "--checkpoint-every needs --checkpoint DIR");
-    if (o->state_every > 0 && !o->state)
-        return rt__because(why, RT__INPUT, "--state-every needs --state FILE");
     if (o->eval_only && !o->test_data)
         return rt__because(why, RT__INPUT, "--eval-only needs --test-data KIND:PATH");
     if (o->eval_every > 0 && !o->test_data)

@@ -10,7 +10,8 @@ enum { BLOCK = 1024 };
 
 // A bucket's tensors follow each other in its messages, each at a multiple of RT_ALIGN.
 typedef struct Part {
-    uint8_t *at; // in this replica
+    const rt_tensor *tensor; // NULL: at
+    uint8_t *at;             // in this replica
     int64_t offset, bytes;
     rt_dtype dtype;
 } Part;
@@ -23,12 +24,12 @@ typedef struct rt__bucket {
 // Opening
 // ----------------------------------------------------------------------------------------
 
-static void add_part(rt__bucket *b, void *at, int64_t bytes, rt_dtype dtype)
+static void add_part(rt__bucket *b, const rt_tensor *t, void *at, int64_t bytes, rt_dtype dtype)
 {
     const Part *last = b->n_parts ? &b->parts[b->n_parts - 1] : NULL;
     int64_t end = last ? last->offset + last->bytes : 0;
     int64_t offset = (end + RT_ALIGN - 1) / RT_ALIGN * RT_ALIGN;
-    b->parts[b->n_parts++] = (Part){at, offset, bytes, dtype};
+    b->parts[b->n_parts++] = (Part){t, at, offset, bytes, dtype};
 }
 
 // Every replica fills in what its micro-batches gave and leaves zeros elsewhere, so these sums are exact.
@@ -36,9 +37,9 @@ static void add_results(const rt_stage *s, rt__bucket *b, rt_bucket_kind kind)
 {
     int64_t n = s->program->micro_batches;
     if (kind == RT_LOSSES)
-        add_part(b, s->losses, n * (int64_t)sizeof *s->losses, RT_F64);
+        add_part(b, NULL, s->losses, n * (int64_t)sizeof *s->losses, RT_F64);
     if (kind == RT_SCORES)
-        add_part(b, s->scores, n * (int64_t)sizeof *s->scores, RT_F64);
+        add_part(b, NULL, s->scores, n * (int64_t)sizeof *s->scores, RT_F64);
 }
 
 int rt__reduce_open(rt_stage *s)
@@ -54,7 +55,7 @@ int rt__reduce_open(rt_stage *s)
                            from->n_tensors);
         for (int k = 0; k < from->n_tensors; k++) {
             const rt_tensor *t = &p->tensors[from->tensors[k]];
-            add_part(b, s->arena + t->offset, t->bytes, t->dtype);
+            add_part(b, t, NULL, t->bytes, t->dtype);
         }
         add_results(s, b, from->kind);
     }
@@ -86,6 +87,11 @@ static uint8_t *part_slot(rt_stage *s, int number, int replica)
     return rt__slot(s, edge, number);
 }
 
+static uint8_t *own(const rt_stage *s, const Part *p)
+{
+    return p->tensor ? rt__tensor(s, p->tensor) : p->at;
+}
+
 static uint8_t *sum_slot(rt_stage *s, int number)
 {
     const rt_bucket *b = &s->program->buckets[bucket_of(s, number)];
@@ -97,7 +103,7 @@ void rt__reduce_put(rt_stage *s, int number)
     const rt__bucket *b = &s->buckets[bucket_of(s, number)];
     uint8_t *to = part_slot(s, number, s->replica);
     for (int i = 0; i < b->n_parts; i++)
-        memcpy(to + b->parts[i].offset, b->parts[i].at, (size_t)b->parts[i].bytes);
+        memcpy(to + b->parts[i].offset, own(s, &b->parts[i]), (size_t)b->parts[i].bytes);
 }
 
 void rt__reduce_get(rt_stage *s, int number)
@@ -105,7 +111,7 @@ void rt__reduce_get(rt_stage *s, int number)
     const rt__bucket *b = &s->buckets[bucket_of(s, number)];
     const uint8_t *from = sum_slot(s, number);
     for (int i = 0; i < b->n_parts; i++)
-        memcpy(b->parts[i].at, from + b->parts[i].offset, (size_t)b->parts[i].bytes);
+        memcpy(own(s, &b->parts[i]), from + b->parts[i].offset, (size_t)b->parts[i].bytes);
 }
 
 // Adding
@@ -120,7 +126,7 @@ typedef struct Piece {
 static const uint8_t *piece_of(rt_stage *s, int number, const Piece *p, int replica)
 {
     if (replica == s->replica)
-        return p->part->at + p->at;
+        return own(s, p->part) + p->at;
     return part_slot(s, number, replica) + p->part->offset + p->at;
 }
 
@@ -151,7 +157,7 @@ static int parts_of(const rt_stage *s, int number)
         if (are_statistics(s, number))                                                         \
             for (int64_t i = 0; i < n; i++)                                                    \
                 sum[i] /= (real)parts;                                                         \
-        memcpy(p->part->at + p->at, sum, (size_t)p->bytes);                                    \
+        memcpy(own(s, p->part) + p->at, sum, (size_t)p->bytes);                                \
         memcpy(sum_slot(s, number) + p->part->offset + p->at, sum, (size_t)p->bytes);          \
     }
 ADD(float)

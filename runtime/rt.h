@@ -50,7 +50,7 @@ int rt__fail_why(rt_stage *s, int status, const rt__why *why); // from a functio
 typedef struct rt__options {
     const char *data, *test_data, *init, *resume, *checkpoint, *trace, *profile, *probe;
     const char *at_least, *state;
-    int64_t steps, epochs, checkpoint_every, eval_every, state_every, random_shift, seed;
+    int64_t steps, epochs, checkpoint_every, eval_every, random_shift, seed;
     double lr;
     bool eval_only, check, help, version;
 } rt__options;
@@ -65,8 +65,11 @@ struct rt_stage {
     const rt_replica *own;       // what it does
     rt__options options;
 
-    // Memory: persistent | further versions of the weights | in_flight slots | scratch, one mapping.
+    // Memory: persistent | further versions of the weights | in_flight slots | scratch, one mapping; with an image
+    // persistent lies there, twice.
     uint8_t *arena, *slots, *scratch;
+    int64_t base,
+        next; // bytes from arena to persistent tensors now, and from there to what updates make
     void *mapping;
     size_t mapping_bytes;
     void *backend_state; // the backend's own
@@ -158,6 +161,11 @@ int rt__run(rt_stage *s);
 int64_t rt__now_ns(void);                       // CLOCK_MONOTONIC
 int64_t rt__older_weights(const rt_program *p); // bytes of all versions but one
 int rt__mb_of_step(const rt_stage *s);          // the running micro-batch within its step
+// Where a persistent tensor lies in this step.
+static inline uint8_t *rt__tensor(const rt_stage *s, const rt_tensor *t)
+{
+    return s->arena + s->base + t->offset;
+}
 // Persistent tensors, as checkpoint.h and initial.h want them.
 rt__memory rt__stage_memory(rt_stage *s);
 

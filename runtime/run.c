@@ -223,7 +223,6 @@ int rt__run(rt_stage *s)
     if (!s->error)
         rt__report_done(s);
     rt__trace_close(s);
-    rt__image_close(s);
     rt__data_close(s->data);
     rt__data_close(s->test);
     s->data = s->test = NULL;

@@ -169,9 +169,11 @@ int rt__prepare(rt_stage *s)
     if (s->options.seed >= 0)
         s->seed = s->options.seed;
     bool found;
-    int error = rt__image_open(s, &found);
+    int error = rt__image_begin(s, &found);
     if (!error && !found)
         error = s->options.resume ? resume(s) : first_values(s);
+    if (!error)
+        rt__image_settle(s);
     if (!error)
         error = open_data(s, &s->data, s->options.data, false);
     if (!error)

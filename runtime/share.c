@@ -18,7 +18,7 @@ static void move_all(rt_stage *s, bool put)
     for (int i = 0; i < p->n_shares; i++) {
         const rt_edge *e = &p->edges[p->shares[i].edge];
         const rt_tensor *t = &p->tensors[p->shares[i].tensor];
-        uint8_t *own = s->arena + t->offset;
+        uint8_t *own = rt__tensor(s, t);
         if (put && e->producer == s->rank)
             memcpy(rt__slot(s, p->shares[i].edge, 0), own, (size_t)t->bytes);
         if (!put && takes(s, e))

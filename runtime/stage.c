@@ -2,6 +2,7 @@
 // scratch, all at the plan's offsets, and the job's segment. Everything is mapped and touched here;
 // a training step allocates nothing.
 #include "runtime/evaluate.h"
+#include "runtime/image.h"
 #include "runtime/machine.h"
 #include "runtime/norm.h"
 #include "runtime/random.h"
@@ -53,11 +54,18 @@ int64_t rt__older_weights(const rt_program *p)
     return p->versions > 1 ? (p->versions - 1) * p->version_bytes : 0;
 }
 
+// With an image whose generations it works in, persistent memory is there.
+static int64_t kept_here(const rt_stage *s)
+{
+    const rt_program *p = s->program;
+    return s->arena ? 0 : p->persistent_bytes + rt__older_weights(p);
+}
+
 // Whole huge pages where the arena is large: fewer faults now, fewer TLB misses later.
 static int map_arena(rt_stage *s)
 {
     const rt_program *p = s->program;
-    int64_t kept = p->persistent_bytes + rt__older_weights(p);
+    int64_t kept = kept_here(s);
     uint64_t bytes = (uint64_t)kept + (uint64_t)p->scratch_bytes +
                      (uint64_t)p->in_flight * (uint64_t)p->slot_bytes;
     bool huge = bytes >= UINT64_C(16) * HUGE_PAGE;
@@ -74,12 +82,13 @@ static int map_arena(rt_stage *s)
                        rt__rank_name(p, s->rank, name), s->mapping_bytes, strerror(errno));
     }
     uintptr_t begin = (uintptr_t)s->mapping;
-    s->arena = (uint8_t *)(huge ? segment_round_up(begin, HUGE_PAGE) : begin);
+    uint8_t *own = (uint8_t *)(huge ? segment_round_up(begin, HUGE_PAGE) : begin);
     if (huge)
-        madvise(s->arena, bytes, MADV_HUGEPAGE);
+        madvise(own, bytes, MADV_HUGEPAGE);
     for (uint64_t at = 0; at < bytes; at += SEGMENT_PAGE)
-        *(volatile uint8_t *)(s->arena + at) = 0;
-    s->slots = s->arena + kept;
+        *(volatile uint8_t *)(own + at) = 0;
+    s->arena = s->arena ? s->arena : own;
+    s->slots = own + kept;
     s->scratch = s->slots + (int64_t)p->in_flight * p->slot_bytes;
     return 0;
 }
@@ -123,6 +132,8 @@ int rt__stage_open(rt_stage *s, int job_fd)
     if (!error)
         error = open_job(s, job_fd);
     if (!error)
+        error = rt__image_open(s);
+    if (!error)
         error = map_arena(s);
     if (!error)
         error = rt__norm_open(s);
@@ -149,6 +160,7 @@ void rt__stage_close(rt_stage *s)
     rt__transport_close(s);
     if (s->mapping)
         munmap(s->mapping, s->mapping_bytes);
+    rt__image_close(s);
     rt__norm_close(s);
     rt__reduce_close(s);
     rt__round_close(s);
@@ -162,7 +174,7 @@ rt__memory rt__stage_memory(rt_stage *s)
     const rt_program *p = s->program;
     return (rt__memory){.tensors = p->tensors,
                         .n_tensors = p->n_tensors,
-                        .base = s->arena,
+                        .base = s->arena + s->base,
                         .backend = p->backend,
                         .stage = s};
 }
@@ -172,7 +184,12 @@ rt__memory rt__stage_memory(rt_stage *s)
 
 void *rt_persistent(rt_stage *s, int64_t offset)
 {
-    return s->arena + offset;
+    return s->arena + s->base + offset;
+}
+
+int64_t rt_next(const rt_stage *s)
+{
+    return s->next;
 }
 
 void *rt_weight(rt_stage *s, int64_t offset)

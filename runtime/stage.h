@@ -11,7 +11,7 @@
 
 #include <stagecc/stream.h> // plan/stream.h; the build copies public headers to include/stagecc
 
-enum { RT_ABI = 6, RT_MAX_RANK = 6, RT_ALIGN = 64 };
+enum { RT_ABI = 7, RT_MAX_RANK = 6, RT_ALIGN = 64 };
 
 typedef enum rt_dtype {
     RT_F32 = 1,
@@ -216,6 +216,9 @@ static inline void *rt_pointer(rt_stage *s, int mb, int64_t place);
 
 // For generated code. mb is the micro-batch within the stream.
 void *rt_persistent(rt_stage *s, int64_t offset);
+// Bytes from a parameter, or its optimizer's state, to where an update leaves its new value: 0, in place, or where
+// the last step is kept (runtime/image.h).
+int64_t rt_next(const rt_stage *s);
 void *rt_weight(rt_stage *s, int64_t offset); // in the version that this instruction works with
 void *rt_act(rt_stage *s, int mb, int64_t offset); // memory of that micro-batch in flight
 void *rt_scratch(rt_stage *s, int64_t offset);

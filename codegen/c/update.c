@@ -20,8 +20,9 @@ void c_emit_sgd(Emit *e, const Node *n)
     const Node *momentum = n->n_inputs > 2 ? n->inputs[2] : NULL;
     emit(e,
          momentum ? "c_sgd_momentum($param, $grad, $momentum, $n, (float)rt_lr(s), "
-                    "(float)rt_clip(s), $factor, $decay, $nesterov);\n"
-                  : "c_sgd($param, $grad, $n, (float)rt_lr(s), (float)rt_clip(s), $decay);\n",
+                    "(float)rt_clip(s), $factor, $decay, $nesterov, rt_next(s));\n"
+                  : "c_sgd($param, $grad, $n, (float)rt_lr(s), (float)rt_clip(s), $decay, "
+                    "rt_next(s));\n",
          "param", EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "momentum",
          EMIT_VALUE, momentum, "n", EMIT_INT, c_stored(n->inputs[0]), "factor", EMIT_REAL,
          node_real(n, A_MOMENTUM), "decay", EMIT_REAL, node_real(n, A_WEIGHT_DECAY), "nesterov",
@@ -39,7 +40,7 @@ void c_emit_adam(Emit *e, const Node *n)
         (int)node_int(n, A_DECOUPLED));
     emit(e,
          "c_adam($param, $grad, $avg, $avg_sq, $n, rt_lr(s), rt_clip(s), rt_step(s), "
-         "$options);\n",
+         "rt_next(s), $options);\n",
          "param", EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "avg", EMIT_VALUE,
          n->inputs[2], "avg_sq", EMIT_VALUE, n->inputs[3], "n", EMIT_INT,
          c_stored(n->inputs[0]), "options", EMIT_TEXT, options, NULL);

@@ -12,7 +12,7 @@ void ref_emit_sgd(Emit *e, const Node *n)
 {
     emit(e,
          "ref_sgd($param, $grad, $momentum, $n, (real)rt_lr(s), (real)rt_clip(s), $factor, "
-         "$nesterov, $decay);\n",
+         "$nesterov, $decay, rt_next(s));\n",
          "param", EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "momentum",
          EMIT_VALUE, n->n_inputs > 2 ? n->inputs[2] : NULL, "n", EMIT_INT,
          ref_elements(n->inputs[0]), "factor", EMIT_REAL, node_real(n, A_MOMENTUM), "nesterov",
@@ -31,7 +31,7 @@ void ref_emit_adam(Emit *e, const Node *n)
         (int)node_int(n, A_DECOUPLED));
     emit(e,
          "ref_adam($param, $grad, $avg, $avg_sq, $n, rt_lr(s), rt_clip(s), rt_step(s), "
-         "$options);\n",
+         "rt_next(s), $options);\n",
          "param", EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "avg", EMIT_VALUE,
          n->inputs[2], "avg_sq", EMIT_VALUE, n->inputs[3], "n", EMIT_INT,
          ref_elements(n->inputs[0]), "options", EMIT_TEXT, options, NULL);

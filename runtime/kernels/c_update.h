@@ -21,10 +21,17 @@ C_KERNEL void c_accumulate(float *sum, const float *grad, int64_t n, int first)
     }
 }
 
+// Optimizers leave new values `next` bytes from the old ones (rt_next), which is in place where it is 0.
+C_INLINE float *c_at_next(float *at, int64_t next)
+{
+    return (float *)(void *)((char *)at + next);
+}
+
 // torch.optim.SGD without momentum.
 C_KERNEL void c_sgd(float *param, const float *grad, int64_t n, float lr, float clip,
-                    float decay)
+                    float decay, int64_t next)
 {
+    float *to = c_at_next(param, next);
     C_PARALLEL
     for (int64_t at = 0; at < n; at += C_PART) {
         int64_t end = n - at < C_PART ? n : at + C_PART;
@@ -32,14 +39,16 @@ C_KERNEL void c_sgd(float *param, const float *grad, int64_t n, float lr, float 
         for (int64_t i = at; i < end; i++) {
             float g = grad[i] * clip;
             g = decay != 0 ? g + decay * param[i] : g;
-            param[i] -= lr * g;
+            to[i] = param[i] - lr * g;
         }
     }
 }
 
 C_KERNEL void c_sgd_momentum(float *param, const float *grad, float *momentum, int64_t n,
-                             float lr, float clip, float factor, float decay, int nesterov)
+                             float lr, float clip, float factor, float decay, int nesterov,
+                             int64_t next)
 {
+    float *to = c_at_next(param, next), *momentum_to = c_at_next(momentum, next);
     C_PARALLEL
     for (int64_t at = 0; at < n; at += C_PART) {
         int64_t end = n - at < C_PART ? n : at + C_PART;
@@ -48,8 +57,8 @@ C_KERNEL void c_sgd_momentum(float *param, const float *grad, float *momentum, i
             float g = grad[i] * clip;
             g = decay != 0 ? g + decay * param[i] : g;
             float m = factor * momentum[i] + g;
-            momentum[i] = m;
-            param[i] -= lr * (nesterov ? g + factor * m : m);
+            momentum_to[i] = m;
+            to[i] = param[i] - lr * (nesterov ? g + factor * m : m);
         }
     }
 }
@@ -82,8 +91,11 @@ C_INLINE c_adam_step c_adam_prepare(double lr, double clip, int64_t step,
 }
 
 C_KERNEL void c_adam(float *param, const float *grad, float *exp_avg, float *exp_avg_sq,
-                     int64_t n, double lr, double clip, int64_t step, const c_adam_options *o)
+                     int64_t n, double lr, double clip, int64_t step, int64_t next,
+                     const c_adam_options *o)
 {
+    float *to = c_at_next(param, next), *avg_to = c_at_next(exp_avg, next);
+    float *avg_sq_to = c_at_next(exp_avg_sq, next);
     const c_adam_step k = c_adam_prepare(lr, clip, step, o);
     C_PARALLEL
     for (int64_t at = 0; at < n; at += C_PART) {
@@ -94,9 +106,9 @@ C_KERNEL void c_adam(float *param, const float *grad, float *exp_avg, float *exp
             g = k.decay != 0 ? g + k.decay * p : g;
             float m = exp_avg[i] + k.new1 * (g - exp_avg[i]);
             float v = k.beta2 * exp_avg_sq[i] + k.new2 * g * g;
-            exp_avg[i] = m;
-            exp_avg_sq[i] = v;
-            param[i] = p - k.size * (m / (sqrtf(v) / k.correction + k.eps));
+            avg_to[i] = m;
+            avg_sq_to[i] = v;
+            to[i] = p - k.size * (m / (sqrtf(v) / k.correction + k.eps));
         }
     }
 }

@@ -272,7 +272,7 @@ static Copy *find_copy(const Dnnl *d, const void *weight, int kernel)
 static dnnl_status_t take_in(rt_stage *s, const Made *m, const Arg *a, const void *tensor)
 {
     Dnnl *d = state(s);
-    const uint8_t *first = (const uint8_t *)tensor - s->weights_at;
+    const uint8_t *first = (const uint8_t *)tensor - s->weights_at - s->base;
     Copy *kept = a == rt__dnnl_copied(m) ? find_copy(d, first, whose(d, m)) : NULL;
     if (!kept)
         return copy(d, a);

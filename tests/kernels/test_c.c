@@ -408,12 +408,12 @@ static void test_updates(void **state)
         ref_accumulate(sum.d, g.d, n, 1);
         c_accumulate(sum.f, g.f, n, 1);
         close_to("a first sum", &sum, 0);
-        ref_sgd(p.d, g.d, m.d, n, 0.1, 0.5, 0.9, 1, 0.01);
-        c_sgd_momentum(p.f, g.f, m.f, n, 0.1f, 0.5f, 0.9f, 0.01f, 1);
-        ref_sgd(p.d, g.d, NULL, n, 0.1, 0.5, 0, 0, 0.01);
-        c_sgd(p.f, g.f, n, 0.1f, 0.5f, 0.01f);
-        ref_adam(p.d, g.d, m.d, v.d, n, 0.01, 1, 3, &o);
-        c_adam(p.f, g.f, m.f, v.f, n, 0.01, 1, 3, &same);
+        ref_sgd(p.d, g.d, m.d, n, 0.1, 0.5, 0.9, 1, 0.01, 0);
+        c_sgd_momentum(p.f, g.f, m.f, n, 0.1f, 0.5f, 0.9f, 0.01f, 1, 0);
+        ref_sgd(p.d, g.d, NULL, n, 0.1, 0.5, 0, 0, 0.01, 0);
+        c_sgd(p.f, g.f, n, 0.1f, 0.5f, 0.01f, 0);
+        ref_adam(p.d, g.d, m.d, v.d, n, 0.01, 1, 3, 0, &o);
+        c_adam(p.f, g.f, m.f, v.f, n, 0.01, 1, 3, 0, &same);
         close_to("a parameter", &p, 1e-6);
         close_to("momentum", &m, 1e-6);
         close_to("second moment", &v, 1e-6);
