@@ -1,0 +1,56 @@
+#include "control/epoch.h"
+
+// Parts that this rank owns beside those of the ranks before it; what is wrong into why.
+static uint64_t add_rank(const Epoch *e, uint32_t rank, uint64_t owned, const char **why)
+{
+    const EpochRank *r = &e->ranks[rank];
+    if (r->zero || (r->copier >= MOST_WORKERS && r->copier != NOBODY) || r->copier == r->worker)
+        *why = "a rank's copy is with nobody, or with its own worker";
+    else if (r->worker >= MOST_WORKERS || !e->incarnations[r->worker])
+        *why = "a rank's worker does not take part";
+    else if (r->copier != NOBODY && !e->incarnations[r->copier])
+        *why = "the worker of a rank's copy does not take part";
+    else if (!r->runs || r->owns & ~r->runs || r->owns & owned)
+        *why = "a rank runs nothing, or not what it owns, or a part has two owners";
+    return owned | r->owns;
+}
+
+const char *epoch_wrong(const Epoch *e)
+{
+    const char *why = NULL;
+    uint64_t owned = 0;
+    if (!e->number || e->made >= e->number)
+        return "no such epoch";
+    if (!e->n_ranks || e->n_ranks > MOST_RANKS)
+        return "no ranks, or too many";
+    for (uint32_t r = 0; r < e->n_ranks && !why; r++)
+        owned = add_rank(e, r, owned, &why);
+    if (!why && owned != e->parts)
+        why = "a part has no owner";
+    for (int p = 0; p < MOST_PARTS && !why; p++)
+        if (e->source[p] >= MOST_WORKERS && e->source[p] != NOBODY)
+            why = "a part's source is no worker";
+    return why;
+}
+
+bool epoch_runs(const Epoch *e, uint16_t worker, uint64_t parts)
+{
+    for (uint32_t r = 0; r < e->n_ranks; r++)
+        if (e->ranks[r].worker == worker && !(parts & ~e->ranks[r].runs))
+            return true;
+    return false;
+}
+
+bool epoch_has(const Epoch *e, uint32_t worker, uint64_t incarnation)
+{
+    return incarnation && e->incarnations[worker] == incarnation;
+}
+
+uint64_t held_parts(const Held *held, uint32_t n, uint64_t step, uint64_t made)
+{
+    uint64_t parts = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (held[i].step == step && held[i].made == made)
+            parts |= held[i].parts;
+    return parts;
+}

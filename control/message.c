@@ -1,0 +1,204 @@
+#include "control/message.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef enum MessageRest { REST_NONE, REST_TEXT, REST_BYTES } MessageRest;
+
+typedef struct Row {
+    const char *name;
+    MessageFrom from;
+    uint32_t bytes; // of the struct
+    MessageRest rest;
+    uint32_t most; // of the rest
+} Row;
+
+#define MESSAGE(NAME, name, id, FROM, Struct, REST, most, meaning)                             \
+    [id] = {#NAME, FROM_##FROM, sizeof(Struct), REST_##REST, most},
+static const Row rows[] = {
+#include "control/message.def"
+};
+#undef MESSAGE
+enum { N_ROWS = sizeof rows / sizeof *rows };
+
+#define MESSAGE(NAME, name, id, FROM, Struct, REST, most, meaning)                             \
+    _Static_assert(sizeof(MessageHeader) + sizeof(Struct) + (most) <= MESSAGE_MOST, "a frame");
+#include "control/message.def"
+#undef MESSAGE
+
+static const Row *row_of(unsigned id)
+{
+    return id < N_ROWS && rows[id].name ? &rows[id] : NULL;
+}
+
+size_t message_bytes(MessageId id)
+{
+    return sizeof(MessageHeader) + rows[id].bytes;
+}
+
+const char *message_name(MessageId id)
+{
+    return rows[id].name;
+}
+
+// UTF-8
+// ------------------------------------------------------------------------------------------
+
+// Bytes of the character at s, of n > 0; 0: it is none, or ends too late, or is a NUL.
+static size_t character(const unsigned char *s, size_t n)
+{
+    static const struct {
+        unsigned char mask, lead;
+        uint32_t least; // a smaller one has a shorter form
+    } forms[] = {
+        {0x80, 0x00, 1}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
+    for (size_t bytes = 1; bytes <= 4 && bytes <= n; bytes++) {
+        if ((s[0] & forms[bytes - 1].mask) != forms[bytes - 1].lead)
+            continue;
+        uint32_t c = s[0] & (unsigned char)~forms[bytes - 1].mask;
+        for (size_t i = 1; i < bytes; i++) {
+            if ((s[i] & 0xc0) != 0x80)
+                return 0;
+            c = c << 6 | (s[i] & 0x3f);
+        }
+        bool surrogate = c >= 0xd800 && c < 0xe000;
+        return c < forms[bytes - 1].least || surrogate || c > 0x10ffff ? 0 : bytes;
+    }
+    return 0;
+}
+
+static bool is_text(const char *s, size_t n)
+{
+    for (size_t at = 0, bytes; at < n; at += bytes) {
+        bytes = character((const unsigned char *)s + at, n - at);
+        if (!bytes)
+            return false;
+    }
+    return true;
+}
+
+// Fields
+// -----------------------------------------------------------------------------------------
+
+static bool is_zero(const void *data, size_t bytes)
+{
+    const unsigned char *p = data;
+    for (size_t i = 0; i < bytes; i++)
+        if (p[i])
+            return false;
+    return true;
+}
+
+static const char *wrong_hello(const Hello *h)
+{
+    size_t isa = strnlen(h->isa, sizeof h->isa);
+    if (!h->incarnation || !h->slots || !h->speed_milli)
+        return "no incarnation, no slots or no speed";
+    if (isa == sizeof h->isa || !is_text(h->isa, isa) ||
+        !is_zero(h->isa + isa, sizeof h->isa - isa))
+        return "isa is no name";
+    return NULL;
+}
+
+static const char *wrong_beat(const Beat *b)
+{
+    if (b->phase >= N_WORKER_PHASES || b->n_held > MOST_HELD)
+        return "no such phase, or too many states";
+    if (!is_zero(&b->held[b->n_held], (MOST_HELD - b->n_held) * sizeof *b->held))
+        return "states behind the last one";
+    return b->incarnation ? NULL : "no incarnation";
+}
+
+static const char *wrong_rank(uint32_t rank, uint32_t zero)
+{
+    return rank < MOST_RANKS && !zero ? NULL : "no such rank";
+}
+
+// What no value of a field may be, whoever asks; whether it makes sense now is for the cores to say.
+static const char *wrong_field(const Message *m)
+{
+    switch (m->id) {
+    case MESSAGE_HELLO: return wrong_hello(&m->hello);
+    case MESSAGE_WELCOME: return m->welcome.worker < MOST_WORKERS ? NULL : "no such worker";
+    case MESSAGE_REFUSED:
+        return m->refused.why < N_REFUSED && !m->refused.zero ? NULL : "no such reason";
+    case MESSAGE_BEAT: return wrong_beat(&m->beat);
+    case MESSAGE_ORDER:
+        return m->order.what < N_ORDERS && !m->order.zero ? NULL : "no such order";
+    case MESSAGE_START: return epoch_wrong(&m->start);
+    case MESSAGE_ENDED: return wrong_rank(m->ended.rank, 0);
+    case MESSAGE_CANNOT: return wrong_rank(m->cannot.rank, m->cannot.zero);
+    case MESSAGE_LEAVE: return m->leave.drained < 2 && !m->leave.zero ? NULL : "no such reason";
+    case MESSAGE_TIMES: return wrong_rank(m->times.rank, m->times.zero);
+    case MESSAGE_PIECE:
+        return m->piece.from <= m->piece.whole &&
+                       m->rest_bytes <= m->piece.whole - m->piece.from
+                   ? NULL
+                   : "a piece beyond the end";
+    case MESSAGE_ANSWER: return m->answer.zero ? "no such status" : NULL;
+    case MESSAGE_WANT:
+    case MESSAGE_COMMAND: return NULL;
+    }
+    return "no such message";
+}
+
+// What is wrong with a message's rest or fields; NULL: nothing.
+static const char *wrong(const Row *row, const Message *m)
+{
+    if (m->rest_bytes > row->most)
+        return row->rest == REST_NONE ? "something behind it" : "its text is too long";
+    if (row->rest == REST_TEXT && !is_text(m->rest, m->rest_bytes))
+        return "its text is no UTF-8";
+    return wrong_field(m);
+}
+
+// Frames
+// -----------------------------------------------------------------------------------------
+
+size_t message_put(void *frame, size_t room, const Message *m)
+{
+    const Row *row = row_of(m->id);
+    if (!row || wrong(row, m))
+        return 0;
+    size_t bytes = sizeof(MessageHeader) + row->bytes + m->rest_bytes;
+    MessageHeader h = {MESSAGE_VERSION, (uint16_t)m->id, (uint32_t)bytes};
+    if (bytes > room)
+        return 0;
+    memcpy(frame, &h, sizeof h);
+    memcpy((char *)frame + sizeof h, &m->hello, row->bytes);
+    if (m->rest_bytes)
+        memcpy((char *)frame + sizeof h + row->bytes, m->rest, m->rest_bytes);
+    return bytes;
+}
+
+static bool refuse(char why[MESSAGE_WHY], const char *name, const char *what)
+{
+    snprintf(why, MESSAGE_WHY, "%s: %s", name, what);
+    return false;
+}
+
+bool message_check(const void *frame, size_t bytes, MessageFrom from, Message *m,
+                   char why[MESSAGE_WHY])
+{
+    MessageHeader h;
+    if (bytes < sizeof h || bytes > MESSAGE_MOST)
+        return refuse(why, "a frame", bytes < sizeof h ? "too short" : "too long");
+    memcpy(&h, frame, sizeof h);
+    const Row *row = row_of(h.id);
+    if (h.version != MESSAGE_VERSION) {
+        snprintf(why, MESSAGE_WHY, "a frame: its version is %d, this program's %d", h.version,
+                 MESSAGE_VERSION);
+        return false;
+    }
+    if (!row || row->from != from)
+        return refuse(why, row ? row->name : "a frame",
+                      row ? "not from there" : "no such message");
+    if (h.bytes != bytes || bytes < message_bytes((MessageId)h.id))
+        return refuse(why, row->name, "cut off, or its length is wrong");
+    m->id = (MessageId)h.id;
+    m->rest = (const char *)frame + message_bytes(m->id);
+    m->rest_bytes = bytes - message_bytes(m->id);
+    memcpy(&m->hello, (const char *)frame + sizeof h, row->bytes);
+    const char *what = wrong(row, m);
+    return what ? refuse(why, row->name, what) : true;
+}

@@ -1,0 +1,199 @@
+// The control protocol's messages (message.def), and the only place that reads or writes their bytes.
+#ifndef STAGECC_CONTROL_MESSAGE_H
+#define STAGECC_CONTROL_MESSAGE_H
+
+#include "control/epoch.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "messages travel as they lie in memory, which has to be little-endian"
+#endif
+
+enum {
+    MESSAGE_VERSION = 1,
+    MESSAGE_MOST = 1 << 20, // bytes of a frame
+    MESSAGE_WHY = 160,      // room for why a frame is refused
+};
+
+typedef enum WorkerPhase {
+    WORKER_STOPPED,   // no program runs
+    WORKER_PREPARING, // programs and states are on their way
+    WORKER_READY,
+    WORKER_RUNNING,
+    N_WORKER_PHASES
+} WorkerPhase;
+
+typedef enum OrderKind {
+    ORDER_STOP,    // end all programs
+    ORDER_PREPARE, // those of the epoch: see START
+    ORDER_GO,      // all are ready: train
+    N_ORDERS
+} OrderKind;
+
+typedef struct MessageHeader {
+    uint16_t version, id;
+    uint32_t bytes; // of the frame, with this header
+} MessageHeader;
+
+typedef struct Hello {
+    uint64_t incarnation; // of this process of the worker: another one after each start
+    uint64_t memory_bytes;
+    uint32_t slots;       // programs that it can run
+    uint32_t speed_milli; // thousandths of the speed that profiles were measured at
+    char isa[16];         // as plans name it, filled up with 0
+} Hello;
+
+typedef struct Welcome {
+    uint64_t job;
+    uint32_t worker; // its number
+    uint32_t beat_ms;
+} Welcome;
+
+typedef enum RefusedKind {
+    REFUSED_FULL,  // MOST_WORKERS are members
+    REFUSED_NEWER, // it knows an epoch that this journal does not
+    N_REFUSED
+} RefusedKind;
+
+typedef struct Refused {
+    uint64_t incarnation; // of the worker
+    uint32_t why, zero;   // RefusedKind
+} Refused;
+
+typedef struct Beat {
+    uint64_t incarnation;
+    uint64_t epoch;     // the newest one whose START it knows, or that it was told to stop
+    uint64_t committed; // as it knows
+    uint32_t phase;     // WorkerPhase, in that epoch
+    uint32_t n_held;
+    Held held[MOST_HELD]; // the rest is 0
+} Beat;
+
+typedef struct Order {
+    uint64_t epoch; // the newest one; all before it are over
+    uint64_t committed;
+    uint64_t last; // no step beyond this one shall begin
+    uint32_t what; // OrderKind, for that epoch
+    uint32_t zero;
+} Order;
+
+typedef struct ProgramEnded {
+    uint64_t epoch;
+    uint32_t rank;
+    int32_t status;
+} ProgramEnded;
+
+typedef struct Cannot {
+    uint64_t epoch;
+    uint32_t rank, zero;
+} Cannot;
+
+typedef struct Leave {
+    uint32_t drained, zero; // not drained: the job is done
+} Leave;
+
+typedef struct Times {
+    uint64_t epoch, first_step, last_step;
+    uint32_t rank, zero;
+    uint64_t forward_ns[MOST_PARTS], backward_ns[MOST_PARTS];
+} Times;
+
+typedef struct Want {
+    uint8_t hash[32];
+    uint64_t from;
+} Want;
+
+typedef struct Piece {
+    uint8_t hash[32];
+    uint64_t from, whole; // bytes
+} Piece;
+
+typedef struct Command {
+    uint64_t request;
+} Command;
+
+typedef struct Answer {
+    uint64_t request;
+    uint32_t status, zero; // ExitStatus
+} Answer;
+
+// Offsets of all fields but the first; nothing lies between or behind them.
+LAYOUT(MessageHeader, id, 2);
+LAYOUT(MessageHeader, bytes, 4);
+LAYOUT(Hello, memory_bytes, 8);
+LAYOUT(Hello, slots, 16);
+LAYOUT(Hello, speed_milli, 20);
+LAYOUT(Hello, isa, 24);
+LAYOUT(Welcome, worker, 8);
+LAYOUT(Welcome, beat_ms, 12);
+LAYOUT(Refused, why, 8);
+LAYOUT(Refused, zero, 12);
+LAYOUT(Beat, epoch, 8);
+LAYOUT(Beat, committed, 16);
+LAYOUT(Beat, phase, 24);
+LAYOUT(Beat, n_held, 28);
+LAYOUT(Beat, held, 32);
+LAYOUT(Order, committed, 8);
+LAYOUT(Order, last, 16);
+LAYOUT(Order, what, 24);
+LAYOUT(Order, zero, 28);
+LAYOUT(ProgramEnded, rank, 8);
+LAYOUT(ProgramEnded, status, 12);
+LAYOUT(Cannot, rank, 8);
+LAYOUT(Cannot, zero, 12);
+LAYOUT(Leave, zero, 4);
+LAYOUT(Times, first_step, 8);
+LAYOUT(Times, last_step, 16);
+LAYOUT(Times, rank, 24);
+LAYOUT(Times, zero, 28);
+LAYOUT(Times, forward_ns, 32);
+LAYOUT(Times, backward_ns, 544);
+LAYOUT(Want, from, 32);
+LAYOUT(Piece, from, 32);
+LAYOUT(Piece, whole, 40);
+LAYOUT(Answer, status, 8);
+LAYOUT(Answer, zero, 12);
+_Static_assert(sizeof(MessageHeader) == 8, "as it travels");
+_Static_assert(sizeof(Hello) == 40, "as it travels");
+_Static_assert(sizeof(Welcome) == 16, "as it travels");
+_Static_assert(sizeof(Refused) == 16, "as it travels");
+_Static_assert(sizeof(Beat) == 176, "as it travels");
+_Static_assert(sizeof(Order) == 32, "as it travels");
+_Static_assert(sizeof(ProgramEnded) == 16, "as it travels");
+_Static_assert(sizeof(Cannot) == 16, "as it travels");
+_Static_assert(sizeof(Leave) == 8, "as it travels");
+_Static_assert(sizeof(Times) == 1056, "as it travels");
+_Static_assert(sizeof(Want) == 40, "as it travels");
+_Static_assert(sizeof(Piece) == 48, "as it travels");
+_Static_assert(sizeof(Command) == 8, "as it travels");
+_Static_assert(sizeof(Answer) == 16, "as it travels");
+
+typedef enum MessageId {
+#define MESSAGE(NAME, name, id, FROM, Struct, REST, most, meaning) MESSAGE_##NAME = id,
+#include "control/message.def"
+#undef MESSAGE
+} MessageId;
+
+typedef enum MessageFrom { FROM_WORKER, FROM_MASTER, FROM_CLIENT } MessageFrom;
+
+typedef struct Message {
+    MessageId id;
+    union {
+#define MESSAGE(NAME, name, id, FROM, Struct, REST, most, meaning) Struct name;
+#include "control/message.def"
+#undef MESSAGE
+    };
+    const char *rest; // within the frame; text is not ended by 0
+    size_t rest_bytes;
+} Message;
+
+// Bytes of the frame of a message of this kind, before its text.
+size_t message_bytes(MessageId id);
+const char *message_name(MessageId id);
+// Write a message as a frame; its bytes, or 0 where room is too small or the table does not allow it.
+size_t message_put(void *frame, size_t room, const Message *m);
+// Read a frame that somebody of this kind has sent; false: why it is none that the table allows. Reads nothing beyond
+// bytes and keeps nothing but m->rest, which points into the frame.
+bool message_check(const void *frame, size_t bytes, MessageFrom from, Message *m,
+                   char why[MESSAGE_WHY]);
+
+#endif
