@@ -1,0 +1,74 @@
+// Who waits for what, in words: for the log and for `stagecc status`.
+#include "control/master_epoch.h"
+
+#include <stdio.h>
+
+static const char *const phase_names[] = {
+    [WORKER_STOPPED] = "has stopped",
+    [WORKER_PREPARING] = "prepares",
+    [WORKER_READY] = "is ready",
+    [WORKER_RUNNING] = "runs",
+};
+
+static void of_worker(const Master *m, const char *what, uint32_t w, char *out, size_t room)
+{
+    const Member *x = &m->members[w];
+    const char *does = !x->here    ? "is not here"
+                       : x->ended  ? "has no connection"
+                       : !x->beats ? "has not said what it holds"
+                                   : phase_names[x->beat.phase];
+    snprintf(out, room, "%s: worker %u %s in epoch %llu", what, w, does,
+             (unsigned long long)x->beat.epoch);
+}
+
+static void before_epoch(const Master *m, int64_t now_ns, char *out, size_t room)
+{
+    Held state;
+    PlanMember members[MOST_WORKERS];
+    for (uint32_t w = 0; w < m->n_members; w++) {
+        if (!member_stopped(m, &m->members[w], now_ns)) {
+            of_worker(m, "waiting for the end of an epoch", w, out, room);
+            return;
+        }
+    }
+    if (!master_find_state(m, now_ns, &state)) {
+        snprintf(out, room, "waiting for who has the state behind step %llu (parts %llx)",
+                 (unsigned long long)state.step, (unsigned long long)state.parts);
+        return;
+    }
+    uint32_t n = master_candidates(m, now_ns, &state, members);
+    if (n < m->config.min_workers)
+        snprintf(out, room, "waiting for workers: %u of at least %u are here", n,
+                 m->config.min_workers);
+    else
+        snprintf(out, room, "waiting for a plan for %u workers", n);
+}
+
+static void in_epoch(const Master *m, char *out, size_t room)
+{
+    Held next = master_next_commit(m);
+    int rank = master_misses(m, &next);
+    if (rank < 0) {
+        snprintf(out, room, "waiting for the journal");
+        return;
+    }
+    const EpochRank *r = &m->epoch.ranks[rank];
+    snprintf(out, room, "waiting for step %llu of rank %d: worker %u, copied to worker %u",
+             (unsigned long long)next.step, rank, r->worker, r->copier);
+}
+
+void master_waits(const Master *m, int64_t now_ns, char *out, size_t room)
+{
+    snprintf(out, room, "waiting for nobody");
+    switch (m->phase) {
+    case MASTER_WAITING: before_epoch(m, now_ns, out, room); return;
+    case MASTER_STARTING:
+        for (uint32_t w = 0; w < m->n_members; w++) {
+            if (m->epoch.incarnations[w] && !member_ready(m, &m->members[w]))
+                of_worker(m, "waiting for an epoch to begin", w, out, room);
+        }
+        return;
+    case MASTER_RUNNING: in_epoch(m, out, room); return;
+    case MASTER_DONE: snprintf(out, room, "done"); return;
+    }
+}

@@ -1,0 +1,237 @@
+// What the simulation of control's cores (tests/control/sim) does not come to: who is refused, journals that are none,
+// workers whose master never comes back or is another one.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+// cmocka wants the three above
+#include <cmocka.h>
+
+#include "control/master_core.h"
+#include "control/worker_core.h"
+
+#include <string.h>
+
+#define SECOND INT64_C(1000000000)
+
+static PlanAnswer no_plan(void *user, const PlanMember *members, uint32_t n, const Epoch *now,
+                          Epoch *e)
+{
+    (void)user, (void)members, (void)n, (void)now, (void)e;
+    return PLAN_NONE;
+}
+
+static const MasterConfig config = {.job = 7,
+                                    .parts = 3,
+                                    .last_step = 10,
+                                    .min_workers = 1,
+                                    .beat_ns = SECOND / 5,
+                                    .silence_ns = SECOND,
+                                    .grace_ns = SECOND / 4,
+                                    .start_ns = 4 * SECOND,
+                                    .planner = no_plan};
+
+static Master master;
+static MasterActions done;
+
+static void hear(uint8_t key, const Message *m, int64_t now_ns)
+{
+    master_take(&master, &(MasterEvent){MASTER_HEARD, {{key}}, m, 0}, now_ns, &done);
+}
+
+static void hear_hello(uint8_t key, uint64_t incarnation, int64_t now_ns)
+{
+    Message m = {.id = MESSAGE_HELLO, .hello = {incarnation, 1, 1, 1000, "any"}};
+    hear(key, &m, now_ns);
+}
+
+static void confirm(int64_t now_ns)
+{
+    MasterEvent e = {.kind = MASTER_JOURNALED, .record = master.appended};
+    master_take(&master, &e, now_ns, &done);
+}
+
+// The message of this kind among what was to be done, or NULL.
+static const MasterAction *sent(MessageId id)
+{
+    for (int i = 0; i < done.n; i++)
+        if (done.list[i].kind == MASTER_SEND && done.list[i].id == id)
+            return &done.list[i];
+    return NULL;
+}
+
+static void refuses_too_many(void **state)
+{
+    (void)state;
+    master_init(&master, &config);
+    master_begin(&master, 0);
+    for (int k = 1; k <= MOST_WORKERS; k++) {
+        hear_hello((uint8_t)k, 1, 0);
+        assert_null(sent(MESSAGE_REFUSED));
+        assert_null(sent(MESSAGE_WELCOME)); // nothing is on the disk yet
+        confirm(0);
+        assert_int_equal(sent(MESSAGE_WELCOME)->welcome.worker, k - 1);
+    }
+    hear_hello(MOST_WORKERS + 1, 5, 0);
+    assert_int_equal(sent(MESSAGE_REFUSED)->refused.why, REFUSED_FULL);
+    assert_int_equal(sent(MESSAGE_REFUSED)->key.bytes[0], MOST_WORKERS + 1);
+    assert_int_equal(master.n_members, MOST_WORKERS);
+}
+
+// A worker of the same job that has seen more than the journal: a copy of an old one, say.
+static void refuses_newer_epochs(void **state)
+{
+    (void)state;
+    Message beat = {.id = MESSAGE_BEAT, .beat = {.incarnation = 9, .epoch = 4}};
+    master_init(&master, &config);
+    master_begin(&master, 0);
+    hear_hello(1, 9, 0);
+    confirm(0);
+    hear(1, &beat, 0);
+    assert_int_equal(sent(MESSAGE_REFUSED)->refused.why, REFUSED_NEWER);
+    assert_int_equal(sent(MESSAGE_REFUSED)->refused.incarnation, 9);
+    beat.beat.epoch = 0; // it is no member until it says hello again
+    hear(1, &beat, 0);
+    assert_false(master.members[0].beats);
+}
+
+static void refuses_journals(void **state)
+{
+    (void)state;
+    Record member = {.kind = RECORD_MEMBER}, epoch = {.kind = RECORD_EPOCH};
+    Record commit = {.kind = RECORD_COMMIT};
+    epoch.epoch = (Epoch){.number = 1,
+                          .parts = 3,
+                          .n_ranks = 1,
+                          .incarnations = {5},
+                          .ranks = {{3, 3, 0, NOBODY, 0}}};
+    commit.commit.epoch = commit.commit.step = commit.commit.made = 1;
+    master_init(&master, &config);
+    assert_false(master_replay(&master, &commit)); // of no epoch
+    assert_true(master_replay(&master, &member));
+    member.member.worker = 2; // where is 1?
+    assert_false(master_replay(&master, &member));
+    epoch.epoch.number = 2;
+    assert_false(master_replay(&master, &epoch));
+    epoch.epoch.number = 1;
+    assert_true(master_replay(&master, &epoch));
+    assert_false(master_replay(&master, &epoch));
+    epoch.epoch.number = 2;
+    epoch.epoch.parts = 7; // one has no owner
+    assert_false(master_replay(&master, &epoch));
+    assert_true(master_replay(&master, &commit));
+    assert_false(master_replay(&master, &commit)); // twice
+    commit.commit.step = 3;
+    assert_false(master_replay(&master, &commit));
+    assert_false(master_replay(&master, &(Record){.kind = 77}));
+    assert_int_equal(master.committed, 1);
+}
+
+static void says_for_whom_it_waits(void **state)
+{
+    (void)state;
+    char why[160];
+    master_init(&master, &config);
+    master_begin(&master, 0);
+    master_waits(&master, 0, why, sizeof why);
+    assert_string_equal(why, "waiting for workers: 0 of at least 1 are here");
+    hear_hello(1, 9, 0);
+    confirm(0);
+    master_waits(&master, 0, why, sizeof why);
+    assert_string_equal(why, "waiting for the end of an epoch: worker 0 has not said what it "
+                             "holds in epoch 0");
+    master_waits(&master, 2 * SECOND, why, sizeof why); // silent for too long
+    assert_string_equal(why, "waiting for workers: 0 of at least 1 are here");
+    hear(1, &(Message){.id = MESSAGE_BEAT, .beat = {.incarnation = 9}}, 2 * SECOND);
+    master_waits(&master, 2 * SECOND, why, sizeof why);
+    assert_string_equal(why, "waiting for a plan for 1 workers");
+}
+
+// Workers
+// --------------------------------------------------------------------------------------
+
+static Worker worker;
+static WorkerActions acts;
+
+static void worker_hears(const Message *m, int64_t now_ns)
+{
+    worker_take(&worker, &(WorkerEvent){.kind = WORKER_HEARD, .message = m}, now_ns, &acts);
+}
+
+static bool does(WorkerActionKind kind)
+{
+    for (int i = 0; i < acts.n; i++)
+        if (acts.list[i].kind == kind)
+            return true;
+    return false;
+}
+
+// Connected, welcomed, and ready in epoch 1, whose only rank it is.
+static void make_ready(void)
+{
+    WorkerConfig c = {
+        .has = {9, 1, 1, 1000, "any"}, .retry_ns = SECOND, .orphan_ns = 60 * SECOND};
+    Message welcome = {.id = MESSAGE_WELCOME, .welcome = {7, 0, 200}};
+    Message start = {.id = MESSAGE_START};
+    start.start = (Epoch){.number = 1,
+                          .parts = 3,
+                          .n_ranks = 1,
+                          .incarnations = {9},
+                          .ranks = {{3, 3, 0, NOBODY, 0}}};
+    worker_init(&worker, &c, 0);
+    worker_take(&worker, &(WorkerEvent){.kind = WORKER_CONNECTED}, 0, &acts);
+    worker_hears(&start, 0); // from nobody who has welcomed it
+    assert_int_equal(worker.epoch.number, 0);
+    worker_hears(&welcome, 0);
+    worker_hears(&start, 0);
+    assert_true(does(WORKER_PREPARE));
+    worker_take(&worker, &(WorkerEvent){.kind = WORKER_PREPARED, .epoch = 1}, 0, &acts);
+    assert_int_equal(worker.phase, WORKER_READY);
+    assert_true(worker_holds(&worker, 0, 0, 1));
+}
+
+static void gives_up_without_master(void **state)
+{
+    (void)state;
+    make_ready();
+    worker_take(&worker, &(WorkerEvent){.kind = WORKER_CUT}, SECOND, &acts);
+    worker_take(&worker, &(WorkerEvent){.kind = WORKER_CLOCK}, 59 * SECOND, &acts);
+    assert_int_equal(acts.n, 0);
+    worker_take(&worker, &(WorkerEvent){.kind = WORKER_CLOCK}, 60 * SECOND, &acts);
+    assert_true(does(WORKER_END) && does(WORKER_LEAVE));
+    worker_take(&worker, &(WorkerEvent){.kind = WORKER_CONNECTED}, 61 * SECOND, &acts);
+    assert_int_equal(acts.n, 0);
+}
+
+static void leaves_when_refused(void **state)
+{
+    (void)state;
+    make_ready();
+    worker_hears(&(Message){.id = MESSAGE_REFUSED, .refused = {9, REFUSED_NEWER, 0}}, SECOND);
+    assert_true(does(WORKER_END) && does(WORKER_LEAVE));
+}
+
+static void forgets_another_job(void **state)
+{
+    (void)state;
+    Message welcome = {.id = MESSAGE_WELCOME, .welcome = {7, 0, 200}};
+    make_ready();
+    worker_hears(&welcome, SECOND); // the same again
+    assert_int_equal(worker.phase, WORKER_READY);
+    welcome.welcome.job = 8;
+    worker_hears(&welcome, SECOND);
+    assert_true(does(WORKER_END));
+    assert_int_equal(worker.n_held, 0);
+    assert_int_equal(worker.epoch.number, 0);
+    assert_int_equal(worker.phase, WORKER_STOPPED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refuses_too_many),        cmocka_unit_test(refuses_newer_epochs),
+        cmocka_unit_test(refuses_journals),        cmocka_unit_test(says_for_whom_it_waits),
+        cmocka_unit_test(gives_up_without_master), cmocka_unit_test(leaves_when_refused),
+        cmocka_unit_test(forgets_another_job),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
