@@ -244,10 +244,11 @@ static void watch(World *w, const Event *e)
     if (w->lost)
         return;
     for (int i = 0; i < w->n_hosts && quiet > 2 * SECOND; i++) {
-        const Worker *core = &w->processes[i].core;
-        if (w->processes[i].alive && core->welcomed &&
-            w->now - w->processes[i].connected_at > 2 * SECOND &&
-            core->epoch.number != w->epochs)
+        const Process *p = &w->processes[i];
+        const Worker *core = &p->core;
+        bool hears = p->alive && core->welcomed && p->connection == w->links[i].masters &&
+                     p->stands_until < w->now && w->processes[MASTER].stands_until < w->now;
+        if (hears && w->now - p->connected_at > 2 * SECOND && core->epoch.number != w->epochs)
             violated(w, "w%d knows epoch %d and not %d", i, (int)core->epoch.number,
                      (int)w->epochs);
     }
@@ -275,8 +276,9 @@ static void heal(World *w, const Event *e)
 
 static void fault(World *w, const Event *e)
 {
+    bool late = w->committed + 60 > w->last_step; // all faults come before training ends
     (void)e;
-    if (w->committed < w->fault_at && w->now < w->fault_by) {
+    if (w->committed < w->fault_at && w->now < w->fault_by && !late) {
         happen_in(w, between(w, MS, 30 * MS), fault, -1);
         return;
     }
@@ -287,11 +289,11 @@ static void fault(World *w, const Event *e)
         happen_in(w, 3 * SECOND, heal, -1);
         return;
     }
-    bool soon = chance(w, 250),
-         dealt_with = chance(w, 700); // while it is with the last one, or behind
+    bool soon = chance(w, 250), dealt_with = chance(w, 700); // the last one
     w->fault_at = dealt_with && !soon ? w->committed + (uint64_t)between(w, 1, 8) : 0;
     w->fault_by = w->now + 6 * SECOND;
-    happen_in(w, soon ? between(w, 0, 20 * MS) : between(w, 20 * MS, 500 * MS), fault, -1);
+    happen_in(w, soon || late ? between(w, 0, 20 * MS) : between(w, 20 * MS, 500 * MS), fault,
+              -1);
 }
 
 void plan_faults(World *w)
@@ -317,26 +319,32 @@ static bool is_as_good(const World *w, const PlanMember *members, uint32_t n, co
     return true;
 }
 
-// As many ranks as there are workers (and slots) for, cut and dealt another way for each w->plan.
+// As many ranks as there are workers (and slots) for, cut and dealt another way for each w->plan; in some the last one has a
+// replica.
 PlanAnswer sim_planner(void *user, const PlanMember *members, uint32_t n, const Epoch *now,
                        Epoch *e)
 {
     World *w = user;
     uint32_t ranks = n * w->slots < w->most_ranks ? n * w->slots : w->most_ranks;
     uint32_t used = n < ranks ? n : ranks, spare = PARTS - ranks, part = 0;
+    bool replica = n > 1 && w->plan % 3 == 2;
     if (!n || chance(w, 200))
         return PLAN_LATER;
-    if (now && is_as_good(w, members, n, now, ranks))
+    if (now && is_as_good(w, members, n, now, ranks + replica))
         return PLAN_KEEP;
-    e->n_ranks = ranks;
+    e->n_ranks = ranks + replica;
     e->plan = w->plan;
     for (uint32_t r = 0; r < ranks; r++) {
         uint32_t first = w->plan % (spare + 1); // parts of rank 0 beside its own
         uint32_t parts = 1 + (r == 0 ? first : 0) + (r + 1 == ranks ? spare - first : 0);
-        e->ranks[r] =
-            (EpochRank){.parts = ((UINT64_C(1) << parts) - 1) << part,
-                        .worker = (uint16_t)members[(w->plan + r * used / ranks) % n].worker};
+        uint32_t member = (w->plan + r * used / ranks) % n;
+        uint64_t mask = ((UINT64_C(1) << parts) - 1) << part;
         part += parts;
+        e->ranks[r] = (EpochRank){mask, mask, (uint16_t)members[member].worker, 0, 0};
+        e->ranks[r + 1] =
+            (EpochRank){mask, 0, (uint16_t)members[(member + 1) % n].worker, 0, 0};
     }
+    if (!replica)
+        e->ranks[ranks] = (EpochRank){0};
     return PLAN_NEW;
 }

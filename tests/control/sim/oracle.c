@@ -137,7 +137,7 @@ void oracle_appended(World *w, const Record *r)
         const EpochRank *rank = &w->master.epoch.ranks[k];
         uint64_t both = holders(w, rank);
         for (uint32_t part = 0; part < PARTS; part++)
-            if (rank->parts >> part & 1 && both & ~l->had[part])
+            if (rank->owns >> part & 1 && both & ~l->had[part])
                 violated(w, "step %d is committed before part %u was saved and copied",
                          (int)l->step, part);
     }
@@ -150,9 +150,9 @@ static void begins(World *w, const Epoch *e)
     if (e->number != w->epochs + 1)
         violated(w, "epoch %d comes after %d", (int)e->number, (int)w->epochs);
     for (uint32_t r = 0; r < e->n_ranks; r++) {
-        if (e->ranks[r].parts & owned)
+        if (e->ranks[r].owns & owned)
             violated(w, "epoch %d: a part has two owners", (int)e->number);
-        owned |= e->ranks[r].parts;
+        owned |= e->ranks[r].owns;
     }
     if (owned != (UINT64_C(1) << PARTS) - 1)
         violated(w, "epoch %d: a part has no owner", (int)e->number);
@@ -272,7 +272,7 @@ static bool may_be_lost(World *w, int host, const Label *next)
     const Epoch *e = &w->master.epoch;
     for (uint32_t r = 0; r < e->n_ranks && next; r++)
         for (uint32_t part = 0; part < PARTS; part++)
-            if (e->ranks[r].parts >> part & 1 &&
+            if (e->ranks[r].owns >> part & 1 &&
                 !(holders(w, &e->ranks[r]) & ~next->had[part]) &&
                 !another_has(w, host, part, next))
                 return true;
@@ -284,7 +284,8 @@ bool survivable(World *w, int host)
     Held next = master_next_commit(&w->master);
     const Epoch *e = &w->master.epoch;
     for (uint32_t r = 0; r < e->n_ranks; r++)
-        if (e->ranks[r].copier == NOBODY && host_of(w, e->ranks[r].worker) == host)
+        if (e->ranks[r].owns && e->ranks[r].copier == NOBODY &&
+            host_of(w, e->ranks[r].worker) == host)
             return false; // nothing of what it commits next is held by others
     return !may_be_lost(w, host, label_of(w, next.step, next.made)) &&
            others_have(w, host, w->committed, w->committed_made);

@@ -139,7 +139,7 @@ static void same_value(World *w, uint64_t theirs, const Program *p, const char *
 static void update(World *w, int host, uint32_t rank)
 {
     Program *p = program_of(w, host, rank);
-    uint64_t parts = w->processes[host].core.epoch.ranks[rank].parts;
+    uint64_t parts = w->processes[host].core.epoch.ranks[rank].runs;
     p->step++;
     p->value = value_of(p->value, p->step, p->epoch);
     p->stage = AT_BEGIN;
@@ -291,11 +291,11 @@ void prepare_program(World *w, int host, uint32_t rank)
                    .epoch = e->number,
                    .step = e->step,
                    .value = label ? label->value : 0,
-                   .wanted = e->ranks[rank].parts};
+                   .wanted = e->ranks[rank].runs};
     if (!label)
         violated(w, "epoch %d begins with a state that nobody has run", (int)e->number);
     for (uint32_t part = 0; part < PARTS; part++)
-        if (e->ranks[rank].parts >> part & 1)
+        if (e->ranks[rank].runs >> part & 1)
             want_part(w, host, rank, part);
     if (!w->healed_at && chance(w, 10))
         end_program(w, host, rank, between(w, 0, 100 * MS), "does not start");

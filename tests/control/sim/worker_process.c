@@ -40,7 +40,7 @@ static void copy_arrives(World *w, const Event *e)
     if (!worker_takes_copy(&p->core, e->epoch, e->rank))
         return;
     for (uint32_t part = 0; part < PARTS; part++)
-        if (p->core.epoch.ranks[e->rank].parts >> part & 1)
+        if (p->core.epoch.ranks[e->rank].owns >> part & 1)
             write_state(w, e->process, part, &(State){true, e->step, e->made, e->values[part]});
     tell_worker(w, e->process,
                 &(WorkerEvent){.kind = WORKER_ARRIVED,
@@ -62,7 +62,7 @@ static void copy(World *w, int host, const WorkerAction *a)
                .made = a->made};
     for (uint32_t part = 0; part < PARTS; part++) {
         const State *s = find_state(p, part, a->step, a->made);
-        if (!(r->parts >> part & 1))
+        if (!(r->owns >> part & 1))
             continue;
         if (s)
             e.values[part] = s->value;

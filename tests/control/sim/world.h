@@ -15,7 +15,7 @@ enum {
     MASTER = MOST_HOSTS, // its number among the processes
     N_PROCESSES,
     PARTS = 8,
-    MOST_RECORDS = 4096,
+    MOST_RECORDS = 1000,
     STORY_LINES = 60,
 };
 
@@ -86,7 +86,7 @@ typedef struct Label {
 } Label;
 
 struct World {
-    uint64_t seed, random;
+    uint64_t random;
     int64_t now;
     Arena arena;
     Event **queue; // a heap
