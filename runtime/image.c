@@ -16,7 +16,8 @@
 enum { IMAGE_PAGE = SEGMENT_PAGE, GENERATIONS = 2 };
 
 typedef struct ImageHeader {
-    uint64_t magic, plan; // segment_plan_number
+    _Atomic uint64_t magic; // written last
+    uint64_t plan;          // segment_plan_number
     uint32_t rank, reserved;
     uint64_t bytes; // of a generation
     int64_t seed;
@@ -139,8 +140,7 @@ static void begin(const rt_stage *s, ImageHeader *h, uint64_t bytes)
                        .rank = (uint32_t)s->rank,
                        .bytes = bytes,
                        .generation = {{.step = -1}, {.step = -1}}};
-    atomic_thread_fence(memory_order_release);
-    h->magic = IMAGE_MAGIC;
+    atomic_store(&h->magic, IMAGE_MAGIC);
 }
 
 static int map(rt_stage *s, rt__image *m)
@@ -158,11 +158,12 @@ static int map(rt_stage *s, rt__image *m)
     if (at == MAP_FAILED)
         return cannot(s, "map");
     m->header = at;
-    if (!foreign && !m->header->magic)
+    if (!foreign && !atomic_load(&m->header->magic))
         begin(s, m->header, bytes);
     const ImageHeader *h = m->header;
-    if (foreign || h->magic != IMAGE_MAGIC || h->plan != rt__plan_number(s->program) ||
-        h->rank != (uint32_t)s->rank || h->bytes != bytes)
+    if (foreign || atomic_load(&h->magic) != IMAGE_MAGIC ||
+        h->plan != rt__plan_number(s->program) || h->rank != (uint32_t)s->rank ||
+        h->bytes != bytes)
         return rt_fail(s, RT_E_INPUT,
                        "%s: holds the state of other programs: remove it, and go on from a "
                        "checkpoint with --resume",
