@@ -3,6 +3,8 @@
 //   sleeping   it has given up spinning and sleeps on the futex          goal: median < 60 us
 // Prints one JSON object with medians and 99th percentiles in microseconds.
 //   handover [ROUNDS]
+#include "bench/pair.h"
+
 #include "runtime/segment.h"
 #include "runtime/transport.h"
 
@@ -13,36 +15,6 @@
 #include <unistd.h>
 
 enum { WARM = 100, SPIN_GAP_US = 20, SLEEP_GAP_US = 1000 };
-
-static const int to_1[] = {1}, to_0[] = {0};
-// The message carries the time at which it was sent; the answer says that it was read.
-static const rt_edge edges[] = {{.name = "there",
-                                 .producer = 0,
-                                 .consumers = to_1,
-                                 .n_consumers = 1,
-                                 .bytes = 64,
-                                 .slots = 1,
-                                 .per_step = 1,
-                                 .stride = 1},
-                                {.name = "back",
-                                 .producer = 1,
-                                 .consumers = to_0,
-                                 .n_consumers = 1,
-                                 .bytes = 64,
-                                 .slots = 1,
-                                 .per_step = 1,
-                                 .stride = 1}};
-
-static rt_program program(int stage)
-{
-    return (rt_program){.abi = RT_ABI,
-                        .plan_hash = "handover",
-                        .stage = stage,
-                        .n_stages = 2,
-                        .edges = edges,
-                        .n_edges = 2,
-                        .in_flight = 1};
-}
 
 static void check(int error, const rt_stage *s)
 {
@@ -88,7 +60,7 @@ static void open_stage(rt_stage *s, const rt_program *p, int fd, bool spin)
 
 static void produce(int fd, int rounds, bool spin)
 {
-    rt_program p = program(0);
+    rt_program p = pair_program(0);
     rt_stage s;
     open_stage(&s, &p, fd, spin);
     for (s.run_step = 0; s.run_step < (uint64_t)rounds; s.run_step++) {
@@ -104,7 +76,7 @@ static void produce(int fd, int rounds, bool spin)
 
 static void consume(int fd, int rounds, bool spin, double *us)
 {
-    rt_program p = program(1);
+    rt_program p = pair_program(1);
     rt_stage s;
     open_stage(&s, &p, fd, spin);
     for (s.run_step = 0; s.run_step < (uint64_t)rounds; s.run_step++) {
@@ -126,7 +98,7 @@ static int compare(const void *a, const void *b)
 
 static void measure(int rounds, bool spin, double *us)
 {
-    rt_program p = program(0);
+    rt_program p = pair_program(0);
     int fd = rt__segment_new(&p);
     pid_t pid = fork();
     if (pid == 0) {
@@ -148,6 +120,9 @@ static double quantile(const double *us, int rounds, double q)
 int main(int argc, char **argv)
 {
     pin(0);
+    pair_init(
+        64,
+        1); // the message carries the time at which it was sent; the answer says that it was read
     int rounds = WARM + (argc > 1 ? atoi(argv[1]) : 3000);
     double *us = calloc((size_t)rounds, sizeof *us);
     if (!us || rounds <= WARM)

@@ -1,7 +1,10 @@
 // Messages between two stages of different hosts, over one device of this machine: how many bytes a
 // second go one way, and half of a round trip (median). Both sides sleep where they wait.
 //   network BYTES ROUNDS SLOTS [NAMESPACE NAMESPACE]         UCX_NET_DEVICES=lo, say
-// SLOTS: messages that may be on their way. Network namespaces (`ip netns`): one for each side. Prints one JSON object. bench/network.py sets it beside ucx_perftest.
+// SLOTS: messages that may be on their way. Network namespaces (`ip netns`): one for each side.
+// Prints one JSON object. bench/network.py sets it beside ucx_perftest.
+#include "bench/pair.h"
+
 #include "runtime/segment.h"
 #include "runtime/transport.h"
 
@@ -14,32 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const int to_1[] = {1}, to_0[] = {0};
-static rt_edge edges[] = {{.name = "there",
-                           .producer = 0,
-                           .consumers = to_1,
-                           .n_consumers = 1,
-                           .per_step = 1,
-                           .stride = 1},
-                          {.name = "back",
-                           .producer = 1,
-                           .consumers = to_0,
-                           .n_consumers = 1,
-                           .per_step = 1,
-                           .stride = 1}};
 static SegmentHeader *memory[2]; // of each host
 static int fd[2];
-
-static rt_program program(int stage)
-{
-    return (rt_program){.abi = RT_ABI,
-                        .plan_hash = "network",
-                        .stage = stage,
-                        .n_stages = 2,
-                        .edges = edges,
-                        .n_edges = 2,
-                        .in_flight = 1};
-}
 
 static void check(int error, const rt_stage *s)
 {
@@ -63,7 +42,7 @@ static void enter(const char *namespace)
 
 static void make_hosts(void)
 {
-    rt_program p = program(0);
+    rt_program p = pair_program(0);
     for (int i = 0; i < 2; i++) {
         fd[i] = rt__segment_new(&p);
         memory[i] =
@@ -103,7 +82,7 @@ static void take(rt_stage *s, int edge)
 // A round trip a round; then rounds one way, with an answer behind the last.
 static void second_stage(int rounds)
 {
-    rt_program p = program(1);
+    rt_program p = pair_program(1);
     rt_stage s;
     open_stage(&s, &p);
     for (s.run_step = 0; s.run_step < (uint64_t)rounds; s.run_step++) {
@@ -128,7 +107,7 @@ static int compare(const void *a, const void *b)
 static void first_stage(int rounds, double *round_trip_s, double *one_way_s)
 {
     int64_t *ns = calloc((size_t)rounds, sizeof *ns);
-    rt_program p = program(0);
+    rt_program p = pair_program(0);
     rt_stage s;
     open_stage(&s, &p);
     give(&s, 0);
@@ -160,8 +139,7 @@ int main(int argc, char **argv)
     if (bytes < 1 || rounds < 2 || slots < 1)
         return 1;
     double round_trip_s, one_way_s;
-    edges[0].bytes = edges[1].bytes = bytes;
-    edges[0].slots = edges[1].slots = slots;
+    pair_init(bytes, slots);
     make_hosts();
     pid_t pid = fork();
     if (argc > 5)

@@ -81,24 +81,25 @@ static _Noreturn void become(const Launch *l, const JobMemory *m, const Child *c
     _exit(127);
 }
 
-const char *launch_trace(Arena *a, const Launch *l, int rank)
+// "stage1", or "stage1.0" of a replica, behind a prefix.
+static const char *of_rank(Arena *a, const Launch *l, int rank, const char *prefix)
 {
     const PlanRank *r = &l->plan->ranks[rank];
     return l->plan->stages[r->stage].replicas > 1
-               ? arena_printf(a, "%s.stage%d.%d", l->trace, r->stage, r->replica)
-               : arena_printf(a, "%s.stage%d", l->trace, r->stage);
+               ? arena_printf(a, "%sstage%d.%d", prefix, r->stage, r->replica)
+               : arena_printf(a, "%sstage%d", prefix, r->stage);
+}
+
+const char *launch_trace(Arena *a, const Launch *l, int rank)
+{
+    return of_rank(a, l, rank, arena_printf(a, "%s.", l->trace));
 }
 
 const char *launch_state(Arena *a, const Launch *l, int rank)
 {
-    const PlanRank *r = &l->plan->ranks[rank];
     if (l->states)
         return arena_printf(a, "/proc/self/fd/%d", l->states[rank]);
-    if (!l->state)
-        return NULL;
-    return l->plan->stages[r->stage].replicas > 1
-               ? arena_printf(a, "%s/stage%d.%d", l->state, r->stage, r->replica)
-               : arena_printf(a, "%s/stage%d", l->state, r->stage);
+    return l->state ? of_rank(a, l, rank, arena_printf(a, "%s/", l->state)) : NULL;
 }
 
 const char *launch_at_least(Arena *a, const Launch *l, int rank)

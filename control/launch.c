@@ -178,8 +178,9 @@ bool launch_fits(const Launch *l)
         const PlanStage *s = &p->stages[p->ranks[i].stage];
         if (!l->here || l->here[i])
             bytes += (uint64_t)plan_stage_bytes(s);
-        if (l->restarts && !l->state) // at most: sums of gradients are no state
-            bytes += 2 * (uint64_t)s->persistent_bytes;
+        if (l->restarts &&
+            !l->state) // programs with one version of the weights work in one of the two
+            bytes += (s->versions > 1 ? 2 : 1) * (uint64_t)s->persistent_bytes;
     }
     if (bytes <= available)
         return true;

@@ -64,8 +64,7 @@ static uint64_t generation_bytes(const rt_program *p)
 
 static uint8_t *generation_at(const rt_stage *s, int g)
 {
-    return (uint8_t *)s->image->header + IMAGE_PAGE +
-           (uint64_t)g * generation_bytes(s->program);
+    return (uint8_t *)s->image->header + IMAGE_PAGE + (uint64_t)g * s->image->header->bytes;
 }
 
 // Of tensors with such a role, all of them or none, between the program's memory and a generation.
@@ -102,7 +101,7 @@ static int newest(const rt_stage *s)
 // Where the program works in its generations: it is in this one now.
 static void work_in(rt_stage *s, int g)
 {
-    int64_t apart = (int64_t)generation_bytes(s->program);
+    int64_t apart = (int64_t)s->image->header->bytes;
     s->base = g ? apart : 0;
     s->next = g ? -apart : apart;
 }
@@ -199,7 +198,7 @@ static int forget(rt_stage *s, int64_t beyond)
     int kept = 0;
     for (int g = 0; g < GENERATIONS; g++)
         if (step_at(s, g) > beyond)
-            atomic_store(&s->image->header->generation[g].step, -1);
+            set_step(s, g, -1);
         else if (step_at(s, g) == beyond)
             kept = g;
     return kept;

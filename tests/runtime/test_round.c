@@ -150,16 +150,9 @@ static void missing_replica_is_named(void **state)
 
 int main(void)
 {
-    static Placement placements[] = {
-        {"shm: one host", {0, 0, 0}},
-#ifdef STAGECC_UCX
-        {"ucx: a host for every replica", {0, 1, 2}},
-        {"ucx and shm: two hosts", {0, 1, 1}},
-#endif
-    };
     int failed = 0;
-    for (size_t i = 0; i < sizeof placements / sizeof *placements; i++) {
-        Placement *p = &placements[i];
+    Placement *p;
+    for (int i = 0; (p = job_placement(i)); i++) {
         const struct CMUnitTest tests[] = {
             cmocka_unit_test_prestate(all_have_the_sums_of_the_round, p),
             cmocka_unit_test_prestate(rounds_end_with_the_step, p),
