@@ -88,7 +88,7 @@ static void on_journaled(Master *m, uint64_t record, int64_t now_ns)
 // Members
 // ---------------------------------------------------------------------------------------
 
-static Member *find(Master *m, const Key *key)
+static Member *find(Master *m, const PublicKey *key)
 {
     for (uint32_t w = 0; w < m->n_members; w++)
         if (!memcmp(&m->members[w].key, key, sizeof *key))
@@ -96,7 +96,7 @@ static Member *find(Master *m, const Key *key)
     return NULL;
 }
 
-static void refuse(Member *x, const Key *key, RefusedKind why, uint64_t incarnation,
+static void refuse(Member *x, const PublicKey *key, RefusedKind why, uint64_t incarnation,
                    MasterActions *actions)
 {
     actions->list[actions->n++] = (MasterAction){.kind = MASTER_SEND,
@@ -107,7 +107,7 @@ static void refuse(Member *x, const Key *key, RefusedKind why, uint64_t incarnat
         x->here = false;
 }
 
-static void on_hello(Master *m, const Key *key, const Hello *hello, int64_t now_ns,
+static void on_hello(Master *m, const PublicKey *key, const Hello *hello, int64_t now_ns,
                      MasterActions *actions)
 {
     Member *x = find(m, key);

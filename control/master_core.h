@@ -8,9 +8,9 @@
 
 #include "control/message.h"
 
-typedef struct Key {
+typedef struct PublicKey {
     uint8_t bytes[32]; // public
-} Key;
+} PublicKey;
 
 // The journal
 // ---------------------------------------------------------------------------------------
@@ -27,7 +27,7 @@ typedef struct Record {
     uint32_t zero;
     union {
         struct {
-            Key key;
+            PublicKey key;
             uint32_t worker, zero;
             uint64_t drained; // the incarnation that shall leave; 0: none
         } member;
@@ -84,7 +84,7 @@ typedef enum MasterPhase {
 } MasterPhase;
 
 typedef struct Member {
-    Key key;
+    PublicKey key;
     bool listed;      // in the journal
     uint64_t drained; // likewise: the incarnation that gets no more work
     uint64_t drain;   // that shall be drained
@@ -131,7 +131,7 @@ typedef enum MasterEventKind {
 
 typedef struct MasterEvent {
     MasterEventKind kind;
-    Key key;
+    PublicKey key;
     const Message *message;
     uint64_t record;
 } MasterEvent;
@@ -144,7 +144,7 @@ typedef enum MasterActionKind {
 
 typedef struct MasterAction {
     MasterActionKind kind;
-    Key key;
+    PublicKey key;
     uint64_t record;
     MessageId id;
     union {

@@ -114,6 +114,11 @@ static const char *wrong_rank(uint32_t rank, uint32_t zero)
     return rank < MOST_RANKS && !zero ? NULL : "no such rank";
 }
 
+static const char *beyond(uint64_t from, uint64_t whole, size_t bytes)
+{
+    return from <= whole && bytes <= whole - from ? NULL : "a piece beyond the end";
+}
+
 // What no value of a field may be, whoever asks; whether it makes sense now is for the cores to say.
 static const char *wrong_field(const Message *m)
 {
@@ -130,13 +135,18 @@ static const char *wrong_field(const Message *m)
     case MESSAGE_CANNOT: return wrong_rank(m->cannot.rank, m->cannot.zero);
     case MESSAGE_LEAVE: return m->leave.drained < 2 && !m->leave.zero ? NULL : "no such reason";
     case MESSAGE_TIMES: return wrong_rank(m->times.rank, m->times.zero);
-    case MESSAGE_PIECE:
-        return m->piece.from <= m->piece.whole &&
-                       m->rest_bytes <= m->piece.whole - m->piece.from
-                   ? NULL
-                   : "a piece beyond the end";
+    case MESSAGE_PIECE: return beyond(m->piece.from, m->piece.whole, m->rest_bytes);
     case MESSAGE_ANSWER: return m->answer.zero ? "no such status" : NULL;
+    case MESSAGE_REPORT: return wrong_rank(m->report.rank, m->report.zero);
+    case MESSAGE_STATUS: return wrong_rank(m->status.rank, m->status.zero);
+    case MESSAGE_ADDRESS: return wrong_rank(m->address.rank, m->address.zero);
+    case MESSAGE_OFFER: return wrong_rank(m->offer.rank, m->offer.zero);
+    case MESSAGE_TENSOR:
+        if (m->tensor.answer >= N_TENSOR_ANSWERS)
+            return "no such answer";
+        return beyond(m->tensor.from, m->tensor.whole, m->rest_bytes);
     case MESSAGE_WANT:
+    case MESSAGE_FETCH:
     case MESSAGE_COMMAND: return NULL;
     }
     return "no such message";

@@ -92,9 +92,9 @@ typedef struct Leave {
 } Leave;
 
 typedef struct Times {
-    uint64_t epoch, first_step, last_step;
+    uint64_t epoch, first_step, last_step; // of both, and all between
+    uint64_t busy_ns; // that the program computed in them, and did not wait
     uint32_t rank, zero;
-    uint64_t forward_ns[MOST_PARTS], backward_ns[MOST_PARTS];
 } Times;
 
 typedef struct Want {
@@ -115,6 +115,43 @@ typedef struct Answer {
     uint64_t request;
     uint32_t status, zero; // ExitStatus
 } Answer;
+
+typedef struct Report {
+    uint64_t epoch;
+    uint32_t rank, zero;
+} Report;
+
+// Between workers
+// --------------------------------------------------------------------------------------------------
+
+typedef struct RankStatus { // BYTES: SegmentStatus or SegmentAddress (plan/segment.h)
+    uint64_t epoch;
+    uint32_t rank, zero;
+} RankStatus;
+
+typedef struct Fetch {
+    uint64_t request; // as the asker counts; comes back
+    uint64_t step, made, parts;
+    uint64_t from; // byte
+} Fetch;
+
+typedef enum TensorAnswer {
+    TENSOR_HERE,
+    TENSOR_NOT_HELD, // that state, or that tensor of it
+    N_TENSOR_ANSWERS
+} TensorAnswer;
+
+typedef struct Tensor { // BYTES: of the tensor, from `from` on
+    uint64_t request;
+    uint64_t from, whole; // bytes
+    uint32_t crc32c;      // of these bytes
+    uint32_t answer;      // TensorAnswer
+} Tensor;
+
+typedef struct Offer {
+    uint64_t epoch, step, made;
+    uint32_t rank, zero;
+} Offer;
 
 // Offsets of all fields but the first; nothing lies between or behind them.
 LAYOUT(MessageHeader, id, 2);
@@ -143,15 +180,30 @@ LAYOUT(Cannot, zero, 12);
 LAYOUT(Leave, zero, 4);
 LAYOUT(Times, first_step, 8);
 LAYOUT(Times, last_step, 16);
-LAYOUT(Times, rank, 24);
-LAYOUT(Times, zero, 28);
-LAYOUT(Times, forward_ns, 32);
-LAYOUT(Times, backward_ns, 544);
+LAYOUT(Times, busy_ns, 24);
+LAYOUT(Times, rank, 32);
+LAYOUT(Times, zero, 36);
 LAYOUT(Want, from, 32);
 LAYOUT(Piece, from, 32);
 LAYOUT(Piece, whole, 40);
 LAYOUT(Answer, status, 8);
 LAYOUT(Answer, zero, 12);
+LAYOUT(Report, rank, 8);
+LAYOUT(Report, zero, 12);
+LAYOUT(RankStatus, rank, 8);
+LAYOUT(RankStatus, zero, 12);
+LAYOUT(Fetch, step, 8);
+LAYOUT(Fetch, made, 16);
+LAYOUT(Fetch, parts, 24);
+LAYOUT(Fetch, from, 32);
+LAYOUT(Tensor, from, 8);
+LAYOUT(Tensor, whole, 16);
+LAYOUT(Tensor, crc32c, 24);
+LAYOUT(Tensor, answer, 28);
+LAYOUT(Offer, step, 8);
+LAYOUT(Offer, made, 16);
+LAYOUT(Offer, rank, 24);
+LAYOUT(Offer, zero, 28);
 _Static_assert(sizeof(MessageHeader) == 8, "as it travels");
 _Static_assert(sizeof(Hello) == 40, "as it travels");
 _Static_assert(sizeof(Welcome) == 16, "as it travels");
@@ -161,11 +213,16 @@ _Static_assert(sizeof(Order) == 32, "as it travels");
 _Static_assert(sizeof(ProgramEnded) == 16, "as it travels");
 _Static_assert(sizeof(Cannot) == 16, "as it travels");
 _Static_assert(sizeof(Leave) == 8, "as it travels");
-_Static_assert(sizeof(Times) == 1056, "as it travels");
+_Static_assert(sizeof(Times) == 40, "as it travels");
 _Static_assert(sizeof(Want) == 40, "as it travels");
 _Static_assert(sizeof(Piece) == 48, "as it travels");
 _Static_assert(sizeof(Command) == 8, "as it travels");
 _Static_assert(sizeof(Answer) == 16, "as it travels");
+_Static_assert(sizeof(Report) == 16, "as it travels");
+_Static_assert(sizeof(RankStatus) == 16, "as it travels");
+_Static_assert(sizeof(Fetch) == 40, "as it travels");
+_Static_assert(sizeof(Tensor) == 32, "as it travels");
+_Static_assert(sizeof(Offer) == 32, "as it travels");
 
 typedef enum MessageId {
 #define MESSAGE(NAME, name, id, FROM, Struct, REST, most, meaning) MESSAGE_##NAME = id,
@@ -173,7 +230,7 @@ typedef enum MessageId {
 #undef MESSAGE
 } MessageId;
 
-typedef enum MessageFrom { FROM_WORKER, FROM_MASTER, FROM_CLIENT } MessageFrom;
+typedef enum MessageFrom { FROM_WORKER, FROM_MASTER, FROM_CLIENT, FROM_PEER } MessageFrom;
 
 typedef struct Message {
     MessageId id;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_IDS = 15 };
+enum { N_IDS = 21 };
 
 static const struct {
     MessageFrom from;
@@ -49,6 +49,8 @@ static Message example(int id)
                           .ranks = {{3, 3, 0, 1, 0}, {6, 4, 1, NOBODY, 0}}};
     if (id == MESSAGE_PIECE)
         m.piece = (Piece){{1, 2, 3}, 10, 30};
+    if (id == MESSAGE_TENSOR)
+        m.tensor = (Tensor){4, 10, 30, 5, TENSOR_HERE};
     if (rows[id].text) {
         m.rest = "h1 \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80";
         m.rest_bytes = strlen(m.rest);
@@ -107,7 +109,7 @@ static void refuses_other_frames(void **state)
             if (accepted(frame, n, rows[id].from, why))
                 fail_msg("%s: %zu of %zu bytes accepted", message_name(m.id), n, bytes);
         refused(frame, bytes + 1, rows[id].from, "length is wrong");
-        for (int from = FROM_WORKER; from <= FROM_CLIENT; from++)
+        for (int from = FROM_WORKER; from <= FROM_PEER; from++)
             if (from != (int)rows[id].from)
                 refused(frame, bytes, (MessageFrom)from, "not from there");
         frame[0]++;
@@ -228,6 +230,12 @@ static void refuses_fields(void **state)
     refuses_field(MESSAGE_TIMES, offsetof(Times, rank), MOST_RANKS, "no such rank");
     refuses_field(MESSAGE_PIECE, offsetof(Piece, whole), 9, "beyond the end");
     refuses_field(MESSAGE_PIECE, offsetof(Piece, from) + 1, 3, "beyond the end");
+    refuses_field(MESSAGE_REPORT, offsetof(Report, rank), MOST_RANKS, "no such rank");
+    refuses_field(MESSAGE_STATUS, offsetof(RankStatus, zero), 1, "no such rank");
+    refuses_field(MESSAGE_ADDRESS, offsetof(RankStatus, rank), MOST_RANKS, "no such rank");
+    refuses_field(MESSAGE_OFFER, offsetof(Offer, rank), MOST_RANKS, "no such rank");
+    refuses_field(MESSAGE_TENSOR, offsetof(Tensor, whole), 9, "beyond the end");
+    refuses_field(MESSAGE_TENSOR, offsetof(Tensor, answer), 2, "no such answer");
     refuses_field(MESSAGE_ANSWER, offsetof(Answer, zero), 1, "no such status");
 }
 

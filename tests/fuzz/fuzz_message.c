@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    for (int from = FROM_WORKER; from <= FROM_CLIENT; from++) {
+    for (int from = FROM_WORKER; from <= FROM_PEER; from++) {
         Message m;
         char why[MESSAGE_WHY] = "";
         if (!message_check(data, size, (MessageFrom)from, &m, why)) {

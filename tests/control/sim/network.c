@@ -20,9 +20,9 @@ static const void *keep_frame(World *w, const Message *m, size_t *bytes)
 // To the master
 // ---------------------------------------------------------------------------------
 
-static Key key_of(int host)
+static PublicKey key_of(int host)
 {
-    return (Key){{(uint8_t)(host + 1)}};
+    return (PublicKey){{(uint8_t)(host + 1)}};
 }
 
 static void master_hears(World *w, const Event *e)
