@@ -318,6 +318,8 @@ int job_compile(Job *j, int stages)
     c->stages = stages;
     c->blocked = j->backend->blocked;
     c->fuse = j->backend->fuse;
+    if (!whole_number("parts", args->parts, 1 << 20, &c->most_parts))
+        return EXIT_INPUT;
     c->kernel_key = j->backend->kernel_key;
     if (stages && !take_devices(j, stages))
         return EXIT_INPUT;

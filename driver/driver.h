@@ -48,7 +48,7 @@ typedef struct Args {
     bool has_bandwidth;   // -b was given
     int64_t stages;       // product of machines; 0: no -n
     int64_t memory_bytes; // -s; 0: no limit
-    const char *ranks, *plan, *profile, *out;
+    const char *ranks, *plan, *profile, *out, *parts;
     const char *cost_model, *overlap; // one of their choices (driver/args_value.c)
     const char *devices;              // FILE; NULL: machines are alike
     double compression, rehearse;     // 0: not given

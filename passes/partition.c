@@ -591,6 +591,24 @@ static bool find_replicas(Search *s)
     return true;
 }
 
+// Which places may be cut, and with that the parts of the model: runs of units that no plan divides.
+static void find_parts(Search *s)
+{
+    const Ranges *r = &s->ranges;
+    int most = s->c->most_parts, allowed = 0, filled = 0, part = 0;
+    for (int u = 0; u < r->n - 1; u++)
+        allowed += r->cut[u];
+    for (int u = 0; u < r->n - 1 && most && allowed >= most; u++) {
+        int full = (int)(r->work[u + 1] / r->work[r->n] * most); // parts before this place
+        r->cut[u] &= full > filled;
+        filled = r->cut[u] ? full : filled;
+    }
+    for (int u = 0; u < r->n && most; u++) {
+        s->c->plan->units[u].part = part;
+        part += r->cut[u];
+    }
+}
+
 void pass_partition(Compile *c)
 {
     Plan *p = c->plan;
@@ -599,6 +617,7 @@ void pass_partition(Compile *c)
     double begin = clock_seconds();
     Search s = {.c = c, .ranges = ranges_of(c), .stages = c->stages};
     s.asynchronous = schedule_asynchronous(c->options);
+    find_parts(&s);
     if (!find_replicas(&s))
         return;
     const char *misfit = schedule_misfit(c->scratch, c->options, c->stages, c->replicas);

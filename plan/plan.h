@@ -116,6 +116,7 @@ typedef struct PlanUnit {
     int64_t parameter_bytes, activation_bytes,
         cut_bytes; // cut_bytes: crossing right after this unit
     int node;      // id of its last forward node
+    int part;      // of the model, that no plan of the job cuts (--parts); 0 where nobody asked
 } PlanUnit;
 
 // A library kernel as a probe on the target measured it (kernels.json).

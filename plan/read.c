@@ -57,6 +57,8 @@ static void read_unit(Reader *r, const json_t *o, PlanUnit *u, int n_nodes)
     u->parameter_bytes = reader_get_bytes(r, o, "parameter_bytes");
     u->activation_bytes = reader_get_bytes(r, o, "activation_bytes");
     u->cut_bytes = reader_get_bytes(r, o, "cut_bytes");
+    if (json_object_get(o, "part"))
+        u->part = reader_get_small(r, o, "part", 0, 1 << 20);
 }
 
 static rt_opcode opcode_of(const char *name)

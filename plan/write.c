@@ -206,6 +206,8 @@ static json_t *unit_json(const PlanUnit *u, bool everything)
     put_int(o, "parameter_bytes", u->parameter_bytes);
     put_int(o, "activation_bytes", u->activation_bytes);
     put_int(o, "cut_bytes", u->cut_bytes);
+    if (u->part && everything)
+        put_int(o, "part", u->part);
     return o;
 }
 
