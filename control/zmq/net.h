@@ -2,12 +2,14 @@
 // sockets that listen and sockets that connect, and one place to wait for all of them. Nothing here knows what a frame
 // says.
 //
-//   listening   admits the keys that `admits` says yes to; whoever else comes is closed within HANDSHAKE_MS, has sent at
-//               most 64 KiB, and is never seen by the caller
+//   listening   admits the keys that `admits` says yes to; whoever else comes is closed within NET_HANDSHAKE_MS, has had
+//               less than 64 KiB read, and is never seen by the caller
 //   connecting  pins the other side's key; what is lost comes back by itself
 //
-// Frames of a connection come in order. A key has one connection to a listening socket: the newest; what comes from one
-// that was replaced is dropped. All errors are reported (base/diag.h) where a function says so.
+// Frames of a connection come in order. A key has one connection to a listening socket: the newest that said something.
+// What comes from one that was replaced, or is over, is dropped; its other side is not told. Frames that were sent and not
+// taken are lost with a connection, so both sides say all that they have to say again in the next one. A new connection
+// is let in by net_wait and net_take: a caller that does not come back within NET_HANDSHAKE_MS makes it try again.
 #ifndef STAGECC_CONTROL_ZMQ_NET_H
 #define STAGECC_CONTROL_ZMQ_NET_H
 
@@ -42,8 +44,10 @@ Net *net_open(const Key *own);
 // Sends what is under way for `linger_ms` more; NULL is allowed.
 void net_close(Net *net, int linger_ms);
 
-// "tcp://10.0.0.7:7070"; port 0 or `*`: any that is free. NULL: reported. `admits` may be called during net_wait and
-// net_take, by this thread alone.
+// "tcp://10.0.0.7:7070", "tcp://[::1]:7070"; port `*`: any that is free. NULL: reported. `admits` may be called during
+// net_wait, net_take and net_send, by this thread alone, and for each frame: from a key that it stops to admit nothing more is
+// taken, NET_DOWN comes instead of its next frame, and nothing is sent to it. When it is admitted again, its connection is
+// a new one.
 NetSocket *net_listen(Net *net, const char *endpoint,
                       bool (*admits)(void *user, const CurveKey key), void *user);
 const char *net_endpoint(const NetSocket *s); // where it listens, or connects to, with its port
@@ -56,7 +60,8 @@ void net_disconnect(
 // false: there is no such connection, or more than 64 MiB wait for it already: the frame is lost, as by a cut.
 bool net_send(NetSocket *s, const CurveKey key, const void *frame, size_t bytes);
 
-// As poll(2), until an event can be taken, one of fds is ready, or the time is over (-1: without end). Number of ready fds.
+// As poll(2), until an event can be taken, one of fds is ready, or the time is over (-1: without end). Number of ready
+// fds; -1: a signal came.
 int net_wait(Net *net, struct pollfd *fds, int n, int timeout_ms);
 // The next event; false: there is none now.
 bool net_take(Net *net, NetEvent *event);

@@ -1,0 +1,242 @@
+#include "control/zmq/net.h"
+
+#include "base/clock.h"
+#include "base/diag.h"
+#include "base/text.h"
+#include "control/zmq/net_inside.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DROPPED_MOST = 1000 }; // frames that nobody is to hear, before somebody else has a turn
+
+// Sockets
+// ------------------------------------------------------------------------------------------------
+
+// Signals are for the caller's thread: ZeroMQ's start here, with all of them blocked.
+static bool start(Net *net)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    net->context = zmq.ctx_new();
+    net->zap = net->context ? zmq.socket(net->context, ZMQ_REP) : NULL;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return net->zap && !zmq.bind(net->zap, "inproc://zeromq.zap.01");
+}
+
+Net *net_open(const Key *own)
+{
+    if (!zmq_load())
+        return NULL;
+    Arena arena = {0};
+    Net *net = arena_alloc(&arena, sizeof *net);
+    *net = (Net){.own = own, .arena = arena};
+    for (int i = 0; i < 2; i++)
+        zmq.msg_init(&net->frames[i].part);
+    if (start(net))
+        return net;
+    error_at(NO_LOC, "ZeroMQ cannot be started: %s", zmq.strerror(errno));
+    net_close(net, 0);
+    return NULL;
+}
+
+static void free_socket(NetSocket *s)
+{
+    for (int i = 0; i < s->peers.n; i++)
+        net__waiting_drop(s->peers.items[i].waiting);
+    net__waiting_drop(s->waiting);
+    Arena arena = s->arena;
+    arena_release(&arena);
+}
+
+void net_close(Net *net, int linger_ms)
+{
+    if (!net)
+        return;
+    for (int i = 0; i < net->sockets.n; i++) {
+        net__shut(net->sockets.items[i], linger_ms);
+        free_socket(net->sockets.items[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        zmq.msg_close(&net->frames[i].part);
+        free(net->frames[i].joined);
+    }
+    if (net->zap)
+        zmq.close(net->zap); // last: without it all would be admitted
+    while (net->context && zmq.ctx_term(net->context) && errno == EINTR)
+        ;
+    Arena arena = net->arena;
+    arena_release(&arena);
+}
+
+static NetSocket *new_socket(Net *net, const char *endpoint)
+{
+    if (!str_starts(endpoint, "tcp://") || strlen(endpoint) >= NET_ENDPOINT) {
+        error_at(NO_LOC, "`%s` is no endpoint, which is tcp://ADDRESS:PORT", endpoint);
+        return NULL;
+    }
+    Arena arena = {0};
+    NetSocket *s = arena_alloc(&arena, sizeof *s);
+    *s = (NetSocket){.net = net, .arena = arena, .number = net->numbers++};
+    memcpy(s->endpoint, endpoint, strlen(endpoint) + 1);
+    vec_push(&net->arena, &net->sockets, s);
+    return s;
+}
+
+NetSocket *net_listen(Net *net, const char *endpoint,
+                      bool (*admits)(void *user, const CurveKey key), void *user)
+{
+    NetSocket *s = new_socket(net, endpoint);
+    if (!s)
+        return NULL;
+    s->listens = true;
+    s->admits = admits;
+    s->user = user;
+    if (net__bind(s, endpoint))
+        return s;
+    error_at(NO_LOC, "cannot listen at %s: %s", endpoint, zmq.strerror(errno));
+    net_disconnect(s);
+    return NULL;
+}
+
+NetSocket *net_connect(Net *net, const char *endpoint, const CurveKey server)
+{
+    NetSocket *s = new_socket(net, endpoint);
+    if (!s)
+        return NULL;
+    memcpy(s->server, server, sizeof s->server);
+    if (net__connect(s))
+        return s;
+    error_at(NO_LOC, "cannot connect to %s: %s", endpoint, zmq.strerror(errno));
+    net_disconnect(s);
+    return NULL;
+}
+
+const char *net_endpoint(const NetSocket *s)
+{
+    return s->endpoint;
+}
+
+void net_disconnect(NetSocket *s)
+{
+    Net *net = s->net;
+    int kept = net->taken;
+    for (int i = net->taken; i < net->told.n; i++)
+        if (net->told.items[i].socket != s)
+            net->told.items[kept++] = net->told.items[i];
+    net->told.n = kept;
+    net->has_next = net->has_next && net->next.socket != s;
+    kept = 0;
+    for (int i = 0; i < net->sockets.n; i++)
+        if (net->sockets.items[i] != s)
+            net->sockets.items[kept++] = net->sockets.items[i];
+    net->sockets.n = kept;
+    net__shut(s, 0);
+    free_socket(s);
+}
+
+bool net_send(NetSocket *s, const CurveKey key, const void *frame, size_t bytes)
+{
+    CHECK(bytes <= NET_MOST && s->listens == (key != NULL), "control", "net_send");
+    if (!s->listens)
+        return s->up && net__frame_send(s->data, NULL, s->waiting, frame, bytes);
+    const NetPeer *p = net__peer(s, key);
+    return p && p->state == NET_PEER_UP && s->admits(s->user, key) &&
+           net__frame_send(s->data, p->route, p->waiting, frame, bytes);
+}
+
+// Events
+// ------------------------------------------------------------------------------------------------
+
+static bool told(Net *net)
+{
+    net__admit(net);
+    for (int i = 0; i < net->sockets.n; i++)
+        net__watch(net->sockets.items[i]);
+    if (net->taken < net->told.n) {
+        net->next = net->told.items[net->taken++];
+        return true;
+    }
+    net->taken = net->told.n = 0;
+    return false;
+}
+
+static bool heard(NetSocket *s, NetFrame *f, NetEvent *event)
+{
+    if (s->listens)
+        return net__heard(s, f, event);
+    *event = (NetEvent){.kind = NET_FRAME, .socket = s, .frame = f->data, .bytes = f->bytes};
+    memcpy(event->key, s->server, sizeof event->key);
+    return s->up;
+}
+
+// Is there an event to take? Ends of connections come before what newer connections say.
+static bool look_ahead(Net *net)
+{
+    NetFrame *f = &net->frames[net->ahead];
+    int silent = 0, dropped = 0;
+    while (!net->has_next) {
+        net->has_next = told(net);
+        if (net->has_next || silent == net->sockets.n || dropped == DROPPED_MOST)
+            break;
+        NetSocket *s = net->sockets.items[++net->turn % net->sockets.n];
+        NetReceived received = net__frame_receive(s, f);
+        silent = received == NET_NOTHING ? silent + 1 : 0;
+        net->has_next = received == NET_WHOLE && heard(s, f, &net->next);
+        dropped += received != NET_NOTHING;
+    }
+    return net->has_next;
+}
+
+bool net_take(Net *net, NetEvent *event)
+{
+    if (!look_ahead(net))
+        return false;
+    *event = net->next;
+    net->has_next = false;
+    if (event->kind == NET_FRAME)
+        net->ahead = !net->ahead; // what comes next shall leave it alone
+    return true;
+}
+
+static void add_item(Net *net, void *socket, int fd, short events)
+{
+    zmq_pollitem_t item = {.socket = socket, .fd = fd, .events = events};
+    vec_push(&net->arena, &net->items, item);
+}
+
+static bool poll_all(Net *net, const struct pollfd *fds, int n, long timeout_ms)
+{
+    net->items.n = 0;
+    add_item(net, net->zap, -1, ZMQ_POLLIN);
+    for (int i = 0; i < net->sockets.n; i++) {
+        add_item(net, net->sockets.items[i]->data, -1, ZMQ_POLLIN);
+        add_item(net, net->sockets.items[i]->monitor, -1, ZMQ_POLLIN);
+    }
+    for (int i = 0; i < n; i++)
+        add_item(net, NULL, fds[i].fd,
+                 (short)((fds[i].events & POLLIN ? ZMQ_POLLIN : 0) |
+                         (fds[i].events & POLLOUT ? ZMQ_POLLOUT : 0) |
+                         (fds[i].events & POLLPRI ? ZMQ_POLLPRI : 0)));
+    return zmq.poll(net->items.items, net->items.n, timeout_ms) >= 0;
+}
+
+int net_wait(Net *net, struct pollfd *fds, int n, int timeout_ms)
+{
+    double end = clock_seconds() + 1e-3 * timeout_ms;
+    for (;;) {
+        bool can_take = look_ahead(net);
+        double left = ceil(1e3 * (end - clock_seconds()));
+        long most = can_take ? 0 : timeout_ms < 0 ? -1 : left > 0 ? (long)left : 0;
+        if (!poll_all(net, fds, n, most))
+            return -1;
+        int ready = poll(fds, (nfds_t)n, 0); // with all that poll knows to tell
+        if (ready || can_take || most == 0)
+            return ready;
+    }
+}
