@@ -5,8 +5,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-enum { CURVE_CHARS = 40 };
+enum { CURVE_CHARS = 40, CURVE_BYTES = 32 };
 
 typedef char CurveKey[CURVE_CHARS + 1]; // terminated
 
@@ -14,5 +15,8 @@ int curve_pair(CurveKey public_key, CurveKey secret); // a new one
 int curve_public(CurveKey public_key, const CurveKey secret);
 // Are these characters a key: Z85 of 32 bytes?
 bool curve_key_good(const char *text, size_t n);
+// The bytes of a key that is good, and back.
+void curve_bytes(uint8_t bytes[CURVE_BYTES], const CurveKey key);
+void curve_text(CurveKey key, const uint8_t bytes[CURVE_BYTES]);
 
 #endif

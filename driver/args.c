@@ -146,9 +146,12 @@ static bool take(Arena *a, const CommandInfo *c, int got, Args *args, int argc, 
                      c->name, what, c->name);
         return false;
     }
-    if (got >= FIRST_OPTION)
+    if (got >= FIRST_OPTION) {
+        vec_push(a, &args->given, ((Given){option_name(got - FIRST_OPTION), optarg, MODEL}));
         return set_option(args, got - FIRST_OPTION, optarg);
+    }
     const struct Row *r = got >= 256 ? &rows[got - 256] : row_of_letter(c, got);
+    vec_push(a, &args->given, ((Given){r->name, r->kind == FLAG ? NULL : optarg, r->groups}));
     return r->kind == COUNTS || r->kind == RATES ? set_list(a, args, r, argc, argv)
                                                  : set_row(a, args, r, optarg);
 }

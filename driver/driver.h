@@ -11,6 +11,8 @@
 #include "plan/devices.h"
 #include "plan/options.h"
 
+#include <jansson.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 enum ArgGroup {
@@ -28,14 +30,22 @@ enum ArgGroup {
     EMIT = 2048,
     DEPLOY = 4096,
     MACHINES = 8192, // -n counts machines: replicas are chosen
-    KEYS = 16384
+    KEYS = 16384,
+    SERVE = 32768, // a master
+    ASK = 65536    // of one
 };
 
 typedef VEC(int64_t) Counts;
 typedef VEC(double) Rates;
 
+typedef struct Given {        // an option of the command line
+    const char *name, *value; // NULL: it has none
+    int groups;
+} Given;
+
 typedef struct Args {
     const char *command; // "check"
+    VEC(Given) given;    // all of them, in order
     const char *line;    // the whole command line, quoted as a shell needs it
     const char *operand; // MODEL, GRAPH or DIR
     Options options;
@@ -61,9 +71,12 @@ typedef struct Args {
     const char *eval_every, *random_shift, *log_json, *trace;
     const char *state, *restarts;
     const char *sim_micro_batches, *cores, *svg; // of simulate
-    const char *hostfile, *model; // hostfile: also of run and deploy; model: of devices
-    VEC(const char *) names;      // operands of keygen
-    const char *workers;          // of keygen
+    const char *hostfile, *model;     // hostfile: also of run and deploy; model: of devices
+    VEC(const char *) names;          // operands of keygen
+    const char *workers;              // of keygen and master
+    const char *listen, *journal;     // of master
+    const char *master, *key, *drain; // of status, rescale and worker; key: of master, too
+    bool watch;
     bool replace;
     Shape input;           // of a profiled graph; rank 0: not given
     const char *lr, *seed; // also passed on to programs when given on the command line
@@ -176,6 +189,19 @@ void explain_model(Job *j, Text *out);
 
 // driver/run.c: start the programs of dir (made for this plan) with the RUN options.
 int run_programs(const Plan *plan, const char *dir, const Args *args);
+// What programs are told of them: [*n].
+const char *const *program_options(Arena *a, const Args *args, int *n);
+// driver/run_log.c: --log-json and --json of what programs report.
+typedef struct RunLog {
+    const char *name; // of --log-json; NULL: none
+    FILE *file;
+    bool show_json; // --json: the last line on stdout
+    json_t *result; // of the event "done"
+} RunLog;
+int run_log_open(RunLog *log, const Args *args,
+                 bool go_on); // exit status; behind what is there, or anew
+void run_log_event(void *log, int rank, const json_t *event); // Launch.event
+int run_log_close(RunLog *log, int status); // status, or what became of writing
 // driver/hosts.c: the hosts of --hostfile that have something to do, and which stage each runs.
 typedef struct Placement {
     const struct HubPlace *places; // [n]

@@ -12,12 +12,6 @@
 
 typedef VEC(const char *) Words;
 
-typedef struct Log {
-    FILE *file;     // --log-json; NULL: none
-    bool show_json; // --json: the last line on stdout
-    json_t *result; // of the event "done"
-} Log;
-
 // What the programs are told
 // -------------------------------------------------------------------------------
 
@@ -29,7 +23,7 @@ static void add_option(Arena *a, Words *w, const char *name, const char *value)
     vec_push(a, w, value);
 }
 
-static Words program_options(Arena *a, const Args *args)
+const char *const *program_options(Arena *a, const Args *args, int *n)
 {
     Words w = {0};
     const struct {
@@ -52,84 +46,8 @@ static Words program_options(Arena *a, const Args *args)
         add_option(a, &w, given[i].name, given[i].value);
     if (args->eval_only)
         vec_push(a, &w, "--eval-only");
-    return w;
-}
-
-// What they report
-// ------------------------------------------------------------------------------------
-
-// The fields of an event that belong into the log, under their own names.
-static json_t *without_event(const json_t *event)
-{
-    json_t *o = json_copy((json_t *)(uintptr_t)event);
-    json_object_del(o, "event");
-    return o;
-}
-
-// As many digits as read back to the same bits: nine for a float, whose bits are eight digits long.
-static void write_line(FILE *file, json_t *o)
-{
-    const char *bits = json_string_value(json_object_get(o, "loss_bits"));
-    size_t digits = bits && strlen(bits) > 8 ? 17 : 9;
-    char *text = json_dumps(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(digits));
-    if (text)
-        fprintf(file, "%s\n", text);
-    fflush(file); // somebody may be watching the file
-    free(text);
-}
-
-static json_t *last_line(const json_t *event, bool done)
-{
-    json_t *o = json_object(), *rest = without_event(event);
-    json_object_set_new(o, "done", json_boolean(done));
-    json_object_update(o, rest);
-    json_decref(rest);
-    return o;
-}
-
-static void on_event(void *user, int rank, const json_t *event)
-{
-    Log *log = user;
-    const char *name = json_string_value(json_object_get(event, "event"));
-    bool done = !strcmp(name, "done"), failed = !strcmp(name, "error");
-    (void)rank;
-    if (done || failed) {
-        json_decref(log->result);
-        log->result = last_line(event, done);
-        if (log->file)
-            write_line(log->file, log->result);
-    } else if (log->file && (!strcmp(name, "step") || !strcmp(name, "eval"))) {
-        json_t *o = without_event(event);
-        write_line(log->file, o);
-        json_decref(o);
-    }
-}
-
-static void print_result(const Log *log)
-{
-    const json_t *o = log->result;
-    if (!o)
-        return;
-    if (log->show_json) {
-        write_line(stdout, (json_t *)(uintptr_t)o);
-        return;
-    }
-    if (!json_is_true(json_object_get(o, "done")))
-        return;
-    double rate = json_number_value(json_object_get(o, "samples_per_s"));
-    const char *comma = "";
-    if (rate > 0) { // else it was an evaluation alone
-        printf("%lld steps, %.1f s, %.1f samples/s",
-               (long long)json_integer_value(json_object_get(o, "steps")),
-               json_number_value(json_object_get(o, "seconds")), rate);
-        comma = ", ";
-    }
-    const json_t *accuracy = json_object_get(o, "test_accuracy");
-    if (accuracy)
-        printf("%stest accuracy %.2f %%", comma, 100 * json_number_value(accuracy));
-    else if (json_object_get(o, "test_loss"))
-        printf("%stest loss %.4f", comma, json_number_value(json_object_get(o, "test_loss")));
-    putchar('\n');
+    *n = w.n;
+    return w.items;
 }
 
 // Running
@@ -189,42 +107,24 @@ static int run_here_or_there(Arena *a, const Launch *l, const Args *args)
     return status ? status : hub_run(&hub);
 }
 
-static int launch(Arena *a, const Launch *l, Log *log, const Args *args)
-{
-    if (args->log_json && !(log->file = fopen(args->log_json, "w"))) {
-        error_at((Loc){args->log_json, 0, 0}, "cannot write: %s", strerror(errno));
-        return EXIT_ENVIRONMENT;
-    }
-    int status = run_here_or_there(a, l, args);
-    if (log->file && (ferror(log->file) | fclose(log->file)) && !status) {
-        error_at((Loc){args->log_json, 0, 0}, "cannot write: %s", strerror(errno));
-        status = EXIT_ENVIRONMENT;
-    }
-    print_result(log);
-    return status;
-}
-
 int run_programs(const Plan *plan, const char *dir, const Args *args)
 {
     Arena a = {0};
-    Log log = {.show_json = args->json};
-    Words options = program_options(&a, args);
+    RunLog log;
     Launch l = {.plan = plan,
                 .dir = dir,
-                .options = options.items,
-                .n_options = options.n,
                 .trace = args->trace,
                 .rehearse = args->rehearse,
                 .state = args->state,
                 .quiet = args->json,
-                .event = on_event,
+                .event = run_log_event,
                 .user = &log};
+    l.options = program_options(&a, args, &l.n_options);
     int status = can_restart(args, &l.restarts) ? check_programs(&a, plan, dir) : EXIT_INPUT;
     if (!status && args->dry_run)
         print_commands(&a, &l);
-    else if (!status)
-        status = launch(&a, &l, &log, args);
-    json_decref(log.result);
+    else if (!status && !(status = run_log_open(&log, args, false)))
+        status = run_log_close(&log, run_here_or_there(&a, &l, args));
     arena_release(&a);
     return status;
 }

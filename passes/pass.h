@@ -32,8 +32,8 @@ typedef struct Compile {
     const int
         *fixed_cuts;     // stages-1 last units of each stage but the last, from a plan; or NULL
     const int *replicas; // of every stage; NULL: one each
-    int most_parts;      // cut at so many places less one, evenly chosen; 0: wherever it is allowed
-    bool by_layer;       // cut where Layer.stage says, as nearly as possible
+    int most_parts; // cut at so many places less one, evenly chosen; 0: wherever it is allowed
+    bool by_layer;  // cut where Layer.stage says, as nearly as possible
     int64_t memory_limit; // bytes a machine may take; 0: none, or what `machines` say
     int64_t bucket_bytes; // gradients that replicas exchange in one go, at least; 0: 4 MiB
     // One for each stage, at most 8 types; NULL: all alike. Their speeds and memory count.

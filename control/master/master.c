@@ -1,0 +1,255 @@
+#include "control/master/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BEAT_MS = 250, SILENCE_MS = 2500, GRACE_MS = 80, START_S = 120, PIECE_BYTES = 1 << 19 };
+#define MS_NS INT64_C(1000000)
+#define SECOND_NS (1000 * MS_NS)
+
+static volatile sig_atomic_t stopped; // by a signal
+
+static void on_signal(int number)
+{
+    (void)number;
+    stopped = 1;
+}
+
+// What the core wants said
+// ------------------------------------------------------------------------------------------------
+
+void server_send(Server *s, const CurveKey key, const Message *m)
+{
+    static uint8_t frame[MESSAGE_MOST]; // one thread
+    size_t bytes = message_put(frame, sizeof frame, m);
+    CHECK(bytes, "control", "a %s that the table does not allow", message_name(m->id));
+    net_send(s->door, key, frame, bytes); // what is lost is said again
+}
+
+static void send_action(Server *s, const MasterAction *a)
+{
+    CurveKey key;
+    Message m = {.id = a->id};
+    char *text = NULL;
+    curve_text(key, a->key.bytes);
+    if (a->id == MESSAGE_WELCOME)
+        m.welcome = a->welcome;
+    if (a->id == MESSAGE_ORDER)
+        m.order = a->order;
+    if (a->id == MESSAGE_LEAVE)
+        m.leave = a->leave;
+    if (a->id == MESSAGE_REFUSED) {
+        m.refused = a->refused;
+        m.rest = a->refused.why == REFUSED_FULL
+                     ? "there are 64 workers already"
+                     : "you know more than my journal does: I am not "
+                       "the master that you have worked for";
+        m.rest_bytes = strlen(m.rest);
+    }
+    if (a->id == MESSAGE_START) {
+        m.start = s->core.epoch;
+        m.rest = text = plans_start(s);
+        m.rest_bytes = strlen(text);
+    }
+    server_send(s, key, &m);
+    free(text);
+}
+
+void server_take(Server *s, const MasterEvent *event)
+{
+    MasterActions actions;
+    const MasterAction *append = NULL;
+    uint64_t committed = s->core.committed, epoch = s->core.epoch.number;
+    master_take(&s->core, event, progress_now_ns(), &actions);
+    for (int i = 0; i < actions.n; i++) {
+        switch (actions.list[i].kind) {
+        case MASTER_SEND: send_action(s, &actions.list[i]); break;
+        case MASTER_APPEND: append = &actions.list[i]; break;
+        case MASTER_END: s->ended = true; break;
+        }
+    }
+    if (s->core.epoch.number != epoch)
+        speeds_begin(s);
+    if (s->core.committed != committed)
+        reports_commit(s);
+    story_look(s);
+    if (append)
+        ledger_append(s, append->record);
+}
+
+// What comes
+// ------------------------------------------------------------------------------------------------
+
+// Of the programs that workers lack.
+static void on_want(Server *s, const CurveKey key, const Want *want)
+{
+    static char data[PIECE_BYTES];
+    const PlanFile *file = NULL;
+    char hash[65];
+    for (int i = 0; i < 32; i++)
+        snprintf(hash + (size_t)2 * (size_t)i, 3, "%02x", want->hash[i]);
+    for (int p = 0; p < s->plans.n && !file; p++)
+        for (int i = 0; s->plans.items[p].built && i < s->plans.items[p].built->n_files; i++)
+            if (!strcmp(s->plans.items[p].built->files[i].sha256, hash))
+                file = &s->plans.items[p].built->files[i];
+    int fd = file ? open(file->path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t n = fd < 0 ? -1 : pread(fd, data, sizeof data, (off_t)want->from);
+    if (n >= 0 && want->from <= (uint64_t)file->bytes) {
+        Message m = {.id = MESSAGE_PIECE, .rest = data, .rest_bytes = (size_t)n};
+        memcpy(m.piece.hash, want->hash, sizeof m.piece.hash);
+        m.piece.from = want->from;
+        m.piece.whole = (uint64_t)file->bytes;
+        server_send(s, key, &m);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+static void on_message(Server *s, const CurveKey key, const Message *m)
+{
+    MasterEvent event = {.kind = MASTER_HEARD, .message = m};
+    curve_bytes(event.key.bytes, key);
+    server_take(s, &event);
+    uint32_t w = members_find(s, &event.key);
+    if (w == s->core.n_members)
+        return;
+    switch ((int)m->id) {
+    case MESSAGE_HELLO: members_hello(s, key, m); return;
+    case MESSAGE_REPORT: reports_heard(s, w, m); return;
+    case MESSAGE_TIMES: speeds_heard(s, w, &m->times); return;
+    case MESSAGE_WANT: on_want(s, key, &m->want); return;
+    case MESSAGE_ENDED:
+        story(s, "%s: the program of rank %u has ended, status %d%s%.*s", members_name(s, w),
+              m->ended.rank, m->ended.status, m->rest_bytes ? ": " : "", (int)m->rest_bytes,
+              m->rest);
+        return;
+    case MESSAGE_CANNOT:
+        story(s, "%s cannot make rank %u ready: %.*s", members_name(s, w), m->cannot.rank,
+              (int)m->rest_bytes, m->rest);
+        return;
+    default: return;
+    }
+}
+
+static void on_frame(Server *s, const NetEvent *e)
+{
+    MessageHeader h = {0};
+    Message m;
+    char why[MESSAGE_WHY];
+    memcpy(&h, e->frame, e->bytes < sizeof h ? e->bytes : sizeof h);
+    MessageFrom from = h.id == MESSAGE_COMMAND ? FROM_CLIENT : FROM_WORKER;
+    if (!message_check(e->frame, e->bytes, from, &m, why)) {
+        story(s, "a frame of %.8s… was refused: %s", e->key, why);
+        return;
+    }
+    if (from == FROM_CLIENT)
+        commands_heard(s, e->key, &m);
+    else
+        on_message(s, e->key, &m);
+}
+
+static void on_down(Server *s, const NetEvent *e)
+{
+    MasterEvent event = {.kind = MASTER_GONE};
+    curve_bytes(event.key.bytes, e->key);
+    uint32_t w = members_find(s, &event.key);
+    if (w < s->core.n_members && s->core.phase != MASTER_DONE)
+        story(s, "the connection of %s has ended", members_name(s, w));
+    server_take(s, &event);
+}
+
+static void serve(Server *s)
+{
+    NetEvent e;
+    net_wait(s->net, NULL, 0, BEAT_MS / 5);
+    while (!s->ended && net_take(s->net, &e)) {
+        if (e.kind == NET_FRAME)
+            on_frame(s, &e);
+        if (e.kind == NET_DOWN)
+            on_down(s, &e);
+    }
+    if (s->ended)
+        return;
+    s->options->maker.tick(s->options->maker.user);
+    if (progress_now_ns() - s->clock_ns >= BEAT_MS / 5 * MS_NS) {
+        s->clock_ns = progress_now_ns();
+        server_take(s, &(MasterEvent){.kind = MASTER_CLOCK});
+    }
+    plans_look_ahead(s);
+}
+
+// ------------------------------------------------------------------------------------------------
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    stopped = 0;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void configure(Server *s)
+{
+    const MasterOptions *o = s->options;
+    uint64_t parts = o->n_parts < 64 ? (UINT64_C(1) << o->n_parts) - 1 : UINT64_MAX;
+    MasterConfig config = {.parts = parts,
+                           .first_step = (uint64_t)o->first_step,
+                           .last_step = o->last_step < 0 ? INT64_MAX : (uint64_t)o->last_step,
+                           .min_workers = (uint32_t)o->min_workers,
+                           .beat_ns = BEAT_MS * MS_NS,
+                           .silence_ns = SILENCE_MS * MS_NS,
+                           .grace_ns = GRACE_MS * MS_NS,
+                           .start_ns = START_S * SECOND_NS,
+                           .planner = plans_choose,
+                           .user = s};
+    master_init(&s->core, &config);
+}
+
+static int open_all(Server *s)
+{
+    int status = ledger_open(s);
+    if (status)
+        return status;
+    s->net = net_open(&s->options->key);
+    s->door = s->net ? net_listen(s->net, s->options->listen, members_admit, s) : NULL;
+    return s->door ? EXIT_DONE : EXIT_ENVIRONMENT;
+}
+
+int master_run(const MasterOptions *o)
+{
+    Server *s = calloc(1, sizeof *s);
+    if (!s)
+        fatal("no memory for the master");
+    *s =
+        (Server){.options = o, .journal = {.file = -1}, .history = json_array(), .thinning = 1};
+    progress_init(&s->progress, o->quiet);
+    configure(s);
+    s->status = open_all(s);
+    s->seen_epoch = s->core.epoch.number;
+    s->logged = (int64_t)s->core.committed;
+    if (!s->status) {
+        master_begin(&s->core, progress_now_ns());
+        catch_signals();
+        story(s, "listening at %s%s", net_endpoint(s->door),
+              s->core.epoch.number ? ", going on with what the journal says" : "");
+        while (!s->ended && !stopped)
+            serve(s);
+        if (stopped && !s->ended) {
+            story(s, "stopped by a signal; workers wait for a master with this journal");
+            s->status = EXIT_INTERRUPTED;
+        }
+    }
+    reports_end(s);
+    net_close(s->net, 500);
+    journal_close(&s->journal);
+    int status = s->status;
+    arena_release(&s->allow_arena);
+    arena_release(&s->arena);
+    free(s);
+    return status;
+}

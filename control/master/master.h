@@ -1,0 +1,75 @@
+// `stagecc master`: the shell around control/master_core.h (docs/control.md). One thread that waits for frames, hands
+// them to the core, writes what it decides into the journal and tells it to the workers.
+#ifndef STAGECC_CONTROL_MASTER_MASTER_H
+#define STAGECC_CONTROL_MASTER_MASTER_H
+
+#include "control/keys.h"
+#include "control/master_core.h"
+#include "plan/plan.h"
+
+#include <jansson.h>
+
+enum { PLAN_NAME = 64, PLAN_WHY = 256, SPEED_ONE = 1000 };
+
+// What a plan is made for. In the order of the plan's devices: the fastest first, then the largest.
+typedef struct Machine {
+    uint32_t speed_milli;  // thousandths of the speed that times were measured at
+    uint64_t memory_bytes; // that a program may take
+} Machine;
+
+typedef struct PlanFile {
+    const char *name, *path, *sha256; // 64 hexadecimal digits
+    int64_t bytes;
+} PlanFile;
+
+// A plan whose programs are built. Its rank's device is the index of the machine that it is for.
+typedef struct BuiltPlan {
+    const char *name; // of its directory, at most PLAN_NAME characters
+    const Plan *plan;
+    const Machine *machines; // [n_machines] that it was made for
+    int n_machines;
+    const PlanFile *files; // plan.json, parts.json and the programs
+    int n_files;
+} BuiltPlan;
+
+typedef struct PlanWish {
+    const Machine *machines; // [n]
+    int n;
+    bool urgent; // it is needed now, and not in case that
+} PlanWish;
+
+// Who makes plans: the driver, which knows the compiler. Nothing here waits.
+typedef struct PlanMaker {
+    void *user;
+    // PLAN_NEW: *out, which stays. PLAN_LATER: it is being built, ask again. PLAN_NONE: it cannot be, and why.
+    PlanAnswer (*find)(void *user, const PlanWish *wish, const BuiltPlan **out,
+                       char why[PLAN_WHY]);
+    // One that was built by an earlier master; NULL: it is gone.
+    const BuiltPlan *(*named)(void *user, const char *name);
+    // Looks after what is being built; is anything?
+    bool (*tick)(void *user);
+} PlanMaker;
+
+typedef struct MasterOptions {
+    const char *listen; // "tcp://0.0.0.0:7070"
+    Key key;
+    const char *allow;   // file: whom it lets in
+    const char *journal; // directory, there already
+    const char *model;   // name
+    int n_parts;         // of the model, at most MOST_PARTS
+    int min_workers, max_workers;
+    const char *const *options; // [n_options] of every program
+    int n_options;
+    double rehearse;               // Launch.rehearse
+    int64_t first_step, last_step; // last -1: the programs will say (--epochs)
+    PlanMaker maker;
+    // What programs report and is committed: "step" in order and once, "eval", "checkpoint", "done".
+    void (*event)(void *user, const json_t *event);
+    void *user;
+    bool quiet; // no progress
+} MasterOptions;
+
+// Until the job is done. Exit status; errors were reported.
+int master_run(const MasterOptions *o);
+
+#endif

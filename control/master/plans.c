@@ -1,0 +1,376 @@
+// From members to an epoch's ranks: which of them are used, the plan for such machines, and who of those that are alike
+// gets which stage: who holds most of it already.
+#include "control/master/server.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SPEED_STEP = 50, MEMORY_BITS = 3, SETTLE_S = 3, LOOK_AHEAD_S = 1 };
+#define SECOND_NS INT64_C(1000000000)
+static const double worth =
+    0.9; // of the time that a step takes now: what a change has to bring
+
+typedef struct Seat { // where a program may run
+    uint32_t worker;
+    uint64_t holds;
+    Machine machine;
+} Seat;
+
+typedef struct Seats {
+    Seat items[MOST_RANKS];
+    int n;
+    double fastest; // of their speeds, 1: as times say; machines' speeds are relative to it
+} Seats;
+
+// Machines
+// ------------------------------------------------------------------------------------------------
+
+// Programs run this much faster or slower than the times say, whoever runs them: what newcomers are supposed to, too.
+static double calibration(const Server *s)
+{
+    double sum = 0;
+    int n = 0;
+    for (uint32_t w = 0; w < s->core.n_members; w++) {
+        const Member *m = &s->core.members[w];
+        if (!s->faces[w].speed_milli || !m->here)
+            continue;
+        sum += log((double)s->faces[w].speed_milli / (double)m->has.speed_milli);
+        n++;
+    }
+    return n ? exp(sum / n) : 1;
+}
+
+static double speed_of(const Server *s, uint32_t worker, double calibrated)
+{
+    uint32_t measured = s->faces[worker].speed_milli;
+    return measured ? measured : calibrated * s->core.members[worker].has.speed_milli;
+}
+
+// Machines that are nearly alike shall have the same plan.
+static uint64_t rounded_down(uint64_t bytes)
+{
+    int bits = bytes ? 63 - __builtin_clzll(bytes) : 0;
+    int cut = bits > MEMORY_BITS ? bits - MEMORY_BITS : 0;
+    return bytes >> cut << cut;
+}
+
+static int by_use(const void *a, const void *b) // who has most of it already, then the fastest
+{
+    const Seat *x = a, *y = b;
+    int held = __builtin_popcountll(y->holds) - __builtin_popcountll(x->holds);
+    if (held)
+        return held;
+    if (x->machine.speed_milli != y->machine.speed_milli)
+        return x->machine.speed_milli < y->machine.speed_milli ? 1 : -1;
+    return x->worker < y->worker ? -1 : x->worker > y->worker;
+}
+
+static int by_machine(const void *a, const void *b) // as Machine says
+{
+    const Seat *x = a, *y = b;
+    if (x->machine.speed_milli != y->machine.speed_milli)
+        return x->machine.speed_milli < y->machine.speed_milli ? 1 : -1;
+    if (x->machine.memory_bytes != y->machine.memory_bytes)
+        return x->machine.memory_bytes < y->machine.memory_bytes ? 1 : -1;
+    return x->worker < y->worker ? -1 : x->worker > y->worker;
+}
+
+static bool alike(const Machine *a, const Machine *b)
+{
+    return a->speed_milli == b->speed_milli && a->memory_bytes == b->memory_bytes;
+}
+
+static int most_workers(const Server *s)
+{
+    return s->wanted ? s->wanted : s->options->max_workers;
+}
+
+// Speeds relative to the fastest one: the plan of equal machines is that of any others.
+static void compare_speeds(Seats *seats)
+{
+    double most = 1;
+    for (int i = 0; i < seats->n; i++)
+        most = fmax(most, seats->items[i].machine.speed_milli);
+    seats->fastest = most / SPEED_ONE;
+    for (int i = 0; i < seats->n; i++) {
+        Machine *m = &seats->items[i].machine;
+        double share = SPEED_ONE * m->speed_milli / most / SPEED_STEP;
+        m->speed_milli = (uint32_t)fmax(1, round(share)) * SPEED_STEP;
+    }
+}
+
+// At most so many workers of them.
+static void find_seats(const Server *s, const PlanMember *members, uint32_t n, int most,
+                       Seats *seats)
+{
+    Seat workers[MOST_WORKERS];
+    double calibrated = calibration(s);
+    for (uint32_t i = 0; i < n; i++)
+        workers[i] =
+            (Seat){members[i].worker,
+                   members[i].holds,
+                   {(uint32_t)speed_of(s, members[i].worker, calibrated),
+                    rounded_down(members[i].has->memory_bytes / members[i].has->slots)}};
+    qsort(workers, n, sizeof *workers, by_use);
+    seats->n = 0;
+    for (uint32_t i = 0; i < n && (int)i < most; i++) {
+        uint32_t slots = s->core.members[workers[i].worker].has.slots;
+        for (uint32_t k = 0; k < slots && seats->n < MOST_RANKS; k++)
+            seats->items[seats->n++] = workers[i];
+    }
+    compare_speeds(seats);
+    qsort(seats->items, (size_t)seats->n, sizeof *seats->items, by_machine);
+}
+
+static PlanAnswer ask(Server *s, const Seats *seats, bool urgent, const BuiltPlan **built,
+                      char why[PLAN_WHY])
+{
+    Machine machines[MOST_RANKS];
+    const PlanMaker *maker = &s->options->maker;
+    for (int i = 0; i < seats->n; i++)
+        machines[i] = seats->items[i].machine;
+    return maker->find(maker->user, &(PlanWish){machines, seats->n, urgent}, built, why);
+}
+
+// For all that are wanted, or where a model cannot be cut for so many, for as many as it can.
+static PlanAnswer find_plan(Server *s, const PlanMember *members, uint32_t n, Seats *seats,
+                            const BuiltPlan **built)
+{
+    char why[PLAN_WHY] = "";
+    PlanAnswer answer = PLAN_NONE;
+    int most = (int)n < most_workers(s) ? (int)n : most_workers(s);
+    for (; answer == PLAN_NONE && most >= s->options->min_workers; most--) {
+        find_seats(s, members, n, most, seats);
+        answer = ask(s, seats, true, built, why);
+        if (answer == PLAN_NONE && strcmp(why, s->told_why) != 0)
+            story(s, "no plan for %d program%s: %s", seats->n, seats->n == 1 ? "" : "s", why);
+        if (answer == PLAN_NONE)
+            memcpy(s->told_why, why, sizeof why);
+    }
+    return answer;
+}
+
+// Ranks
+// ------------------------------------------------------------------------------------------------
+
+static uint64_t parts_of(const Plan *p, const PlanStage *stage)
+{
+    uint64_t parts = 0;
+    for (int u = stage->first_unit; u <= stage->last_unit; u++)
+        parts |= UINT64_C(1) << p->units[u].part;
+    return parts;
+}
+
+static int device_of(const Plan *p, const PlanRank *r)
+{
+    const PlanStage *stage = &p->stages[r->stage];
+    return r->replica < stage->n_devices ? stage->devices[r->replica] : stage->id;
+}
+
+// Bytes that need not move where this seat is that device.
+static int64_t saved_bytes(const Plan *p, int device, const Seat *seat)
+{
+    uint64_t parts = 0;
+    int64_t bytes = 0;
+    for (int r = 0; r < p->n_ranks; r++)
+        if (device_of(p, &p->ranks[r]) == device)
+            parts |= parts_of(p, &p->stages[p->ranks[r].stage]);
+    for (int u = 0; u < p->n_units; u++)
+        if (parts & seat->holds & UINT64_C(1) << p->units[u].part)
+            bytes += 1 + p->units[u].parameter_bytes;
+    return bytes;
+}
+
+// The most that can be saved goes first; of devices and seats that are alike any fit together.
+static void seat_devices(const Plan *p, const Seats *seats, int seat_of[MOST_RANKS])
+{
+    bool taken[MOST_RANKS] = {0};
+    for (int d = 0; d < seats->n; d++)
+        seat_of[d] = -1;
+    for (int left = seats->n; left > 0; left--) {
+        int device = -1, seat = -1;
+        int64_t most = -1;
+        for (int d = 0; d < seats->n; d++)
+            for (int i = 0; i < seats->n && seat_of[d] < 0; i++) {
+                if (taken[i] || !alike(&seats->items[d].machine, &seats->items[i].machine))
+                    continue;
+                int64_t saved = saved_bytes(p, d, &seats->items[i]);
+                if (saved > most) {
+                    most = saved;
+                    device = d;
+                    seat = i;
+                }
+            }
+        seat_of[device] = seat;
+        taken[seat] = true;
+    }
+}
+
+static void fill_epoch(Server *s, const BuiltPlan *built, const Seats *seats, Epoch *e)
+{
+    const Plan *p = built->plan;
+    int seat_of[MOST_RANKS];
+    seat_devices(p, seats, seat_of);
+    memset(e->ranks, 0, sizeof e->ranks);
+    e->n_ranks = (uint32_t)p->n_ranks;
+    e->plan = ledger_plan(s, built);
+    for (int r = 0; r < p->n_ranks; r++) {
+        uint64_t parts = parts_of(p, &p->stages[p->ranks[r].stage]);
+        e->ranks[r].runs = parts;
+        e->ranks[r].owns = p->ranks[r].replica ? 0 : parts;
+        e->ranks[r].worker = (uint16_t)seats->items[seat_of[device_of(p, &p->ranks[r])]].worker;
+    }
+}
+
+// Is it worth a change?
+// ------------------------------------------------------------------------------------------------
+
+static double stage_seconds(const Server *s, const Plan *p, const PlanStage *stage)
+{
+    double share = (double)p->options.micro_batches / stage->replicas;
+    double slower = s->options->rehearse > 0 ? s->options->rehearse : 1;
+    return slower * (share * (stage->forward_s + stage->backward_s) + stage->update_s);
+}
+
+// Of the slowest stage, in a step.
+static double planned_seconds(const Server *s, const Plan *p)
+{
+    double most = 0;
+    for (int i = 0; i < p->n_stages; i++)
+        most = fmax(most, stage_seconds(s, p, &p->stages[i]));
+    return most;
+}
+
+// What it is now: as measured where it is.
+static double present_seconds(Server *s, const Epoch *now)
+{
+    const BuiltPlan *built = ledger_built(s, now->plan);
+    double most = 0;
+    for (uint32_t r = 0; r < now->n_ranks; r++)
+        most = fmax(most, s->faces[now->ranks[r].worker].busy_s);
+    return most > 0 || !built ? most : planned_seconds(s, built->plan);
+}
+
+static bool same_workers(const Epoch *now, const Seats *seats)
+{
+    uint64_t before = 0, after = 0;
+    for (uint32_t r = 0; r < now->n_ranks; r++)
+        before |= UINT64_C(1) << now->ranks[r].worker;
+    for (int i = 0; i < seats->n; i++)
+        after |= UINT64_C(1) << seats->items[i].worker;
+    return before == after;
+}
+
+static bool pays(Server *s, const Epoch *now, const BuiltPlan *built, double fastest)
+{
+    double before = present_seconds(s, now), after = planned_seconds(s, built->plan) / fastest;
+    double steps = (double)s->core.config.last_step - (double)s->core.committed;
+    double pause = s->pause_s > 0 ? s->pause_s : 2;
+    bool good = after < worth * before && steps * (before - after) > pause;
+    story(
+        s,
+        "another plan: %.3f s instead of %.3f s a step, %.0f steps to go, a change takes %.1f s: "
+        "%s",
+        after, before, steps, pause, good ? "worth it" : "not worth it");
+    return good;
+}
+
+PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, const Epoch *now,
+                        Epoch *e)
+{
+    Server *s = server;
+    Seats seats;
+    const BuiltPlan *built = NULL;
+    if (!s->core.epoch.number && (int)n < most_workers(s) &&
+        progress_now_ns() - s->joined_ns < SETTLE_S * SECOND_NS)
+        return PLAN_LATER; // more may come
+    PlanAnswer answer = find_plan(s, members, n, &seats, &built);
+    if (answer != PLAN_NEW || !now) {
+        if (answer == PLAN_NEW)
+            fill_epoch(s, built, &seats, e);
+        return answer;
+    }
+    bool same = same_workers(now, &seats) && ledger_built(s, now->plan) == built;
+    bool change = !same && (s->forced || pays(s, now, built, seats.fastest));
+    s->forced = s->forced && change;
+    if (change)
+        fill_epoch(s, built, &seats, e);
+    return change ? PLAN_NEW : PLAN_KEEP;
+}
+
+// Programs for the loss of any one worker, so that nobody waits for a compiler then.
+void plans_look_ahead(Server *s)
+{
+    const Master *m = &s->core;
+    int64_t now = progress_now_ns();
+    if (m->phase != MASTER_RUNNING || now - s->looked_ns < LOOK_AHEAD_S * SECOND_NS)
+        return;
+    s->looked_ns = now;
+    for (uint32_t lost = 0; lost < m->n_members; lost++) {
+        PlanMember rest[MOST_WORKERS];
+        uint32_t n = 0;
+        for (uint32_t w = 0; w < m->n_members; w++)
+            if (w != lost && m->members[w].here && !m->members[w].ended)
+                rest[n++] = (PlanMember){w, 0, &m->members[w].has};
+        Seats seats;
+        const BuiltPlan *built;
+        char why[PLAN_WHY];
+        if (!m->epoch.incarnations[lost] || n < (uint32_t)s->options->min_workers)
+            continue;
+        find_seats(s, rest, n, most_workers(s), &seats);
+        ask(s, &seats, false, &built, why);
+    }
+}
+
+// START
+// ------------------------------------------------------------------------------------------------
+
+// Programs of two epochs never take each other's messages for their own.
+static uint64_t job_number(const Server *s)
+{
+    uint64_t x = s->secret ^ s->core.epoch.number * UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (x ^ x >> 31) | 1;
+}
+
+static json_t *files_json(const BuiltPlan *built)
+{
+    json_t *files = json_array();
+    for (int i = 0; built && i < built->n_files; i++)
+        json_array_append_new(files, json_pack("[s, s, I]", built->files[i].name,
+                                               built->files[i].sha256,
+                                               (json_int_t)built->files[i].bytes));
+    return files;
+}
+
+static json_t *peers_json(const Server *s)
+{
+    json_t *peers = json_array();
+    for (uint32_t w = 0; w < s->core.n_members; w++)
+        if (s->core.epoch.incarnations[w])
+            json_array_append_new(
+                peers, json_pack("[i, s, s]", (int)w, s->faces[w].peer, s->faces[w].key));
+    return peers;
+}
+
+char *plans_start(Server *s)
+{
+    char directory[4096] = "/", job[17];
+    json_t *options = json_array();
+    for (int i = 0; i < s->options->n_options; i++)
+        json_array_append_new(options, json_string(s->options->options[i]));
+    if (!getcwd(directory, sizeof directory))
+        *directory = 0;
+    snprintf(job, sizeof job, "%016llx", (unsigned long long)job_number(s));
+    json_t *start = json_pack(
+        "{s:s, s:s, s:s, s:I, s:o, s:o, s:f, s:o}", "job", job, "directory", directory, "model",
+        s->options->model, "first_step", (json_int_t)s->options->first_step, "files",
+        files_json(ledger_built(s, s->core.epoch.plan)), "options", options, "rehearse",
+        s->options->rehearse, "peers", peers_json(s));
+    char *text = json_dumps(start, JSON_COMPACT);
+    json_decref(start);
+    return text;
+}

@@ -1,0 +1,163 @@
+// What programs report. A step is told once, in order, when it is committed: one that is done again after a loss is none
+// twice. Errors that would come again and again end the job.
+#include "control/master/server.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_FAILURES = 3 };
+
+static int64_t integer(const json_t *o, const char *key)
+{
+    return json_integer_value(json_object_get(o, key));
+}
+
+static void tell(Server *s, const json_t *event)
+{
+    progress_event(&s->progress, event);
+    if (s->options->event)
+        s->options->event(s->options->user, event);
+}
+
+static void forget(Server *s, int i)
+{
+    json_decref(s->reports[i].event);
+    s->reports[i] = s->reports[--s->n_reports];
+}
+
+// Of a step that was done again the newest epoch's counts, whose bits are the same.
+static void keep(Server *s, uint64_t epoch, json_t *event)
+{
+    int64_t step = integer(event, "step");
+    const char *name = json_string_value(json_object_get(event, "event"));
+    for (int i = 0; i < s->n_reports; i++) {
+        const json_t *other = s->reports[i].event;
+        if (s->reports[i].step != step ||
+            strcmp(json_string_value(json_object_get(other, "event")), name) != 0)
+            continue;
+        if (s->reports[i].epoch > epoch)
+            return;
+        forget(s, i);
+        break;
+    }
+    if (s->n_reports == MOST_REPORTS || step <= s->logged)
+        return;
+    s->reports[s->n_reports++] = (StepReport){step, epoch, json_incref(event)};
+}
+
+// Seldom enough that the page can show all.
+static void remember(Server *s, const json_t *event)
+{
+    int64_t step = integer(event, "step");
+    s->loss = json_number_value(json_object_get(event, "loss"));
+    s->samples_per_s = json_number_value(json_object_get(event, "samples_per_s"));
+    if (step % s->thinning)
+        return;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    json_array_append_new(s->history,
+                          json_pack("[I, f, f, f]", (json_int_t)step, s->loss, s->samples_per_s,
+                                    (double)now.tv_sec + 1e-9 * (double)now.tv_nsec));
+    if (json_array_size(s->history) <= MOST_HISTORY)
+        return;
+    s->thinning *= 2;
+    for (size_t i = json_array_size(s->history); i-- > 0;)
+        if (json_integer_value(json_array_get(json_array_get(s->history, i), 0)) % s->thinning)
+            json_array_remove(s->history, i);
+}
+
+static int next_report(const Server *s)
+{
+    int found = -1;
+    for (int i = 0; i < s->n_reports; i++) {
+        bool due = s->reports[i].step <= (int64_t)s->core.committed;
+        if (due && (found < 0 || s->reports[i].step < s->reports[found].step))
+            found = i;
+    }
+    return found;
+}
+
+void reports_commit(Server *s)
+{
+    for (int i; (i = next_report(s)) >= 0; forget(s, i)) {
+        const json_t *event = s->reports[i].event;
+        tell(s, event);
+        if (!strcmp(json_string_value(json_object_get(event, "event")), "step")) {
+            remember(s, event);
+            s->logged = s->reports[i].step;
+        }
+    }
+}
+
+// An error that is no echo of another one's end
+// ------------------------------------------------------------------------------------------------
+
+static bool will_come_again(int status)
+{
+    return status != EXIT_PEER && status != EXIT_INTERRUPTED;
+}
+
+static void on_error(Server *s, uint32_t worker, const json_t *event)
+{
+    const char *message = json_string_value(json_object_get(event, "message"));
+    int status = (int)integer(event, "status");
+    if (!will_come_again(status))
+        return;
+    story(s, "%s: %s", members_name(s, worker), message ? message : "a program has failed");
+    bool again = s->failures && s->failed_step == (int64_t)s->core.committed;
+    s->failures = again ? s->failures + 1 : 1;
+    s->failed_step = (int64_t)s->core.committed;
+    s->failed_status = status;
+    if (s->failures < (status == EXIT_LOSS ? 2 : MOST_FAILURES))
+        return;
+    progress_end_line(&s->progress);
+    error_at(NO_LOC, "%s: %s (%d times behind step %" PRId64 ")", members_name(s, worker),
+             message ? message : "a program has failed", s->failures, s->failed_step);
+    s->status = status;
+    s->ended = true;
+}
+
+// ------------------------------------------------------------------------------------------------
+
+static void on_start(Server *s, const json_t *event)
+{
+    int64_t last = integer(event, "last_step");
+    if (s->options->last_step < 0 && (int64_t)s->core.config.last_step != last)
+        ledger_last_step(s, last);
+    progress_event(&s->progress, event);
+}
+
+void reports_heard(Server *s, uint32_t worker, const Message *m)
+{
+    json_t *event = json_loadb(m->rest, m->rest_bytes, JSON_REJECT_DUPLICATES, NULL);
+    const char *name = json_string_value(json_object_get(event, "event"));
+    bool now = m->report.epoch == s->core.epoch.number;
+    if (!name) {
+        json_decref(event);
+        return;
+    }
+    if (!strcmp(name, "step") || !strcmp(name, "eval") || !strcmp(name, "checkpoint"))
+        keep(s, m->report.epoch, event);
+    else if (now && !strcmp(name, "error"))
+        on_error(s, worker, event);
+    else if (now && !strcmp(name, "start"))
+        on_start(s, event);
+    else if (now && !strcmp(name, "done")) {
+        json_decref(s->done);
+        s->done = json_incref(event);
+    } else if (now && m->report.epoch == 1)
+        progress_event(&s->progress, event); // "data", warnings: once
+    json_decref(event);
+}
+
+void reports_end(Server *s)
+{
+    progress_end_line(&s->progress);
+    if (s->done && s->options->event && !s->status)
+        s->options->event(s->options->user, s->done);
+    while (s->n_reports)
+        forget(s, 0);
+    json_decref(s->done);
+    json_decref(s->history);
+}

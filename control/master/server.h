@@ -1,0 +1,127 @@
+// What the files of the master's shell share.
+#ifndef STAGECC_CONTROL_MASTER_SERVER_H
+#define STAGECC_CONTROL_MASTER_SERVER_H
+
+#include "base/arena.h"
+#include "base/vec.h"
+#include "control/allow.h"
+#include "control/journal.h"
+#include "control/master/master.h"
+#include "control/progress.h"
+#include "control/zmq/net.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <time.h>
+
+// A member as people and other workers know it.
+typedef struct Face {
+    char name[KEY_NAME + 1];
+    char peer[NET_ENDPOINT]; // where other workers reach it; "": not said yet
+    CurveKey key;
+    uint32_t speed_milli;   // as measured; 0: not yet
+    uint32_t planned_milli; // when its speed was last thought about
+    int others;             // how often it was another one since, in a row
+    double busy_s;          // of a step, as measured
+} Face;
+
+typedef struct KnownPlan { // PLAN in the journal
+    char name[PLAN_NAME + 1];
+    const BuiltPlan *built; // NULL: not looked for yet, or gone
+} KnownPlan;
+
+typedef struct StepReport { // not committed yet
+    int64_t step;
+    uint64_t epoch;
+    json_t *event;
+} StepReport;
+
+typedef struct Story { // what has happened, for people
+    double at;         // unix seconds
+    char text[200];
+} Story;
+
+enum { MOST_REPORTS = 64, MOST_STORIES = 200, MOST_HISTORY = 2000 };
+
+typedef struct Server {
+    const MasterOptions *options;
+    Arena arena;
+    Net *net;
+    NetSocket *door;
+    int status;
+    bool ended;
+    // Whom it lets in
+    const AllowList *allowed;
+    Arena allow_arena;
+    struct timespec allow_time; // of the file
+    // The journal
+    Journal journal;
+    uint64_t job, secret;
+    bool has_job;
+    VEC(KnownPlan) plans;
+    // The core
+    Master core;
+    MasterActions actions;
+    Face faces[MOST_WORKERS];
+    int64_t clock_ns;
+    // What is wanted
+    int wanted;              // workers; 0: as many as there are
+    bool forced;             // by command: whether it is faster or not
+    char told_why[PLAN_WHY]; // why there is no plan, as last said
+    // Reports
+    StepReport reports[MOST_REPORTS];
+    int n_reports;
+    Progress progress;
+    json_t *done; // of the event
+    json_t *history;
+    int thinning;   // every so many steps are in it
+    int64_t logged; // step
+    double loss, samples_per_s;
+    int failed_status, failures; // errors of programs behind the same step
+    int64_t failed_step;
+    // For people
+    Story stories[MOST_STORIES];
+    int n_stories; // ever
+    int changes, losses;
+    uint64_t seen_epoch;
+    MasterPhase seen_phase;
+    int64_t commit_ns,
+        longest_ns; // when the last step was committed; the longest time between two since the last change
+    double pause_s;
+    int64_t joined_ns, looked_ns; // when the last one said hello; when it was last looked ahead
+} Server;
+
+// ledger.c
+int ledger_open(Server *s);
+void ledger_append(Server *s, uint64_t record); // core.pending; then the core is told
+uint32_t ledger_plan(Server *s, const BuiltPlan *built);
+const BuiltPlan *ledger_built(Server *s, uint32_t plan); // NULL: its programs are gone
+int ledger_last_step(Server *s, int64_t last_step);
+// plans.c
+PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, const Epoch *now,
+                        Epoch *e);
+void plans_look_ahead(Server *s);
+char *plans_start(Server *s); // START's text, malloc'd
+// speeds.c
+void speeds_begin(Server *s); // an epoch
+void speeds_heard(Server *s, uint32_t worker, const Times *t);
+// members.c
+bool members_admit(void *server, const CurveKey key);
+uint32_t members_find(const Server *s, const PublicKey *key); // core.n_members: nobody
+void members_hello(Server *s, const CurveKey key, const Message *m);
+const char *members_name(const Server *s, uint32_t worker);
+// reports.c
+void reports_heard(Server *s, uint32_t worker, const Message *m);
+void reports_commit(Server *s); // those up to the committed step
+void reports_end(Server *s);
+// story.c
+void story(Server *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void story_look(Server *s); // at what has changed
+// status.c
+json_t *status_json(Server *s);
+void commands_heard(Server *s, const CurveKey key, const Message *m);
+// master.c
+void server_take(Server *s, const MasterEvent *event);
+void server_send(Server *s, const CurveKey key, const Message *m);
+
+#endif

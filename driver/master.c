@@ -1,0 +1,156 @@
+// stagecc master: training that is planned again while it runs (docs/control.md).
+#include "driver/plan_maker.h"
+
+#include "base/text.h"
+#include "control/ask.h"
+#include "plan/schedule.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef STAGECC_ZMQ
+
+typedef struct Setup {
+    Arena *arena;
+    Args *args;
+    const char *journal, *profile;
+    MasterOptions options;
+} Setup;
+
+static const char *beside(Arena *a, const char *file, const char *name)
+{
+    const char *slash = strrchr(file, '/');
+    return slash ? arena_printf(a, "%.*s/%s", (int)(slash - file), file, name) : name;
+}
+
+// "3", "2:4"
+static bool read_workers(const char *text, int *least, int *most)
+{
+    char *end = NULL;
+    *least = 1;
+    *most = MOST_WORKERS;
+    if (!text)
+        return true;
+    long low = strtol(text, &end, 10), high = low;
+    bool good = end != text;
+    if (good && *end == ':') {
+        const char *second = end + 1;
+        high = *second ? strtol(second, &end, 10) : MOST_WORKERS;
+        end = *second ? end : end + 1;
+    }
+    good = good && !*end && low >= 1 && high >= low && high <= MOST_WORKERS;
+    if (!good)
+        error_at(NO_LOC, "--workers is MIN or MIN:MAX, from 1 to %d, like 2:4; not `%s`",
+                 MOST_WORKERS, text);
+    *least = (int)low;
+    *most = (int)high;
+    return good;
+}
+
+static int read_arguments(Setup *m)
+{
+    const Args *args = m->args;
+    MasterOptions *o = &m->options;
+    const char *key = args->key ? args->key : "keys/master.key";
+    int steps = -1;
+    if (!args->data) {
+        error_at(NO_LOC, "training data are missing: --data KIND:PATH");
+        return EXIT_INPUT;
+    }
+    if (!whole_number("steps", args->steps, INT32_MAX, &steps) ||
+        !read_workers(args->workers, &o->min_workers, &o->max_workers))
+        return EXIT_INPUT;
+    o->last_step = args->epochs ? -1 : steps;
+    o->listen = master_endpoint(m->arena, args->listen ? args->listen : "127.0.0.1");
+    o->allow = beside(m->arena, key, "workers.allow");
+    o->rehearse = args->rehearse;
+    o->options = program_options(m->arena, args, &o->n_options);
+    m->journal = args->journal ? args->journal : "journal";
+    if (!o->listen)
+        return EXIT_INPUT;
+    if (dir_make(m->journal)) {
+        error_at((Loc){m->journal, 0, 0}, "cannot make the directory: %s", strerror(errno));
+        return EXIT_ENVIRONMENT;
+    }
+    o->journal = m->journal;
+    return key_read(&o->key, key);
+}
+
+// States are named by steps, and programs of asynchronous schedules have one behind a drain only.
+static int check_schedule(const Job *j)
+{
+    if (!schedule_asynchronous(&j->args->options))
+        return EXIT_DONE;
+    error_at(NO_LOC,
+             "--schedule %s: a master moves synchronous schedules only, like 1f1b or gpipe",
+             j->args->options.schedule);
+    return EXIT_INPUT;
+}
+
+// Once for a journal: plans of different times would cut elsewhere.
+static int find_times(Setup *m, Job *j)
+{
+    const char *dir = arena_printf(m->arena, "%s/profile", m->journal);
+    m->profile = m->args->profile ? m->args->profile : dir;
+    if (m->args->profile)
+        return EXIT_DONE;
+    if (!access(arena_printf(m->arena, "%s/times.json", dir), R_OK))
+        return measured_load(j, dir);
+    fprintf(stderr, "measuring the model's layers here; once, into %s\n", dir);
+    return measure(j, dir);
+}
+
+static int look_at_model(Setup *m)
+{
+    Job j;
+    int status = job_load(&j, m->arena, m->args);
+    if (!status)
+        status = check_schedule(&j);
+    if (!status)
+        status = find_times(m, &j);
+    j.compile.most_parts = MOST_PARTS;
+    if (!status)
+        status = job_compile(&j, 1);
+    if (!status) {
+        m->options.model = arena_strdup(m->arena, j.graph->name);
+        m->options.n_parts = j.plan.units[j.plan.n_units - 1].part + 1;
+    }
+    job_release(&j);
+    return status;
+}
+
+static void on_event(void *log, const json_t *event)
+{
+    run_log_event(log, 0, event);
+}
+
+int command_master(Arena *a, Args *args)
+{
+    Setup m = {.arena = a, .args = args};
+    RunLog log;
+    int status = read_arguments(&m);
+    if (!status)
+        status = look_at_model(&m);
+    bool goes_on = !access(arena_printf(a, "%s/journal", m.journal), R_OK);
+    if (status || (status = run_log_open(&log, args, goes_on)))
+        return status;
+    m.options.maker = plan_maker(a, args, m.journal, m.profile);
+    m.options.event = on_event;
+    m.options.user = &log;
+    m.options.quiet = args->json;
+    status = run_log_close(&log, master_run(&m.options));
+    key_wipe(&m.options.key);
+    return status;
+}
+
+#else
+int command_master(Arena *a, Args *args)
+{
+    (void)a, (void)args;
+    error_at(NO_LOC, "a master talks by ZeroMQ, and this stagecc was built without it: apt-get "
+                     "install libzmq3-dev, then build stagecc again");
+    return EXIT_ENVIRONMENT;
+}
+#endif

@@ -1,0 +1,290 @@
+// Plans and programs for whatever workers there are, built in the background by `stagecc build` while training goes on:
+//
+//   JOURNAL/plans/NAME/         plan.json, parts.json, devices.json, stage0, stage0.c, …; NAME tells what it is for
+//   JOURNAL/plans/NAME.log      what the build said
+//
+// A folder has its name once all of it is there.
+#include "driver/plan_maker.h"
+
+#include "base/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MOST_BUILDS = 2 };
+
+typedef VEC(const char *) Words;
+
+typedef enum BuildState { WANTED, BUILDING, BUILT, FAILED } BuildState;
+
+typedef struct Build {
+    char name[PLAN_NAME + 1];
+    Machine *machines;
+    int n;
+    BuildState state;
+    bool urgent; // somebody waits for it; else it is for what may come
+    pid_t pid;
+    BuiltPlan plan;
+    char why[PLAN_WHY];
+} Build;
+
+struct MakerState {
+    Arena *arena;
+    const Args *args;
+    const char *dir, *profile; // JOURNAL/plans; NULL: no measured times
+    int threads;
+    uint64_t model; // of its text and options
+    VEC(Build *) builds;
+};
+
+static const char *path_of(const MakerState *k, const Build *b, const char *file)
+{
+    return arena_printf(k->arena, "%s/%s%s", k->dir, b->name, file);
+}
+
+// What was built
+// ------------------------------------------------------------------------------------------------
+
+static bool add_file(MakerState *k, const Build *b, const char *name, PlanFile *file)
+{
+    struct stat st;
+    file->name = name;
+    file->path = path_of(k, b, arena_printf(k->arena, "/%s", name));
+    file->sha256 = stat(file->path, &st) ? NULL : hosts_sha256(k->arena, file->path);
+    file->bytes = file->sha256 ? (int64_t)st.st_size : 0;
+    return file->sha256;
+}
+
+static bool load_files(MakerState *k, Build *b, const Plan *plan)
+{
+    PlanFile *files = arena_array(k->arena, PlanFile, plan->n_stages + 2);
+    bool good =
+        add_file(k, b, "plan.json", &files[0]) && add_file(k, b, "parts.json", &files[1]);
+    for (int i = 0; i < plan->n_stages && good; i++)
+        good = add_file(k, b, arena_printf(k->arena, "stage%d", i), &files[2 + i]);
+    b->plan.files = files;
+    b->plan.n_files = plan->n_stages + 2;
+    return good;
+}
+
+// false: it is not there, or not whole.
+static bool load(MakerState *k, Build *b)
+{
+    const char *path = path_of(k, b, "/plan.json");
+    char *text = file_read(path, NULL);
+    const Plan *plan = text ? plan_from_json(k->arena, path, text) : NULL;
+    free(text);
+    if (!plan || !load_files(k, b, plan))
+        return false;
+    b->plan.name = b->name;
+    b->plan.plan = plan;
+    b->plan.machines = b->machines;
+    b->plan.n_machines = b->n;
+    b->state = BUILT;
+    return true;
+}
+
+// Of an earlier master's plan, from the devices.json beside it.
+static bool load_machines(MakerState *k, Build *b)
+{
+    const char *path = path_of(k, b, "/devices.json");
+    char *text = file_read(path, NULL);
+    const Devices *d = text ? devices_from_json(k->arena, path, text) : NULL;
+    free(text);
+    if (!d)
+        return false;
+    b->n = d->n;
+    b->machines = arena_array(k->arena, Machine, d->n + 1);
+    for (int i = 0; i < d->n; i++)
+        b->machines[i] = (Machine){(uint32_t)(d->devices[i].speed * SPEED_ONE + 0.5),
+                                   (uint64_t)d->devices[i].memory_bytes};
+    return true;
+}
+
+// Building
+// ------------------------------------------------------------------------------------------------
+
+static bool write_devices(MakerState *k, const Build *b, const char *path)
+{
+    DeviceLink link = {.from = "here", .to = "here", .bytes_per_s = 1e9, .per_device = true};
+    Devices d = {.devices = arena_array(k->arena, Device, b->n + 1),
+                 .n = b->n,
+                 .links = &link,
+                 .n_links = 1};
+    for (int i = 0; i < b->n; i++)
+        d.devices[i] = (Device){.name = arena_printf(k->arena, "machine%d", i),
+                                .host = "here",
+                                .backend = "c",
+                                .memory_bytes = (int64_t)b->machines[i].memory_bytes,
+                                .speed = (double)b->machines[i].speed_milli / SPEED_ONE,
+                                .threads = k->threads};
+    char *text = devices_to_json(&d);
+    bool good = !file_write(path, text, strlen(text));
+    free(text);
+    return good;
+}
+
+// Options of the model, as the master was given them; those of the cut are the maker's.
+static void add_given(MakerState *k, Words *w)
+{
+    for (int i = 0; i < k->args->given.n; i++) {
+        const Given *g = &k->args->given.items[i];
+        if (!(g->groups & (MODEL | GRAPH | TARGET)))
+            continue;
+        vec_push(k->arena, w,
+                 g->value ? arena_printf(k->arena, "--%s=%s", g->name, g->value)
+                          : arena_printf(k->arena, "--%s", g->name));
+    }
+}
+
+static const char *own_executable(Arena *a)
+{
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    return n > 0 ? arena_strndup(a, path, (size_t)n) : "stagecc";
+}
+
+// Behind training, which has the cores: nice.
+static void start(MakerState *k, Build *b)
+{
+    const char *out = path_of(k, b, ".new"), *devices = path_of(k, b, ".new/devices.json");
+    Words w = {0};
+    process_run((const char *const[]){"rm", "-rf", "--", out, NULL}, NULL);
+    if (dir_make(out) || !write_devices(k, b, devices))
+        fatal("%s: cannot write: %s", out, strerror(errno));
+    vec_push(k->arena, &w, "sh");
+    vec_push(k->arena, &w, "-c");
+    vec_push(k->arena, &w, "log=\"$0\"; exec nice -n 10 \"$@\" > \"$log\" 2>&1");
+    vec_push(k->arena, &w, path_of(k, b, ".log"));
+    vec_push(k->arena, &w, own_executable(k->arena));
+    vec_push(k->arena, &w, "build");
+    vec_push(k->arena, &w, k->args->operand);
+    add_given(k, &w);
+    if (k->profile)
+        vec_push(k->arena, &w, arena_printf(k->arena, "--profile=%s", k->profile));
+    vec_push(k->arena, &w, arena_printf(k->arena, "--parts=%d", MOST_PARTS));
+    vec_push(k->arena, &w, arena_printf(k->arena, "--devices=%s", devices));
+    vec_push(k->arena, &w, "--no-svg");
+    vec_push(k->arena, &w, arena_printf(k->arena, "--output=%s", out));
+    vec_push(k->arena, &w, NULL);
+    b->pid = process_start(w.items, NULL, 0);
+    b->state = BUILDING;
+}
+
+static void fail(MakerState *k, Build *b)
+{
+    const char *log = path_of(k, b, ".log");
+    char *text = file_read(log, NULL);
+    const char *error = text ? strstr(text, "error: ") : NULL;
+    b->state = FAILED;
+    if (error)
+        snprintf(b->why, sizeof b->why, "%.*s", (int)strcspn(error + 7, "\n"), error + 7);
+    else
+        snprintf(b->why, sizeof b->why, "its build failed: see %s", log);
+    free(text);
+}
+
+static void finish(MakerState *k, Build *b)
+{
+    int status = process_wait(b->pid);
+    if (status || rename(path_of(k, b, ".new"), path_of(k, b, "")) || !load(k, b))
+        fail(k, b);
+}
+
+static bool has_ended(pid_t pid)
+{
+    siginfo_t info = {0};
+    return !waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid == pid;
+}
+
+// What the shell asks for
+// ------------------------------------------------------------------------------------------------
+
+static bool tick(void *user)
+{
+    MakerState *k = user;
+    int running = 0;
+    Build *next = NULL;
+    for (int i = 0; i < k->builds.n; i++) {
+        Build *b = k->builds.items[i];
+        if (b->state == BUILDING && has_ended(b->pid))
+            finish(k, b);
+        running += b->state == BUILDING;
+        if (b->state == WANTED && (!next || b->urgent > next->urgent))
+            next = b;
+    }
+    if (next && running < (next->urgent ? MOST_BUILDS : 1))
+        start(k, next);
+    return next || running;
+}
+
+static Build *find_build(MakerState *k, const char *name)
+{
+    for (int i = 0; i < k->builds.n; i++)
+        if (!strcmp(k->builds.items[i]->name, name))
+            return k->builds.items[i];
+    Build *b = arena_new(k->arena, Build);
+    *b = (Build){.state = WANTED};
+    snprintf(b->name, sizeof b->name, "%s", name);
+    vec_push(k->arena, &k->builds, b);
+    return b;
+}
+
+static PlanAnswer find(void *user, const PlanWish *wish, const BuiltPlan **out,
+                       char why[PLAN_WHY])
+{
+    MakerState *k = user;
+    char name[PLAN_NAME + 1];
+    unsigned long long key = k->model;
+    for (int i = 0; i < wish->n; i++)
+        key = (key * 31 + wish->machines[i].speed_milli) * 31 + wish->machines[i].memory_bytes;
+    snprintf(name, sizeof name, "n%d-%016llx", wish->n, key);
+    Build *b = find_build(k, name);
+    if (!b->machines) {
+        b->n = wish->n;
+        b->machines = arena_array(k->arena, Machine, wish->n + 1);
+        memcpy(b->machines, wish->machines, (size_t)wish->n * sizeof *wish->machines);
+        if (!access(path_of(k, b, "/plan.json"), R_OK))
+            load(k, b);
+    }
+    b->urgent |= wish->urgent;
+    *out = &b->plan;
+    if (b->state == FAILED)
+        snprintf(why, PLAN_WHY, "%s", b->why);
+    return b->state == BUILT ? PLAN_NEW : b->state == FAILED ? PLAN_NONE : PLAN_LATER;
+}
+
+static const BuiltPlan *named(void *user, const char *name)
+{
+    MakerState *k = user;
+    Build *b = find_build(k, name);
+    if (b->state == BUILT)
+        return &b->plan;
+    return load_machines(k, b) && load(k, b) ? &b->plan : NULL;
+}
+
+PlanMaker plan_maker(Arena *a, const Args *args, const char *journal, const char *profile)
+{
+    MakerState *k = arena_new(a, MakerState);
+    *k = (MakerState){.arena = a,
+                      .args = args,
+                      .dir = arena_printf(a, "%s/plans", journal),
+                      .profile = profile,
+                      .threads = (int)args->options.threads};
+    char *text = file_read(args->operand, NULL);
+    k->model = text ? str_hash(text, strlen(text)) : 0;
+    free(text);
+    for (int i = 0; i < args->given.n; i++) {
+        const Given *g = &args->given.items[i];
+        if (g->groups & (MODEL | GRAPH | TARGET))
+            k->model = k->model * 31 + str_hash(g->name, strlen(g->name)) +
+                       (g->value ? 7 * str_hash(g->value, strlen(g->value)) : 1);
+    }
+    if (dir_make(k->dir))
+        fatal("cannot make the directory %s: %s", k->dir, strerror(errno));
+    return (PlanMaker){k, find, named, tick};
+}
