@@ -74,15 +74,29 @@ void net_close(Net *net, int linger_ms)
     arena_release(&arena);
 }
 
-static NetSocket *new_socket(Net *net, const char *endpoint)
+// ZeroMQ knows other transports, and takes a port modulo 65536. What is between it looks at.
+static bool endpoint_good(const char *endpoint, bool listens)
 {
-    if (!str_starts(endpoint, "tcp://") || strlen(endpoint) >= NET_ENDPOINT) {
+    const char *port = strrchr(endpoint, ':');
+    if (!str_starts(endpoint, "tcp://") || port - endpoint <= (ptrdiff_t)strlen("tcp://") ||
+        strlen(endpoint) >= NET_ENDPOINT)
+        return false;
+    if (listens && !strcmp(port, ":*"))
+        return true;
+    size_t digits = strspn(port + 1, "0123456789");
+    int number = digits < 6 ? atoi(port + 1) : UINT16_MAX + 1;
+    return digits && !port[1 + digits] && number >= !listens && number <= UINT16_MAX;
+}
+
+static NetSocket *new_socket(Net *net, const char *endpoint, bool listens)
+{
+    if (!endpoint_good(endpoint, listens)) {
         error_at(NO_LOC, "`%s` is no endpoint, which is tcp://ADDRESS:PORT", endpoint);
         return NULL;
     }
     Arena arena = {0};
     NetSocket *s = arena_alloc(&arena, sizeof *s);
-    *s = (NetSocket){.net = net, .arena = arena, .number = net->numbers++};
+    *s = (NetSocket){.net = net, .arena = arena, .number = net->numbers++, .listens = listens};
     memcpy(s->endpoint, endpoint, strlen(endpoint) + 1);
     vec_push(&net->arena, &net->sockets, s);
     return s;
@@ -91,10 +105,9 @@ static NetSocket *new_socket(Net *net, const char *endpoint)
 NetSocket *net_listen(Net *net, const char *endpoint,
                       bool (*admits)(void *user, const CurveKey key), void *user)
 {
-    NetSocket *s = new_socket(net, endpoint);
+    NetSocket *s = new_socket(net, endpoint, true);
     if (!s)
         return NULL;
-    s->listens = true;
     s->admits = admits;
     s->user = user;
     if (net__bind(s, endpoint))
@@ -106,7 +119,7 @@ NetSocket *net_listen(Net *net, const char *endpoint,
 
 NetSocket *net_connect(Net *net, const char *endpoint, const CurveKey server)
 {
-    NetSocket *s = new_socket(net, endpoint);
+    NetSocket *s = new_socket(net, endpoint, false);
     if (!s)
         return NULL;
     memcpy(s->server, server, sizeof s->server);
@@ -153,11 +166,15 @@ bool net_send(NetSocket *s, const CurveKey key, const void *frame, size_t bytes)
 // Events
 // ------------------------------------------------------------------------------------------------
 
-static bool told(Net *net)
+static void serve(Net *net)
 {
     net__admit(net);
     for (int i = 0; i < net->sockets.n; i++)
         net__watch(net->sockets.items[i]);
+}
+
+static bool told(Net *net)
+{
     if (net->taken < net->told.n) {
         net->next = net->told.items[net->taken++];
         return true;
@@ -181,6 +198,7 @@ static bool look_ahead(Net *net)
     NetFrame *f = &net->frames[net->ahead];
     int silent = 0, dropped = 0;
     while (!net->has_next) {
+        serve(net);
         net->has_next = told(net);
         if (net->has_next || silent == net->sockets.n || dropped == DROPPED_MOST)
             break;
@@ -230,9 +248,11 @@ int net_wait(Net *net, struct pollfd *fds, int n, int timeout_ms)
 {
     double end = clock_seconds() + 1e-3 * timeout_ms;
     for (;;) {
-        bool can_take = look_ahead(net);
+        bool could_take = net->has_next, can_take = look_ahead(net);
         double left = ceil(1e3 * (end - clock_seconds()));
         long most = can_take ? 0 : timeout_ms < 0 ? -1 : left > 0 ? (long)left : 0;
+        if (could_take) // so nothing was looked at
+            serve(net);
         if (!poll_all(net, fds, n, most))
             return -1;
         int ready = poll(fds, (nfds_t)n, 0); // with all that poll knows to tell
