@@ -1,5 +1,6 @@
 #include "runtime/image.h"
 
+#include "plan/image.h"
 #include "runtime/segment.h"
 
 #include <errno.h>
@@ -12,29 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define IMAGE_MAGIC UINT64_C(0x3174617473676174) // "tagstat1", little-endian
-enum { IMAGE_PAGE = SEGMENT_PAGE, GENERATIONS = 2 };
-
-typedef struct ImageHeader {
-    _Atomic uint64_t magic; // written last
-    uint64_t plan;          // segment_plan_number
-    uint32_t rank, reserved;
-    uint64_t bytes; // of a generation
-    int64_t seed;
-    struct {
-        _Atomic int64_t step; // -1: none
-        rt__cursor cursor;    // first sample of the next step
-    } generation[GENERATIONS];
-} ImageHeader;
-_Static_assert(sizeof(ImageHeader) <= IMAGE_PAGE, "before the first generation");
-
 typedef struct rt__image {
     int fd;
     ImageHeader *header;
     size_t bytes; // mapped
 } rt__image;
 
-// Layout
+// Places
 // -----------------------------------------------------------------------------------------
 
 // Does the program work in its generations?
@@ -43,41 +28,22 @@ static bool in_place(const rt_stage *s)
     return s->image && s->program->versions <= 1;
 }
 
-static uint64_t statistics_bytes(const rt_program *p)
-{
-    uint64_t bytes = 0;
-    for (int i = 0; i < p->n_tensors; i++)
-        if (p->tensors[i].role == RT_BUFFER)
-            bytes += segment_round_up((uint64_t)p->tensors[i].bytes, SEGMENT_LINE);
-    return bytes;
-}
-
-static uint64_t arena_bytes(const rt_program *p)
-{
-    return segment_round_up((uint64_t)p->persistent_bytes, SEGMENT_PAGE);
-}
-
-static uint64_t generation_bytes(const rt_program *p)
-{
-    return arena_bytes(p) + segment_round_up(statistics_bytes(p), SEGMENT_PAGE);
-}
-
 static uint8_t *generation_at(const rt_stage *s, int g)
 {
-    return (uint8_t *)s->image->header + IMAGE_PAGE + (uint64_t)g * s->image->header->bytes;
+    return image_generation(s->image->header, g);
 }
 
 // Of tensors with such a role, all of them or none, between the program's memory and a generation.
 static void copy(rt_stage *s, int g, bool load, bool statistics)
 {
-    uint8_t *shadow = generation_at(s, g) + arena_bytes(s->program);
+    uint8_t *shadow = generation_at(s, g) + rt__image_shadow(s->program);
     for (int i = 0; i < s->program->n_tensors; i++) {
         const rt_tensor *t = &s->program->tensors[i];
         bool is_statistic = t->role == RT_BUFFER;
         uint8_t *here = rt__tensor(s, t);
         uint8_t *there = is_statistic ? shadow : generation_at(s, g) + t->offset;
         if (is_statistic)
-            shadow += segment_round_up((uint64_t)t->bytes, SEGMENT_LINE);
+            shadow += rt__image_statistic_bytes(t);
         if (is_statistic == statistics && t->role != RT_ACCUMULATOR)
             memcpy(load ? here : there, load ? there : here, (size_t)t->bytes);
     }
@@ -85,17 +51,12 @@ static void copy(rt_stage *s, int g, bool load, bool statistics)
 
 static int64_t step_at(const rt_stage *s, int g)
 {
-    return atomic_load(&s->image->header->generation[g].step);
+    return image_step(s->image->header, g);
 }
 
 static void set_step(const rt_stage *s, int g, int64_t step)
 {
-    atomic_store(&s->image->header->generation[g].step, step);
-}
-
-static int newest(const rt_stage *s)
-{
-    return step_at(s, 1) > step_at(s, 0);
+    image_set_step(s->image->header, g, step);
 }
 
 // Where the program works in its generations: it is in this one now.
@@ -144,9 +105,9 @@ static void begin(const rt_stage *s, ImageHeader *h, uint64_t bytes)
 
 static int map(rt_stage *s, rt__image *m)
 {
-    uint64_t bytes = generation_bytes(s->program);
+    uint64_t bytes = rt__image_generation_bytes(s->program);
     struct stat st;
-    m->bytes = IMAGE_PAGE + GENERATIONS * bytes;
+    m->bytes = image_bytes(bytes);
     if (fstat(m->fd, &st))
         return cannot(s, "look at it");
     bool foreign = st.st_size && (uint64_t)st.st_size != m->bytes;
@@ -241,7 +202,8 @@ void rt__image_close(rt_stage *s)
 static void take(rt_stage *s, int g)
 {
     s->step = step_at(s, g);
-    s->cursor = s->image->header->generation[g].cursor;
+    const ImageGeneration *from = &s->image->header->generation[g];
+    s->cursor = (rt__cursor){.epoch = from->epoch, .index = from->index};
     s->seed = s->image->header->seed;
     if (in_place(s))
         work_in(s, g);
@@ -317,12 +279,13 @@ void rt__image_save(rt_stage *s)
     if (!s->image)
         return;
     ImageHeader *h = s->image->header;
-    int g = in_place(s) ? working_in(s) : !newest(s);
+    int g = in_place(s) ? working_in(s) : !image_newest(h);
     set_step(s, g, -1);
     if (!in_place(s))
         copy(s, g, false, false);
     copy(s, g, false, true);
     h->seed = s->seed;
-    h->generation[g].cursor = s->cursor;
+    h->generation[g].epoch = s->cursor.epoch;
+    h->generation[g].index = s->cursor.index;
     set_step(s, g, s->step);
 }

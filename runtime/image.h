@@ -1,8 +1,8 @@
 // --state FILE: what this rank knows behind its last two steps, in memory that a file names, so that it outlives the
 // program. A program that was killed is started again and goes on from there; the job repeats one step at most.
 //
-//   ImageHeader | generation 0 | generation 1        a generation: persistent memory as in the plan, then a
-//                                                    copy of the statistics (RT_BUFFER), one behind the other
+// plan/image.h lays it out. A generation is persistent memory as in the plan, then a copy of the statistics
+// (RT_BUFFER), one behind the other.
 //
 // Nothing is copied but statistics: programs work in the newest generation, and an update reads parameters and
 // optimizer state there and writes them to the other one (rt_next), which becomes the newest. Only statistics change
@@ -32,5 +32,12 @@ void rt__image_turn(
 // Behind a step, or a drain, that is done in every respect, checkpoint and evaluation included.
 void rt__image_save(rt_stage *s);
 void rt__image_close(rt_stage *s);
+
+// runtime/image_layout.c: the same for every rank of a stage.
+uint64_t rt__image_generation_bytes(const rt_program *p);
+uint64_t rt__image_shadow(const rt_program *p); // where the copies of statistics begin in it
+uint64_t rt__image_statistic_bytes(const rt_tensor *t); // from one of them to the next
+// --tensors: where everything lies in the program's image, as JSON (docs/runtime.md). 0 or an rt_error.
+int rt__image_describe(rt_stage *s, const char *path);
 
 #endif

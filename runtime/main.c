@@ -1,4 +1,5 @@
 // A stage program from main's arguments to its exit status.
+#include "runtime/image.h"
 #include "runtime/machine.h"
 #include "runtime/profile.h"
 #include "runtime/report.h"
@@ -65,6 +66,8 @@ int rt_main(int argc, char **argv, const rt_program *program)
     } else if (s.options.version) {
         print_version(program);
         return 0;
+    } else if (s.options.tensors) {
+        rt__image_describe(&s, s.options.tensors);
     } else {
         rt__machine_environment(program, argv);
         rt__signals_install();

@@ -33,6 +33,7 @@ enum Kind { FLAG, TEXT, COUNT, REAL };
     X(TEXT, trace, "trace", "FILE", 0, "timeline for chrome://tracing")                        \
     X(TEXT, profile, "profile", "FILE", 0, "seconds of every layer (one stage)")               \
     X(TEXT, probe, "probe", "FILE", 0, "measure the library kernels and stop")                 \
+    X(TEXT, tensors, "tensors", "FILE", 0, "where all lies in memory of --state, and stop")    \
     X(TEXT, at_least, "at-least", "I=S,...", 0, "seconds that instructions last at least")     \
     X(FLAG, check, "check", NULL, 0, "has this machine what the program needs? Then stop")     \
     X(FLAG, version, "version", NULL, 0, "what this program was made of")                      \
@@ -118,7 +119,7 @@ static const struct Row *find(const char *word, const char **value)
 
 static int check_together(const rt__options *o, rt__why *why)
 {
-    if (o->help || o->version || o->probe || o->check)
+    if (o->help || o->version || o->probe || o->check || o->tensors)
         return 0;
     if (o->init && o->resume)
         return rt__because(why, RT__INPUT,

@@ -49,7 +49,7 @@ int rt__fail_why(rt_stage *s, int status, const rt__why *why); // from a functio
 // Options of a program; -1 or NULL: not given.
 typedef struct rt__options {
     const char *data, *test_data, *init, *resume, *checkpoint, *trace, *profile, *probe;
-    const char *at_least, *state;
+    const char *at_least, *state, *tensors;
     int64_t steps, epochs, checkpoint_every, eval_every, random_shift, seed;
     double lr;
     bool eval_only, check, help, version;

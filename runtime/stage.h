@@ -126,6 +126,8 @@ typedef struct rt_backend {
     int (*pack)(rt_stage *s, const rt_tensor *t, const void *plain, void *packed);
     int (*unpack)(rt_stage *s, const rt_tensor *t, const void *packed, void *plain);
     int (*probe)(rt_stage *s, const char *path); // measure every kernel, write kernels.json
+    // How a tensor with a kernel lies, in words that are equal where bytes may be copied: "ABcd8b8a".
+    void (*layout)(const rt_stage *s, const rt_tensor *t, char *text, size_t size);
 } rt_backend;
 
 typedef struct rt_program {

@@ -344,4 +344,5 @@ const rt_backend rt_dnnl = {.name = "c",
                             .release = dnnl_release,
                             .pack = rt__dnnl_pack,
                             .unpack = rt__dnnl_unpack,
-                            .probe = rt__dnnl_probe};
+                            .probe = rt__dnnl_probe,
+                            .layout = rt__dnnl_layout};

@@ -9,6 +9,7 @@
 #include "runtime/kernels/private/dnnl_state.h"
 #include "runtime/kernels/private/strassen.h"
 
+#include <dnnl_debug.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,6 +76,19 @@ static dnnl_status_t describe_weight(const rt_conv *c, dnnl_format_tag_t tag,
 dnnl_status_t rt__dnnl_weight(const rt_conv *c, bool plain, dnnl_memory_desc_t *weight)
 {
     return describe_weight(c, weight_tag(c, plain), dnnl_f32, weight);
+}
+
+// In the library's words for the order of dimensions and blocks; groups divide a shape in another way.
+void rt__dnnl_layout(const rt_stage *s, const rt_tensor *t, char *text, size_t size)
+{
+    const rt_conv *c = &((const rt_kernel *)s->program->kernels)[t->kernel].conv;
+    dnnl_format_tag_t tag = weight_tag(c, false);
+    if (tag == weight_tag(c, true))
+        snprintf(text, size, "plain");
+    else if (c->groups > 1)
+        snprintf(text, size, "%s of %d groups", dnnl_fmt_tag2str(tag), c->groups);
+    else
+        snprintf(text, size, "%s", dnnl_fmt_tag2str(tag));
 }
 
 static dnnl_format_tag_t image_tag(const rt_conv *c, bool blocked, Form form)

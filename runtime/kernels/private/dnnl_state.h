@@ -58,6 +58,8 @@ void rt__dnnl_unmake(Made *made);
 const Arg *rt__dnnl_copied(const Made *made);
 // The layout of a convolution's weight outside.
 dnnl_status_t rt__dnnl_weight(const rt_conv *c, bool plain, dnnl_memory_desc_t *weight);
+void rt__dnnl_layout(const rt_stage *s, const rt_tensor *t, char *text,
+                     size_t size); // rt_backend's
 
 // weights.c: rt_backend's pack and unpack.
 int rt__dnnl_pack(rt_stage *s, const rt_tensor *t, const void *plain, void *packed);
