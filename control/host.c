@@ -8,12 +8,10 @@
 #include "control/wire.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { TICK_MS = 10, IDLE_MS = 200, TRACE_PIECE = 1 << 16 };
@@ -229,7 +227,7 @@ static void on_status(Agent *g, int rank, const void *data)
     SegmentStatus copy, *to = &g->memory.statuses[rank];
     memcpy(&copy, data, sizeof copy);
     if (segment_status_write(to, &copy))
-        syscall(SYS_futex, segment_futex(&to->barrier), FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+        segment_counter_wake(&to->barrier);
 }
 
 static void on_address(Agent *g, int rank, const void *data)

@@ -36,6 +36,8 @@ int job_memory_init(JobMemory *m, const Plan *plan)
     m->header->n_ranks = (uint32_t)plan->n_ranks;
     m->header->n_edges = (uint32_t)plan->n_edges;
     m->header->bytes = bytes;
+    atomic_store(&m->header->may_begin.value, UINT64_MAX);
+    atomic_store(&m->header->may_update.value, UINT64_MAX);
     char hash[24];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)plan_hash(plan));
     atomic_store(&m->header->plan_hash, segment_plan_number(hash));
@@ -47,6 +49,19 @@ void job_memory_release(JobMemory *m)
 {
     munmap(m->header, m->bytes);
     close(m->fd);
+}
+
+void job_supervise(JobMemory *m, uint64_t begin, uint64_t update)
+{
+    m->header->supervised = 1;
+    atomic_store(&m->header->may_begin.value, begin);
+    atomic_store(&m->header->may_update.value, update);
+}
+
+void job_allow(JobMemory *m, uint64_t begin, uint64_t update)
+{
+    segment_counter_raise(&m->header->may_begin, begin);
+    segment_counter_raise(&m->header->may_update, update);
 }
 
 void job_stop(JobMemory *m)
@@ -67,6 +82,9 @@ const char *job_doing(const SegmentStatus *s, const Plan *plan, char *text, int 
     bool message = opcode >= 0 && opcode <= RT_RELEASE && edge >= 0 && edge < plan->n_edges;
     if (!atomic_load(&s->pid))
         snprintf(text, (size_t)size, "before it had started");
+    else if (atomic_load(&s->waiting) == SEGMENT_WAITS_FOR_MASTER)
+        snprintf(text, (size_t)size, "waiting for the master, %" PRId64 " steps done",
+                 atomic_load(&s->step));
     else if (opcode < 0 || opcode >= RT_N_OPCODES)
         snprintf(text, (size_t)size, "between steps, %" PRId64 " done", atomic_load(&s->step));
     else

@@ -17,6 +17,12 @@ uint64_t job_memory_bytes(const Plan *plan);
 int job_memory_init(JobMemory *m, const Plan *plan);
 void job_memory_release(JobMemory *m);
 
+// Before any program starts: an agent watches over them, and these are the last steps that they may begin and update
+// for now (plan/segment.h). Without it there are no limits.
+void job_supervise(JobMemory *m, uint64_t begin, uint64_t update);
+// They may go on, and do at once; a limit that is not higher than before changes nothing.
+void job_allow(JobMemory *m, uint64_t begin, uint64_t update);
+
 // All stages finish the step that is under way and end.
 void job_stop(JobMemory *m);
 // All stages end at once. rank: who is to blame; n_ranks: the launcher.

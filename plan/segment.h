@@ -6,18 +6,24 @@
 // A job of several hosts has such a file on each, with the statuses of all ranks: those of other hosts
 // are brought up to date by control/hub.c. Its edges serve the ranks of that host among themselves.
 //
+// Where a worker's agent has made it (docs/control.md), programs work under its eyes and within its limits: a step is
+// begun, and its update done, once the limit has come to the step. Limits only grow.
+//
 // Counters stand on cache lines of their own. A counter counts messages, never slots, so it never
 // wraps; its low 32 bits are the futex word on which the other side sleeps.
 #ifndef STAGECC_PLAN_SEGMENT_H
 #define STAGECC_PLAN_SEGMENT_H
 
+#include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-enum { SEGMENT_ABI = 4, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
+enum { SEGMENT_ABI = 5, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
 #define SEGMENT_MAGIC UINT64_C(0x31626f6a67617473) // "stagjob1", little-endian
 
 // Of a plan's hash as programs bear it, never 0: FNV-1a.
@@ -43,25 +49,32 @@ typedef struct SegmentCounter {
 
 typedef struct SegmentHeader {
     uint64_t magic;
-    uint32_t abi, n_ranks, n_edges, reserved;
+    uint32_t abi, n_ranks, n_edges;
+    uint32_t
+        supervised; // 1: by an agent, which ends programs that stand still and is told of every step
     uint64_t bytes; // of the whole file
     _Atomic uint64_t
         plan_hash; // segment_plan_number; 0 until the first program has come; all must agree
     _Atomic uint32_t abort;      // 0, or the exit status of whoever failed first
     _Atomic uint32_t abort_rank; // who, plus one; n_ranks + 1: the launcher; 0: nobody
-    uint64_t job;                // a random number: messages of another job are refused
+    uint64_t job;                // a random number: messages of another job are dropped
     uint32_t n_hosts;            // 0 or 1: this one alone
     uint8_t pad0[4];
     _Atomic uint64_t rounds; // highest round that any rank has begun, and what stands above
     uint8_t pad1[SEGMENT_LINE - 8];
+    // Steps, counted over all runs; UINT64_MAX: no limit.
+    SegmentCounter may_begin, may_update;
 } SegmentHeader;
+
+// SegmentStatus.waiting
+enum { SEGMENT_WAITS_FOR_RANK = 1, SEGMENT_WAITS_FOR_MASTER };
 
 // What a rank is doing, written by itself alone, read by whoever wonders.
 typedef struct SegmentStatus {
     _Atomic int32_t pid;
     _Atomic int32_t opcode; // rt_opcode of the running instruction; -1 between steps
     _Atomic int32_t edge, mb, layer;
-    _Atomic int32_t waiting;   // 1 while it waits for another rank
+    _Atomic int32_t waiting;   // 0: it does not
     _Atomic int64_t step;      // optimizer steps done
     _Atomic int64_t since_ns;  // CLOCK_MONOTONIC when the wait began
     _Atomic uint64_t progress; // grows with every instruction and layer: it is alive
@@ -72,8 +85,10 @@ typedef struct SegmentStatus {
     // The first floating-point exception of the current step (runtime/guard.c).
     _Atomic int64_t suspect_step; // 0: none yet
     int64_t image_step[2]; // of its state's generations (runtime/image.h); read after a barrier
+    _Atomic int64_t
+        busy_ns; // spent at instructions that are no messages, less what it waited within them
     int32_t suspect_mb;
-    uint8_t pad1[20];
+    uint8_t pad1[12];
     char suspect[2 * SEGMENT_NAME]; // layer and place
     SegmentCounter barrier;         // barriers it has reached
 } SegmentStatus;
@@ -85,7 +100,7 @@ typedef struct SegmentAddress {
 } SegmentAddress;
 
 _Static_assert(sizeof(SegmentCounter) == SEGMENT_LINE, "one cache line");
-_Static_assert(sizeof(SegmentHeader) == 2 * SEGMENT_LINE, "agreed by launcher and programs");
+_Static_assert(sizeof(SegmentHeader) == 4 * SEGMENT_LINE, "agreed by launcher and programs");
 _Static_assert(offsetof(SegmentHeader, rounds) == SEGMENT_LINE, "a line of its own");
 _Static_assert(sizeof(SegmentStatus) == 5 * SEGMENT_LINE, "agreed by launcher and programs");
 _Static_assert(offsetof(SegmentStatus, barrier) == 4 * SEGMENT_LINE, "a line of its own");
@@ -148,6 +163,21 @@ static inline bool segment_status_write(SegmentStatus *to, const SegmentStatus *
 static inline uint32_t *segment_futex(SegmentCounter *c)
 {
     return (uint32_t *)(void *)&c->value; // the low half: little-endian
+}
+
+static inline void segment_counter_wake(SegmentCounter *c)
+{
+    if (atomic_load(&c->sleepers))
+        syscall(SYS_futex, segment_futex(c), FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+// Of a limit: what is not more than it says is late, and changes nothing.
+static inline void segment_counter_raise(SegmentCounter *c, uint64_t value)
+{
+    uint64_t seen = atomic_load(&c->value);
+    while (seen < value && !atomic_compare_exchange_weak(&c->value, &seen, value))
+        continue;
+    segment_counter_wake(c);
 }
 
 // From the beginning of an edge to its slots, and to the next edge.

@@ -321,6 +321,10 @@ static int run_update(rt_stage *s, const rt_instr *i)
         if (error)
             return error;
     }
+    // Of an asynchronous schedule the whole stream was allowed when it began.
+    int error = s->program->train_steps ? 0 : rt__may_update(s, s->step + 1);
+    if (error)
+        return error;
     rt__image_begin_update(s);
     s->program->update(s);
     return (int)s->error;
@@ -387,6 +391,12 @@ void rt_at(rt_stage *s, int layer)
     rt__progress(s);
 }
 
+static void add_busy(SegmentStatus *status, int64_t ns)
+{
+    int64_t before = atomic_load_explicit(&status->busy_ns, memory_order_relaxed);
+    atomic_store_explicit(&status->busy_ns, before + ns, memory_order_relaxed);
+}
+
 // By how much a step moves on the number of an instruction: micro-batches, buckets, or messages that are none's.
 static int step_numbers(const rt_stage *s, const rt_instr *i)
 {
@@ -407,7 +417,7 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
         s->step = s->first_step + s->mb / step_numbers(s, i);
     use_version(s, rt_has_version(i) ? rt_version(i) + steps_on : i->opcode == RT_UPDATE);
     show(s, i);
-    int64_t begin = s->trace || s->paced ? rt__now_ns() : 0;
+    int64_t begin = rt__now_ns(), waited = s->waited_ns;
     if (s->profile)
         rt__profile_begin(s);
     int error = instructions[i->opcode](s, i);
@@ -416,8 +426,11 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
     rt__guard_mark(s);
     if (s->paced && !error)
         error = rt__pace(s, s->opcode, begin);
+    int64_t end = rt__now_ns();
     if (s->trace)
-        rt__trace_add(s, i, begin, rt__now_ns());
+        rt__trace_add(s, i, begin, end);
+    if (i->opcode > RT_RELEASE)
+        add_busy(s->status, end - begin - (s->waited_ns - waited));
     error = error ? error : (int)s->error;
     if (!error && i->opcode == RT_UPDATE)
         finish_step(s);

@@ -190,6 +190,26 @@ void rt__report_start(rt_stage *s)
     send(s, &l);
 }
 
+static void report_to_agent(const rt_stage *s, const char *event)
+{
+    if (!to_launcher(s) || !s->segment->supervised)
+        return;
+    Line l = {.n = 0};
+    add(&l, "{\"event\":\"%s\",\"rank\":%d,\"step\":%" PRId64, event, s->rank, s->step);
+    send(s, &l);
+}
+
+void rt__report_ready(rt_stage *s)
+{
+    report_to_agent(s, "ready");
+}
+
+void rt__report_saved(rt_stage *s)
+{
+    if (s->image)
+        report_to_agent(s, "saved");
+}
+
 void rt__report_step(rt_stage *s)
 {
     if (!tells(s))

@@ -84,6 +84,7 @@ struct rt_stage {
     size_t segment_bytes;
     bool spin;          // a core is free: spin before sleeping
     int64_t timeout_ns; // of every wait
+    int64_t waited_ns;  // so far, for others
     uint64_t barriers;  // reached so far
 
     // Where the run stands

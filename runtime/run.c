@@ -143,24 +143,30 @@ static int64_t steps_to_drain(const rt_stage *s)
     return epochs || ends_short(s) ? to_epoch_end(s, n) : n;
 }
 
-// To the next drain, and what is due there.
+// To the next drain, and what is due there. All of a stream is under way at once, so the limit has to allow its last
+// step; of asynchronous schedules that is the only limit: they save nothing in between.
 static int one_stream(rt_stage *s)
 {
+    int64_t steps = steps_to_drain(s);
+    int error = rt__may_begin(s, s->step + steps);
+    if (error)
+        return error;
     if (!rt__begin_round(s, rt__signals_stop()))
         return RT_E_INTERRUPTED;
-    int64_t steps = steps_to_drain(s);
     // The flags of other threads than this one are not seen (runtime/guard.c).
     s->must_check = s->program->threads > 1 && save_is_due(s, s->step + steps);
-    int error = rt__train_stream(s, steps);
+    error = rt__train_stream(s, steps);
     if (error)
         return error;
     if (save_is_due(s, s->step))
         error = rt__save(s);
     if (!error && evaluation_is_due(s))
         error = evaluate(s);
-    if (!error)
-        rt__image_save(s);
-    return error;
+    if (error)
+        return error;
+    rt__image_save(s);
+    rt__report_saved(s);
+    return 0;
 }
 
 static void tell_idle(rt_stage *s)
@@ -209,8 +215,10 @@ int rt__run(rt_stage *s)
         error = rt__prepare(s);
     if (!error)
         error = rt__barrier(s, "the start");
-    if (!error)
+    if (!error) {
+        rt__report_ready(s);
         error = s->options.eval_only ? evaluate(s) : train(s);
+    }
     if (error == RT_E_INTERRUPTED)
         error = finish_interrupted(s);
     if (!error || error == RT_E_INTERRUPTED) {

@@ -32,7 +32,9 @@ int rt__segment_new(const rt_program *program)
                             .abi = SEGMENT_ABI,
                             .n_ranks = (uint32_t)rt__n_ranks(program),
                             .n_edges = (uint32_t)program->n_edges,
-                            .bytes = bytes};
+                            .bytes = bytes,
+                            .may_begin = {.value = UINT64_MAX},
+                            .may_update = {.value = UINT64_MAX}};
     int fd = memfd_create("stagecc-job", MFD_CLOEXEC);
     if (fd < 0)
         return -1;
@@ -143,6 +145,27 @@ int rt__barrier(rt_stage *s, const char *what)
         error = rt__wait_for(s, &w);
     }
     return error;
+}
+
+static int wait_for_master(rt_stage *s, SegmentCounter *limit, int64_t step)
+{
+    rt__wait w = {.counter = limit,
+                  .target = (uint64_t)step,
+                  .by = &rt__shm,
+                  .peer = RT__MASTER,
+                  .what = "leave",
+                  .name = ""};
+    return rt__wait_for(s, &w);
+}
+
+int rt__may_begin(rt_stage *s, int64_t step)
+{
+    return wait_for_master(s, &s->segment->may_begin, step);
+}
+
+int rt__may_update(rt_stage *s, int64_t step)
+{
+    return wait_for_master(s, &s->segment->may_update, step);
 }
 
 void rt__abort(rt_stage *s)

@@ -21,6 +21,11 @@ void rt__abort(rt_stage *s);
 // 0, or the error that another rank has aborted the job.
 int rt__check_abort(rt_stage *s);
 
+// Wait until a step may be begun, or its update done (SegmentHeader.may_begin). Stopping is seen when it may.
+// 0 or an rt_error.
+int rt__may_begin(rt_stage *s, int64_t step);
+int rt__may_update(rt_stage *s, int64_t step);
+
 // Before a step or an evaluation batch: false when the job stops before it (runtime/signals.c).
 bool rt__begin_round(rt_stage *s, bool stop_wanted);
 

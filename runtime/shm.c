@@ -18,14 +18,14 @@ static bool reaches(const rt_stage *s, int peer)
 static int tell_consumer(rt_stage *s, int edge, int consumer, uint64_t seq)
 {
     (void)consumer, (void)seq;
-    rt__counter_wake(s->edges[edge].published);
+    segment_counter_wake(s->edges[edge].published);
     return 0;
 }
 
 static int tell_producer(rt_stage *s, int edge, uint64_t seq)
 {
     (void)seq;
-    rt__counter_wake(s->edges[edge].mine);
+    segment_counter_wake(s->edges[edge].mine);
     return 0;
 }
 

@@ -2,7 +2,7 @@
 // needs some tens; so a stage spins for SPIN_NS, about one wake-up, where a core is free for it
 // (rt_stage.spin) and sleeps in slices of SLICE_NS afterwards. Between slices it looks whether the
 // job was aborted, whether a stage died, and whether any stage still moves: a wait has no fixed end
-// while somebody works, and one of timeout_ns when nobody does.
+// while somebody works, and one of timeout_ns when nobody does; none where an agent watches over the job.
 //
 // A stage that also talks over a network goes on with that while it waits for a neighbour: a futex does
 // not wake for a descriptor, so it sleeps in slices of MIXED_NS there.
@@ -12,12 +12,9 @@
 #include "runtime/transport.h"
 
 #include <inttypes.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { SPIN_NS = 50 * 1000, SLICE_NS = 100 * 1000 * 1000, MIXED_NS = 500 * 1000 };
 enum { SPINS_A_LOOK = 64 };
@@ -43,22 +40,18 @@ static bool arrived(const rt__wait *w)
     return atomic_load_explicit(&w->counter->value, memory_order_acquire) >= w->target;
 }
 
-void rt__counter_wake(SegmentCounter *c)
-{
-    if (atomic_load(&c->sleepers))
-        syscall(SYS_futex, segment_futex(c), FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
-}
-
 void rt__counter_set(SegmentCounter *c, uint64_t value)
 {
     atomic_store(&c->value, value);
-    rt__counter_wake(c);
+    segment_counter_wake(c);
 }
 
 // A stage that spins on the core of the one it waits for keeps it from working. The scheduler puts
 // them there when the other cores are busy with something else.
 static bool shares_core(const rt_stage *s, int peer)
 {
+    if (peer == RT__MASTER)
+        return false;
     const SegmentStatus *other = &s->statuses[peer];
     int cpu = atomic_load_explicit(&other->cpu, memory_order_relaxed);
     return other != s->status && other->host == s->status->host && cpu == sched_getcpu() + 1;
@@ -87,10 +80,14 @@ static void describe(const rt_stage *s, int rank, char *text, size_t size)
     const SegmentStatus *st = &s->statuses[rank];
     int opcode = atomic_load(&st->opcode), pid = atomic_load(&st->pid);
     int edge = atomic_load(&st->edge);
+    bool held = atomic_load(&st->waiting) == SEGMENT_WAITS_FOR_MASTER;
     if (pid == 0)
         snprintf(text, size, "has not started yet");
     else if (pid < 0)
         snprintf(text, size, "has ended");
+    else if (held)
+        snprintf(text, size, "waits for the master, %" PRId64 " steps done",
+                 atomic_load(&st->step));
     else if (opcode < 0 || opcode >= RT_N_OPCODES)
         snprintf(text, size, "is between steps, %" PRId64 " done", atomic_load(&st->step));
     else
@@ -154,9 +151,11 @@ static int sleep_slice(rt_stage *s, const rt__wait *w)
 static int wait_long(rt_stage *s, const rt__wait *w)
 {
     int64_t since = rt__now_ns(), moved = since;
+    bool endless = w->peer == RT__MASTER || s->segment->supervised;
     uint64_t progress = progress_of_all(s);
     atomic_store(&s->status->since_ns, since);
-    atomic_store(&s->status->waiting, 1);
+    atomic_store(&s->status->waiting,
+                 w->peer == RT__MASTER ? SEGMENT_WAITS_FOR_MASTER : SEGMENT_WAITS_FOR_RANK);
     int error = 0;
     while (!error && !arrived(w)) {
         error = sleep_slice(s, w);
@@ -170,7 +169,7 @@ static int wait_long(rt_stage *s, const rt__wait *w)
         error = rt__check_abort(s);
         if (!error)
             error = look_for_dead(s, w);
-        if (!error && rt__now_ns() - moved > s->timeout_ns)
+        if (!error && !endless && rt__now_ns() - moved > s->timeout_ns)
             error = timed_out(s, w, since);
     }
     atomic_store(&s->status->waiting, 0);
@@ -179,7 +178,11 @@ static int wait_long(rt_stage *s, const rt__wait *w)
 
 int rt__wait_for(rt_stage *s, const rt__wait *w)
 {
-    if (arrived(w) || (s->spin && !shares_core(s, w->peer) && spin(s, w)))
+    if (arrived(w))
         return 0;
-    return wait_long(s, w);
+    int64_t begin = rt__now_ns();
+    bool spun = s->spin && !shares_core(s, w->peer) && spin(s, w);
+    int error = spun ? 0 : wait_long(s, w);
+    s->waited_ns += rt__now_ns() - begin;
+    return error;
 }

@@ -12,6 +12,8 @@ enum { LOOK_NS = 1000 * 1000 };
 // What came
 // ---------------------------------------------------------------------------------------
 
+static const char stray[] = "of another job";
+
 // Headers come unaligned, and of any length. Is it this job's? NULL, or how it is not.
 static const char *read_header(const rt_stage *s, const void *header, size_t header_bytes,
                                UcxHeader *h)
@@ -22,7 +24,7 @@ static const char *read_header(const rt_stage *s, const void *header, size_t hea
     if (header_bytes != sizeof *h || h->version != UCX_VERSION || h->bytes != sizeof *h)
         return "of another version of stagecc";
     if (h->job != s->segment->job)
-        return "of another job";
+        return stray;
     if (h->plan != rt__plan_number(p))
         return "of another plan (build all programs again)";
     if (h->edge >= p->n_edges || h->from >= rt__n_ranks(p))
@@ -30,14 +32,18 @@ static const char *read_header(const rt_stage *s, const void *header, size_t hea
     return NULL;
 }
 
+// A program whose peers were replaced while it stood still goes on some time, and may find an old peer's port taken by
+// a new program: that is no trouble of this job.
 static ucs_status_t refuse(rt_stage *s, const UcxHeader *h, const char *how)
 {
+    if (how == stray)
+        return UCS_OK; // UCX drops it
     char name[RT__RANK_NAME], from[RT__RANK_NAME];
     bool known = h->from < rt__n_ranks(s->program);
     rt_fail(s, RT_E_PEER, "%s was sent a message %s (number %" PRIu64 " of edge %u from %s)",
             rt__rank_name(s->program, s->rank, name), how, h->seq, h->edge,
             known ? rt__rank_name(s->program, h->from, from) : "nobody in this job");
-    return UCS_OK; // UCX drops it
+    return UCS_OK; // likewise
 }
 
 // Messages complete in any order, and are seen in theirs.

@@ -8,7 +8,8 @@
 #include "runtime/transport.h"
 #include "runtime/ucx/ucp.h"
 
-// On the wire, little-endian. Anything that differs from what is expected ends the job.
+// On the wire, little-endian. Anything that differs from what is expected ends the job, but for messages of
+// another one, which are dropped.
 typedef struct UcxHeader {
     uint16_t version, bytes; // UCX_VERSION and the size of this header, in all versions
     uint16_t edge, from;     // index in the plan; the sending rank

@@ -28,7 +28,7 @@ MODEL(small)
 # As plan/stream.h numbers them, and plan/segment.h lays them out.
 OPCODES = ["acquire", "recv", "send", "release", "load", "forward", "backward", "backward_weight", "backward_part", "reduce_put", "reduce_sum", "reduce_get", "share_put",
            "share_get", "norm_gather", "norm_apply", "update", "eval"]
-HEADER, STATUS = 128, 320
+HEADER, STATUS = 256, 320
 STEPS, REHEARSE = 8, 30
 
 

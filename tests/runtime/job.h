@@ -64,7 +64,7 @@ static inline void job_tell(SegmentHeader *from, SegmentHeader *to, int stage)
     }
     segment_status_read(&copy, &segment_statuses(from)[stage]);
     if (segment_status_write(status, &copy))
-        rt__counter_wake(&status->barrier);
+        segment_counter_wake(&status->barrier);
     uint32_t nobody = 0, who = atomic_load(&from->abort_rank);
     if (who && atomic_compare_exchange_strong(&to->abort_rank, &nobody, who))
         atomic_store(&to->abort, atomic_load(&from->abort));
