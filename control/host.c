@@ -5,6 +5,7 @@
 #include "control/child.h"
 #include "control/interface.h"
 #include "control/progress.h"
+#include "control/shown.h"
 #include "control/wire.h"
 
 #include <errno.h>
@@ -14,13 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TICK_MS = 10, IDLE_MS = 200, TRACE_PIECE = 1 << 16 };
-
-typedef struct Shown { // of a rank, as the launcher knows it
-    SegmentStatus status;
-    int64_t ns;
-    bool address;
-} Shown;
+enum { TICK_MS = 10, TRACE_PIECE = 1 << 16 };
 
 typedef struct Agent {
     Arena arena;
@@ -42,19 +37,6 @@ static int n_ranks(const Agent *g)
 // To the launcher
 // --------------------------------------------------------------------------------
 
-// What somebody may be waiting for goes at once, the rest now and then.
-static bool is_news(const SegmentStatus *now, const Shown *before, int64_t ns)
-{
-    const SegmentStatus *old = &before->status;
-    if (atomic_load(&now->barrier.value) != atomic_load(&old->barrier.value) ||
-        atomic_load(&now->pid) != atomic_load(&old->pid) ||
-        atomic_load(&now->suspect_step) != atomic_load(&old->suspect_step))
-        return true;
-    bool moved = atomic_load(&now->progress) != atomic_load(&old->progress) ||
-                 atomic_load(&now->step) != atomic_load(&old->step);
-    return moved && ns - before->ns > IDLE_MS * INT64_C(1000000);
-}
-
 static void show_rank(Agent *g, int rank, int64_t ns)
 {
     SegmentStatus now;
@@ -67,7 +49,7 @@ static void show_rank(Agent *g, int rank, int64_t ns)
         wire_put(&g->wire, WIRE_ADDRESS, rank, address, sizeof *address);
         s->address = true;
     }
-    if (!is_news(&now, s, ns))
+    if (!shown_is_news(s, &now, ns))
         return;
     wire_put(&g->wire, WIRE_STATUS, rank, &now, sizeof now);
     memcpy(&s->status, &now, sizeof now);
@@ -222,23 +204,6 @@ static void on_job(Agent *g, const char *text, size_t bytes)
     json_decref(job);
 }
 
-static void on_status(Agent *g, int rank, const void *data)
-{
-    SegmentStatus copy, *to = &g->memory.statuses[rank];
-    memcpy(&copy, data, sizeof copy);
-    if (segment_status_write(to, &copy))
-        segment_counter_wake(&to->barrier);
-}
-
-static void on_address(Agent *g, int rank, const void *data)
-{
-    SegmentAddress *to = &segment_addresses(g->memory.header)[rank];
-    uint32_t bytes;
-    memcpy(&bytes, data, sizeof bytes);
-    memcpy(to->data, (const char *)data + offsetof(SegmentAddress, data), sizeof to->data);
-    atomic_store(&to->bytes, bytes <= sizeof to->data ? bytes : 0);
-}
-
 static void on_rounds(Agent *g, uint64_t rounds)
 {
     if (rounds & SEGMENT_STOP)
@@ -267,11 +232,11 @@ static void on_message(void *user, const WireHeader *h, const void *data)
     case WIRE_JOB: on_job(g, data, h->bytes); return;
     case WIRE_STATUS:
         if (other && h->bytes == sizeof(SegmentStatus))
-            on_status(g, rank, data);
+            shown_status(&g->memory, rank, data);
         return;
     case WIRE_ADDRESS:
         if (other && h->bytes == sizeof(SegmentAddress))
-            on_address(g, rank, data);
+            shown_address(&g->memory, rank, data);
         return;
     case WIRE_ROUNDS:
         if (g->memory.header)

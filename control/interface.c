@@ -20,7 +20,7 @@ static bool text_of(const struct sockaddr *a, char *text, socklen_t size)
     return bytes && inet_ntop(a->sa_family, bytes, text, size);
 }
 
-static bool device_of(const char *address, char *device, size_t size)
+bool interface_device(const char *address, char *device, size_t size)
 {
     struct ifaddrs *all;
     bool found = false;
@@ -58,8 +58,22 @@ bool interface_of_job(const char *towards, char *device, size_t size)
 {
     char text[INET6_ADDRSTRLEN], here[INET6_ADDRSTRLEN];
     const char *ssh = getenv("SSH_CONNECTION"); // client, its port, this host, its port
-    if (ssh && sscanf(ssh, "%*s %*s %45s", here) == 1 && device_of(here, device, size))
+    if (ssh && sscanf(ssh, "%*s %*s %45s", here) == 1 && interface_device(here, device, size))
         return true;
     return towards && address_towards(towards, text, sizeof text) &&
-           device_of(text, device, size);
+           interface_device(text, device, size);
+}
+
+bool interface_address(const char *device, const char *towards, char *text, size_t size)
+{
+    struct ifaddrs *all;
+    bool found = false;
+    if (!device)
+        return address_towards(towards, text, (socklen_t)size);
+    if (getifaddrs(&all))
+        return false;
+    for (const struct ifaddrs *i = all; i && !found; i = i->ifa_next)
+        found = !strcmp(i->ifa_name, device) && text_of(i->ifa_addr, text, (socklen_t)size);
+    freeifaddrs(all);
+    return found;
 }

@@ -8,5 +8,8 @@
 // The device through which ssh came here, else the one that leads to the host `towards` (NULL: there is
 // no such host). false: neither is known.
 bool interface_of_job(const char *towards, char *device, size_t size);
+// The address of a device, or of that which leads to the host `towards` where device is NULL. false: there is none.
+bool interface_address(const char *device, const char *towards, char *text, size_t size);
+bool interface_device(const char *address, char *device, size_t size); // the other way
 
 #endif

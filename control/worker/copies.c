@@ -1,0 +1,186 @@
+// States between workers: copies of what programs of others own come here, and others get what they lack.
+#include "control/worker/agent.h"
+
+#include "plan/crc32c.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// Offers
+// ---------------------------------------------------------------------------------------
+
+void copies_offer(Agent *g, const WorkerAction *a)
+{
+    peers_tell(g, g->core.epoch.ranks[a->rank].copier,
+               &(Message){.id = MESSAGE_OFFER,
+                          .offer = {.epoch = g->core.epoch.number,
+                                    .step = a->step,
+                                    .made = a->made,
+                                    .rank = a->rank}});
+}
+
+static void stop(Incoming *in)
+{
+    if (in->copy) {
+        in->copy->coming = false;
+        in->copy->state.parts = 0;
+    }
+    transfer_release(&in->transfer);
+    *in = (Incoming){0};
+}
+
+void copies_stop(Agent *g, bool all)
+{
+    for (int rank = 0; rank < MOST_RANKS; rank++)
+        if (all || g->incoming[rank].epoch != g->core.epoch.number)
+            stop(&g->incoming[rank]);
+}
+
+// Is all of it held already?
+static bool has(const Agent *g, const Held *state)
+{
+    const Worker *w = &g->core;
+    return !(state->parts & ~held_parts(w->held, w->n_held, state->step, state->made));
+}
+
+void copies_offered(Agent *g, uint16_t from, const Offer *o)
+{
+    if (!worker_takes_copy(&g->core, o->epoch, o->rank))
+        return;
+    const EpochRank *r = &g->core.epoch.ranks[o->rank];
+    Incoming *in = &g->incoming[o->rank];
+    const Held *now = &in->transfer.state;
+    Held state = {o->step, o->made, r->owns};
+    bool comes = in->epoch == o->epoch && now->step == o->step && now->made == o->made;
+    if (r->worker != from || comes || has(g, &state))
+        return;
+    stop(in);
+    in->epoch = o->epoch;
+    transfer_begin(&in->transfer, from, &state, agent_now());
+}
+
+static void make_room(Agent *g, Incoming *in)
+{
+    Transfer *t = &in->transfer;
+    in->copy = copy_new(&g->states, &t->state, &t->tensors);
+    Wanted *wanted = in->copy ? calloc((size_t)in->copy->tensors.n + 1, sizeof *wanted) : NULL;
+    if (!wanted) {
+        agent_say(g, "no memory for a copy of %llu bytes from worker %d",
+                  (unsigned long long)t->tensors.generation_bytes, t->worker);
+        stop(in);
+        return;
+    }
+    in->copy->beginning = t->beginning;
+    for (int i = 0; i < in->copy->tensors.n; i++) {
+        const StateTensor *x = &in->copy->tensors.items[i];
+        wanted[i] = (Wanted){x->name, in->copy->data + x->at, x->bytes};
+    }
+    transfer_want(t, wanted, in->copy->tensors.n);
+}
+
+static void arrive(Agent *g, uint32_t rank)
+{
+    Incoming *in = &g->incoming[rank];
+    WorkerEvent e = {.kind = WORKER_ARRIVED,
+                     .epoch = in->epoch,
+                     .rank = rank,
+                     .step = in->transfer.state.step,
+                     .made = in->transfer.state.made};
+    in->copy->coming = false;
+    in->copy = NULL;
+    stop(in);
+    agent_take(g, &e);
+}
+
+void copies_work(Agent *g, int64_t now_ns)
+{
+    for (uint32_t rank = 0; rank < MOST_RANKS; rank++) {
+        Incoming *in = &g->incoming[rank];
+        if (in->transfer.phase == TRANSFER_NONE)
+            continue;
+        if (!worker_takes_copy(&g->core, in->epoch, rank)) {
+            stop(in);
+            continue;
+        }
+        transfer_run(&in->transfer, &g->line, now_ns);
+        if (in->transfer.phase == TRANSFER_LISTED)
+            make_room(g, in);
+        if (in->transfer.phase == TRANSFER_MOVED)
+            arrive(g, rank);
+        else if (in->transfer.phase == TRANSFER_FAILED)
+            stop(in); // it will be offered again
+    }
+}
+
+bool copies_take(Agent *g, const Message *m)
+{
+    int64_t now_ns = agent_now();
+    for (int rank = 0; rank < MOST_RANKS; rank++) {
+        Program *p = &g->run.programs[rank];
+        for (int i = 0; i < p->n_transfers; i++)
+            if (transfer_take(&p->transfers[i], m, now_ns))
+                return true;
+        if (transfer_take(&g->incoming[rank].transfer, m, now_ns))
+            return true;
+    }
+    return false;
+}
+
+void copies_ask(void *agent, uint16_t worker, const Fetch *fetch, const char *name)
+{
+    peers_tell(agent, worker,
+               &(Message){.id = MESSAGE_FETCH,
+                          .fetch = *fetch,
+                          .rest = name,
+                          .rest_bytes = strlen(name)});
+}
+
+void copies_again(Agent *g, uint16_t worker)
+{
+    for (int rank = 0; rank < MOST_RANKS; rank++) {
+        Program *p = &g->run.programs[rank];
+        for (int i = 0; i < p->n_transfers; i++)
+            if (p->transfers[i].worker == worker)
+                transfer_again(&p->transfers[i]);
+        if (g->incoming[rank].transfer.worker == worker)
+            transfer_again(&g->incoming[rank].transfer);
+    }
+}
+
+// Others lack something
+// ---------------------------------------------------------------------------------------
+
+static void cut(Message *m, const void *data, uint64_t whole, uint64_t from)
+{
+    uint64_t left = from < whole ? whole - from : 0;
+    m->rest = (const char *)data + (whole - left);
+    m->rest_bytes = left < TRANSFER_PIECE ? left : TRANSFER_PIECE;
+    m->tensor.from = whole - left;
+    m->tensor.whole = whole;
+    m->tensor.answer = TENSOR_HERE;
+}
+
+void copies_fetched(Agent *g, const CurveKey key, const Message *fetch)
+{
+    const Fetch *f = &fetch->fetch;
+    Message m = {.id = MESSAGE_TENSOR, .tensor = {.answer = TENSOR_NOT_HELD}};
+    Message none = m;
+    char name[257];
+    Text list = {0};
+    Found found = {0};
+    Held state = {f->step, f->made, f->parts};
+    memcpy(name, fetch->rest, fetch->rest_bytes);
+    name[fetch->rest_bytes] = 0;
+    if (!*name && states_list(&g->states, &state, &list))
+        cut(&m, list.data, list.length, f->from);
+    else if (*name && states_find(&g->states, f->step, f->made, name, &found))
+        cut(&m, found.data, found.tensor->bytes, f->from);
+    m.tensor.request = none.tensor.request = f->request;
+    m.tensor.crc32c = crc32c(0, m.rest, m.rest_bytes);
+    size_t bytes = message_put(g->frame, sizeof g->frame, &m);
+    if (!found_stays(&found)) // what was read may be of both
+        bytes = message_put(g->frame, sizeof g->frame, &none);
+    if (bytes)
+        net_send(g->listen, key, g->frame, bytes);
+    text_release(&list);
+}

@@ -1,0 +1,75 @@
+// Other workers of the epoch. To each goes one connection, for requests and news of this one; theirs come to the
+// listening socket, which admits nobody else.
+#include "control/worker/agent.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool is_same(const Peer *p, const StartPeer *s)
+{
+    return p->used && !strcmp(p->key, s->key) && !strcmp(p->endpoint, s->endpoint);
+}
+
+static void forget(Peer *p)
+{
+    if (p->socket)
+        net_disconnect(p->socket);
+    *p = (Peer){0};
+}
+
+static void adopt(Agent *g, const StartPeer *s)
+{
+    Peer *p = &g->peers[s->worker];
+    if (is_same(p, s))
+        return;
+    forget(p);
+    p->used = true;
+    memcpy(p->key, s->key, sizeof p->key);
+    snprintf(p->endpoint, sizeof p->endpoint, "%s", s->endpoint);
+    if (s->worker != g->core.number)
+        p->socket = net_connect(g->net, s->endpoint, s->key);
+}
+
+void peers_adopt(Agent *g)
+{
+    const Start *s = &g->run.start;
+    bool stays[MOST_WORKERS] = {false};
+    for (int i = 0; i < s->n_peers; i++)
+        stays[s->peers[i].worker] = true;
+    for (int w = 0; w < MOST_WORKERS; w++)
+        if (g->peers[w].used && !stays[w])
+            forget(&g->peers[w]);
+    for (int i = 0; i < s->n_peers; i++)
+        adopt(g, &s->peers[i]);
+}
+
+int peers_of_key(const Agent *g, const CurveKey key)
+{
+    for (int w = 0; w < MOST_WORKERS; w++)
+        if (g->peers[w].used && !strcmp(g->peers[w].key, key))
+            return w;
+    return -1;
+}
+
+int peers_of_socket(const Agent *g, const NetSocket *s)
+{
+    for (int w = 0; w < MOST_WORKERS; w++)
+        if (g->peers[w].socket == s)
+            return w;
+    return -1;
+}
+
+bool peers_tell(Agent *g, uint16_t worker, const Message *m)
+{
+    Peer *p = worker < MOST_WORKERS ? &g->peers[worker] : NULL;
+    if (!p || !p->socket || !p->up)
+        return false;
+    size_t bytes = message_put(g->frame, sizeof g->frame, m);
+    return bytes && net_send(p->socket, NULL, g->frame, bytes);
+}
+
+void peers_close(Agent *g)
+{
+    for (int w = 0; w < MOST_WORKERS; w++)
+        forget(&g->peers[w]);
+}

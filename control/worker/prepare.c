@@ -1,0 +1,339 @@
+// Making a program ready: its files, then the state that the epoch begins with, in an image that it works in, then the
+// program itself. Each step waits for something, and has a bound.
+#include "control/worker/agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BOUND_NS (20 * SECOND_NS) // of an end that does not come, and of a program that is asked
+
+static void enter(Program *p, ProgramPhase phase, int64_t now_ns)
+{
+    p->phase = phase;
+    p->since_ns = now_ns;
+}
+
+void prepare_begin(Agent *g, uint32_t rank)
+{
+    enter(&g->run.programs[rank], PROGRAM_FILES, agent_now());
+}
+
+void prepare_stop(Agent *g, Program *p)
+{
+    for (int i = 0; i < p->n_transfers; i++)
+        transfer_release(&p->transfers[i]);
+    free(p->transfers);
+    p->transfers = NULL;
+    p->n_transfers = 0;
+    tensors_release(&p->tensors);
+    if (p->asked_fd >= 0) {
+        kill(p->asked, SIGKILL);
+        g->dying[g->n_dying++] = (Dying){p->asked, p->asked_fd, NULL};
+        p->asked_fd = -1;
+    }
+    if (p->image && p->child.pid_fd < 0)
+        p->image->busy = false;
+    p->image = NULL;
+    p->phase = PROGRAM_NONE;
+}
+
+static void fail(Agent *g, int rank, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void fail(Agent *g, int rank, const char *format, ...)
+{
+    Program *p = &g->run.programs[rank];
+    char why[AGENT_WHY];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(why, sizeof why, format, ap);
+    va_end(ap);
+    snprintf(p->error, sizeof p->error, "%s", why);
+    agent_say(g, "cannot make stage %d ready: %s",
+              g->run.opened ? g->run.plan->ranks[rank].stage : rank, why);
+    p->phase = PROGRAM_DONE;
+    agent_take(g, &(WorkerEvent){.kind = WORKER_PREPARED,
+                                 .epoch = g->run.epoch,
+                                 .rank = (uint32_t)rank,
+                                 .failed = true});
+}
+
+// Its tensors
+// ---------------------------------------------------------------------------------------
+
+static const char *program_name(Agent *g, int rank)
+{
+    return arena_printf(&g->run.arena, "stage%d", g->run.plan->ranks[rank].stage);
+}
+
+// What this build of a program says of its tensors, as it was kept.
+static const char *list_path(Agent *g, int rank)
+{
+    const char *name = program_name(g, rank);
+    char hex[SHA256_HEX + 1] = "";
+    for (int i = 0; i < g->run.start.n_files; i++)
+        if (!strcmp(g->run.start.files[i].name, name))
+            sha256_text(g->run.start.files[i].hash, hex);
+    return arena_printf(&g->run.arena, "%s/tensors-%s.json", g->files.plan, hex);
+}
+
+static _Noreturn void become(const char *program, const char *path)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execl(program, program, "--tensors", path, (char *)NULL);
+    _exit(127);
+}
+
+static bool ask_program(Agent *g, int rank)
+{
+    Program *p = &g->run.programs[rank];
+    const char *program =
+        launch_program(&g->run.arena, g->files.plan, g->run.plan->ranks[rank].stage);
+    const char *path = arena_printf(&g->run.arena, "%s.%d", list_path(g, rank), rank);
+    p->asked = fork();
+    if (!p->asked)
+        become(program, path);
+    p->asked_fd = p->asked < 0 ? -1 : (int)syscall(SYS_pidfd_open, p->asked, 0);
+    return p->asked_fd >= 0;
+}
+
+static bool load_tensors(Agent *g, int rank)
+{
+    Program *p = &g->run.programs[rank];
+    char why[TENSORS_WHY];
+    char *text = file_read(list_path(g, rank), NULL);
+    if (!text)
+        return false;
+    if (!tensors_of_program(&p->tensors, text, g->run.parts, why))
+        fail(g, rank, "%s", why);
+    free(text);
+    return true;
+}
+
+// It has said them, or ended otherwise.
+static void on_asked(Agent *g, int rank, int64_t now_ns)
+{
+    Program *p = &g->run.programs[rank];
+    struct pollfd fd = {.fd = p->asked_fd, .events = POLLIN};
+    const char *path = list_path(g, rank);
+    int status = 0;
+    if (poll(&fd, 1, 0) <= 0) {
+        if (now_ns - p->since_ns > BOUND_NS)
+            fail(g, rank, "the program has not said its tensors within %d s",
+                 (int)(BOUND_NS / SECOND_NS));
+        return;
+    }
+    waitpid(p->asked, &status, 0);
+    close(p->asked_fd);
+    p->asked_fd = -1;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) ||
+        rename(arena_printf(&g->run.arena, "%s.%d", path, rank), path) ||
+        !load_tensors(g, rank))
+        fail(g, rank, "the program does not say its tensors (--tensors, status %d)",
+             WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+// The state
+// ---------------------------------------------------------------------------------------
+
+static uint8_t *place_of(const Program *p, const StateTensor *t)
+{
+    return image_generation(p->image->header, 0) + t->at;
+}
+
+static Transfer *transfer_from(Program *p, uint16_t worker)
+{
+    for (int i = 0; i < p->n_transfers; i++)
+        if (p->transfers[i].worker == worker)
+            return &p->transfers[i];
+    Transfer *more =
+        realloc(p->transfers, (size_t)(p->n_transfers + 1) * sizeof *p->transfers);
+    if (!more)
+        return NULL;
+    p->transfers = more;
+    more[p->n_transfers] = (Transfer){.worker = worker};
+    return &more[p->n_transfers++];
+}
+
+static bool is_same(const StateTensor *a, const StateTensor *b)
+{
+    return a->bytes == b->bytes && !strcmp(a->layout, b->layout);
+}
+
+// From what is here, else noted for a transfer. false: it can be had from nowhere.
+static bool get_tensor(Agent *g, int rank, const StateTensor *t)
+{
+    Program *p = &g->run.programs[rank];
+    const Epoch *e = &g->core.epoch;
+    Found found;
+    if (states_find(&g->states, e->step, e->made, t->name, &found) &&
+        is_same(found.tensor, t)) {
+        memcpy(place_of(p, t), found.data, t->bytes);
+        p->beginning = found.beginning;
+        p->begins = true;
+        if (found_stays(&found))
+            return true;
+    }
+    uint16_t source = e->source[t->part];
+    Transfer *from = source < MOST_WORKERS && source != g->core.number
+                         ? transfer_from(p, source)
+                         : NULL;
+    if (!from) {
+        fail(g, rank, "nobody has %s of the state behind step %" PRIu64, t->name, e->step);
+        return false;
+    }
+    from->state.parts |= UINT64_C(1) << t->part;
+    p->lacks[t - p->image->tensors.items] = true;
+    return true;
+}
+
+static void begin_transfers(Agent *g, int rank, int64_t now_ns)
+{
+    Program *p = &g->run.programs[rank];
+    const Epoch *e = &g->core.epoch;
+    for (int i = 0; i < p->n_transfers; i++) {
+        Held state = {e->step, e->made, p->transfers[i].state.parts};
+        agent_say(g, "stage %d: gets its state behind step %" PRIu64 " from worker %d",
+                  g->run.plan->ranks[rank].stage, e->step, p->transfers[i].worker);
+        transfer_begin(&p->transfers[i], p->transfers[i].worker, &state, now_ns);
+    }
+}
+
+static void start(Agent *g, int rank, int64_t now_ns)
+{
+    Program *p = &g->run.programs[rank];
+    p->image->parts = g->core.epoch.ranks[rank].runs;
+    enter(p, PROGRAM_STARTED, now_ns);
+    if (!program_start(g, (uint32_t)rank))
+        fail(g, rank, "cannot start it: %s", strerror(errno));
+}
+
+static void begin_state(Agent *g, int rank, int64_t now_ns)
+{
+    Program *p = &g->run.programs[rank];
+    const Epoch *e = &g->core.epoch;
+    uint64_t plan = atomic_load(&g->run.memory.header->plan_hash);
+    p->image = e->made ? image_with(&g->states, plan, (uint32_t)rank, e->step, e->made) : NULL;
+    if (p->image) {
+        image_reuse(p->image, e->step, e->made, e->number);
+        start(g, rank, now_ns);
+        return;
+    }
+    p->image = image_new(&g->states, plan, (uint32_t)rank, &p->tensors);
+    if (!p->image) {
+        fail(g, rank, "no memory for its state: %s", strerror(errno));
+        return;
+    }
+    if (!e->made) {
+        image_reuse(p->image, e->step, 0, e->number); // it has none: the program makes it
+        start(g, rank, now_ns);
+        return;
+    }
+    p->image->parts = g->core.epoch.ranks[rank].runs;
+    p->lacks = arena_array(&g->run.arena, bool, p->image->tensors.n);
+    enter(p, PROGRAM_STATE, now_ns);
+    for (int i = 0; i < p->image->tensors.n; i++)
+        if (!get_tensor(g, rank, &p->image->tensors.items[i]))
+            return;
+    begin_transfers(g, rank, now_ns);
+}
+
+// What the source lists is what is wanted of it, byte for byte.
+static void want_listed(Agent *g, int rank, Transfer *t)
+{
+    Program *p = &g->run.programs[rank];
+    const Tensors *all = &p->image->tensors;
+    const Epoch *e = &g->core.epoch;
+    Wanted *wanted = calloc((size_t)all->n + 1, sizeof *wanted);
+    int n = 0;
+    for (int i = 0; i < all->n && wanted; i++) {
+        const StateTensor *x = &all->items[i], *theirs = tensors_find(&t->tensors, x->name);
+        if (!p->lacks[i] || e->source[x->part] != t->worker)
+            continue;
+        if (!theirs || !is_same(theirs, x)) {
+            fail(g, rank, "worker %d has %s of %s", t->worker,
+                 theirs ? "another layout or size" : "nothing", x->name);
+            free(wanted);
+            return;
+        }
+        wanted[n++] = (Wanted){x->name, place_of(p, x), x->bytes};
+    }
+    p->beginning = t->beginning;
+    p->begins = true;
+    transfer_want(t, wanted, n);
+}
+
+static void work_on_state(Agent *g, int rank, int64_t now_ns)
+{
+    Program *p = &g->run.programs[rank];
+    const Epoch *e = &g->core.epoch;
+    int moved = 0;
+    for (int i = 0; i < p->n_transfers; i++) {
+        Transfer *t = &p->transfers[i];
+        transfer_run(t, &g->line, now_ns);
+        moved += t->phase == TRANSFER_MOVED;
+        if (t->phase == TRANSFER_LISTED)
+            want_listed(g, rank, t);
+        else if (t->phase == TRANSFER_FAILED)
+            fail(g, rank, "%s", t->why);
+        if (p->phase != PROGRAM_STATE)
+            return; // they are no more
+    }
+    if (moved < p->n_transfers)
+        return;
+    if (!p->begins) {
+        fail(g, rank, "it has no state");
+        return;
+    }
+    image_settle(p->image, e->step, e->made, e->number, &p->beginning);
+    start(g, rank, now_ns);
+}
+
+// ------------------------------------------------------------------------------------------
+
+static void get_files(Agent *g, int rank, int64_t now_ns)
+{
+    Program *p = &g->run.programs[rank];
+    bool sources = !*g->run.why && files_have(&g->files, "plan.json") &
+                                       files_have(&g->files, "parts.json");
+    if (sources)
+        run_open(g);
+    bool program = g->run.opened && files_have(&g->files, program_name(g, rank));
+    const char *why = *g->run.why ? g->run.why : g->files.why;
+    if (*why)
+        fail(g, rank, "%s", why);
+    else if (program && g->n_dying && now_ns - p->since_ns > BOUND_NS)
+        fail(g, rank, "a program of the epoch before has not ended within %d s",
+             (int)(BOUND_NS / SECOND_NS));
+    if (*why || !program || g->n_dying) // an image is free when its program is gone
+        return;
+    enter(p, PROGRAM_TENSORS, now_ns);
+    if (!load_tensors(g, rank) && !ask_program(g, rank))
+        fail(g, rank, "cannot start it: %s", strerror(errno));
+}
+
+void prepare_work(Agent *g, int64_t now_ns)
+{
+    for (int rank = agent_next(g, -1); rank >= 0; rank = agent_next(g, rank)) {
+        Program *p = &g->run.programs[rank];
+        if (p->phase == PROGRAM_FILES)
+            get_files(g, rank, now_ns);
+        if (p->phase == PROGRAM_TENSORS && p->asked_fd >= 0)
+            on_asked(g, rank, now_ns);
+        if (p->phase == PROGRAM_TENSORS && p->asked_fd < 0)
+            begin_state(g, rank, now_ns);
+        if (p->phase == PROGRAM_STATE)
+            work_on_state(g, rank, now_ns);
+    }
+}

@@ -1,0 +1,82 @@
+// The job's memory of each host has the statuses of all ranks: this worker says to the others what its own ranks do, and
+// writes down what theirs do (control/shown.h).
+#include "control/worker/agent.h"
+
+#include <string.h>
+
+// Whoever was not ready to hear something gets all of it again: often until all run, and now and then later.
+#define AGAIN_STARTING_NS (SECOND_NS / 10)
+#define AGAIN_NS SECOND_NS
+
+static bool is_shared(const Agent *g)
+{
+    return g->run.opened && g->run.epoch == g->core.epoch.number && g->run.n_hosts > 1;
+}
+
+static void tell(Agent *g, uint16_t worker, MessageId id, uint32_t rank, const void *data,
+                 size_t bytes)
+{
+    peers_tell(g, worker,
+               &(Message){.id = id,
+                          .status = {.epoch = g->run.epoch, .rank = rank},
+                          .rest = data,
+                          .rest_bytes = bytes});
+}
+
+static void tell_all(Agent *g, MessageId id, uint32_t rank, const void *data, size_t bytes)
+{
+    const Epoch *e = &g->core.epoch;
+    uint64_t told = 0;
+    for (uint32_t i = 0; i < e->n_ranks; i++) {
+        uint16_t worker = e->ranks[i].worker;
+        if (worker != g->core.number && !(told >> worker & 1))
+            tell(g, worker, id, rank, data, bytes);
+        told |= UINT64_C(1) << worker;
+    }
+}
+
+static void show(Agent *g, int rank, int64_t now_ns, bool all)
+{
+    Shown *s = &g->run.shown[rank];
+    SegmentStatus now;
+    const SegmentAddress *address = &segment_addresses(g->run.memory.header)[rank];
+    bool reached = atomic_load(&address->bytes);
+    segment_status_read(&now, &g->run.memory.statuses[rank]);
+    if (reached && (all || !s->address))
+        tell_all(g, MESSAGE_ADDRESS, (uint32_t)rank, address, sizeof *address);
+    s->address |= reached;
+    if (!all && !shown_is_news(s, &now, now_ns))
+        return;
+    tell_all(g, MESSAGE_STATUS, (uint32_t)rank, &now, sizeof now);
+    memcpy(&s->status, &now, sizeof now);
+    s->ns = now_ns;
+}
+
+void relay_work(Agent *g, int64_t now_ns)
+{
+    if (!is_shared(g))
+        return;
+    int64_t again = g->core.phase == WORKER_RUNNING ? AGAIN_NS : AGAIN_STARTING_NS;
+    bool all = now_ns - g->run.shown_ns > again;
+    if (all)
+        g->run.shown_ns = now_ns;
+    for (int rank = agent_next(g, -1); rank >= 0; rank = agent_next(g, rank))
+        show(g, rank, now_ns, all);
+}
+
+void relay_take(Agent *g, uint16_t from, const Message *m)
+{
+    uint32_t rank = m->status.rank;
+    if (!is_shared(g) || m->status.epoch != g->run.epoch || rank >= g->core.epoch.n_ranks ||
+        g->core.epoch.ranks[rank].worker != from)
+        return;
+    if (m->id == MESSAGE_STATUS && m->rest_bytes == sizeof(SegmentStatus))
+        shown_status(&g->run.memory, (int)rank, m->rest);
+    if (m->id == MESSAGE_ADDRESS && m->rest_bytes == sizeof(SegmentAddress))
+        shown_address(&g->run.memory, (int)rank, m->rest);
+}
+
+void relay_again(Agent *g)
+{
+    g->run.shown_ns = 0;
+}

@@ -1,0 +1,147 @@
+// An epoch as this worker takes part in it: what START says, the plan, and the job's memory of this host.
+#include "control/interface.h"
+#include "control/worker/agent.h"
+
+#include "base/diag.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *in_plan(Agent *g, const char *name)
+{
+    return arena_printf(&g->run.arena, "%s/%s", g->files.plan, name);
+}
+
+void run_close(Agent *g)
+{
+    Run *r = &g->run;
+    for (uint32_t rank = 0; rank < MOST_RANKS; rank++)
+        prepare_stop(g, &r->programs[rank]);
+    if (r->opened)
+        job_memory_release(&r->memory);
+    json_decref(r->parts);
+    arena_release(&r->arena);
+    *r = (Run){0};
+    for (int i = 0; i < MOST_RANKS; i++) {
+        r->programs[i].asked_fd = -1;
+        r->programs[i].child = (Child){.rank = i, .pid_fd = -1, .report_fd = -1};
+    }
+}
+
+// Files are named as where the master was started; a worker may lack that directory and need none.
+static void go_there(const Agent *g)
+{
+    const char *directory = g->run.start.directory;
+    if (directory && chdir(directory))
+        agent_say(g, "%s is not here: relative names of files will not be found", directory);
+}
+
+void run_adopt(Agent *g, const Message *m)
+{
+    Run *r = &g->run;
+    char why[START_WHY];
+    run_close(g);
+    copies_stop(g, false);
+    r->epoch = m->start.number;
+    if (!start_parse(&r->arena, &r->start, m->rest, m->rest_bytes, why)) {
+        snprintf(r->why, sizeof r->why, "%s", why);
+        agent_say(g, "%s", r->why);
+        return;
+    }
+    peers_adopt(g);
+    if (agent_next(g, -1) < 0)
+        return;
+    if (!files_expect(&g->files, r->start.files, r->start.n_files))
+        snprintf(r->why, sizeof r->why, "%s", g->files.why);
+    go_there(g);
+}
+
+static bool read_parts(Agent *g)
+{
+    Run *r = &g->run;
+    const char *path = in_plan(g, "parts.json");
+    char *text = file_read(path, NULL);
+    json_t *json = text ? json_loads(text, 0, NULL) : NULL;
+    r->parts = json_incref(json_object_get(json, "parts"));
+    json_decref(json);
+    free(text);
+    return json_is_object(r->parts);
+}
+
+static const Plan *read_plan(Agent *g)
+{
+    const char *path = in_plan(g, "plan.json");
+    char *text = file_read(path, NULL);
+    const Plan *plan = text ? plan_from_json(&g->run.arena, path, text) : NULL;
+    free(text);
+    return plan;
+}
+
+static uint32_t count_hosts(const Epoch *e)
+{
+    uint64_t seen = 0;
+    for (uint32_t i = 0; i < e->n_ranks; i++)
+        seen |= UINT64_C(1) << e->ranks[i].worker;
+    return (uint32_t)__builtin_popcountll(seen);
+}
+
+static bool open_memory(Agent *g)
+{
+    Run *r = &g->run;
+    const Epoch *e = &g->core.epoch;
+    if (job_memory_init(&r->memory, r->plan))
+        return false;
+    SegmentHeader *h = r->memory.header;
+    h->job = r->start.job;
+    h->n_hosts = r->n_hosts;
+    job_supervise(&r->memory, e->step, e->step); // no step begins
+    for (uint32_t i = 0; i < e->n_ranks; i++) {
+        r->memory.statuses[i].host = e->ranks[i].worker;
+        segment_status_read(&r->shown[i].status, &r->memory.statuses[i]);
+    }
+    return true;
+}
+
+static void make_launch(Agent *g)
+{
+    Run *r = &g->run;
+    int n = r->plan->n_ranks;
+    int *states = arena_array(&r->arena, int, n);
+    bool *here = arena_array(&r->arena, bool, n);
+    for (int i = 0; i < n; i++) {
+        states[i] = -1;
+        here[i] = g->core.epoch.ranks[i].worker == g->core.number;
+    }
+    r->launch = (Launch){.plan = r->plan,
+                         .dir = g->files.plan,
+                         .options = r->start.options,
+                         .n_options = r->start.n_options,
+                         .rehearse = r->start.rehearse,
+                         .states = states,
+                         .here = here,
+                         .quiet = true};
+}
+
+bool run_open(Agent *g)
+{
+    Run *r = &g->run;
+    if (r->opened || *r->why)
+        return r->opened;
+    r->plan = read_plan(g);
+    r->n_hosts = count_hosts(&g->core.epoch);
+    if (!r->plan || !read_parts(g))
+        snprintf(r->why, sizeof r->why, "the master's %s cannot be read",
+                 r->plan ? "parts.json" : "plan.json");
+    else if ((uint32_t)r->plan->n_ranks != g->core.epoch.n_ranks)
+        snprintf(r->why, sizeof r->why, "the epoch has %u ranks, and its plan.json %d",
+                 g->core.epoch.n_ranks, r->plan->n_ranks);
+    else if (!open_memory(g))
+        snprintf(r->why, sizeof r->why, "cannot make the job's memory: %s", strerror(errno));
+    else
+        r->opened = true;
+    if (r->opened)
+        make_launch(g);
+    return r->opened;
+}

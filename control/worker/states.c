@@ -1,0 +1,294 @@
+#include "control/worker/states.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+// Images
+// ---------------------------------------------------------------------------------------
+
+static uint64_t made_of(const Image *image, uint64_t step)
+{
+    return step > image->step ? image->epoch : image->made;
+}
+
+int image_has(const Image *image, uint64_t step, uint64_t made)
+{
+    return made_of(image, step) == made ? image_find(image->header, (int64_t)step) : -1;
+}
+
+static void image_free(Image *image)
+{
+    munmap(image->header, image->bytes);
+    close(image->fd);
+    tensors_release(&image->tensors);
+    free(image);
+}
+
+Image *image_new(States *s, uint64_t plan, uint32_t rank, Tensors *tensors)
+{
+    size_t bytes = image_bytes(tensors->generation_bytes);
+    int fd = memfd_create("stagecc-state", MFD_CLOEXEC);
+    Image *image = fd < 0 ? NULL : calloc(1, sizeof *image);
+    void *at = image && !ftruncate(fd, (off_t)bytes)
+                   ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+                   : MAP_FAILED;
+    if (at == MAP_FAILED) {
+        int saved = errno;
+        if (fd >= 0)
+            close(fd);
+        free(image);
+        errno = saved;
+        return NULL;
+    }
+    *image = (Image){.older = s->images,
+                     .fd = fd,
+                     .header = at,
+                     .bytes = bytes,
+                     .tensors = *tensors,
+                     .busy = true};
+    *tensors = (Tensors){0};
+    ImageHeader *h = image->header;
+    h->plan = plan;
+    h->rank = rank;
+    h->bytes = image->tensors.generation_bytes;
+    for (int g = 0; g < GENERATIONS; g++)
+        image_set_step(h, g, -1);
+    s->images = image;
+    return image;
+}
+
+Image *image_with(const States *s, uint64_t plan, uint32_t rank, uint64_t step, uint64_t made)
+{
+    for (Image *i = s->images; i; i = i->older)
+        if (!i->busy && i->header->plan == plan && i->header->rank == rank &&
+            image_has(i, step, made) >= 0)
+            return i;
+    return NULL;
+}
+
+static void begin(Image *image, uint64_t step, uint64_t made, uint64_t epoch)
+{
+    image->step = step;
+    image->made = made;
+    image->epoch = epoch;
+    image->busy = true;
+    atomic_store(&image->header->magic, IMAGE_MAGIC);
+}
+
+void image_reuse(Image *image, uint64_t step, uint64_t made, uint64_t epoch)
+{
+    int kept = image_has(image, step, made);
+    for (int g = 0; g < GENERATIONS; g++)
+        if (g != kept)
+            image_set_step(image->header, g, -1);
+    begin(image, step, made, epoch);
+}
+
+void image_settle(Image *image, uint64_t step, uint64_t made, uint64_t epoch,
+                  const Beginning *beginning)
+{
+    ImageHeader *h = image->header;
+    h->seed = beginning->seed;
+    h->generation[0].epoch = beginning->epoch;
+    h->generation[0].index = beginning->index;
+    image_set_step(h, 0, (int64_t)step);
+    begin(image, step, made, epoch);
+}
+
+// Copies
+// ---------------------------------------------------------------------------------------
+
+static void copy_free(Copy *c)
+{
+    free(c->data);
+    tensors_release(&c->tensors);
+    free(c);
+}
+
+static Copy *spare(const States *s, uint64_t bytes)
+{
+    for (Copy *c = s->copies; c; c = c->next)
+        if (!c->state.parts && !c->coming && c->room >= bytes)
+            return c;
+    return NULL;
+}
+
+Copy *copy_new(States *s, const Held *state, Tensors *tensors)
+{
+    uint64_t bytes = tensors->generation_bytes;
+    Copy *c = spare(s, bytes);
+    if (!c) {
+        c = calloc(1, sizeof *c);
+        uint8_t *data = malloc(bytes + 1);
+        if (!c || !data) {
+            free(c);
+            free(data);
+            return NULL;
+        }
+        *c = (Copy){.next = s->copies, .data = data, .room = bytes};
+        s->copies = c;
+    }
+    tensors_release(&c->tensors);
+    c->tensors = *tensors;
+    *tensors = (Tensors){0};
+    c->state = *state;
+    c->coming = true;
+    return c;
+}
+
+static bool copy_has(const Copy *c, uint64_t step, uint64_t made)
+{
+    return c->state.parts && !c->coming && c->state.step == step && c->state.made == made;
+}
+
+// What is here
+// ---------------------------------------------------------------------------------------
+
+static bool find_in_image(const Image *image, uint64_t step, uint64_t made, const char *name,
+                          Found *found)
+{
+    int g = image_has(image, step, made);
+    const StateTensor *t = g >= 0 ? tensors_find(&image->tensors, name) : NULL;
+    if (!t)
+        return false;
+    const ImageHeader *h = image->header;
+    *found = (Found){.tensor = t,
+                     .data = image_generation(image->header, g) + t->at,
+                     .beginning = {h->seed, h->generation[g].epoch, h->generation[g].index},
+                     .image = image,
+                     .step = step};
+    return found_stays(found);
+}
+
+bool states_find(const States *s, uint64_t step, uint64_t made, const char *name, Found *found)
+{
+    for (const Image *i = s->images; i; i = i->older)
+        if (find_in_image(i, step, made, name, found))
+            return true;
+    for (const Copy *c = s->copies; c; c = c->next) {
+        const StateTensor *t = copy_has(c, step, made) ? tensors_find(&c->tensors, name) : NULL;
+        if (!t)
+            continue;
+        *found = (Found){t, c->data + t->at, c->beginning, NULL, step};
+        return true;
+    }
+    return false;
+}
+
+bool found_stays(const Found *found)
+{
+    return !found->image || image_find(found->image->header, (int64_t)found->step) >= 0;
+}
+
+// Those that are found first: of several places that have a tensor, one lists it.
+static void list(const States *s, const Tensors *t, const Held *state, json_t *tensors,
+                 Beginning *beginning)
+{
+    for (int i = 0; i < t->n; i++) {
+        const StateTensor *x = &t->items[i];
+        Found found;
+        if (!(state->parts >> x->part & 1) ||
+            !states_find(s, state->step, state->made, x->name, &found) || found.tensor != x)
+            continue;
+        *beginning = found.beginning;
+        json_array_append_new(tensors, json_pack("[s, I, I, s]", x->name, (json_int_t)x->part,
+                                                 (json_int_t)x->bytes, x->layout));
+    }
+}
+
+bool states_list(const States *s, const Held *state, Text *json)
+{
+    json_t *tensors = json_array();
+    Beginning b = {0};
+    for (const Image *i = s->images; i; i = i->older)
+        if (image_has(i, state->step, state->made) >= 0)
+            list(s, &i->tensors, state, tensors, &b);
+    for (const Copy *c = s->copies; c; c = c->next)
+        if (copy_has(c, state->step, state->made))
+            list(s, &c->tensors, state, tensors, &b);
+    bool some = json_array_size(tensors) > 0;
+    json_t *all = json_pack("{s:I, s:[I, I], s:o}", "seed", (json_int_t)b.seed, "cursor",
+                            (json_int_t)b.epoch, (json_int_t)b.index, "tensors", tensors);
+    char *text = json_dumps(all, JSON_COMPACT);
+    if (some && text)
+        text_puts(json, text);
+    free(text);
+    json_decref(all);
+    return some && text;
+}
+
+// What is needed
+// ---------------------------------------------------------------------------------------
+
+typedef struct Covered { // parts of held states that some place has
+    const Worker *core;
+    uint64_t parts[MOST_HELD]; // as core->held
+} Covered;
+
+// Does a place that has these parts of a state have something that no place before it does?
+static bool cover(Covered *c, uint64_t step, uint64_t made, uint64_t parts)
+{
+    bool needed = false;
+    for (uint32_t i = 0; i < c->core->n_held; i++) {
+        const Held *h = &c->core->held[i];
+        if (h->step != step || h->made != made)
+            continue;
+        needed |= (h->parts & parts & ~c->parts[i]) != 0;
+        c->parts[i] |= parts;
+    }
+    return needed;
+}
+
+static bool image_needed(Covered *c, const Image *image)
+{
+    bool needed = false;
+    for (int g = 0; g < GENERATIONS; g++) {
+        int64_t step = image_step(image->header, g);
+        if (step >= 0)
+            needed |=
+                cover(c, (uint64_t)step, made_of(image, (uint64_t)step), image->parts);
+    }
+    return needed || image->busy;
+}
+
+void states_sweep(States *s, const Worker *core, bool all)
+{
+    Covered covered = {.core = core};
+    for (Image **at = &s->images; *at;) {
+        Image *image = *at;
+        if (image_needed(&covered, image)) {
+            at = &image->older;
+            continue;
+        }
+        *at = image->older;
+        image_free(image);
+    }
+    for (Copy **at = &s->copies; *at;) {
+        Copy *c = *at;
+        if (!c->coming && !cover(&covered, c->state.step, c->state.made, c->state.parts))
+            c->state.parts = 0;
+        if (c->state.parts || c->coming || !all) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
+        copy_free(c);
+    }
+}
+
+void states_release(States *s)
+{
+    while (s->images) {
+        Image *image = s->images;
+        s->images = image->older;
+        image_free(image);
+    }
+    while (s->copies) {
+        Copy *c = s->copies;
+        s->copies = c->next;
+        copy_free(c);
+    }
+}

@@ -1,0 +1,79 @@
+// What a worker holds: images that its programs work in, or worked in, and copies of what other workers' programs own.
+// A worker's core says which states count (worker_holds); what it does not name is dropped or written over, what it
+// names is not.
+#ifndef STAGECC_CONTROL_WORKER_STATES_H
+#define STAGECC_CONTROL_WORKER_STATES_H
+
+#include "base/text.h"
+#include "control/worker/tensors.h"
+#include "control/worker_core.h"
+#include "plan/image.h"
+
+typedef struct Beginning { // what belongs to a state beside its tensors
+    int64_t seed;
+    uint64_t epoch, index; // of the data
+} Beginning;
+
+typedef struct Image { // plan/image.h
+    struct Image *older;
+    int fd; // a memory file, closed on exec
+    ImageHeader *header;
+    size_t bytes;
+    Tensors tensors;
+    uint64_t parts; // that its rank runs
+    bool busy;      // it is filled, or a program may be alive in it
+    // It began with the state (step, made); what lies behind that step was made in `epoch`.
+    uint64_t step, made, epoch;
+} Image;
+
+typedef struct Copy {
+    struct Copy *next;
+    Held state;  // parts 0: a block to be used again
+    bool coming; // not all of it is here
+    Beginning beginning;
+    Tensors tensors;
+    uint8_t *data;
+    uint64_t room;
+} Copy;
+
+typedef struct States {
+    Image *images; // newest first
+    Copy *copies;
+} States;
+
+typedef struct Found {
+    const StateTensor *tensor;
+    const uint8_t *data;
+    Beginning beginning;
+    const Image *image; // NULL: in a copy
+    uint64_t step;
+} Found;
+
+// A tensor of the state (step, made); false: it is not here.
+bool states_find(const States *s, uint64_t step, uint64_t made, const char *name, Found *found);
+// Was it there all the time since it was found? A program may have begun to write over it.
+bool found_stays(const Found *found);
+// All tensors here of these parts of a state, as messages carry it (control/message.def, FETCH). false: none.
+bool states_list(const States *s, const Held *state, Text *json);
+
+// A new image, empty: nothing of it is valid. Takes over the tensors. NULL with errno set. It is busy.
+Image *image_new(States *s, uint64_t plan, uint32_t rank, Tensors *tensors);
+// One that is not busy, of the same plan and rank, and has the state. NULL: there is none.
+Image *image_with(const States *s, uint64_t plan, uint32_t rank, uint64_t step, uint64_t made);
+// For a program of `epoch`, which begins with the state: of an image that has it, only that stays valid. It is busy.
+void image_reuse(Image *image, uint64_t step, uint64_t made, uint64_t epoch);
+// Generation 0 is filled: it is the state (step, made) now.
+void image_settle(Image *image, uint64_t step, uint64_t made, uint64_t epoch,
+                  const Beginning *beginning);
+// The generation that has the state; -1: none.
+int image_has(const Image *image, uint64_t step, uint64_t made);
+
+// A block for a state that comes; takes over the tensors. NULL: no memory.
+Copy *copy_new(States *s, const Held *state, Tensors *tensors);
+
+// Drops what `core` does not hold and nobody is busy with, and of several places that have a state all but one. Blocks
+// of copies are kept for later ones, unless `all`.
+void states_sweep(States *s, const Worker *core, bool all);
+void states_release(States *s);
+
+#endif
