@@ -154,8 +154,7 @@ static void run(Job *j)
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-// Bytes that this machine can still give; UINT64_MAX where it does not say.
-static uint64_t free_memory(void)
+uint64_t launch_free_memory(void)
 {
     FILE *f = fopen("/proc/meminfo", "r");
     unsigned long long kib = 0;
@@ -172,7 +171,7 @@ static uint64_t free_memory(void)
 bool launch_fits(const Launch *l)
 {
     const Plan *p = l->plan;
-    uint64_t bytes = 0, available = free_memory();
+    uint64_t bytes = 0, available = launch_free_memory();
     char needed[32], there[32];
     for (int i = 0; i < p->n_ranks; i++) {
         const PlanStage *s = &p->stages[p->ranks[i].stage];

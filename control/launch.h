@@ -40,6 +40,8 @@ const char *launch_at_least(Arena *a, const Launch *l, int rank);
 // Cores that this process may use; whether the ranks here leave one free while they wait.
 int launch_cores(void);
 bool launch_may_spin(const Launch *l);
+// Bytes that this machine can still give; UINT64_MAX where it does not say.
+uint64_t launch_free_memory(void);
 // Is there memory for the ranks that run here? false: reported.
 bool launch_fits(const Launch *l);
 int launch_here(const Launch *l); // how many they are

@@ -146,6 +146,7 @@ static const struct Choice {
 } choices[] = {
     {offsetof(Args, cost_model), "cost-model", {"stagecc", "pipedream"}},
     {offsetof(Args, overlap), "overlap", {"transfers", "none", "all"}},
+    {offsetof(Args, device), "device", {"cpu", "cuda"}},
 };
 
 static bool choose(Args *args, const struct Choice *c)

@@ -75,18 +75,25 @@ static int read_model(Job *j, const char *text)
     return j->graph && !diag_errors() ? EXIT_DONE : EXIT_INPUT;
 }
 
+const char *native_isa(bool bf16)
+{
+    bool wide = false;
+#ifdef __x86_64__
+    wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    bf16 = bf16 && wide && __builtin_cpu_supports("avx512bf16");
+#else
+    bf16 = false;
+#endif
+    return bf16 ? "avx512_bf16" : wide ? "avx512" : "avx2";
+}
+
 // `native` is this host's instruction set, written into plan and programs by its own name. Programs in
 // f32 have no use for instructions of bf16.
 static void settle_isa(Options *o)
 {
-    bool wide = false, bf16 = false;
-#ifdef __x86_64__
-    wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    bf16 = wide && __builtin_cpu_supports("avx512bf16") && !strcmp(o->dtype, "bf16");
-#endif
     if (!strcmp(o->isa, "native"))
-        o->isa = bf16 ? "avx512_bf16" : wide ? "avx512" : "avx2";
+        o->isa = native_isa(!strcmp(o->dtype, "bf16"));
 }
 
 // The model may have set it, so this is asked behind the model.

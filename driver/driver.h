@@ -32,7 +32,8 @@ enum ArgGroup {
     MACHINES = 8192, // -n counts machines: replicas are chosen
     KEYS = 16384,
     SERVE = 32768, // a master
-    ASK = 65536    // of one
+    ASK = 65536,   // of one
+    WORKER = 131072
 };
 
 typedef VEC(int64_t) Counts;
@@ -78,6 +79,7 @@ typedef struct Args {
     const char *master, *key, *drain; // of status, rescale and worker; key: of master, too
     bool watch;
     bool replace;
+    const char *slots, *device, *dir, *name; // of worker
     Shape input;           // of a profiled graph; rank 0: not given
     const char *lr, *seed; // also passed on to programs when given on the command line
 } Args;
@@ -151,6 +153,8 @@ const char *operand_read(Arena *a, const Args *args);
 // Read the stored plan, whose options stand where the command line says nothing; read args->operand,
 // apply TRAIN settings. 0 or exit status (reported).
 int job_load(Job *j, Arena *a, Args *args);
+// This processor's instruction set as plans name it; those of bf16 only where that is asked for.
+const char *native_isa(bool bf16);
 // Run the passes for this many stages (0: no plan). 0 or exit status.
 int job_compile(Job *j, int stages);
 void job_release(Job *j);

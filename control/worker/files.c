@@ -26,7 +26,7 @@ static void object_path(const Files *f, const uint8_t *hash, const char *suffix,
 
 static void cannot(Files *f, const char *what, const char *name)
 {
-    snprintf(f->why, sizeof f->why, "cannot %s %s: %s", what, name, strerror(errno));
+    snprintf(f->why, sizeof f->why, "cannot %s %.120s: %s", what, name, strerror(errno));
 }
 
 static bool make_folder(const char *dir, const char *name)

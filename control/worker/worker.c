@@ -83,6 +83,9 @@ static void say(Agent *g, const WorkerAction *a)
     }
     if (m.rest && !m.rest_bytes)
         m.rest_bytes = strlen(m.rest);
+    if (agent_tell_master(g, &m) || a->id == MESSAGE_HELLO)
+        return;
+    m.rest_bytes = 0; // its report was cut in the middle of a character
     agent_tell_master(g, &m);
 }
 
