@@ -39,14 +39,14 @@ typedef struct Program { // of a rank of this worker, in this epoch
     Image *image;
     bool *lacks; // of image->tensors: comes from another worker
     Beginning beginning;
-    bool begins;          // `beginning` is known
-    Transfer *transfers;  // [n_transfers]
+    bool begins;         // `beginning` is known
+    Transfer *transfers; // [n_transfers]
     int n_transfers;
-    pid_t asked;          // the program that says its tensors
-    int asked_fd;         // its end; -1: there is none
-    Child child;          // pid_fd -1: none is alive
-    int64_t stands_ns;    // since when it was seen to stand still; 0: it does not
-    char error[ERROR_LINE]; // the last one that it reported
+    pid_t asked;                        // the program that says its tensors
+    int asked_fd;                       // its end; -1: there is none
+    Child child;                        // pid_fd -1: none is alive
+    int64_t stands_ns;                  // since when it was seen to stand still; 0: it does not
+    char error[ERROR_LINE];             // the last one that it reported
     uint64_t timed_step, timed_busy_ns; // up to there its times were told
     int64_t timed_ns;
 } Program;
@@ -100,7 +100,7 @@ typedef struct Agent {
     int n_dying;
     Kept kept[KEPT_STEPS];
     int n_kept;
-    bool welcomed; // once, to say so
+    bool welcomed;   // once, to say so
     const char *bad; // what was said of frames that were none
     int signal_fd, status;
     bool left, told_to_leave;
@@ -119,7 +119,7 @@ int64_t agent_now(void);
 int agent_next(const Agent *g, int rank);
 
 // peers.c
-void peers_adopt(Agent *g);                      // run.start names them
+void peers_adopt(Agent *g);                           // run.start names them
 int peers_of_key(const Agent *g, const CurveKey key); // -1: nobody's
 int peers_of_socket(const Agent *g, const NetSocket *s);
 bool peers_tell(Agent *g, uint16_t worker, const Message *m);
@@ -138,20 +138,21 @@ void prepare_stop(Agent *g, Program *p);
 // programs.c
 bool program_start(Agent *g, uint32_t rank); // false with errno set
 void programs_limit(Agent *g, uint64_t begin, uint64_t update);
-void programs_end(Agent *g);                        // kill all, at once
+void programs_end(Agent *g);                           // kill all, at once
 int programs_fds(Agent *g, struct pollfd *fds, int n); // adds them; how many there are then
-void programs_poll(Agent *g);                       // those that have said something or ended
-void programs_look(Agent *g, int64_t now_ns);       // for those that stand still
+void programs_poll(Agent *g);                 // those that have said something or ended
+void programs_look(Agent *g, int64_t now_ns); // for those that stand still
 bool programs_alive(const Agent *g);
-void programs_say_again(Agent *g);                  // to a master that has just come
-void programs_wait(Agent *g);                       // until all that were killed are gone
+void programs_say_again(Agent *g); // to a master that has just come
+void programs_wait(Agent *g);      // until all that were killed are gone
 
 // copies.c
 void copies_offer(Agent *g, const WorkerAction *a);
 void copies_offered(Agent *g, uint16_t from, const Offer *offer);
 void copies_work(Agent *g, int64_t now_ns);
 void copies_stop(Agent *g, bool all); // those of epochs that are over, or all
-void copies_fetched(Agent *g, const CurveKey key, const Message *fetch); // somebody wants a tensor
+void copies_fetched(Agent *g, const CurveKey key,
+                    const Message *fetch);         // somebody wants a tensor
 bool copies_take(Agent *g, const Message *tensor); // of a transfer of copies or of programs
 void copies_ask(void *agent, uint16_t worker, const Fetch *fetch, const char *name);
 void copies_again(Agent *g, uint16_t worker); // its connection is a new one

@@ -128,11 +128,10 @@ bool copies_take(Agent *g, const Message *m)
 
 void copies_ask(void *agent, uint16_t worker, const Fetch *fetch, const char *name)
 {
-    peers_tell(agent, worker,
-               &(Message){.id = MESSAGE_FETCH,
-                          .fetch = *fetch,
-                          .rest = name,
-                          .rest_bytes = strlen(name)});
+    peers_tell(
+        agent, worker,
+        &(Message){
+            .id = MESSAGE_FETCH, .fetch = *fetch, .rest = name, .rest_bytes = strlen(name)});
 }
 
 void copies_again(Agent *g, uint16_t worker)

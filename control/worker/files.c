@@ -13,7 +13,7 @@
 
 enum { PATH = 4096 };
 #define SECOND_NS INT64_C(1000000000)
-#define AGAIN_NS (2 * SECOND_NS)    // a request of which nothing came
+#define AGAIN_NS (2 * SECOND_NS)     // a request of which nothing came
 #define PATIENCE_NS (30 * SECOND_NS) // without anything
 
 static void object_path(const Files *f, const uint8_t *hash, const char *suffix,
@@ -132,8 +132,8 @@ static bool in_store(const Files *f, const File *file)
     uint8_t hash[SHA256_BYTES];
     struct stat st;
     object_path(f, file->hash, "", path);
-    return !stat(path, &st) && (uint64_t)st.st_size == file->bytes &&
-           sha256_file(path, hash) && !memcmp(hash, file->hash, sizeof hash);
+    return !stat(path, &st) && (uint64_t)st.st_size == file->bytes && sha256_file(path, hash) &&
+           !memcmp(hash, file->hash, sizeof hash);
 }
 
 bool files_have(Files *f, const char *name)

@@ -14,7 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define BOUND_NS (20 * SECOND_NS) // of an end that does not come, and of a program that is asked
+#define BOUND_NS                                                                               \
+    (20 * SECOND_NS) // of an end that does not come, and of a program that is asked
 
 static void enter(Program *p, ProgramPhase phase, int64_t now_ns)
 {
@@ -157,8 +158,7 @@ static Transfer *transfer_from(Program *p, uint16_t worker)
     for (int i = 0; i < p->n_transfers; i++)
         if (p->transfers[i].worker == worker)
             return &p->transfers[i];
-    Transfer *more =
-        realloc(p->transfers, (size_t)(p->n_transfers + 1) * sizeof *p->transfers);
+    Transfer *more = realloc(p->transfers, (size_t)(p->n_transfers + 1) * sizeof *p->transfers);
     if (!more)
         return NULL;
     p->transfers = more;
@@ -186,9 +186,8 @@ static bool get_tensor(Agent *g, int rank, const StateTensor *t)
             return true;
     }
     uint16_t source = e->source[t->part];
-    Transfer *from = source < MOST_WORKERS && source != g->core.number
-                         ? transfer_from(p, source)
-                         : NULL;
+    Transfer *from =
+        source < MOST_WORKERS && source != g->core.number ? transfer_from(p, source) : NULL;
     if (!from) {
         fail(g, rank, "nobody has %s of the state behind step %" PRIu64, t->name, e->step);
         return false;
@@ -305,8 +304,8 @@ static void work_on_state(Agent *g, int rank, int64_t now_ns)
 static void get_files(Agent *g, int rank, int64_t now_ns)
 {
     Program *p = &g->run.programs[rank];
-    bool sources = !*g->run.why && files_have(&g->files, "plan.json") &
-                                       files_have(&g->files, "parts.json");
+    bool sources = !*g->run.why &&
+                   files_have(&g->files, "plan.json") & files_have(&g->files, "parts.json");
     if (sources)
         run_open(g);
     bool program = g->run.opened && files_have(&g->files, program_name(g, rank));

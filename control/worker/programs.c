@@ -23,7 +23,8 @@ bool program_start(Agent *g, uint32_t rank)
     Run *r = &g->run;
     Program *p = &r->programs[rank];
     int fd = p->image->fd;
-    int *states = arena_copy(&r->arena, r->launch.states, sizeof(int) * (size_t)r->plan->n_ranks);
+    int *states =
+        arena_copy(&r->arena, r->launch.states, sizeof(int) * (size_t)r->plan->n_ranks);
     states[rank] = fd;
     Launch launch = r->launch;
     launch.states = states;
@@ -96,17 +97,14 @@ static void on_ready(Agent *g, uint32_t rank)
     if (p->phase != PROGRAM_STARTED)
         return;
     p->phase = PROGRAM_READY;
-    agent_take(g, &(WorkerEvent){
-                      .kind = WORKER_PREPARED, .epoch = g->run.epoch, .rank = rank});
+    agent_take(g, &(WorkerEvent){.kind = WORKER_PREPARED, .epoch = g->run.epoch, .rank = rank});
 }
 
 static void on_saved(Agent *g, uint32_t rank, uint64_t step)
 {
     tell_times(g, rank, step);
-    agent_take(g, &(WorkerEvent){.kind = WORKER_SAVED,
-                                 .epoch = g->run.epoch,
-                                 .rank = rank,
-                                 .step = step});
+    agent_take(g, &(WorkerEvent){
+                      .kind = WORKER_SAVED, .epoch = g->run.epoch, .rank = rank, .step = step});
 }
 
 static void on_line(void *user, int rank, const char *line)

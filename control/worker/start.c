@@ -71,10 +71,10 @@ static const char *wrong(Arena *a, Start *s, const json_t *json)
     const char *job = NULL, *directory = NULL, *model = "";
     json_t *files = NULL, *options = NULL, *peers = NULL;
     json_int_t first = 0;
-    if (json_unpack((json_t *)(uintptr_t)json,
-                    "{s:s, s?s, s?s, s?I, s:o, s:o, s?F, s:o}", "job", &job, "directory",
-                    &directory, "model", &model, "first_step", &first, "files", &files,
-                    "options", &options, "rehearse", &s->rehearse, "peers", &peers) ||
+    if (json_unpack((json_t *)(uintptr_t)json, "{s:s, s?s, s?s, s?I, s:o, s:o, s?F, s:o}",
+                    "job", &job, "directory", &directory, "model", &model, "first_step", &first,
+                    "files", &files, "options", &options, "rehearse", &s->rehearse, "peers",
+                    &peers) ||
         first < 0)
         return "it lacks something";
     s->directory = directory ? arena_strdup(a, directory) : NULL;

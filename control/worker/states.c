@@ -248,8 +248,7 @@ static bool image_needed(Covered *c, const Image *image)
     for (int g = 0; g < GENERATIONS; g++) {
         int64_t step = image_step(image->header, g);
         if (step >= 0)
-            needed |=
-                cover(c, (uint64_t)step, made_of(image, (uint64_t)step), image->parts);
+            needed |= cover(c, (uint64_t)step, made_of(image, (uint64_t)step), image->parts);
     }
     return needed || image->busy;
 }

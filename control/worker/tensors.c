@@ -65,8 +65,8 @@ bool tensors_of_program(Tensors *t, const char *text, const json_t *parts,
 {
     json_int_t generation = 0;
     json_t *json = json_loads(text, 0, NULL), *list = NULL;
-    if (!json || json_unpack(json, "{s:I, s:o}", "generation_bytes", &generation, "tensors",
-                             &list) ||
+    if (!json ||
+        json_unpack(json, "{s:I, s:o}", "generation_bytes", &generation, "tensors", &list) ||
         generation < 0 || generation > MOST_BYTES || json_array_size(list) > MOST_TENSORS) {
         json_decref(json);
         return refuse(t, why, "the program's list of tensors is none", NULL);

@@ -75,7 +75,8 @@ static void ask_tensors(Transfer *t, TransferLine *line)
 {
     while (t->n_open < TRANSFER_WINDOW && t->next < t->n_wanted) {
         const Wanted *w = &t->wanted[t->next];
-        uint64_t left = w->bytes - t->from, bytes = left < TRANSFER_PIECE ? left : TRANSFER_PIECE;
+        uint64_t left = w->bytes - t->from,
+                 bytes = left < TRANSFER_PIECE ? left : TRANSFER_PIECE;
         if (bytes)
             ask_new(t, t->next, t->from, bytes, line);
         t->from += bytes;
@@ -127,8 +128,8 @@ static void take_listing(Transfer *t, const Message *m)
     json_t *listing = json_loadb(t->text.data, t->text.length, 0, NULL);
     json_int_t seed = 0, epoch = 0, index = 0;
     char why[TENSORS_WHY] = "a listing that is no JSON";
-    if (!listing || json_unpack(listing, "{s:I, s:[I, I]}", "seed", &seed, "cursor", &epoch,
-                                &index) ||
+    if (!listing ||
+        json_unpack(listing, "{s:I, s:[I, I]}", "seed", &seed, "cursor", &epoch, &index) ||
         !tensors_of_listing(&t->tensors, listing, why))
         fail(t, "worker %d: %s", t->worker, why);
     else
@@ -166,8 +167,8 @@ bool transfer_take(Transfer *t, const Message *m, int64_t now_ns)
         return false;
     if (m->tensor.answer == TENSOR_NOT_HELD) {
         fail(t, "worker %d does not hold %s%.80s of the state behind step %" PRIu64, t->worker,
-             r.item == LISTING ? "anything" : "", r.item == LISTING ? "" : t->wanted[r.item].name,
-             t->state.step);
+             r.item == LISTING ? "anything" : "",
+             r.item == LISTING ? "" : t->wanted[r.item].name, t->state.step);
         return true;
     }
     bool whole = crc32c(0, m->rest, m->rest_bytes) == m->tensor.crc32c;

@@ -68,8 +68,9 @@ static void say(Agent *g, const WorkerAction *a)
     if (a->id == MESSAGE_HELLO) {
         m.hello = a->hello;
         m.rest = text;
-        m.rest_bytes = (size_t)snprintf(text, sizeof text, "{\"name\": \"%s\", \"peer\": \"%s\"}",
-                                        g->options->name, net_endpoint(g->listen));
+        m.rest_bytes =
+            (size_t)snprintf(text, sizeof text, "{\"name\": \"%s\", \"peer\": \"%s\"}",
+                             g->options->name, net_endpoint(g->listen));
     }
     if (a->id == MESSAGE_BEAT)
         m.beat = a->beat;
@@ -128,8 +129,8 @@ static void tell_story(const Agent *g, WorkerPhase before)
                   w->epoch.number, mine > 1 ? "stages from" : "stage", stage,
                   mine > 1 ? " on" : "", g->run.start.model, w->epoch.step);
     if (w->phase == WORKER_STOPPED && !g->finishes)
-        agent_say(g, "epoch %" PRIu64 " is over, step %" PRIu64 " is committed",
-                  g->run.epoch, w->committed);
+        agent_say(g, "epoch %" PRIu64 " is over, step %" PRIu64 " is committed", g->run.epoch,
+                  w->committed);
 }
 
 void agent_take(Agent *g, const WorkerEvent *event)
@@ -299,8 +300,8 @@ static void work(Agent *g)
 
 static bool is_over(const Agent *g)
 {
-    return g->left && (!g->finishes || !programs_alive(g) ||
-                       agent_now() - g->leaves_ns > FINISH_NS);
+    return g->left &&
+           (!g->finishes || !programs_alive(g) || agent_now() - g->leaves_ns > FINISH_NS);
 }
 
 static int verdict(const Agent *g)
@@ -336,8 +337,7 @@ static bool host_of(const char *endpoint, char host[NET_ENDPOINT])
     if (!end || end == begin || end - begin >= NET_ENDPOINT)
         return false;
     bool brackets = *begin == '[' && end[-1] == ']';
-    snprintf(host, NET_ENDPOINT, "%.*s", (int)(end - begin) - 2 * brackets,
-             begin + brackets);
+    snprintf(host, NET_ENDPOINT, "%.*s", (int)(end - begin) - 2 * brackets, begin + brackets);
     return true;
 }
 
@@ -361,8 +361,8 @@ static bool open_sockets(Agent *g)
              address);
     g->net = net_open(&g->options->key);
     g->listen = g->net ? net_listen(g->net, endpoint, admits, g) : NULL;
-    g->master = g->listen ? net_connect(g->net, g->options->master, g->options->key.master)
-                          : NULL;
+    g->master =
+        g->listen ? net_connect(g->net, g->options->master, g->options->key.master) : NULL;
     return g->master;
 }
 

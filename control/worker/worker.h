@@ -9,11 +9,12 @@
 typedef struct WorkerOptions {
     const char *master; // "tcp://host:port"
     Key key;
-    const char *name;      // to show: what key_name_good takes
-    const char *dir;       // where what the master sends is kept
-    const char *interface; // through which other workers reach this one; NULL: that which leads to the master
-    Hello has;             // incarnation 0: one is made
-    double orphan_s;       // without a master for so long it gives up; 0: never
+    const char *name; // to show: what key_name_good takes
+    const char *dir;  // where what the master sends is kept
+    const char *
+        interface; // through which other workers reach this one; NULL: that which leads to the master
+    Hello has;       // incarnation 0: one is made
+    double orphan_s; // without a master for so long it gives up; 0: never
     bool quiet;
 } WorkerOptions;
 

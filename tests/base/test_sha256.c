@@ -47,10 +47,10 @@ static void test_no_digest(void **state)
     (void)state;
     uint8_t digest[SHA256_BYTES];
     assert_false(sha256_parse("", digest));
-    assert_false(
-        sha256_parse("E3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", digest));
-    assert_false(
-        sha256_parse("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8550", digest));
+    assert_false(sha256_parse(
+        "E3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", digest));
+    assert_false(sha256_parse(
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8550", digest));
     assert_false(sha256_file("/nonexistent", digest));
 }
 
