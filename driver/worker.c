@@ -1,4 +1,4 @@
-// stagecc worker: what this machine has, for a master (docs/workers.md).
+// stagecc worker: what this machine has, for a master (docs/control.md).
 #include "driver/driver.h"
 
 #include "base/text.h"

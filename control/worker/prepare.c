@@ -36,7 +36,7 @@ void prepare_stop(Agent *g, Program *p)
     p->transfers = NULL;
     p->n_transfers = 0;
     tensors_release(&p->tensors);
-    if (p->asked_fd >= 0) {
+    if (p->asked > 0 && p->asked_fd >= 0) {
         kill(p->asked, SIGKILL);
         g->dying[g->n_dying++] = (Dying){p->asked, p->asked_fd, NULL};
         p->asked_fd = -1;
