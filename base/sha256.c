@@ -33,7 +33,7 @@ static uint32_t big_endian(const uint8_t *p)
 static void schedule(const uint8_t *block, uint32_t w[ROUNDS])
 {
     for (int i = 0; i < 16; i++)
-        w[i] = big_endian(block + 4 * i);
+        w[i] = big_endian(block + sizeof *w * (size_t)i);
     for (int i = 16; i < ROUNDS; i++) {
         uint32_t a = w[i - 15], b = w[i - 2];
         w[i] = w[i - 16] + w[i - 7] + (turned(a, 7) ^ turned(a, 18) ^ a >> 3) +
@@ -121,10 +121,10 @@ void sha256_text(const uint8_t digest[SHA256_BYTES], char text[SHA256_HEX + 1])
 {
     static const char digits[] = "0123456789abcdef";
     for (int i = 0; i < SHA256_BYTES; i++) {
-        text[2 * i] = digits[digest[i] >> 4];
-        text[2 * i + 1] = digits[digest[i] & 15];
+        *text++ = digits[digest[i] >> 4];
+        *text++ = digits[digest[i] & 15];
     }
-    text[SHA256_HEX] = 0;
+    *text = 0;
 }
 
 static int digit(char c)
@@ -136,8 +136,8 @@ bool sha256_parse(const char *text, uint8_t digest[SHA256_BYTES])
 {
     if (strlen(text) != SHA256_HEX)
         return false;
-    for (int i = 0; i < SHA256_BYTES; i++) {
-        int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+    for (int i = 0; i < SHA256_BYTES; i++, text += 2) {
+        int high = digit(text[0]), low = digit(text[1]);
         if (high < 0 || low < 0)
             return false;
         digest[i] = (uint8_t)(high << 4 | low);

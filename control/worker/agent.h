@@ -106,17 +106,23 @@ typedef struct Agent {
     bool left, told_to_leave;
     bool finishes; // programs that have saved the last step may end by themselves
     int64_t leaves_ns, clock_ns, looked_ns;
+    int64_t began_ns,
+        told_ns; // told: of files that are on their way, or that there is no master
     char last_words[MESSAGE_WHY * 8]; // of a master that refused
     uint8_t frame[NET_MOST];
 } Agent;
 
 // worker.c
 void agent_say(const Agent *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void agent_take(Agent *g, const WorkerEvent *event); // an event for the core; does what it says
-bool agent_tell_master(Agent *g, const Message *m);
 int64_t agent_now(void);
 // The programs that this worker runs in the epoch of `run`; for (rank = agent_next(g, -1); rank >= 0; …).
 int agent_next(const Agent *g, int rank);
+
+// events.c
+void agent_take(Agent *g, const WorkerEvent *event); // an event for the core; does what it says
+void agent_hear(Agent *g, const NetEvent *event);
+void agent_leave(Agent *g);
+bool agent_tell_master(Agent *g, const Message *m);
 
 // peers.c
 void peers_adopt(Agent *g);                           // run.start names them
@@ -144,6 +150,7 @@ void programs_poll(Agent *g);                 // those that have said something 
 void programs_look(Agent *g, int64_t now_ns); // for those that stand still
 bool programs_alive(const Agent *g);
 void programs_say_again(Agent *g); // to a master that has just come
+void programs_forget(Agent *g);    // what was kept for that
 void programs_wait(Agent *g);      // until all that were killed are gone
 
 // copies.c

@@ -206,7 +206,7 @@ static void finish(Files *f)
     sha256_end(&f->sum, hash);
     object_path(f, f->hash, ".part", part);
     object_path(f, f->hash, "", path);
-    if (memcmp(hash, f->hash, sizeof hash)) {
+    if (memcmp(hash, f->hash, sizeof hash) != 0) {
         snprintf(f->why, sizeof f->why, "a file that the master sent is not what it said");
         drop(f);
         return;
@@ -237,7 +237,7 @@ static bool write_whole(int fd, const char *bytes, size_t n)
 void files_take(Files *f, const Message *m, int64_t now_ns)
 {
     const Piece *p = &m->piece;
-    if (f->fd < 0 || memcmp(p->hash, f->hash, sizeof f->hash) || p->from != f->got ||
+    if (f->fd < 0 || memcmp(p->hash, f->hash, sizeof f->hash) != 0 || p->from != f->got ||
         !f->asked_ns)
         return;
     if (p->whole != f->bytes || (!m->rest_bytes && f->bytes)) {

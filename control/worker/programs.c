@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TIMED_STEPS = 5 };
+enum { TIMED_STEPS = 5, LAST_MS = 5000 };
 #define TIMED_NS (2 * SECOND_NS)
 #define LOOK_NS (SECOND_NS / 4)
 #define STANDS_NS SECOND_NS
@@ -59,6 +59,13 @@ void programs_say_again(Agent *g)
 {
     for (int i = 0; i < g->n_kept; i++)
         tell_report(g, g->kept[i].epoch, g->kept[i].rank, g->kept[i].line);
+}
+
+void programs_forget(Agent *g)
+{
+    for (int i = 0; i < g->n_kept; i++)
+        free(g->kept[i].line);
+    g->n_kept = 0;
 }
 
 // The newest ones, oldest first.
@@ -263,8 +270,8 @@ void programs_poll(Agent *g)
 void programs_wait(Agent *g)
 {
     for (int i = 0; i < g->n_dying; i++) {
-        waitpid(g->dying[i].pid, NULL, 0);
-        close(g->dying[i].pid_fd);
+        struct pollfd end = {.fd = g->dying[i].pid_fd, .events = POLLIN};
+        poll(&end, 1, LAST_MS); // one that hangs in the kernel is left to init
     }
-    g->n_dying = 0;
+    collect_dying(g);
 }

@@ -22,6 +22,8 @@
 
 enum { IDLE_MS = 200, BUSY_MS = 10, FRAMES_AT_ONCE = 64, LINGER_MS = 500 };
 #define RETRY_NS (SECOND_NS / 2)
+#define TELL_NS (2 * SECOND_NS)
+#define ALONE_NS (5 * SECOND_NS)
 #define FINISH_NS (5 * SECOND_NS) // for programs to end behind the last step
 
 void agent_say(const Agent *g, const char *format, ...)
@@ -52,192 +54,6 @@ int agent_next(const Agent *g, int rank)
     return -1;
 }
 
-// What the core wants
-// ---------------------------------------------------------------------------------------
-
-bool agent_tell_master(Agent *g, const Message *m)
-{
-    size_t bytes = message_put(g->frame, sizeof g->frame, m);
-    return bytes && net_send(g->master, NULL, g->frame, bytes);
-}
-
-static void say(Agent *g, const WorkerAction *a)
-{
-    Message m = {.id = a->id};
-    char text[256];
-    if (a->id == MESSAGE_HELLO) {
-        m.hello = a->hello;
-        m.rest = text;
-        m.rest_bytes =
-            (size_t)snprintf(text, sizeof text, "{\"name\": \"%s\", \"peer\": \"%s\"}",
-                             g->options->name, net_endpoint(g->listen));
-    }
-    if (a->id == MESSAGE_BEAT)
-        m.beat = a->beat;
-    if (a->id == MESSAGE_ENDED) {
-        m.ended = a->ended;
-        m.rest = g->run.programs[a->ended.rank].error;
-    }
-    if (a->id == MESSAGE_CANNOT) {
-        m.cannot = a->cannot;
-        m.rest = g->run.programs[a->cannot.rank].error;
-    }
-    if (m.rest && !m.rest_bytes)
-        m.rest_bytes = strlen(m.rest);
-    if (agent_tell_master(g, &m) || a->id == MESSAGE_HELLO)
-        return;
-    m.rest_bytes = 0; // its report was cut in the middle of a character
-    agent_tell_master(g, &m);
-}
-
-// Programs that have done all steps are about to end: they may, while the others are waited for.
-static void leave(Agent *g)
-{
-    g->left = true;
-    g->leaves_ns = agent_now();
-    if (!g->finishes)
-        programs_end(g);
-}
-
-static void perform(Agent *g, const WorkerAction *a)
-{
-    switch (a->kind) {
-    case WORKER_SEND: say(g, a); return;
-    case WORKER_PREPARE: prepare_begin(g, a->rank); return;
-    case WORKER_LIMIT: programs_limit(g, a->begin, a->update); return;
-    case WORKER_COPY: copies_offer(g, a); return;
-    case WORKER_END:
-        if (!g->finishes)
-            programs_end(g);
-        return;
-    case WORKER_LEAVE: leave(g); return;
-    }
-}
-
-static void tell_story(const Agent *g, WorkerPhase before)
-{
-    const Worker *w = &g->core;
-    int mine = 0, first = -1;
-    for (int rank = agent_next(g, -1); rank >= 0; rank = agent_next(g, rank)) {
-        first = mine++ ? first : rank;
-    }
-    if (w->phase == before || !mine)
-        return;
-    int stage = g->run.opened ? g->run.plan->ranks[first].stage : first;
-    if (w->phase == WORKER_RUNNING)
-        agent_say(g, "epoch %" PRIu64 ": %s %d%s of %s goes on behind step %" PRIu64,
-                  w->epoch.number, mine > 1 ? "stages from" : "stage", stage,
-                  mine > 1 ? " on" : "", g->run.start.model, w->epoch.step);
-    if (w->phase == WORKER_STOPPED && !g->finishes)
-        agent_say(g, "epoch %" PRIu64 " is over, step %" PRIu64 " is committed", g->run.epoch,
-                  w->committed);
-}
-
-void agent_take(Agent *g, const WorkerEvent *event)
-{
-    WorkerActions actions;
-    WorkerPhase before = g->core.phase;
-    uint64_t epoch = g->core.epoch.number;
-    const Message *m = event->kind == WORKER_HEARD ? event->message : NULL;
-    if (m && m->id == MESSAGE_LEAVE) {
-        g->told_to_leave = true;
-        g->finishes = !m->leave.drained;
-    }
-    worker_take(&g->core, event, agent_now(), &actions);
-    tell_story(g, before);
-    int first = 0;
-    for (; first < actions.n && actions.list[first].kind == WORKER_END; first++)
-        perform(g, &actions.list[first]); // those of the epoch before
-    if (m && m->id == MESSAGE_START && g->core.epoch.number != epoch)
-        run_adopt(g, m);
-    for (int i = first; i < actions.n; i++)
-        perform(g, &actions.list[i]);
-}
-
-// What comes
-// ---------------------------------------------------------------------------------------
-
-static void refuse_frame(Agent *g, const char *from, const char *why)
-{
-    if (g->bad == from)
-        return;
-    g->bad = from;
-    agent_say(g, "what came from %s is not understood: %s", from, why);
-}
-
-static void on_master(Agent *g, const NetEvent *e)
-{
-    Message m;
-    char why[MESSAGE_WHY];
-    if (!message_check(e->frame, e->bytes, FROM_MASTER, &m, why)) {
-        refuse_frame(g, "the master", why);
-        return;
-    }
-    if (m.id == MESSAGE_PIECE) {
-        files_take(&g->files, &m, agent_now());
-        return;
-    }
-    if (m.id == MESSAGE_REFUSED)
-        snprintf(g->last_words, sizeof g->last_words, "%.*s", (int)m.rest_bytes, m.rest);
-    agent_take(g, &(WorkerEvent){.kind = WORKER_HEARD, .message = &m});
-    if (m.id != MESSAGE_WELCOME)
-        return;
-    agent_say(g, g->welcomed ? "the master is there again" : "connected to %s as worker %u",
-              g->options->master, m.welcome.worker);
-    g->welcomed = true;
-    programs_say_again(g);
-}
-
-static void on_peer(Agent *g, const NetEvent *e)
-{
-    Message m;
-    char why[MESSAGE_WHY];
-    int from = peers_of_key(g, e->key);
-    if (from < 0)
-        return;
-    if (!message_check(e->frame, e->bytes, FROM_PEER, &m, why)) {
-        refuse_frame(g, "another worker", why);
-        return;
-    }
-    if (m.id == MESSAGE_STATUS || m.id == MESSAGE_ADDRESS)
-        relay_take(g, (uint16_t)from, &m);
-    if (m.id == MESSAGE_FETCH)
-        copies_fetched(g, e->key, &m);
-    if (m.id == MESSAGE_OFFER)
-        copies_offered(g, (uint16_t)from, &m.offer);
-    if (m.id == MESSAGE_TENSOR && e->socket != g->listen)
-        copies_take(g, &m);
-}
-
-static void on_link(Agent *g, const NetEvent *e)
-{
-    bool up = e->kind == NET_UP;
-    if (e->socket == g->master) {
-        if (!up && g->core.welcomed)
-            agent_say(g, "lost the master, going on");
-        agent_take(g, &(WorkerEvent){.kind = up ? WORKER_CONNECTED : WORKER_CUT});
-        return;
-    }
-    int peer = e->socket == g->listen ? -1 : peers_of_socket(g, e->socket);
-    if (peer < 0)
-        return;
-    g->peers[peer].up = up;
-    if (up) {
-        relay_again(g);
-        copies_again(g, (uint16_t)peer);
-    }
-}
-
-static void on_event(Agent *g, const NetEvent *e)
-{
-    if (e->kind != NET_FRAME)
-        on_link(g, e);
-    else if (e->socket == g->master)
-        on_master(g, e);
-    else
-        on_peer(g, e);
-}
-
 // The loop
 // ---------------------------------------------------------------------------------------
 
@@ -261,7 +77,7 @@ static void on_signal(Agent *g)
     agent_say(g, "stopped by a signal");
     g->status = EXIT_INTERRUPTED;
     g->finishes = false;
-    leave(g);
+    agent_leave(g);
 }
 
 static void hear(Agent *g)
@@ -273,7 +89,7 @@ static void hear(Agent *g)
     on_signal(g);
     programs_poll(g);
     for (int i = 0; i < FRAMES_AT_ONCE && net_take(g->net, &e); i++)
-        on_event(g, &e);
+        agent_hear(g, &e);
 }
 
 static void get_files(Agent *g, int64_t now_ns)
@@ -283,6 +99,28 @@ static void get_files(Agent *g, int64_t now_ns)
         agent_tell_master(g, &(Message){.id = MESSAGE_WANT, .want = want});
 }
 
+// Of what takes longer than people like to wait in the dark.
+static void tell_waits(Agent *g, int64_t now_ns)
+{
+    char got[32], bytes[32];
+    const Files *f = &g->files;
+    bool slow = f->fd >= 0 && now_ns - f->begun_ns > TELL_NS;
+    if (now_ns - g->told_ns < TELL_NS)
+        return;
+    if (slow)
+        agent_say(g, "getting programs from the master: %s of %s",
+                  human_bytes(got, (int64_t)f->got), human_bytes(bytes, (int64_t)f->bytes));
+    bool alone = !g->welcomed && !g->told_ns && now_ns - g->began_ns > ALONE_NS;
+    if (alone)
+        agent_say(
+            g,
+            "no answer of a master at %s: is it there, and does it list the key %s? It is "
+            "tried again",
+            g->options->master, g->options->key.public_key);
+    if (slow || alone)
+        g->told_ns = now_ns;
+}
+
 static void work(Agent *g)
 {
     int64_t now_ns = agent_now();
@@ -290,12 +128,14 @@ static void work(Agent *g)
         g->clock_ns = now_ns;
         agent_take(g, &(WorkerEvent){.kind = WORKER_CLOCK});
     }
+    // First of all: what another master's job has left is found by nobody.
+    states_sweep(&g->states, &g->core, g->core.phase == WORKER_STOPPED);
     get_files(g, now_ns);
     prepare_work(g, now_ns);
     copies_work(g, now_ns);
     relay_work(g, now_ns);
     programs_look(g, now_ns);
-    states_sweep(&g->states, &g->core, g->core.phase == WORKER_STOPPED);
+    tell_waits(g, now_ns);
 }
 
 static bool is_over(const Agent *g)
@@ -380,7 +220,8 @@ static bool open_all(Agent *g, sigset_t *before)
     while (!config.has.incarnation)
         if (getrandom(&config.has.incarnation, sizeof config.has.incarnation, 0) < 0)
             return false;
-    worker_init(&g->core, &config, agent_now());
+    g->began_ns = agent_now();
+    worker_init(&g->core, &config, g->began_ns);
     run_close(g);
     g->line = (TransferLine){.ask = copies_ask, .user = g};
     if (!files_init(&g->files, g->options->dir)) {
@@ -399,8 +240,7 @@ static void close_all(Agent *g, const sigset_t *before)
     run_close(g);
     states_release(&g->states);
     files_release(&g->files);
-    for (int i = 0; i < g->n_kept; i++)
-        free(g->kept[i].line);
+    programs_forget(g);
     peers_close(g);
     net_close(g->net, LINGER_MS);
     close(g->signal_fd);
