@@ -1,8 +1,6 @@
 // States between workers: copies of what programs of others own come here, and others get what they lack.
 #include "control/worker/agent.h"
 
-#include "plan/crc32c.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,40 +144,9 @@ void copies_again(Agent *g, uint16_t worker)
     }
 }
 
-// Others lack something
-// ---------------------------------------------------------------------------------------
-
-static void cut(Message *m, const void *data, uint64_t whole, uint64_t from)
-{
-    uint64_t left = from < whole ? whole - from : 0;
-    m->rest = (const char *)data + (whole - left);
-    m->rest_bytes = left < TRANSFER_PIECE ? left : TRANSFER_PIECE;
-    m->tensor.from = whole - left;
-    m->tensor.whole = whole;
-    m->tensor.answer = TENSOR_HERE;
-}
-
 void copies_fetched(Agent *g, const CurveKey key, const Message *fetch)
 {
-    const Fetch *f = &fetch->fetch;
-    Message m = {.id = MESSAGE_TENSOR, .tensor = {.answer = TENSOR_NOT_HELD}};
-    Message none = m;
-    char name[257];
-    Text list = {0};
-    Found found = {0};
-    Held state = {f->step, f->made, f->parts};
-    memcpy(name, fetch->rest, fetch->rest_bytes);
-    name[fetch->rest_bytes] = 0;
-    if (!*name && states_list(&g->states, &state, &list))
-        cut(&m, list.data, list.length, f->from);
-    else if (*name && states_find(&g->states, f->step, f->made, name, &found))
-        cut(&m, found.data, found.tensor->bytes, f->from);
-    m.tensor.request = none.tensor.request = f->request;
-    m.tensor.crc32c = crc32c(0, m.rest, m.rest_bytes);
-    size_t bytes = message_put(g->frame, sizeof g->frame, &m);
-    if (!found_stays(&found)) // what was read may be of both
-        bytes = message_put(g->frame, sizeof g->frame, &none);
+    size_t bytes = transfer_answer(&g->states, fetch, g->frame, sizeof g->frame);
     if (bytes)
         net_send(g->listen, key, g->frame, bytes);
-    text_release(&list);
 }

@@ -10,7 +10,7 @@
 
 #define SECOND_NS INT64_C(1000000000)
 #define AGAIN_NS (2 * SECOND_NS)
-enum { LISTING = -1, MOST_LISTING = 1 << 28 };
+enum { LISTING = -1, MOST_LISTING = 1 << 28, MOST_NAME = 256 };
 
 static void fail(Transfer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void fail(Transfer *t, const char *format, ...)
@@ -181,4 +181,43 @@ bool transfer_take(Transfer *t, const Message *m, int64_t now_ns)
     else
         take_tensor(t, &r, m);
     return true;
+}
+
+// The other side
+// ---------------------------------------------------------------------------------------
+
+static void cut(Message *m, const void *data, uint64_t whole, uint64_t from)
+{
+    uint64_t left = from < whole ? whole - from : 0;
+    m->rest = (const char *)data + (whole - left);
+    m->rest_bytes = left < TRANSFER_PIECE ? left : TRANSFER_PIECE;
+    m->tensor.from = whole - left;
+    m->tensor.whole = whole;
+    m->tensor.answer = TENSOR_HERE;
+}
+
+size_t transfer_answer(const States *s, const Message *fetch, void *frame, size_t room)
+{
+    const Fetch *f = &fetch->fetch;
+    Message m = {.id = MESSAGE_TENSOR,
+                 .tensor = {.request = f->request, .answer = TENSOR_NOT_HELD}};
+    Message none = m;
+    char name[MOST_NAME + 1];
+    Text list = {0};
+    Found found = {0};
+    Held state = {f->step, f->made, f->parts};
+    if (fetch->rest_bytes > MOST_NAME)
+        return 0;
+    memcpy(name, fetch->rest, fetch->rest_bytes);
+    name[fetch->rest_bytes] = 0;
+    if (!*name && states_list(s, &state, &list))
+        cut(&m, list.data, list.length, f->from);
+    else if (*name && states_find(s, f->step, f->made, name, &found))
+        cut(&m, found.data, found.tensor->bytes, f->from);
+    m.tensor.crc32c = crc32c(0, m.rest, m.rest_bytes);
+    size_t bytes = message_put(frame, room, &m);
+    if (!found_stays(&found)) // what was read may be of both
+        bytes = message_put(frame, room, &none);
+    text_release(&list);
+    return bytes;
 }

@@ -61,4 +61,7 @@ bool transfer_take(Transfer *t, const Message *tensor, int64_t now_ns);
 void transfer_again(Transfer *t); // the connection is a new one
 void transfer_release(Transfer *t);
 
+// What a worker with these states says to a FETCH: bytes of the frame, 0: nothing.
+size_t transfer_answer(const States *s, const Message *fetch, void *frame, size_t room);
+
 #endif

@@ -1,0 +1,309 @@
+// What a worker holds: which tensors, found by the state that they are of; what the core holds is never dropped nor
+// written over, and nothing else is kept.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+// cmocka wants the three above
+#include <cmocka.h>
+
+#ifndef STAGECC_ZMQ
+int main(void)
+{
+    return 77;
+}
+#else
+#include "control/worker/states.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PLAN = 7, RANK = 1 };
+
+static json_t *parts;
+
+static int open_parts(void **state)
+{
+    (void)state;
+    parts = json_loads("{\"conv1\": 0, \"layer1.0.conv1\": 3, \"layer1.0\": 4, \"fc\": 5}", 0,
+                       NULL);
+    return !parts;
+}
+
+static int close_parts(void **state)
+{
+    (void)state;
+    json_decref(parts);
+    return 0;
+}
+
+static void parts_of_names(void **state)
+{
+    (void)state;
+    assert_int_equal(part_of(parts, "conv1"), 0);
+    assert_int_equal(part_of(parts, "conv1.weight.momentum"), 0);
+    assert_int_equal(part_of(parts, "conv10.weight"), -1);
+    assert_int_equal(part_of(parts, "layer1.0.conv1.weight"), 3);
+    assert_int_equal(part_of(parts, "layer1.0.conv2.weight"), 4);
+    assert_int_equal(part_of(parts, "layer1.1.conv2.weight"), -1);
+    assert_int_equal(part_of(parts, ""), -1);
+}
+
+#define TENSOR(name, at, bytes)                                                                \
+    "{\"name\": \"" name "\", \"role\": \"param\", \"at\": " #at ", \"bytes\": " #bytes        \
+    ", \"layout\": \"F32 plain\"}"
+#define PROGRAM(tensors) "{\"generation_bytes\": 4096, \"tensors\": [" tensors "]}"
+
+static const char *const two =
+    PROGRAM(TENSOR("fc.weight", 0, 400) ", " TENSOR("conv1.weight", 512, 100));
+
+static void tensors_of_programs(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {
+        "",
+        "{}",
+        PROGRAM("1"),
+        PROGRAM(TENSOR("fc.weight", 4000, 100)),
+        PROGRAM(TENSOR("fc.weight", 4097, 0)),
+        PROGRAM(TENSOR("fc.weight", 0, 10) ", " TENSOR("fc.weight", 64, 10)),
+        PROGRAM(TENSOR("fc.weight", -1, 10)),
+        PROGRAM(TENSOR("head.weight", 0, 10)),
+    };
+    Tensors t = {0};
+    char why[TENSORS_WHY];
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_false(tensors_of_program(&t, wrong[i], parts, why));
+        assert_int_equal(t.n, 0);
+    }
+    assert_string_equal(why, "no part has the tensor head.weight");
+    assert_true(tensors_of_program(&t, two, parts, why));
+    assert_int_equal(tensors_find(&t, "fc.weight")->part, 5);
+    assert_int_equal(tensors_find(&t, "conv1.weight")->at, 512);
+    assert_null(tensors_find(&t, "conv1"));
+    tensors_release(&t);
+}
+
+// ------------------------------------------------------------------------------------------------
+
+static Tensors of_two(void)
+{
+    Tensors t = {0};
+    char why[TENSORS_WHY];
+    assert_true(tensors_of_program(&t, two, parts, why));
+    return t;
+}
+
+// An image with the state (step, made) in generation 0, every byte of it `value`; no program works in it.
+static Image *image_of(States *s, uint64_t plan, uint64_t step, uint64_t made, int value)
+{
+    Tensors t = of_two();
+    Image *image = image_new(s, plan, RANK, &t);
+    Beginning b = {.seed = value, .epoch = 3, .index = 99};
+    assert_non_null(image);
+    memset(image_generation(image->header, 0), value, image->header->bytes);
+    image_settle(image, step, made, made + 1, &b);
+    image->parts = 1 | 1 << 5;
+    image->busy = false;
+    return image;
+}
+
+// The program in it ends a step, in the other generation.
+static void save(Image *image, int generation, uint64_t step, int value)
+{
+    image_set_step(image->header, generation, -1);
+    memset(image_generation(image->header, generation), value, image->header->bytes);
+    image_set_step(image->header, generation, (int64_t)step);
+}
+
+static int value_of(const States *s, uint64_t step, uint64_t made, const char *name)
+{
+    Found found;
+    if (!states_find(s, step, made, name, &found))
+        return -1;
+    for (uint64_t i = 1; i < found.tensor->bytes; i++)
+        assert_int_equal(found.data[i], *found.data);
+    return *found.data;
+}
+
+static void hold(Worker *w, uint64_t step, uint64_t made, uint64_t held)
+{
+    w->held[w->n_held++] = (Held){step, made, held};
+}
+
+static void states_have_names(void **state)
+{
+    (void)state;
+    States s = {0};
+    Image *image = image_of(&s, PLAN, 10, 2, 1);
+    save(image, 1, 11, 2);
+    assert_int_equal(value_of(&s, 10, 2, "fc.weight"), 1);
+    assert_int_equal(value_of(&s, 11, 3, "fc.weight"), 2); // its program is of epoch 3
+    assert_int_equal(value_of(&s, 11, 2, "fc.weight"), -1);
+    assert_int_equal(value_of(&s, 10, 3, "fc.weight"), -1);
+    assert_int_equal(value_of(&s, 10, 2, "fc.bias"), -1);
+    // An epoch goes back to 10: what came behind it is no state any more.
+    assert_null(image_with(&s, PLAN + 1, RANK, 10, 2));
+    assert_null(image_with(&s, PLAN, RANK + 1, 10, 2));
+    assert_ptr_equal(image_with(&s, PLAN, RANK, 10, 2), image);
+    image_reuse(image, 10, 2, 4);
+    assert_null(image_with(&s, PLAN, RANK, 10, 2)); // busy
+    assert_int_equal(value_of(&s, 11, 3, "fc.weight"), -1);
+    save(image, 1, 11, 5);
+    assert_int_equal(value_of(&s, 11, 4, "fc.weight"), 5);
+    states_release(&s);
+}
+
+static void found_may_go(void **state)
+{
+    (void)state;
+    States s = {0};
+    Found found;
+    Image *image = image_of(&s, PLAN, 10, 2, 1);
+    assert_true(states_find(&s, 10, 2, "fc.weight", &found));
+    assert_true(found_stays(&found));
+    save(image, 0, 12, 3);
+    assert_false(found_stays(&found));
+    states_release(&s);
+}
+
+static void listings(void **state)
+{
+    (void)state;
+    States s = {0};
+    Text text = {0};
+    Held all = {10, 2, UINT64_MAX}, fc = {10, 2, 1 << 5}, none = {10, 2, 2},
+         later = {11, 2, 33};
+    Tensors t = {0};
+    char why[TENSORS_WHY];
+    image_of(&s, PLAN, 10, 2, 1);
+    image_of(&s, PLAN + 1, 10, 2, 1);
+    assert_false(states_list(&s, &none, &text));
+    assert_false(states_list(&s, &later, &text));
+    assert_true(states_list(&s, &all, &text));
+    json_t *json = json_loads(text.data, 0, NULL);
+    assert_true(tensors_of_listing(&t, json, why)); // each once
+    assert_int_equal(t.n, 2);
+    assert_int_equal(tensors_find(&t, "fc.weight")->bytes, 400);
+    assert_int_equal(json_integer_value(json_object_get(json, "seed")), 1);
+    json_decref(json);
+    text_release(&text);
+    assert_true(states_list(&s, &fc, &text));
+    assert_string_equal(text.data,
+                        "{\"seed\":1,\"cursor\":[3,99],\"tensors\":[[\"fc.weight\",5,400,\"F32 "
+                        "plain\"]]}");
+    text_release(&text);
+    tensors_release(&t);
+    states_release(&s);
+}
+
+static int count_images(const States *s)
+{
+    int n = 0;
+    for (const Image *i = s->images; i; i = i->older)
+        n++;
+    return n;
+}
+
+static void held_is_kept(void **state)
+{
+    (void)state;
+    States s = {0};
+    Worker w = {0};
+    Image *image = image_of(&s, PLAN, 10, 2, 1);
+    image_of(&s, PLAN + 1, 12, 2, 2);
+    save(image, 1, 11, 3);
+    hold(&w, 11, 3, 1);
+    hold(&w, 12, 2, 1 << 5);
+    states_sweep(&s, &w, true);
+    assert_int_equal(count_images(&s), 2);
+    // A newer image has the same: one of them is enough.
+    image_of(&s, PLAN + 2, 12, 2, 4);
+    states_sweep(&s, &w, true);
+    assert_int_equal(count_images(&s), 2);
+    assert_int_equal(value_of(&s, 12, 2, "fc.weight"), 4);
+    assert_int_equal(value_of(&s, 11, 3, "fc.weight"), 3);
+    // Nobody needs it, but its program may be alive.
+    w.n_held = 1;
+    s.images->busy = true;
+    states_sweep(&s, &w, true);
+    assert_int_equal(count_images(&s), 2);
+    s.images->busy = false;
+    states_sweep(&s, &w, true);
+    assert_int_equal(count_images(&s), 1);
+    w.n_held = 0;
+    states_sweep(&s, &w, true);
+    assert_int_equal(count_images(&s), 0);
+}
+
+// One that is filled has no state, and does not stand for those that have.
+static void unfinished_is_no_state(void **state)
+{
+    (void)state;
+    States s = {0};
+    Worker w = {0};
+    Tensors t = of_two();
+    image_of(&s, PLAN, 10, 2, 1);
+    Image *filled = image_new(&s, PLAN + 1, RANK, &t);
+    filled->parts = 1 | 1 << 5;
+    hold(&w, 10, 2, 33);
+    states_sweep(&s, &w, true);
+    assert_int_equal(count_images(&s), 2);
+    assert_int_equal(value_of(&s, 10, 2, "fc.weight"), 1);
+    states_release(&s);
+}
+
+static Copy *copy_of(States *s, uint64_t step, uint64_t made)
+{
+    Tensors t = of_two();
+    Held held = {step, made, 33};
+    t.generation_bytes = 4096;
+    Copy *c = copy_new(s, &held, &t);
+    memset(c->data, (int)step, c->room);
+    return c;
+}
+
+static void blocks_are_used_again(void **state)
+{
+    (void)state;
+    States s = {0};
+    Worker w = {0};
+    Copy *first = copy_of(&s, 1, 1);
+    assert_int_equal(value_of(&s, 1, 1, "fc.weight"), -1); // it comes
+    states_sweep(&s, &w, true);
+    first->coming = false;
+    hold(&w, 1, 1, 33);
+    assert_int_equal(value_of(&s, 1, 1, "fc.weight"), 1);
+    states_sweep(&s, &w, false);
+    Copy *second = copy_of(&s, 2, 1);
+    assert_ptr_not_equal(first, second);
+    assert_int_equal(value_of(&s, 1, 1, "fc.weight"), 1);
+    second->coming = false;
+    w.held[0].step = 2; // 1 is not held any more
+    states_sweep(&s, &w, false);
+    assert_int_equal(value_of(&s, 1, 1, "fc.weight"), -1);
+    Copy *third = copy_of(&s, 3, 1);
+    assert_ptr_equal(third, first);
+    assert_int_equal(value_of(&s, 2, 1, "fc.weight"), 2);
+    third->coming = false;
+    third->state.parts = 0; // it was cut off
+    states_sweep(&s, &w, true);
+    assert_ptr_equal(s.copies, second);
+    assert_null(second->next);
+    states_release(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parts_of_names),
+        cmocka_unit_test(tensors_of_programs),
+        cmocka_unit_test(states_have_names),
+        cmocka_unit_test(found_may_go),
+        cmocka_unit_test(listings),
+        cmocka_unit_test(held_is_kept),
+        cmocka_unit_test(unfinished_is_no_state),
+        cmocka_unit_test(blocks_are_used_again),
+    };
+    return cmocka_run_group_tests(tests, open_parts, close_parts);
+}
+#endif
