@@ -169,8 +169,10 @@ bool net_send(NetSocket *s, const CurveKey key, const void *frame, size_t bytes)
 static void serve(Net *net)
 {
     net__admit(net);
-    for (int i = 0; i < net->sockets.n; i++)
+    for (int i = 0; i < net->sockets.n; i++) {
         net__watch(net->sockets.items[i]);
+        net__try_again(net->sockets.items[i]);
+    }
 }
 
 static bool told(Net *net)
@@ -244,19 +246,28 @@ static bool poll_all(Net *net, const struct pollfd *fds, int n, long timeout_ms)
     return zmq.poll(net->items.items, net->items.n, timeout_ms) >= 0;
 }
 
+// Until `end`, or something here is to be done before it.
+static long most_ms(const Net *net, double end)
+{
+    for (int i = 0; i < net->sockets.n; i++)
+        if (net->sockets.items[i]->again)
+            end = fmin(end, net->sockets.items[i]->again);
+    double left = ceil(1e3 * (end - clock_seconds()));
+    return left < 0 ? 0 : left < INT_MAX ? (long)left : -1;
+}
+
 int net_wait(Net *net, struct pollfd *fds, int n, int timeout_ms)
 {
-    double end = clock_seconds() + 1e-3 * timeout_ms;
+    double end = timeout_ms < 0 ? INFINITY : clock_seconds() + 1e-3 * timeout_ms;
     for (;;) {
         bool could_take = net->has_next, can_take = look_ahead(net);
-        double left = ceil(1e3 * (end - clock_seconds()));
-        long most = can_take ? 0 : timeout_ms < 0 ? -1 : left > 0 ? (long)left : 0;
         if (could_take) // so nothing was looked at
             serve(net);
-        if (!poll_all(net, fds, n, most))
+        bool over = can_take || clock_seconds() >= end;
+        if (!poll_all(net, fds, n, over ? 0 : most_ms(net, end)))
             return -1;
         int ready = poll(fds, (nfds_t)n, 0); // with all that poll knows to tell
-        if (ready || can_take || most == 0)
+        if (ready || over)
             return ready;
     }
 }

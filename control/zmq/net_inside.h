@@ -63,6 +63,7 @@ struct NetSocket {
     // connecting
     CurveKey server;
     bool up;
+    double again; // when it is tried again from the start, by clock_seconds(); 0: ZeroMQ tries
     NetWaiting *waiting; // NULL: never up
 };
 
@@ -105,7 +106,8 @@ NetPeer *net__peer(NetSocket *s, const CurveKey key); // NULL: never heard
 void net__ended(NetSocket *s, int fd);
 
 // net_watch.c
-void net__watch(NetSocket *s); // ends and beginnings of connections
+void net__watch(NetSocket *s);     // ends and beginnings of connections
+void net__try_again(NetSocket *s); // where it is time
 void net__tell(NetSocket *s, NetEventKind kind, const CurveKey key, uint64_t connection);
 
 #endif

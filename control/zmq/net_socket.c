@@ -104,7 +104,9 @@ bool net__connect(NetSocket *s)
                 set_key(s->data, ZMQ_CURVE_PUBLICKEY, s->net->own->public_key) &&
                 set_key(s->data, ZMQ_CURVE_SERVERKEY, s->server);
     SET_ALL(s->data, options_of_connecting, done);
-    done = done && monitor(s, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) &&
+    done = done &&
+           monitor(s, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+                          ZMQ_EVENT_CONNECT_RETRIED) &&
            !zmq.connect(s->data, s->endpoint);
     return done || failed(s);
 }

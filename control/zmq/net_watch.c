@@ -1,9 +1,11 @@
 // What ZeroMQ's monitors tell of connections: messages {u16 event, u32 value}, the endpoint (zmq_socket_monitor(3)).
+#include "base/clock.h"
 #include "control/zmq/net_inside.h"
 
 #include <string.h>
 
 enum { MONITOR_BYTES = 6, MONITOR_PARTS = 2 };
+static const double again_s = 0.2; // who was not admitted: often the other side only hears of it later
 
 void net__tell(NetSocket *s, NetEventKind kind, const CurveKey key, uint64_t connection)
 {
@@ -23,18 +25,32 @@ static void go_up(NetSocket *s)
     net__tell(s, NET_UP, s->server, 0);
 }
 
-// ZeroMQ would connect again by itself, and mix what is left of the old connection with the new one's frames. So what comes
-// next comes from another socket.
-static void go_down(NetSocket *s)
+// ZeroMQ's socket is replaced by a fresh one; when there is none to be had, later.
+static void start_again(NetSocket *s)
 {
     NetSocket fresh = *s;
+    bool made = net__connect(&fresh);
+    s->again = made ? 0 : clock_seconds() + again_s;
+    if (!made)
+        return;
+    net__shut(s, 0);
+    s->data = fresh.data;
+    s->monitor = fresh.monitor;
+}
+
+// ZeroMQ would connect again by itself, and mix what is left of the old connection with the new one's frames. So what
+// comes next comes from another socket.
+static void go_down(NetSocket *s)
+{
     s->up = false;
     net__tell(s, NET_DOWN, s->server, 0);
-    if (net__connect(&fresh)) {
-        net__shut(s, 0);
-        s->data = fresh.data;
-        s->monitor = fresh.monitor;
-    }
+    start_again(s);
+}
+
+void net__try_again(NetSocket *s)
+{
+    if (s->again && s->again <= clock_seconds())
+        start_again(s);
 }
 
 void net__watch(NetSocket *s)
@@ -54,5 +70,9 @@ void net__watch(NetSocket *s)
             go_up(s);
         else if (!s->listens && event == ZMQ_EVENT_DISCONNECTED && s->up)
             go_down(s);
+        else if (!s->listens && event == ZMQ_EVENT_DISCONNECTED)
+            s->again = clock_seconds() + again_s; // not admitted, or this is no ZeroMQ
+        else if (!s->listens && event == ZMQ_EVENT_CONNECT_RETRIED)
+            s->again = 0; // but ZeroMQ does not give up
     }
 }
