@@ -17,6 +17,7 @@ typedef struct Side {
     int key;
     bool listens;
     int frames, ups, downs;
+    size_t bytes;
     uint32_t next[KEYS];                   // the number that its next frame should bear
     uint64_t connection[KEYS], over[KEYS]; // the newest one that said something, or ended
     bool disorder;                         // of numbers, or of what stands behind them
@@ -42,6 +43,11 @@ static inline bool admits(void *user, const CurveKey key)
     return i >= 0 && admitted[i];
 }
 
+static inline uint8_t filling(uint32_t number, size_t i)
+{
+    return (uint8_t)(number + i + (i >> 10));
+}
+
 static inline void note_frame(Side *s, int from, const NetEvent *e)
 {
     uint32_t number;
@@ -49,9 +55,10 @@ static inline void note_frame(Side *s, int from, const NetEvent *e)
     memcpy(&number, e->frame, sizeof number);
     s->disorder = s->disorder || number != s->next[from];
     for (size_t i = sizeof number; i < e->bytes; i++)
-        s->disorder = s->disorder || e->frame[i] != (uint8_t)(number + i);
+        s->disorder = s->disorder || e->frame[i] != filling(number, i);
     s->next[from] = number + 1;
     s->frames++;
+    s->bytes += e->bytes;
     assert_true(s->listens ? e->connection >= s->connection[from] : e->connection == 0);
     assert_true(s->listens ? e->connection > s->over[from] : s->ups == s->downs + 1);
     s->connection[from] = e->connection;
@@ -134,7 +141,7 @@ static inline bool say(Side *from, int to, uint32_t number, size_t bytes)
     static uint8_t frame[NET_MOST];
     memcpy(frame, &number, sizeof number);
     for (size_t i = sizeof number; i < bytes; i++)
-        frame[i] = (uint8_t)(number + i);
+        frame[i] = filling(number, i);
     return net_send(from->socket, to ? keys[to].public_key : NULL, frame, bytes);
 }
 

@@ -43,12 +43,16 @@ static void frames_in_order(void **state)
         for (int i = 0; i < CLIENTS; i++)
             assert_true(say(clients[i], 0, k, sizes[k % SIZES]));
     UNTIL(server->frames == CLIENTS * EACH);
+    size_t bytes = server->bytes / CLIENTS;
+    assert_int_equal(bytes,
+                     5 * (4 + 5 + (32 << 10) + (32 << 10) + 1 + 100000 + 2 * NET_MOST - 1));
     for (uint32_t k = 0; k < EACH; k++)
         for (int i = 0; i < CLIENTS; i++)
             assert_true(say(server, i + 1, k, sizes[k % SIZES]));
     for (int i = 0; i < CLIENTS; i++) {
         UNTIL(clients[i]->frames == EACH);
         assert_false(clients[i]->disorder);
+        assert_int_equal(clients[i]->bytes, bytes);
         assert_int_equal(server->connection[i + 1], 1);
     }
     assert_false(server->disorder);
@@ -163,6 +167,26 @@ static void killed_clients(void **state)
     assert_false(server->disorder);
 }
 
+// The second one's connection gets the descriptor of the first one's, whose end was not heard of yet.
+static void same_descriptor(void **state)
+{
+    (void)state;
+    Child children[2] = {child_new(), child_new()};
+    Side *server = server_at(ANYWHERE);
+    child_connect(&children[0], net_endpoint(server->socket));
+    UNTIL(server->frames > 20);
+    kill(children[0].pid, SIGKILL);
+    waitpid(children[0].pid, NULL, 0);
+    usleep(100000);
+    child_connect(&children[1], net_endpoint(server->socket));
+    usleep(200000);
+    server->next[1] = 0;
+    UNTIL(server->downs && server->connection[1] == 2);
+    kill(children[1].pid, SIGKILL);
+    waitpid(children[1].pid, NULL, 0);
+    UNTIL(server->downs == 2);
+}
+
 static void newest_connection_counts(void **state)
 {
     (void)state;
@@ -240,6 +264,31 @@ static void server_restarts(void **state)
     }
     UNTIL(client->ups == 5);
     assert_int_equal(client->downs, 4);
+}
+
+// What a server said and nobody took is not mixed with what the next one says.
+static void servers_do_not_mix(void **state)
+{
+    (void)state;
+    char endpoint[NET_ENDPOINT];
+    Side *server = server_at(ANYWHERE);
+    snprintf(endpoint, sizeof endpoint, "%s", net_endpoint(server->socket));
+    Side *client = client_of(1, endpoint);
+    UNTIL(client->ups);
+    assert_true(say(client, 0, 0, 4));
+    UNTIL(server->frames);
+    for (uint32_t k = 100; k < 110; k++)
+        assert_true(say(server, 1, k, 4));
+    shut(server, 1000);
+    server = server_at(endpoint);
+    for (int i = 0; i < 1500; i++) // ZeroMQ connects again
+        turn_of(server);
+    UNTIL(client->ups == 2);
+    assert_true(say(client, 0, 0, 4));
+    UNTIL(server->frames);
+    assert_true(say(server, 1, 0, 4));
+    UNTIL(client->frames);
+    assert_false(client->disorder);
 }
 
 // One that is not there when somebody connects, and comes later.
@@ -415,11 +464,14 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
     const struct CMUnitTest tests[] = {
-        TEST(killed_clients),   TEST(frames_in_order), TEST(empty_frames),
-        TEST(frames_stay),      TEST(too_much_waits),  TEST(newest_connection_counts),
-        TEST(lives_do_not_mix), TEST(server_restarts), TEST(server_comes_late),
-        TEST(struck_key),       TEST(several_sockets), TEST(waits_as_poll),
-        TEST(wrong_endpoints),  TEST(version_6),
+        TEST(killed_clients),     TEST(same_descriptor),
+        TEST(servers_do_not_mix), TEST(frames_in_order),
+        TEST(empty_frames),       TEST(frames_stay),
+        TEST(too_much_waits),     TEST(newest_connection_counts),
+        TEST(lives_do_not_mix),   TEST(server_restarts),
+        TEST(server_comes_late),  TEST(struck_key),
+        TEST(several_sockets),    TEST(waits_as_poll),
+        TEST(wrong_endpoints),    TEST(version_6),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

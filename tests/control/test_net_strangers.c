@@ -40,7 +40,7 @@ static atomic_size_t bytes_read[PORTS];
 ssize_t recv(int fd, void *to, size_t bytes, int flags);
 ssize_t recv(int fd, void *to, size_t bytes, int flags)
 {
-    struct sockaddr_in peer;
+    struct sockaddr_in peer = {.sin_port = 0};
     socklen_t size = sizeof peer;
     ssize_t n = recvfrom(fd, to, bytes, flags, NULL, NULL);
     if (n > 0 && !getpeername(fd, (struct sockaddr *)&peer, &size))
@@ -102,7 +102,7 @@ typedef struct Speech {
 
 static void add(Speech *s, const void *bytes, size_t n)
 {
-    s->bytes = realloc(s->bytes, s->n + n);
+    s->bytes = realloc(s->bytes, s->n + n + 1);
     assert_non_null(s->bytes);
     memcpy(s->bytes + s->n, bytes, n);
     s->n += n;
@@ -123,7 +123,7 @@ static void add_random(Speech *s, size_t n)
 static void add_greeting(Speech *s, uint8_t version, const char *mechanism)
 {
     uint8_t greeting[GREETING] = {0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, version};
-    memcpy(greeting + 12, mechanism, strlen(mechanism));
+    snprintf((char *)greeting + 12, 20, "%s", mechanism);
     add(s, greeting, sizeof greeting);
 }
 
@@ -221,6 +221,13 @@ static void longest(Speech *s) // that ZeroMQ takes
 {
     add_greeting(s, 3, "CURVE");
     add_header(s, COMMAND, (32 << 10) + 64);
+    add_random(s, FLOOD);
+}
+
+static void as_a_frame(Speech *s) // that goes in parts
+{
+    add_greeting(s, 3, "CURVE");
+    add_header(s, COMMAND, NET_MOST);
     add_random(s, FLOOD);
 }
 
@@ -336,6 +343,7 @@ static void strangers(void **state)
                  {"oversized frame", oversized},
                  {"absurd frame", absurd},
                  {"longest frame", longest},
+                 {"1 MiB", as_a_frame},
                  {"truncated frame", truncated},
                  {"bad HELLO", bad_hello}};
     start();
