@@ -41,5 +41,7 @@ find_path(ZMQ_INCLUDE zmq.h)
 if(ZMQ_INCLUDE)
   version_of(ZMQ ${ZMQ_INCLUDE}/zmq.h)
 endif()
+# libmicrohttpd: the master's status page. Loaded likewise.
+find_path(MHD_INCLUDE microhttpd.h)
 find_program(DOT dot)
 find_program(NVCC nvcc PATHS /usr/local/cuda/bin)
