@@ -11,12 +11,14 @@
 // html.c: control/page/page.html
 extern const char page_html[], page_html_end[];
 
+enum { PAGE_HOST = 256 };
+
 // listen.c. A socket that listens, and what it is called.
 typedef struct PagePlace {
     int fd;
-    bool loopback;     // nobody but this machine reaches it
-    char address[300]; // "http://127.0.0.1:7071/"
-    char name[256];    // the host as it was asked for
+    bool loopback;        // nobody but this machine reaches it
+    char address[300];    // "http://127.0.0.1:7071/"
+    char name[PAGE_HOST]; // the host as it was asked for
 } PagePlace;
 bool page_listen(PagePlace *place, const char *listen); // false: reported
 // May a request to this place name this host? host: of the header `Host`, NULL: there is none.

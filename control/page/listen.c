@@ -16,7 +16,7 @@
 
 enum { WAITING_MOST = 32, PORT = 6 };
 
-// "[::1]:80" is `::1` and `80`; what has no colon is all host. host: [256]; port: [PORT]. false: it has no such form.
+// "[::1]:80" is `::1` and `80`; what has no colon is all host. host: [PAGE_HOST]; port: [PORT]. false: it has no such form.
 static bool split(const char *text, char *host, char *port)
 {
     const char *start = text, *end = strrchr(text, ':'), *rest = end;
@@ -31,7 +31,7 @@ static bool split(const char *text, char *host, char *port)
     }
     size_t length = end ? (size_t)(end - start) : strlen(start);
     const char *digits = rest ? rest + 1 : "";
-    if (length >= NI_MAXHOST / 4 || strlen(digits) >= PORT ||
+    if (length >= PAGE_HOST || strlen(digits) >= PORT ||
         strspn(digits, "0123456789") != strlen(digits))
         return false;
     memcpy(host, start, length);
@@ -44,7 +44,9 @@ static bool is_loopback(const struct sockaddr_storage *a)
 {
     if (a->ss_family == AF_INET)
         return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == 127;
-    return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
+    struct sockaddr_in6 six;
+    memcpy(&six, a, sizeof six);
+    return IN6_IS_ADDR_LOOPBACK(&six.sin6_addr);
 }
 
 // -1 with errno set.
@@ -106,7 +108,7 @@ bool page_listen(PagePlace *place, const char *listen)
 
 bool page_host_good(const PagePlace *place, const char *host)
 {
-    char name[256], port[PORT], own[256] = "";
+    char name[PAGE_HOST], port[PORT], own[PAGE_HOST] = "";
     unsigned char binary[sizeof(struct in6_addr)];
     if (!place->loopback)
         return true;

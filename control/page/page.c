@@ -125,12 +125,14 @@ static const struct {
 };
 
 // Called once when the head of a request is there (*seen is NULL), then for its body, then at its end.
+// NOLINTNEXTLINE(readability-function-size): libmicrohttpd says what its arguments are
 static enum MHD_Result handle(void *user, Connection *c, const char *url, const char *method,
                               const char *version, const char *body, size_t *bytes, void **seen)
 {
     Page *p = user;
     (void)version, (void)body;
-    if (strcmp(method, "GET") && strcmp(method, "HEAD"))
+    bool reads = !strcmp(method, "GET") || !strcmp(method, "HEAD");
+    if (!reads)
         return refuse(c, MHD_HTTP_METHOD_NOT_ALLOWED, "this page is for reading\n");
     if (!*seen || *bytes) { // a body of GET means nothing
         *seen = p;
