@@ -23,7 +23,7 @@ static bool split(const char *text, char *host, char *port)
     if (*text == '[') {
         start = text + 1;
         end = strchr(start, ']');
-        if (!end || (end[1] && end[1] != ':'))
+        if (!end || !memchr(start, ':', (size_t)(end - start)) || (end[1] && end[1] != ':'))
             return false;
         rest = end[1] ? end + 1 : NULL;
     } else if (end && memchr(text, ':', (size_t)(end - text))) {

@@ -300,6 +300,8 @@ static void other_names_are_refused(void **state)
                                "127.0.0.1@evil.example",
                                "[::1",
                                "[::1]x",
+                               "[localhost]",
+                               "[127.0.0.1]",
                                "",
                                ":7071",
                                "localhost:x"};
