@@ -25,7 +25,7 @@ typedef struct rt__image {
 // Does the program work in its generations?
 static bool in_place(const rt_stage *s)
 {
-    return s->image && s->program->versions <= 1;
+    return s->image && !s->program->train_steps;
 }
 
 static uint8_t *generation_at(const rt_stage *s, int g)

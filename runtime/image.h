@@ -6,8 +6,8 @@
 //
 // Nothing is copied but statistics: programs work in the newest generation, and an update reads parameters and
 // optimizer state there and writes them to the other one (rt_next), which becomes the newest. Only statistics change
-// before an update, so they are copied behind each step. Schedules with several versions of the weights work in memory
-// of their own and copy all behind a drain.
+// before an update, so they are copied behind each step. Asynchronous schedules, whose steps between two drains
+// are saved together, work in memory of their own and copy all behind a drain.
 //
 // That two generations are enough: nobody ends a step before every other rank has begun it. So when one overwrites
 // the state behind step n, in its update of step n + 2, all have that behind n + 1. All ranks of a job go on from the

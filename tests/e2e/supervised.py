@@ -32,6 +32,7 @@ ABI, PAGE, LINE, HEADER, STATUS, ADDRESS = 5, 4096, 64, 256, 320, 1024
 JOB_MAGIC, IMAGE_MAGIC = 0x31626F6A67617473, 0x3174617473676174
 MAY_BEGIN, MAY_UPDATE, WAITS_FOR_MASTER, UPDATE = 128, 192, 2, 16
 STEPS = 8
+jobs = []  # of which no program may be left
 
 
 def up(n, to):
@@ -69,6 +70,7 @@ class Job:
         self.events, read = [], []
         self.programs = [self.start(out, i, read) for i in range(self.n)]
         self.read = read
+        jobs.append(self)
 
     def start(self, out, rank, read):
         come, go = os.pipe()
@@ -217,7 +219,11 @@ def undisturbed(out):
     return losses, parts(job.images, job.tensors, STEPS)
 
 
-with tempfile.TemporaryDirectory() as name:
-    folder = pathlib.Path(name)
-    two, one = build(folder, "two", "--stages", 2), build(folder, "one", "--stages", 1)
-    check_other_plan(check_limits(two), one)
+try:
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        two, one = build(folder, "two", "--stages", 2), build(folder, "one", "--stages", 1)
+        check_other_plan(check_limits(two), one)
+finally:
+    for program in (p for job in jobs for p in job.programs if p.poll() is None):
+        program.kill()
