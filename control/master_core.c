@@ -135,8 +135,6 @@ static void on_beat(Master *m, Member *x, const Beat *beat, MasterActions *actio
         refuse(x, &x->key, REFUSED_NEWER, beat->incarnation, actions);
         return;
     }
-    if (!x->beats && !epoch_has(&m->epoch, (uint32_t)(x - m->members), beat->incarnation))
-        m->replan = true; // it has joined
     x->beat = *beat;
     x->beats = true;
     x->starts |= beat->epoch < m->epoch.number;
@@ -260,8 +258,19 @@ static void run_epoch(Master *m, int64_t now_ns, MasterActions *actions)
     append(m, actions, &r);
 }
 
+// Somebody has joined, or is heard of again.
+static void look_for_new(Master *m, int64_t now_ns)
+{
+    uint64_t speaking = 0;
+    for (uint32_t w = 0; w < m->n_members; w++)
+        speaking |= (uint64_t)member_speaks(m, &m->members[w], now_ns) << w;
+    m->replan |= (speaking & ~m->speaking) != 0;
+    m->speaking = speaking;
+}
+
 static void advance(Master *m, int64_t now_ns, MasterActions *actions)
 {
+    look_for_new(m, now_ns);
     for (uint32_t w = 0; w < m->n_members && !m->pending.kind; w++) {
         const Member *x = &m->members[w];
         if (!x->listed || (x->drain && x->drain != x->drained))

@@ -111,6 +111,7 @@ typedef struct Master {
     Record pending; // appended, not confirmed
     uint64_t appended;
     bool replan;           // somebody asked, joined or shall leave
+    uint64_t speaking;     // members who were heard of when it was last looked
     uint64_t hold;         // the epoch ends behind this step; 0: with the job
     int64_t deadline_ns;   // of starting
     int64_t not_before_ns; // the next epoch

@@ -346,11 +346,12 @@ static json_t *files_json(const BuiltPlan *built)
     return files;
 }
 
+// Those who have states for it, too, and whoever else is there.
 static json_t *peers_json(const Server *s)
 {
     json_t *peers = json_array();
     for (uint32_t w = 0; w < s->core.n_members; w++)
-        if (s->core.epoch.incarnations[w])
+        if (*s->faces[w].peer)
             json_array_append_new(
                 peers, json_pack("[i, s, s]", (int)w, s->faces[w].peer, s->faces[w].key));
     return peers;
