@@ -80,7 +80,7 @@ typedef struct Args {
     bool watch;
     bool replace;
     const char *slots, *device, *dir, *name; // of worker
-    Shape input;           // of a profiled graph; rank 0: not given
+    Shape input;                             // of a profiled graph; rank 0: not given
     const char *lr, *seed; // also passed on to programs when given on the command line
 } Args;
 

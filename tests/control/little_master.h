@@ -25,7 +25,7 @@ typedef struct LittleWorker {
     Beat beat;
     uint32_t ended, cannot; // how often
     int32_t ended_status;
-    char why[256]; // of the last CANNOT
+    char why[256]; // of the last CANNOT or ENDED
 } LittleWorker;
 
 typedef struct LittleMaster {
@@ -229,6 +229,7 @@ static inline void little_take(LittleMaster *m, const NetEvent *e)
         m->times++;
     if (x.id == MESSAGE_ENDED) {
         w->ended++;
+        snprintf(w->why, sizeof w->why, "%.*s", (int)x.rest_bytes, x.rest);
         w->ended_status = x.ended.status;
     }
     if (x.id == MESSAGE_CANNOT) {

@@ -229,7 +229,7 @@ static void hurt_and_stop(int w, int sig, int status)
     little_order(&master, ORDER_STOP);
     assert_true(little_until(&master, all_stopped, PATIENCE_S));
     for (int i = 0; i < master.n_workers; i++)
-        master.workers[i].ended = 0;
+        master.workers[i].ended = *master.workers[i].why = 0;
 }
 
 static void same_losses(void)
@@ -330,13 +330,67 @@ static void state_from_afar(void **state)
     end();
 }
 
+// The job goes on with other programs, cut in another way: states come out of images of the old ones.
+static void plan_changes(void **state)
+{
+    (void)state;
+    char dir[128];
+    begin("out2", 2);
+    epoch(1, 0, 0);
+    rank(1, 0, 1);
+    rank(6, 1, 0);
+    make_ready();
+    go_to(7);
+    hurt_and_stop(1, SIGKILL, 128 + SIGKILL);
+    snprintf(dir, sizeof dir, "%s/out1", root);
+    master.dir = dir;
+    epoch(2, 7, 1);
+    rank(7, 1, 0);
+    sources();
+    make_ready();
+    go_to(12);
+    hurt_and_stop(1, SIGKILL, 128 + SIGKILL);
+    snprintf(dir, sizeof dir, "%s/out2", root);
+    epoch(3, 12, 2);
+    rank(1, 1, 0);
+    rank(6, 0, 1);
+    sources();
+    make_ready();
+    go_to(UINT64_MAX);
+    same_losses();
+    end();
+}
+
+// What cannot be is said, with why, and the worker goes on.
+static void cannot(void **state)
+{
+    (void)state;
+    begin("out1", 1);
+    epoch(1, 5, 0);
+    master.epoch.number = 2;
+    master.epoch.made = 1; // nobody has that
+    rank(7, 0, NOBODY);
+    little_start(&master, options);
+    assert_true(little_until(&master, all_ready, PATIENCE_S));
+    assert_string_equal(master.workers[0].why,
+                        "nobody has hidden1.bias of the state behind step 5");
+    assert_true(little_until(&master, all_stopped, PATIENCE_S));
+    master.workers[0].cannot = 0;
+    epoch(3, 0, 0);
+    rank(7, 0, NOBODY);
+    little_start(&master, (const char *const[]){"--data", "idx:/nowhere", NULL});
+    assert_true(little_until(&master, any_ended, PATIENCE_S));
+    assert_int_equal(master.workers[0].ended_status, 1);
+    assert_non_null(strstr(master.workers[0].why, "/nowhere"));
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_alone),
-        cmocka_unit_test(program_dies),
-        cmocka_unit_test(states_move),
-        cmocka_unit_test(state_from_afar),
+        cmocka_unit_test(plan_changes), cmocka_unit_test(cannot),
+        cmocka_unit_test(one_alone),    cmocka_unit_test(program_dies),
+        cmocka_unit_test(states_move),  cmocka_unit_test(state_from_afar),
     };
     return cmocka_run_group_tests(tests, build, clean);
 }
