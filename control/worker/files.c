@@ -113,13 +113,15 @@ bool files_expect(Files *f, const File *files, int n)
 // Under its name in the plan's folder. The store may be of an older build.
 static bool show(Files *f, const File *file)
 {
-    char path[PATH], aside[PATH], target[PATH], hex[SHA256_HEX + 1];
-    sha256_text(file->hash, hex);
-    snprintf(target, sizeof target, "../../objects/%s", hex);
+    char path[PATH], aside[PATH], object[PATH];
+    object_path(f, file->hash, "", object);
     snprintf(path, sizeof path, "%s/%s", f->plan, file->name);
     snprintf(aside, sizeof aside, "%s/.%s", f->plan, file->name);
     unlink(aside);
-    if (!symlink(target, aside) && !rename(aside, path))
+    // rename does nothing where both are the same file.
+    bool done = !link(object, aside) && !rename(aside, path);
+    unlink(aside);
+    if (done)
         return true;
     cannot(f, "link", path);
     return false;

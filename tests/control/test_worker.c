@@ -228,8 +228,10 @@ static void hurt_and_stop(int w, int sig, int status)
     assert_int_equal(master.workers[w].ended_status, status);
     little_order(&master, ORDER_STOP);
     assert_true(little_until(&master, all_stopped, PATIENCE_S));
-    for (int i = 0; i < master.n_workers; i++)
-        master.workers[i].ended = *master.workers[i].why = 0;
+    for (int i = 0; i < master.n_workers; i++) {
+        master.workers[i].ended = 0;
+        *master.workers[i].why = 0;
+    }
 }
 
 static void same_losses(void)

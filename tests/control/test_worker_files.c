@@ -34,7 +34,7 @@ static int make(void **state)
     (void)state;
     snprintf(dir, sizeof dir, "/tmp/stagecc-test-XXXXXX");
     for (int i = 0; i < N; i++) {
-        size_t bytes = 1500u * (unsigned)i; // plan.json is empty
+        size_t bytes = (size_t)1500 * (size_t)i; // plan.json is empty
         Sha256 s;
         contents[i] = malloc(bytes + 1);
         memset(contents[i], 'a' + i, bytes);
@@ -173,7 +173,7 @@ static void lost_is_asked_for_again(void **state)
     m = answer(&again);
     files_take(&f, &m, 5 * SECOND);
     again = want;
-    again.from = 2 * PIECE;
+    again.from = want.from + PIECE;
     m = answer(&again);
     files_take(&f, &m, 5 * SECOND);
     assert_int_equal(f.got, PIECE);

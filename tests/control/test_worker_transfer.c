@@ -19,6 +19,7 @@ int main(void)
 
 enum { FRAMES = 64, BIG = 3 * TRANSFER_PIECE + 12345, SMALL = 100 };
 #define MS INT64_C(1000000)
+#define SECOND_NS (1000 * MS)
 
 typedef struct Network {
     States *source;
@@ -124,7 +125,7 @@ static void run(Network *n, Transfer *t, uint8_t *to)
         transfer_run(t, &line, now);
         n->most = t->n_open > n->most ? t->n_open : n->most;
         arrive(n, t, now);
-        assert_true(now < 1000 * 1000 * MS);
+        assert_true(now < 1000 * SECOND_NS);
     }
 }
 
@@ -244,9 +245,9 @@ static void patience_ends(void **state)
     TransferLine line = {.ask = ask, .user = &n};
     Transfer t = {0};
     transfer_begin(&t, 4, &(Held){10, 2, 3}, 0);
-    transfer_run(&t, &line, PATIENCE_S * 1000 * MS);
+    transfer_run(&t, &line, PATIENCE_S * SECOND_NS);
     assert_int_equal(t.phase, TRANSFER_LISTING);
-    transfer_run(&t, &line, PATIENCE_S * 1000 * MS + 1);
+    transfer_run(&t, &line, PATIENCE_S * SECOND_NS + 1);
     assert_string_equal(t.why,
                         "worker 4 has sent nothing of the state behind step 10 for 10 s");
     transfer_release(&t);
