@@ -72,11 +72,11 @@ typedef struct Args {
     const char *eval_every, *random_shift, *log_json, *trace;
     const char *state, *restarts;
     const char *sim_micro_batches, *cores, *svg; // of simulate
-    const char *hostfile, *model;     // hostfile: also of run and deploy; model: of devices
-    VEC(const char *) names;          // operands of keygen
-    const char *workers;              // of keygen and master
-    const char *listen, *journal;     // of master
-    const char *master, *key, *drain; // of status, rescale and worker; key: of master, too
+    const char *hostfile, *model;        // hostfile: also of run and deploy; model: of devices
+    VEC(const char *) names;             // operands of keygen
+    const char *workers;                 // of keygen and master
+    const char *listen, *journal, *page; // of master
+    const char *master, *key, *drain;    // of status, rescale and worker; key: of master, too
     bool watch;
     bool replace;
     const char *slots, *device, *dir, *name; // of worker

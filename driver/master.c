@@ -66,6 +66,7 @@ static int read_arguments(Setup *m)
     o->listen = master_endpoint(m->arena, args->listen ? args->listen : "127.0.0.1");
     o->allow = beside(m->arena, key, "workers.allow");
     o->rehearse = args->rehearse;
+    o->page = args->page;
     o->options = program_options(m->arena, args, &o->n_options);
     m->journal = args->journal ? args->journal : "journal";
     if (!o->listen)

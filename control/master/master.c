@@ -165,7 +165,9 @@ static void on_down(Server *s, const NetEvent *e)
 static void serve(Server *s)
 {
     NetEvent e;
-    net_wait(s->net, NULL, 0, BEAT_MS / 5);
+    struct pollfd page = {.fd = show_fd(s), .events = POLLIN};
+    net_wait(s->net, &page, 1, BEAT_MS / 5);
+    show_serve(s);
     while (!s->ended && net_take(s->net, &e)) {
         if (e.kind == NET_FRAME)
             on_frame(s, &e);
@@ -217,7 +219,7 @@ static int open_all(Server *s)
         return status;
     s->net = net_open(&s->options->key);
     s->door = s->net ? net_listen(s->net, s->options->listen, members_admit, s) : NULL;
-    return s->door ? EXIT_DONE : EXIT_ENVIRONMENT;
+    return s->door ? show_open(s) : EXIT_ENVIRONMENT;
 }
 
 int master_run(const MasterOptions *o)
@@ -245,6 +247,7 @@ int master_run(const MasterOptions *o)
         }
     }
     reports_end(s);
+    show_close(s);
     net_close(s->net, 500);
     journal_close(&s->journal);
     int status = s->status;

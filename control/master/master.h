@@ -53,6 +53,7 @@ typedef struct PlanMaker {
 typedef struct MasterOptions {
     const char *listen; // "tcp://0.0.0.0:7070"
     Key key;
+    const char *page;    // "127.0.0.1:7071"; NULL: no status page
     const char *allow;   // file: whom it lets in
     const char *journal; // directory, there already
     const char *model;   // name

@@ -10,6 +10,12 @@
 #include "control/progress.h"
 #include "control/zmq/net.h"
 
+#ifdef STAGECC_PAGE
+#include "control/page/page.h"
+#else
+typedef struct Page Page;
+#endif
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
@@ -38,6 +44,7 @@ typedef struct StepReport { // not committed yet
 
 typedef struct Story { // what has happened, for people
     double at;         // unix seconds
+    uint64_t epoch;    // that begins with it; 0: none
     char text[200];
 } Story;
 
@@ -48,6 +55,7 @@ typedef struct Server {
     Arena arena;
     Net *net;
     NetSocket *door;
+    Page *page; // NULL: none
     int status;
     bool ended;
     // Whom it lets in
@@ -117,6 +125,11 @@ void reports_end(Server *s);
 // story.c
 void story(Server *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void story_look(Server *s); // at what has changed
+// show.c: the status page
+int show_open(Server *s);     // exit status
+int show_fd(const Server *s); // readable: show_serve; -1: no page
+void show_serve(Server *s);
+void show_close(Server *s);
 // status.c
 json_t *status_json(Server *s);
 void commands_heard(Server *s, const CurveKey key, const Message *m);

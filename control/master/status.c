@@ -74,7 +74,10 @@ static json_t *stories_json(const Server *s)
     int first = s->n_stories > MOST_STORIES ? s->n_stories - MOST_STORIES : 0;
     for (int i = first; i < s->n_stories; i++) {
         const Story *told = &s->stories[i % MOST_STORIES];
-        json_array_append_new(all, json_pack("{s:f, s:s}", "at", told->at, "text", told->text));
+        json_t *one = json_pack("{s:f, s:s}", "at", told->at, "text", told->text);
+        if (told->epoch)
+            json_object_set_new(one, "epoch", json_integer((json_int_t)told->epoch));
+        json_array_append_new(all, one);
     }
     return all;
 }

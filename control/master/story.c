@@ -18,6 +18,7 @@ void story(Server *s, const char *format, ...)
     vsnprintf(told->text, sizeof told->text, format, ap);
     va_end(ap);
     told->at = unix_seconds();
+    told->epoch = 0;
     if (s->options->quiet)
         return;
     progress_end_line(&s->progress);
@@ -36,6 +37,7 @@ static void tell_epoch(Server *s)
     story(s, "epoch %llu from step %llu: %d stage%s on %s", (unsigned long long)e->number,
           (unsigned long long)e->step, built ? built->plan->n_stages : 0,
           built && built->plan->n_stages == 1 ? "" : "s", who);
+    s->stories[(s->n_stories - 1) % MOST_STORIES].epoch = e->number;
 }
 
 void story_look(Server *s)
