@@ -58,6 +58,11 @@ void job_supervise(JobMemory *m, uint64_t begin, uint64_t update)
     atomic_store(&m->header->may_update.value, update);
 }
 
+void job_gate(JobMemory *m, bool closed)
+{
+    atomic_store(&m->header->gate, closed);
+}
+
 void job_allow(JobMemory *m, uint64_t begin, uint64_t update)
 {
     segment_counter_raise(&m->header->may_begin, begin);

@@ -20,6 +20,8 @@ void job_memory_release(JobMemory *m);
 // Before any program starts: an agent watches over them, and these are the last steps that they may begin and update
 // for now (plan/segment.h). Without it there are no limits.
 void job_supervise(JobMemory *m, uint64_t begin, uint64_t update);
+// While it is closed, programs that start make everything ready, say so, and wait before they look at their states.
+void job_gate(JobMemory *m, bool closed);
 // They may go on, and do at once; a limit that is not higher than before changes nothing.
 void job_allow(JobMemory *m, uint64_t begin, uint64_t update);
 

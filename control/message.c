@@ -131,6 +131,8 @@ static const char *wrong_field(const Message *m)
     case MESSAGE_ORDER:
         return m->order.what < N_ORDERS && !m->order.zero ? NULL : "no such order";
     case MESSAGE_START: return epoch_wrong(&m->start);
+    case MESSAGE_WARM: return epoch_wrong(&m->warm);
+    case MESSAGE_WARMED: return m->warmed.can < 2 && !m->warmed.zero ? NULL : "no such answer";
     case MESSAGE_ENDED: return wrong_rank(m->ended.rank, 0);
     case MESSAGE_CANNOT: return wrong_rank(m->cannot.rank, m->cannot.zero);
     case MESSAGE_LEAVE: return m->leave.drained < 2 && !m->leave.zero ? NULL : "no such reason";

@@ -116,6 +116,11 @@ typedef struct Answer {
     uint32_t status, zero; // ExitStatus
 } Answer;
 
+typedef struct Warmed {
+    uint64_t number;    // of the epoch in WARM
+    uint32_t can, zero; // 0: it has no room for them, or no program
+} Warmed;
+
 typedef struct Report {
     uint64_t epoch;
     uint32_t rank, zero;
@@ -188,6 +193,8 @@ LAYOUT(Piece, from, 32);
 LAYOUT(Piece, whole, 40);
 LAYOUT(Answer, status, 8);
 LAYOUT(Answer, zero, 12);
+LAYOUT(Warmed, can, 8);
+LAYOUT(Warmed, zero, 12);
 LAYOUT(Report, rank, 8);
 LAYOUT(Report, zero, 12);
 LAYOUT(RankStatus, rank, 8);
@@ -218,6 +225,7 @@ _Static_assert(sizeof(Want) == 40, "as it travels");
 _Static_assert(sizeof(Piece) == 48, "as it travels");
 _Static_assert(sizeof(Command) == 8, "as it travels");
 _Static_assert(sizeof(Answer) == 16, "as it travels");
+_Static_assert(sizeof(Warmed) == 16, "as it travels");
 _Static_assert(sizeof(Report) == 16, "as it travels");
 _Static_assert(sizeof(RankStatus) == 16, "as it travels");
 _Static_assert(sizeof(Fetch) == 40, "as it travels");

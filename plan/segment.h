@@ -59,7 +59,7 @@ typedef struct SegmentHeader {
     _Atomic uint32_t abort_rank; // who, plus one; n_ranks + 1: the launcher; 0: nobody
     uint64_t job;                // a random number: messages of another job are dropped
     uint32_t n_hosts;            // 0 or 1: this one alone
-    uint8_t pad0[4];
+    _Atomic uint32_t gate; // not 0: programs wait, all made, before they look at their states
     _Atomic uint64_t rounds; // highest round that any rank has begun, and what stands above
     uint8_t pad1[SEGMENT_LINE - 8];
     // Steps, counted over all runs; UINT64_MAX: no limit.

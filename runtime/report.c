@@ -199,6 +199,11 @@ static void report_to_agent(const rt_stage *s, const char *event)
     send(s, &l);
 }
 
+void rt__report_warm(rt_stage *s)
+{
+    report_to_agent(s, "warm");
+}
+
 void rt__report_ready(rt_stage *s)
 {
     report_to_agent(s, "ready");

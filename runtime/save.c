@@ -169,7 +169,9 @@ int rt__prepare(rt_stage *s)
     if (s->options.seed >= 0)
         s->seed = s->options.seed;
     bool found;
-    int error = rt__image_begin(s, &found);
+    int error = rt__gate(s);
+    if (!error)
+        error = rt__image_begin(s, &found);
     if (!error && !found)
         error = s->options.resume ? resume(s) : first_values(s);
     if (!error)

@@ -1,5 +1,6 @@
 #include "runtime/segment.h"
 
+#include "runtime/report.h"
 #include "runtime/transport.h"
 #include "runtime/wait.h"
 
@@ -156,6 +157,19 @@ static int wait_for_master(rt_stage *s, SegmentCounter *limit, int64_t step)
                   .what = "leave",
                   .name = ""};
     return rt__wait_for(s, &w);
+}
+
+int rt__gate(rt_stage *s)
+{
+    int error = 0;
+    if (!atomic_load(&s->segment->gate))
+        return 0;
+    rt__report_warm(s);
+    atomic_store(&s->status->waiting, SEGMENT_WAITS_FOR_MASTER);
+    while (atomic_load(&s->segment->gate) && !(error = rt__check_abort(s)))
+        usleep(HOLD_US);
+    atomic_store(&s->status->waiting, 0);
+    return error;
 }
 
 int rt__may_begin(rt_stage *s, int64_t step)

@@ -21,6 +21,8 @@ void rt__abort(rt_stage *s);
 // 0, or the error that another rank has aborted the job.
 int rt__check_abort(rt_stage *s);
 
+// Wait, with everything made, until the agent has brought this program's state (SegmentHeader.gate).
+int rt__gate(rt_stage *s);
 // Wait until a step may be begun, or its update done (SegmentHeader.may_begin). Stopping is seen when it may.
 // 0 or an rt_error.
 int rt__may_begin(rt_stage *s, int64_t step);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_IDS = 21 };
+enum { N_IDS = 23 };
 
 static const struct {
     MessageFrom from;
@@ -38,7 +38,7 @@ static Message example(int id)
         m.beat = (Beat){9, 2, 11, WORKER_RUNNING, 2, {{11, 1, 3}, {12, 2, 3}}};
     if (id == MESSAGE_ORDER)
         m.order = (Order){2, 11, 100, ORDER_GO, 0};
-    if (id == MESSAGE_START)
+    if (id == MESSAGE_START || id == MESSAGE_WARM)
         m.start = (Epoch){.number = 2,
                           .step = 11,
                           .made = 1,
@@ -230,6 +230,8 @@ static void refuses_fields(void **state)
     refuses_field(MESSAGE_TIMES, offsetof(Times, rank), MOST_RANKS, "no such rank");
     refuses_field(MESSAGE_PIECE, offsetof(Piece, whole), 9, "beyond the end");
     refuses_field(MESSAGE_PIECE, offsetof(Piece, from) + 1, 3, "beyond the end");
+    refuses_field(MESSAGE_WARM, offsetof(Epoch, number), 0, "no such epoch");
+    refuses_field(MESSAGE_WARMED, offsetof(Warmed, can), 2, "no such answer");
     refuses_field(MESSAGE_REPORT, offsetof(Report, rank), MOST_RANKS, "no such rank");
     refuses_field(MESSAGE_STATUS, offsetof(RankStatus, zero), 1, "no such rank");
     refuses_field(MESSAGE_ADDRESS, offsetof(RankStatus, rank), MOST_RANKS, "no such rank");
