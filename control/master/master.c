@@ -52,7 +52,7 @@ static void send_action(Server *s, const MasterAction *a)
     }
     if (a->id == MESSAGE_START) {
         m.start = s->core.epoch;
-        m.rest = text = plans_start(s);
+        m.rest = text = plans_start(s, &s->core.epoch);
         m.rest_bytes = strlen(text);
     }
     server_send(s, key, &m);
@@ -121,6 +121,7 @@ static void on_message(Server *s, const CurveKey key, const Message *m)
     case MESSAGE_HELLO: members_hello(s, key, m); return;
     case MESSAGE_REPORT: reports_heard(s, w, m); return;
     case MESSAGE_TIMES: speeds_heard(s, w, &m->times); return;
+    case MESSAGE_WARMED: plans_warmed(s, w, &m->warmed); return;
     case MESSAGE_WANT: on_want(s, key, &m->want); return;
     case MESSAGE_ENDED:
         story(s, "%s: the program of rank %u has ended, status %d%s%.*s", members_name(s, w),

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SPEED_STEP = 50, MEMORY_BITS = 3, SETTLE_S = 3, LOOK_AHEAD_S = 1 };
+enum { SPEED_STEP = 50, MEMORY_BITS = 3, SETTLE_S = 3, LOOK_AHEAD_S = 1, WARM_S = 60 };
 #define SECOND_NS INT64_C(1000000000)
 static const double worth =
     0.9; // of the time that a step takes now: what a change has to bring
@@ -277,6 +277,57 @@ static bool pays(Server *s, const Epoch *now, const BuiltPlan *built, double fas
     return good;
 }
 
+// Beside those that run, the programs of what comes next are started
+// ------------------------------------------------------------------------------------------------
+
+static uint64_t workers_of(const Epoch *e)
+{
+    uint64_t workers = 0;
+    for (uint32_t r = 0; r < e->n_ranks; r++)
+        workers |= UINT64_C(1) << e->ranks[r].worker;
+    return workers;
+}
+
+static bool is_next(Server *s, const BuiltPlan *built, const Seats *seats)
+{
+    return s->next.number == s->core.epoch.number + 1 &&
+           ledger_built(s, s->next.plan) == built && same_workers(&s->next, seats);
+}
+
+static void warm(Server *s, const BuiltPlan *built, const Seats *seats)
+{
+    Epoch *e = &s->next;
+    *e = (Epoch){.number = s->core.epoch.number + 1, .parts = s->core.config.parts};
+    fill_epoch(s, built, seats, e);
+    memset(e->source, 0xff, sizeof e->source); // NOBODY: not yet
+    for (uint32_t r = 0; r < e->n_ranks; r++) {
+        e->ranks[r].copier = NOBODY;
+        e->incarnations[e->ranks[r].worker] =
+            s->core.members[e->ranks[r].worker].has.incarnation;
+    }
+    s->warmed = 0;
+    s->warm_ns = progress_now_ns();
+    char *text = plans_start(s, e);
+    Message m = {.id = MESSAGE_WARM, .warm = *e, .rest = text, .rest_bytes = strlen(text)};
+    for (uint32_t w = 0; w < s->core.n_members; w++)
+        if (workers_of(e) >> w & 1)
+            server_send(s, s->faces[w].key, &m);
+    free(text);
+}
+
+void plans_warmed(Server *s, uint32_t worker, const Warmed *m)
+{
+    if (m->number == s->next.number)
+        s->warmed |= UINT64_C(1) << worker;
+}
+
+// All have answered, or it takes too long: then they start when it is time.
+static bool is_warm(const Server *s)
+{
+    return (s->warmed & workers_of(&s->next)) == workers_of(&s->next) ||
+           progress_now_ns() - s->warm_ns > WARM_S * SECOND_NS;
+}
+
 PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, const Epoch *now,
                         Epoch *e)
 {
@@ -287,17 +338,26 @@ PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, con
         progress_now_ns() - s->joined_ns < SETTLE_S * SECOND_NS)
         return PLAN_LATER; // more may come
     PlanAnswer answer = find_plan(s, members, n, &seats, &built);
-    if (answer != PLAN_NEW || !now) {
-        if (answer == PLAN_NEW)
-            fill_epoch(s, built, &seats, e);
+    if (answer != PLAN_NEW)
         return answer;
+    if (now && !is_next(s, built, &seats)) {
+        bool same = same_workers(now, &seats) && ledger_built(s, now->plan) == built;
+        bool change = !same && (s->forced || pays(s, now, built, seats.fastest));
+        s->forced = false;
+        if (!change)
+            return PLAN_KEEP;
+        warm(s, built, &seats);
     }
-    bool same = same_workers(now, &seats) && ledger_built(s, now->plan) == built;
-    bool change = !same && (s->forced || pays(s, now, built, seats.fastest));
-    s->forced = s->forced && change;
-    if (change)
+    if (now && !is_warm(s))
+        return PLAN_LATER;
+    if (is_next(s, built, &seats)) {
+        memcpy(e->ranks, s->next.ranks, sizeof e->ranks);
+        e->n_ranks = s->next.n_ranks;
+        e->plan = s->next.plan;
+    } else {
         fill_epoch(s, built, &seats, e);
-    return change ? PLAN_NEW : PLAN_KEEP;
+    }
+    return PLAN_NEW;
 }
 
 // Programs for the loss of any one worker, so that nobody waits for a compiler then.
@@ -328,9 +388,9 @@ void plans_look_ahead(Server *s)
 // ------------------------------------------------------------------------------------------------
 
 // Programs of two epochs never take each other's messages for their own.
-static uint64_t job_number(const Server *s)
+static uint64_t job_number(const Server *s, const Epoch *e)
 {
-    uint64_t x = s->secret ^ s->core.epoch.number * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t x = s->secret ^ e->number * UINT64_C(0x9e3779b97f4a7c15);
     x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
     x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
     return (x ^ x >> 31) | 1;
@@ -357,7 +417,7 @@ static json_t *peers_json(const Server *s)
     return peers;
 }
 
-char *plans_start(Server *s)
+char *plans_start(Server *s, const Epoch *e)
 {
     char directory[4096] = "/", job[17];
     json_t *options = json_array();
@@ -365,12 +425,12 @@ char *plans_start(Server *s)
         json_array_append_new(options, json_string(s->options->options[i]));
     if (!getcwd(directory, sizeof directory))
         *directory = 0;
-    snprintf(job, sizeof job, "%016llx", (unsigned long long)job_number(s));
-    json_t *start = json_pack(
-        "{s:s, s:s, s:s, s:I, s:o, s:o, s:f, s:o}", "job", job, "directory", directory, "model",
-        s->options->model, "first_step", (json_int_t)s->options->first_step, "files",
-        files_json(ledger_built(s, s->core.epoch.plan)), "options", options, "rehearse",
-        s->options->rehearse, "peers", peers_json(s));
+    snprintf(job, sizeof job, "%016llx", (unsigned long long)job_number(s, e));
+    json_t *start = json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:f, s:o}", "job", job,
+                              "directory", directory, "model", s->options->model, "first_step",
+                              (json_int_t)s->options->first_step, "files",
+                              files_json(ledger_built(s, e->plan)), "options", options,
+                              "rehearse", s->options->rehearse, "peers", peers_json(s));
     char *text = json_dumps(start, JSON_COMPACT);
     json_decref(start);
     return text;

@@ -73,6 +73,10 @@ typedef struct Server {
     Face faces[MOST_WORKERS];
     int64_t clock_ns;
     // What is wanted
+    Epoch
+        next; // whose programs are being started; its number tells whether it still can be that
+    uint64_t warmed;         // workers that have answered
+    int64_t warm_ns;         // since when
     int wanted;              // workers; 0: as many as there are
     bool forced;             // by command: whether it is faster or not
     char told_why[PLAN_WHY]; // why there is no plan, as last said
@@ -109,7 +113,8 @@ int ledger_last_step(Server *s, int64_t last_step);
 PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, const Epoch *now,
                         Epoch *e);
 void plans_look_ahead(Server *s);
-char *plans_start(Server *s); // START's text, malloc'd
+char *plans_start(Server *s, const Epoch *e); // the text of START and WARM, malloc'd
+void plans_warmed(Server *s, uint32_t worker, const Warmed *m);
 // speeds.c
 void speeds_begin(Server *s); // an epoch
 void speeds_heard(Server *s, uint32_t worker, const Times *t);
