@@ -24,8 +24,9 @@ static json_t *parts;
 static int open_parts(void **state)
 {
     (void)state;
-    parts = json_loads("{\"conv1\": 0, \"layer1.0.conv1\": 3, \"layer1.0\": 4, \"fc\": 5}", 0,
-                       NULL);
+    parts = json_loads("{\"conv1\": 0, \"layer1.0.conv1\": 3, \"layer1.0\": 4, \"fc\": 5, "
+                       "\"layer2\": 6, \"layer2.1\": 7}",
+                       0, NULL);
     return !parts;
 }
 
@@ -45,6 +46,8 @@ static void parts_of_names(void **state)
     assert_int_equal(part_of(parts, "layer1.0.conv1.weight"), 3);
     assert_int_equal(part_of(parts, "layer1.0.conv2.weight"), 4);
     assert_int_equal(part_of(parts, "layer1.1.conv2.weight"), -1);
+    assert_int_equal(part_of(parts, "layer2.0.conv1.weight"), 6);
+    assert_int_equal(part_of(parts, "layer2.1.conv1.weight"), 7);
     assert_int_equal(part_of(parts, ""), -1);
 }
 
@@ -148,6 +151,7 @@ static void states_have_names(void **state)
     image_reuse(image, 10, 2, 4);
     assert_null(image_with(&s, PLAN, RANK, 10, 2)); // busy
     assert_int_equal(value_of(&s, 11, 3, "fc.weight"), -1);
+    assert_int_equal(value_of(&s, 11, 4, "fc.weight"), -1);
     save(image, 1, 11, 5);
     assert_int_equal(value_of(&s, 11, 4, "fc.weight"), 5);
     states_release(&s);
