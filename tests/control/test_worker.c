@@ -12,11 +12,11 @@ int main(void)
     return 77;
 }
 #else
-#include "control/worker/worker.h"
 #include "tests/control/little_master.h"
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,22 +79,22 @@ static int clean(void **state)
 
 static void start_worker(int w)
 {
-    char dir[128], log[128];
-    WorkerOptions o = {
-        .master = net_endpoint(master.listen),
-        .key = master.workers[w].key,
-        .name = master.workers[w].key.name,
-        .dir = dir,
-        .has = {.memory_bytes = 1 << 30, .slots = 2, .speed_milli = 1000, .isa = "avx2"}};
+    char dir[128], log[128], key[128];
+    const Key *k = &master.workers[w].key;
     snprintf(dir, sizeof dir, "%s/w%d", root, w);
     snprintf(log, sizeof log, "%s/w%d.log", root, w);
+    snprintf(key, sizeof key, "%s/w%d.key", root, w);
+    assert_int_equal(key_write(k, key, true), 0);
     fflush(NULL);
     workers[w] = fork();
     if (workers[w])
         return;
-    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0666);
+    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(fd, STDERR_FILENO);
-    _exit(worker_run(&o));
+    execl(BINARY_DIR "/stagecc", "stagecc", "worker", "--master", net_endpoint(master.listen),
+          "--key", key, "--slots", "2", "--dir", dir, NULL);
+    _exit(127);
 }
 
 static bool all_here(const LittleMaster *m)
