@@ -19,7 +19,8 @@ typedef struct Peer { // another worker, as the newest START names it
     bool used, up;
     CurveKey key;
     char endpoint[NET_ENDPOINT];
-    NetSocket *socket; // to it: requests and news; its own come to agent->listen
+    NetSocket *socket;  // to it: requests and news; its own come to agent->listen
+    int64_t connect_ns; // when that is made
 } Peer;
 
 typedef enum ProgramPhase {
@@ -38,6 +39,7 @@ typedef struct Program { // of a rank of this worker, in this epoch
     Tensors tensors;
     Image *image;
     bool *lacks; // of image->tensors: comes from another worker
+    int next;    // of them, to be looked for
     Beginning beginning;
     bool begins;         // `beginning` is known
     Transfer *transfers; // [n_transfers]
@@ -126,6 +128,7 @@ bool agent_tell_master(Agent *g, const Message *m);
 
 // peers.c
 void peers_adopt(Agent *g);                           // run.start names them
+void peers_work(Agent *g, int64_t now_ns);            // connects to them
 int peers_of_key(const Agent *g, const CurveKey key); // -1: nobody's
 int peers_of_socket(const Agent *g, const NetSocket *s);
 bool peers_tell(Agent *g, uint16_t worker, const Message *m);

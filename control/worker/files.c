@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,8 +39,11 @@ static bool make_folder(const char *dir, const char *name)
 
 bool files_init(Files *f, const char *dir)
 {
-    *f = (Files){.fd = -1};
+    *f = (Files){.fd = -1, .lock = -1};
     if (dir_make(dir) || !make_folder(dir, "objects") || !make_folder(dir, "plans"))
+        return false;
+    f->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (f->lock < 0 || flock(f->lock, LOCK_EX | LOCK_NB))
         return false;
     f->dir = realpath(dir, NULL); // programs are started elsewhere
     return f->dir;
@@ -62,7 +66,9 @@ void files_release(Files *f)
     free(f->items);
     free(f->plan);
     free(f->dir);
-    *f = (Files){.fd = -1};
+    if (f->lock >= 0)
+        close(f->lock);
+    *f = (Files){.fd = -1, .lock = -1};
 }
 
 // An epoch

@@ -21,6 +21,7 @@ typedef struct File {
 
 typedef struct Files {
     char *dir, *plan; // folders; plan: of the epoch, NULL: it has none
+    int lock;         // on dir: no other worker uses it
     File *items;
     int n;
     // The one that is under way
@@ -32,7 +33,7 @@ typedef struct Files {
     char why[FILES_WHY]; // a file that is needed cannot be had; empty: all is well
 } Files;
 
-// dir is made. false: with errno set.
+// dir is made. false: with errno set; EWOULDBLOCK: another worker uses it.
 bool files_init(Files *f, const char *dir);
 void files_release(Files *f);
 // The files of a new epoch. false: f->why.

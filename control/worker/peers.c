@@ -1,9 +1,12 @@
 // Other workers of the epoch. To each goes one connection, for requests and news of this one; theirs come to the
-// listening socket, which admits nobody else.
+// listening socket, which admits nobody else. So a worker that has not heard of the epoch yet turns the others away, and
+// those try again much later: they do not come too early.
 #include "control/worker/agent.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#define LATE_NS (SECOND_NS / 50)
 
 static bool is_same(const Peer *p, const StartPeer *s)
 {
@@ -26,8 +29,18 @@ static void adopt(Agent *g, const StartPeer *s)
     p->used = true;
     memcpy(p->key, s->key, sizeof p->key);
     snprintf(p->endpoint, sizeof p->endpoint, "%s", s->endpoint);
-    if (s->worker != g->core.number)
-        p->socket = net_connect(g->net, s->endpoint, s->key);
+    p->connect_ns = s->worker == g->core.number ? INT64_MAX : agent_now() + LATE_NS;
+}
+
+void peers_work(Agent *g, int64_t now_ns)
+{
+    for (int w = 0; w < MOST_WORKERS; w++) {
+        Peer *p = &g->peers[w];
+        if (!p->used || now_ns < p->connect_ns)
+            continue;
+        p->connect_ns = INT64_MAX;
+        p->socket = net_connect(g->net, p->endpoint, p->key);
+    }
 }
 
 void peers_adopt(Agent *g)

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define AT_ONCE (UINT64_C(64) << 20)
 #define BOUND_NS                                                                               \
     (20 * SECOND_NS) // of an end that does not come, and of a program that is asked
 
@@ -241,11 +242,25 @@ static void begin_state(Agent *g, int rank, int64_t now_ns)
     }
     p->image->parts = g->core.epoch.ranks[rank].runs;
     p->lacks = arena_array(&g->run.arena, bool, p->image->tensors.n);
+    p->next = 0;
+    p->begins = false;
     enter(p, PROGRAM_STATE, now_ns);
-    for (int i = 0; i < p->image->tensors.n; i++)
-        if (!get_tensor(g, rank, &p->image->tensors.items[i]))
+}
+
+// Of a large state a piece at a time: meanwhile beats are due.
+static void look_here(Agent *g, int rank, int64_t now_ns)
+{
+    Program *p = &g->run.programs[rank];
+    const Tensors *all = &p->image->tensors;
+    uint64_t bytes = 0;
+    while (p->next < all->n && bytes < AT_ONCE) {
+        const StateTensor *t = &all->items[p->next++];
+        bytes += t->bytes;
+        if (!get_tensor(g, rank, t))
             return;
-    begin_transfers(g, rank, now_ns);
+    }
+    if (p->next == all->n)
+        begin_transfers(g, rank, now_ns);
 }
 
 // What the source lists is what is wanted of it, byte for byte.
@@ -278,6 +293,10 @@ static void work_on_state(Agent *g, int rank, int64_t now_ns)
     Program *p = &g->run.programs[rank];
     const Epoch *e = &g->core.epoch;
     int moved = 0;
+    if (p->next < p->image->tensors.n) {
+        look_here(g, rank, now_ns);
+        return;
+    }
     for (int i = 0; i < p->n_transfers; i++) {
         Transfer *t = &p->transfers[i];
         transfer_run(t, &g->line, now_ns);

@@ -70,16 +70,12 @@ static const char *wrong(Arena *a, Start *s, const json_t *json)
 {
     const char *job = NULL, *directory = NULL, *model = "";
     json_t *files = NULL, *options = NULL, *peers = NULL;
-    json_int_t first = 0;
-    if (json_unpack((json_t *)(uintptr_t)json, "{s:s, s?s, s?s, s?I, s:o, s:o, s?F, s:o}",
-                    "job", &job, "directory", &directory, "model", &model, "first_step", &first,
-                    "files", &files, "options", &options, "rehearse", &s->rehearse, "peers",
-                    &peers) ||
-        first < 0)
+    if (json_unpack((json_t *)(uintptr_t)json, "{s:s, s?s, s?s, s:o, s:o, s?F, s:o}", "job",
+                    &job, "directory", &directory, "model", &model, "files", &files, "options",
+                    &options, "rehearse", &s->rehearse, "peers", &peers))
         return "it lacks something";
     s->directory = directory ? arena_strdup(a, directory) : NULL;
     s->model = arena_strdup(a, model);
-    s->first_step = (uint64_t)first;
     if (!read_job(s, job))
         return "the job's number is none";
     if (!read_files(a, s, files))

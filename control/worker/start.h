@@ -2,7 +2,7 @@
 //
 //   {"job": "0123456789abcdef",           SegmentHeader.job of this epoch
 //    "directory": "/where/it/was/started", files are named as there
-//    "model": "mlp", "first_step": 0,      of the job
+//    "model": "mlp",                       to show
 //    "files": [["plan.json", "<sha256>", 4711], ["parts.json", …], ["stage0", …], …],
 //    "options": ["--data", …],             for every program
 //    "rehearse": 0,                        Launch.rehearse
@@ -25,7 +25,6 @@ typedef struct StartPeer {
 typedef struct Start {
     uint64_t job;
     const char *directory, *model;
-    uint64_t first_step;
     double rehearse;
     File *files;
     const char **options;

@@ -130,6 +130,7 @@ static void work(Agent *g)
     }
     // First of all: what another master's job has left is found by nobody.
     states_sweep(&g->states, &g->core, g->core.phase == WORKER_STOPPED);
+    peers_work(g, now_ns);
     get_files(g, now_ns);
     prepare_work(g, now_ns);
     copies_work(g, now_ns);
@@ -225,8 +226,10 @@ static bool open_all(Agent *g, sigset_t *before)
     run_close(g);
     g->line = (TransferLine){.ask = copies_ask, .user = g};
     if (!files_init(&g->files, g->options->dir)) {
-        error_at((Loc){g->options->dir, 0, 0}, "cannot make the directory: %s",
-                 strerror(errno));
+        bool taken = errno == EWOULDBLOCK;
+        error_at((Loc){g->options->dir, 0, 0}, "cannot %s the directory%s%s",
+                 taken ? "use" : "make", taken ? ": another worker does" : ": ",
+                 taken ? "" : strerror(errno));
         return false;
     }
     return open_sockets(g);

@@ -15,6 +15,7 @@ int main(void)
 #include "base/text.h"
 #include "control/worker/files.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,18 @@ static Files opened(void)
     assert_true(files_init(&f, dir));
     assert_true(files_expect(&f, files, N));
     return f;
+}
+
+static void one_worker_at_a_time(void **state)
+{
+    (void)state;
+    Files f = opened(), second;
+    assert_false(files_init(&second, dir));
+    assert_int_equal(errno, EWOULDBLOCK);
+    files_release(&second);
+    files_release(&f);
+    f = opened();
+    files_release(&f);
 }
 
 static int get_all(Files *f)
@@ -239,9 +252,8 @@ static void wrong_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_come_once),
-        cmocka_unit_test(lost_is_asked_for_again),
-        cmocka_unit_test(patience_ends),
+        cmocka_unit_test(all_come_once),    cmocka_unit_test(lost_is_asked_for_again),
+        cmocka_unit_test(patience_ends),    cmocka_unit_test(one_worker_at_a_time),
         cmocka_unit_test(wrong_is_refused),
     };
     return cmocka_run_group_tests(tests, make, clean);
