@@ -21,15 +21,15 @@ int main(void)
 #include <unistd.h>
 
 enum { STEPS = 20, PATIENCE_S = 60 };
-#define DATA "idx:" SOURCE_DIR "/examples/digits/train"
 #define PARTS "{\"parts\": {\"hidden1\": 0, \"hidden2\": 1, \"logits\": 2, \"hidden\": 3}}"
 
+static const char data[] = "idx:" SOURCE_DIR "/examples/digits/train";
 static char root[64];
 static char expected[STEPS + 1][16]; // bits of the losses
 static LittleMaster master;
 static pid_t workers[LITTLE_WORKERS];
 
-static const char *const options[] = {"--data", DATA, "--steps", "20", NULL};
+static const char *const options[] = {"--data", data, "--steps", "20", NULL};
 
 static void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void shell(const char *format, ...)
@@ -57,7 +57,7 @@ static int build(void **state)
     }
     shell("cp %s/out1/stage0 %s/out1/stage1", root, root); // nobody's
     shell("%s/stagecc run %s/out2 --data %s --steps %d --log-json %s/losses > %s/log 2>&1",
-          BINARY_DIR, root, DATA, STEPS, root, root);
+          BINARY_DIR, root, data, STEPS, root, root);
     char path[128], line[256];
     snprintf(path, sizeof path, "%s/losses", root);
     FILE *f = fopen(path, "r");
