@@ -45,5 +45,7 @@ uint64_t launch_free_memory(void);
 // Is there memory for the ranks that run here? false: reported.
 bool launch_fits(const Launch *l);
 int launch_here(const Launch *l); // how many they are
+// Bytes that this machine can still give; UINT64_MAX where it does not say.
+uint64_t launch_free_memory(void);
 
 #endif

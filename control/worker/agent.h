@@ -12,7 +12,7 @@
 #include "control/worker/worker.h"
 #include "control/zmq/net.h"
 
-enum { AGENT_WHY = 400, MOST_FDS = 4 * MOST_RANKS + 8, ERROR_LINE = 4096, KEPT_STEPS = 4 };
+enum { AGENT_WHY = 400, MOST_FDS = 10 * MOST_RANKS + 8, ERROR_LINE = 4096, KEPT_STEPS = 4 };
 #define SECOND_NS INT64_C(1000000000)
 
 typedef struct Peer { // another worker, as the newest START names it
@@ -27,7 +27,9 @@ typedef enum ProgramPhase {
     PROGRAM_NONE,
     PROGRAM_FILES,   // they are on their way
     PROGRAM_TENSORS, // it is asked which it has
+    PROGRAM_WARM,    // it runs, and waits at the gate; nobody has asked for it yet
     PROGRAM_STATE,   // comes from other workers
+    PROGRAM_FILLED,  // it is there, and others of this worker lack theirs
     PROGRAM_STARTED, // and not ready
     PROGRAM_READY,
     PROGRAM_DONE // it has ended as it should, or could not be made ready
@@ -71,8 +73,10 @@ typedef struct Kept { // a report that the master may have missed
     char *line;
 } Kept;
 
-typedef struct Run { // the newest epoch whose START came
+typedef struct Run { // the newest epoch whose START came; or one that may come next (warm.c)
     uint64_t epoch;
+    Epoch of;  // as START or WARM says it
+    bool warm; // its programs wait at the gate, or are on their way there
     Arena arena;
     Start start;
     char why[AGENT_WHY]; // it cannot be; empty: it can
@@ -97,7 +101,8 @@ typedef struct Agent {
     States states;
     TransferLine line;
     Incoming incoming[MOST_RANKS];
-    Run run;
+    Run run, next;
+    bool warmed; // that `next` is warm was told
     Dying dying[4 * MOST_RANKS];
     int n_dying;
     Kept kept[KEPT_STEPS];
@@ -119,6 +124,7 @@ void agent_say(const Agent *g, const char *format, ...) __attribute__((format(pr
 int64_t agent_now(void);
 // The programs that this worker runs in the epoch of `run`; for (rank = agent_next(g, -1); rank >= 0; …).
 int agent_next(const Agent *g, int rank);
+int agent_next_of(const Agent *g, const Run *r, int rank); // likewise, of another run
 
 // events.c
 void agent_take(Agent *g, const WorkerEvent *event); // an event for the core; does what it says
@@ -127,7 +133,7 @@ void agent_leave(Agent *g);
 bool agent_tell_master(Agent *g, const Message *m);
 
 // peers.c
-void peers_adopt(Agent *g);                           // run.start names them
+void peers_adopt(Agent *g, const Start *s);           // it names them
 void peers_work(Agent *g, int64_t now_ns);            // connects to them
 int peers_of_key(const Agent *g, const CurveKey key); // -1: nobody's
 int peers_of_socket(const Agent *g, const NetSocket *s);
@@ -135,19 +141,27 @@ bool peers_tell(Agent *g, uint16_t worker, const Message *m);
 void peers_close(Agent *g);
 
 // run.c
-void run_adopt(Agent *g, const Message *start); // a new epoch
-bool run_open(Agent *g);                        // its plan is here; false: run.why
-void run_close(Agent *g);
+void run_adopt(Agent *g, const Message *start);      // a new epoch
+void run_expect(Agent *g, Run *r, const Message *m); // what START or WARM says
+bool run_open(Agent *g, Run *r);                     // its plan is here; false: r->why
+void run_close(Agent *g, Run *r);
 
 // prepare.c
 void prepare_begin(Agent *g, uint32_t rank);
-void prepare_work(Agent *g, int64_t now_ns); // of all ranks
+void prepare_work(Agent *g, Run *r, int64_t now_ns); // of all ranks
 void prepare_stop(Agent *g, Program *p);
 
+// warm.c
+void warm_adopt(Agent *g, const Message *warm);
+void warm_work(Agent *g, int64_t now_ns);
+void warm_drop(Agent *g);                       // its programs end
+bool warm_take(Agent *g, const Message *start); // it is this epoch: `run` from now on
+
 // programs.c
-bool program_start(Agent *g, uint32_t rank); // false with errno set
+bool program_start(Run *r, uint32_t rank); // false with errno set
+void programs_stop(Agent *g, Run *r);      // kill all, at once
 void programs_limit(Agent *g, uint64_t begin, uint64_t update);
-void programs_end(Agent *g);                           // kill all, at once
+void programs_end(Agent *g);                           // those of the epoch
 int programs_fds(Agent *g, struct pollfd *fds, int n); // adds them; how many there are then
 void programs_poll(Agent *g);                 // those that have said something or ended
 void programs_look(Agent *g, int64_t now_ns); // for those that stand still

@@ -104,7 +104,8 @@ static void forget_job(Agent *g)
 {
     programs_forget(g);
     copies_stop(g, true);
-    run_close(g);
+    warm_drop(g);
+    run_close(g, &g->run);
 }
 
 void agent_take(Agent *g, const WorkerEvent *event)
@@ -151,6 +152,10 @@ static void on_master(Agent *g, const NetEvent *e)
     }
     if (m.id == MESSAGE_PIECE) {
         files_take(&g->files, &m, agent_now());
+        return;
+    }
+    if (m.id == MESSAGE_WARM) {
+        warm_adopt(g, &m);
         return;
     }
     if (m.id == MESSAGE_REFUSED)

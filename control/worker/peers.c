@@ -43,9 +43,8 @@ void peers_work(Agent *g, int64_t now_ns)
     }
 }
 
-void peers_adopt(Agent *g)
+void peers_adopt(Agent *g, const Start *s)
 {
-    const Start *s = &g->run.start;
     bool stays[MOST_WORKERS] = {false};
     for (int i = 0; i < s->n_peers; i++)
         stays[s->peers[i].worker] = true;

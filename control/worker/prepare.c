@@ -24,11 +24,6 @@ static void enter(Program *p, ProgramPhase phase, int64_t now_ns)
     p->since_ns = now_ns;
 }
 
-void prepare_begin(Agent *g, uint32_t rank)
-{
-    enter(&g->run.programs[rank], PROGRAM_FILES, agent_now());
-}
-
 void prepare_stop(Agent *g, Program *p)
 {
     for (int i = 0; i < p->n_transfers; i++)
@@ -48,22 +43,26 @@ void prepare_stop(Agent *g, Program *p)
     p->phase = PROGRAM_NONE;
 }
 
-static void fail(Agent *g, int rank, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static void fail(Agent *g, int rank, const char *format, ...)
+static void fail(Agent *g, Run *r, int rank, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+static void fail(Agent *g, Run *r, int rank, const char *format, ...)
 {
-    Program *p = &g->run.programs[rank];
+    Program *p = &r->programs[rank];
     char why[AGENT_WHY];
     va_list ap;
     va_start(ap, format);
     vsnprintf(why, sizeof why, format, ap);
     va_end(ap);
     snprintf(p->error, sizeof p->error, "%s", why);
-    agent_say(g, "cannot make stage %d ready: %s",
-              g->run.opened ? g->run.plan->ranks[rank].stage : rank, why);
     p->phase = PROGRAM_DONE;
+    if (r->warm) { // then it starts when it is time
+        snprintf(r->why, sizeof r->why, "%s", why);
+        return;
+    }
+    agent_say(g, "cannot make stage %d ready: %s",
+              r->opened ? r->plan->ranks[rank].stage : rank, why);
     agent_take(g, &(WorkerEvent){.kind = WORKER_PREPARED,
-                                 .epoch = g->run.epoch,
+                                 .epoch = r->epoch,
                                  .rank = (uint32_t)rank,
                                  .failed = true});
 }
@@ -71,20 +70,20 @@ static void fail(Agent *g, int rank, const char *format, ...)
 // Its tensors
 // ---------------------------------------------------------------------------------------
 
-static const char *program_name(Agent *g, int rank)
+static const char *program_name(Run *r, int rank)
 {
-    return arena_printf(&g->run.arena, "stage%d", g->run.plan->ranks[rank].stage);
+    return arena_printf(&r->arena, "stage%d", r->plan->ranks[rank].stage);
 }
 
 // What this build of a program says of its tensors, as it was kept.
-static const char *list_path(Agent *g, int rank)
+static const char *list_path(Agent *g, Run *r, int rank)
 {
-    const char *name = program_name(g, rank);
+    const char *name = program_name(r, rank);
     char hex[SHA256_HEX + 1] = "";
-    for (int i = 0; i < g->run.start.n_files; i++)
-        if (!strcmp(g->run.start.files[i].name, name))
-            sha256_text(g->run.start.files[i].hash, hex);
-    return arena_printf(&g->run.arena, "%s/tensors-%s.json", g->files.plan, hex);
+    for (int i = 0; i < r->start.n_files; i++)
+        if (!strcmp(r->start.files[i].name, name))
+            sha256_text(r->start.files[i].hash, hex);
+    return arena_printf(&r->arena, "%s/tensors-%s.json", g->files.plan, hex);
 }
 
 static _Noreturn void become(const char *program, const char *path)
@@ -97,12 +96,11 @@ static _Noreturn void become(const char *program, const char *path)
     _exit(127);
 }
 
-static bool ask_program(Agent *g, int rank)
+static bool ask_program(Agent *g, Run *r, int rank)
 {
-    Program *p = &g->run.programs[rank];
-    const char *program =
-        launch_program(&g->run.arena, g->files.plan, g->run.plan->ranks[rank].stage);
-    const char *path = arena_printf(&g->run.arena, "%s.%d", list_path(g, rank), rank);
+    Program *p = &r->programs[rank];
+    const char *program = launch_program(&r->arena, g->files.plan, r->plan->ranks[rank].stage);
+    const char *path = arena_printf(&r->arena, "%s.%d", list_path(g, r, rank), rank);
     p->asked = fork();
     if (!p->asked)
         become(program, path);
@@ -110,29 +108,29 @@ static bool ask_program(Agent *g, int rank)
     return p->asked_fd >= 0;
 }
 
-static bool load_tensors(Agent *g, int rank)
+static bool load_tensors(Agent *g, Run *r, int rank)
 {
-    Program *p = &g->run.programs[rank];
+    Program *p = &r->programs[rank];
     char why[TENSORS_WHY];
-    char *text = file_read(list_path(g, rank), NULL);
+    char *text = file_read(list_path(g, r, rank), NULL);
     if (!text)
         return false;
-    if (!tensors_of_program(&p->tensors, text, g->run.parts, why))
-        fail(g, rank, "%s", why);
+    if (!tensors_of_program(&p->tensors, text, r->parts, why))
+        fail(g, r, rank, "%s", why);
     free(text);
     return true;
 }
 
 // It has said them, or ended otherwise.
-static void on_asked(Agent *g, int rank, int64_t now_ns)
+static void on_asked(Agent *g, Run *r, int rank, int64_t now_ns)
 {
-    Program *p = &g->run.programs[rank];
+    Program *p = &r->programs[rank];
     struct pollfd fd = {.fd = p->asked_fd, .events = POLLIN};
-    const char *path = list_path(g, rank);
+    const char *path = list_path(g, r, rank);
     int status = 0;
     if (poll(&fd, 1, 0) <= 0) {
         if (now_ns - p->since_ns > BOUND_NS)
-            fail(g, rank, "the program has not said its tensors within %d s",
+            fail(g, r, rank, "the program has not said its tensors within %d s",
                  (int)(BOUND_NS / SECOND_NS));
         return;
     }
@@ -140,9 +138,8 @@ static void on_asked(Agent *g, int rank, int64_t now_ns)
     close(p->asked_fd);
     p->asked_fd = -1;
     if (!WIFEXITED(status) || WEXITSTATUS(status) ||
-        rename(arena_printf(&g->run.arena, "%s.%d", path, rank), path) ||
-        !load_tensors(g, rank))
-        fail(g, rank, "the program does not say its tensors (--tensors, status %d)",
+        rename(arena_printf(&r->arena, "%s.%d", path, rank), path) || !load_tensors(g, r, rank))
+        fail(g, r, rank, "the program does not say its tensors (--tensors, status %d)",
              WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
@@ -173,10 +170,10 @@ static bool is_same(const StateTensor *a, const StateTensor *b)
 }
 
 // From what is here, else noted for a transfer. false: it can be had from nowhere.
-static bool get_tensor(Agent *g, int rank, const StateTensor *t)
+static bool get_tensor(Agent *g, Run *r, int rank, const StateTensor *t)
 {
-    Program *p = &g->run.programs[rank];
-    const Epoch *e = &g->core.epoch;
+    Program *p = &r->programs[rank];
+    const Epoch *e = &r->of;
     Found found;
     if (states_find(&g->states, e->step, e->made, t->name, &found) &&
         is_same(found.tensor, t)) {
@@ -190,7 +187,7 @@ static bool get_tensor(Agent *g, int rank, const StateTensor *t)
     Transfer *from =
         source < MOST_WORKERS && source != g->core.number ? transfer_from(p, source) : NULL;
     if (!from) {
-        fail(g, rank, "nobody has %s of the state behind step %" PRIu64, t->name, e->step);
+        fail(g, r, rank, "nobody has %s of the state behind step %" PRIu64, t->name, e->step);
         return false;
     }
     from->state.parts |= UINT64_C(1) << t->part;
@@ -198,77 +195,106 @@ static bool get_tensor(Agent *g, int rank, const StateTensor *t)
     return true;
 }
 
-static void begin_transfers(Agent *g, int rank, int64_t now_ns)
+static void begin_transfers(Agent *g, Run *r, int rank, int64_t now_ns)
 {
-    Program *p = &g->run.programs[rank];
-    const Epoch *e = &g->core.epoch;
+    Program *p = &r->programs[rank];
+    const Epoch *e = &r->of;
     for (int i = 0; i < p->n_transfers; i++) {
         Held state = {e->step, e->made, p->transfers[i].state.parts};
         agent_say(g, "stage %d: gets its state behind step %" PRIu64 " from worker %d",
-                  g->run.plan->ranks[rank].stage, e->step, p->transfers[i].worker);
+                  r->plan->ranks[rank].stage, e->step, p->transfers[i].worker);
         transfer_begin(&p->transfers[i], p->transfers[i].worker, &state, now_ns);
     }
 }
 
-static void start(Agent *g, int rank, int64_t now_ns)
+static void start(Agent *g, Run *r, int rank, int64_t now_ns)
 {
-    Program *p = &g->run.programs[rank];
-    p->image->parts = g->core.epoch.ranks[rank].runs;
+    Program *p = &r->programs[rank];
+    p->image->parts = r->of.ranks[rank].runs;
     enter(p, PROGRAM_STARTED, now_ns);
-    if (!program_start(g, (uint32_t)rank))
-        fail(g, rank, "cannot start it: %s", strerror(errno));
+    if (!program_start(r, (uint32_t)rank))
+        fail(g, r, rank, "cannot start it: %s", strerror(errno));
 }
 
-static void begin_state(Agent *g, int rank, int64_t now_ns)
+// Into p->image, which is empty.
+static void fill(Run *r, int rank, int64_t now_ns)
 {
-    Program *p = &g->run.programs[rank];
-    const Epoch *e = &g->core.epoch;
-    uint64_t plan = atomic_load(&g->run.memory.header->plan_hash);
-    p->image = e->made ? image_with(&g->states, plan, (uint32_t)rank, e->step, e->made) : NULL;
-    if (p->image) {
-        image_reuse(p->image, e->step, e->made, e->number);
-        start(g, rank, now_ns);
-        return;
-    }
-    p->image = image_new(&g->states, plan, (uint32_t)rank, &p->tensors);
-    if (!p->image) {
-        fail(g, rank, "no memory for its state: %s", strerror(errno));
-        return;
-    }
-    if (!e->made) {
-        image_reuse(p->image, e->step, 0, e->number); // it has none: the program makes it
-        start(g, rank, now_ns);
-        return;
-    }
-    p->image->parts = g->core.epoch.ranks[rank].runs;
-    p->lacks = arena_array(&g->run.arena, bool, p->image->tensors.n);
+    Program *p = &r->programs[rank];
+    p->image->parts = r->of.ranks[rank].runs;
+    p->lacks = arena_array(&r->arena, bool, p->image->tensors.n);
     p->next = 0;
     p->begins = false;
     enter(p, PROGRAM_STATE, now_ns);
 }
 
-// Of a large state a piece at a time: meanwhile beats are due.
-static void look_here(Agent *g, int rank, int64_t now_ns)
+static void begin_state(Agent *g, Run *r, int rank, int64_t now_ns)
 {
-    Program *p = &g->run.programs[rank];
+    Program *p = &r->programs[rank];
+    const Epoch *e = &r->of;
+    uint64_t plan = atomic_load(&r->memory.header->plan_hash);
+    bool reuse = e->made && !r->warm;
+    p->image = reuse ? image_with(&g->states, plan, (uint32_t)rank, e->step, e->made) : NULL;
+    if (p->image) {
+        image_reuse(p->image, e->step, e->made, e->number);
+        start(g, r, rank, now_ns);
+        return;
+    }
+    p->image = image_new(&g->states, plan, (uint32_t)rank, &p->tensors);
+    if (!p->image) {
+        fail(g, r, rank, "no memory for its state: %s", strerror(errno));
+        return;
+    }
+    if (!e->made && !r->warm)
+        image_reuse(p->image, e->step, 0, e->number); // it has none: the program makes it
+    if (!e->made || r->warm)
+        start(g, r, rank, now_ns);
+    else
+        fill(r, rank, now_ns);
+}
+
+// The program runs already, and waits for it.
+static void begin_warm(Run *r, int rank, int64_t now_ns)
+{
+    Program *p = &r->programs[rank];
+    const Epoch *e = &r->of;
+    if (e->made) {
+        fill(r, rank, now_ns);
+        return;
+    }
+    image_reuse(p->image, e->step, 0, e->number);
+    enter(p, PROGRAM_FILLED, now_ns);
+}
+
+void prepare_begin(Agent *g, uint32_t rank)
+{
+    if (g->run.programs[rank].phase == PROGRAM_WARM)
+        begin_warm(&g->run, (int)rank, agent_now());
+    else
+        enter(&g->run.programs[rank], PROGRAM_FILES, agent_now());
+}
+
+// Of a large state a piece at a time: meanwhile beats are due.
+static void look_here(Agent *g, Run *r, int rank, int64_t now_ns)
+{
+    Program *p = &r->programs[rank];
     const Tensors *all = &p->image->tensors;
     uint64_t bytes = 0;
     while (p->next < all->n && bytes < AT_ONCE) {
         const StateTensor *t = &all->items[p->next++];
         bytes += t->bytes;
-        if (!get_tensor(g, rank, t))
+        if (!get_tensor(g, r, rank, t))
             return;
     }
     if (p->next == all->n)
-        begin_transfers(g, rank, now_ns);
+        begin_transfers(g, r, rank, now_ns);
 }
 
 // What the source lists is what is wanted of it, byte for byte.
-static void want_listed(Agent *g, int rank, Transfer *t)
+static void want_listed(Agent *g, Run *r, int rank, Transfer *t)
 {
-    Program *p = &g->run.programs[rank];
+    Program *p = &r->programs[rank];
     const Tensors *all = &p->image->tensors;
-    const Epoch *e = &g->core.epoch;
+    const Epoch *e = &r->of;
     Wanted *wanted = calloc((size_t)all->n + 1, sizeof *wanted);
     int n = 0;
     for (int i = 0; i < all->n && wanted; i++) {
@@ -276,7 +302,7 @@ static void want_listed(Agent *g, int rank, Transfer *t)
         if (!p->lacks[i] || e->source[x->part] != t->worker)
             continue;
         if (!theirs || !is_same(theirs, x)) {
-            fail(g, rank, "worker %d has %s of %s", t->worker,
+            fail(g, r, rank, "worker %d has %s of %s", t->worker,
                  theirs ? "another layout or size" : "nothing", x->name);
             free(wanted);
             return;
@@ -288,13 +314,13 @@ static void want_listed(Agent *g, int rank, Transfer *t)
     transfer_want(t, wanted, n);
 }
 
-static void work_on_state(Agent *g, int rank, int64_t now_ns)
+static void work_on_state(Agent *g, Run *r, int rank, int64_t now_ns)
 {
-    Program *p = &g->run.programs[rank];
-    const Epoch *e = &g->core.epoch;
+    Program *p = &r->programs[rank];
+    const Epoch *e = &r->of;
     int moved = 0;
     if (p->next < p->image->tensors.n) {
-        look_here(g, rank, now_ns);
+        look_here(g, r, rank, now_ns);
         return;
     }
     for (int i = 0; i < p->n_transfers; i++) {
@@ -302,56 +328,77 @@ static void work_on_state(Agent *g, int rank, int64_t now_ns)
         transfer_run(t, &g->line, now_ns);
         moved += t->phase == TRANSFER_MOVED;
         if (t->phase == TRANSFER_LISTED)
-            want_listed(g, rank, t);
+            want_listed(g, r, rank, t);
         else if (t->phase == TRANSFER_FAILED)
-            fail(g, rank, "%s", t->why);
+            fail(g, r, rank, "%s", t->why);
         if (p->phase != PROGRAM_STATE)
             return; // they are no more
     }
     if (moved < p->n_transfers)
         return;
     if (!p->begins) {
-        fail(g, rank, "it has no state");
+        fail(g, r, rank, "it has no state");
         return;
     }
     image_settle(p->image, e->step, e->made, e->number, &p->beginning);
-    start(g, rank, now_ns);
+    if (p->child.pid_fd >= 0)
+        enter(p, PROGRAM_FILLED, now_ns);
+    else
+        start(g, r, rank, now_ns);
+}
+
+// Programs that waited for their states go on together: the gate is that of all.
+static void open_gate(Agent *g, Run *r, int64_t now_ns)
+{
+    bool all = r->opened && !r->warm, some = false;
+    for (int rank = agent_next_of(g, r, -1); rank >= 0; rank = agent_next_of(g, r, rank)) {
+        some |= r->programs[rank].phase == PROGRAM_FILLED;
+        all &= r->programs[rank].phase >= PROGRAM_FILLED;
+    }
+    if (!all || !some)
+        return;
+    for (int rank = agent_next_of(g, r, -1); rank >= 0; rank = agent_next_of(g, r, rank))
+        if (r->programs[rank].phase == PROGRAM_FILLED)
+            enter(&r->programs[rank], PROGRAM_STARTED, now_ns);
+    job_gate(&r->memory, false);
 }
 
 // ------------------------------------------------------------------------------------------
 
-static void get_files(Agent *g, int rank, int64_t now_ns)
+static void get_files(Agent *g, Run *r, int rank, int64_t now_ns)
 {
-    Program *p = &g->run.programs[rank];
-    bool sources = !*g->run.why &&
-                   files_have(&g->files, "plan.json") & files_have(&g->files, "parts.json");
+    Program *p = &r->programs[rank];
+    bool sources =
+        !*r->why && files_have(&g->files, "plan.json") & files_have(&g->files, "parts.json");
     if (sources)
-        run_open(g);
-    bool program = g->run.opened && files_have(&g->files, program_name(g, rank));
-    const char *why = *g->run.why ? g->run.why : g->files.why;
+        run_open(g, r);
+    bool program = r->opened && files_have(&g->files, program_name(r, rank));
+    const char *why = *r->why ? r->why : g->files.why;
     if (*why)
-        fail(g, rank, "%s", why);
-    else if (program && g->n_dying && now_ns - p->since_ns > BOUND_NS)
-        fail(g, rank, "a program of the epoch before has not ended within %d s",
+        fail(g, r, rank, "%s", why);
+    else if (program && g->n_dying && !r->warm && now_ns - p->since_ns > BOUND_NS)
+        fail(g, r, rank, "a program of the epoch before has not ended within %d s",
              (int)(BOUND_NS / SECOND_NS));
-    if (*why || !program || g->n_dying) // an image is free when its program is gone
+    if (*why || !program ||
+        (g->n_dying && !r->warm)) // an image is free when its program is gone
         return;
     enter(p, PROGRAM_TENSORS, now_ns);
-    if (!load_tensors(g, rank) && !ask_program(g, rank))
-        fail(g, rank, "cannot start it: %s", strerror(errno));
+    if (!load_tensors(g, r, rank) && !ask_program(g, r, rank))
+        fail(g, r, rank, "cannot start it: %s", strerror(errno));
 }
 
-void prepare_work(Agent *g, int64_t now_ns)
+void prepare_work(Agent *g, Run *r, int64_t now_ns)
 {
-    for (int rank = agent_next(g, -1); rank >= 0; rank = agent_next(g, rank)) {
-        Program *p = &g->run.programs[rank];
+    for (int rank = agent_next_of(g, r, -1); rank >= 0; rank = agent_next_of(g, r, rank)) {
+        Program *p = &r->programs[rank];
         if (p->phase == PROGRAM_FILES)
-            get_files(g, rank, now_ns);
+            get_files(g, r, rank, now_ns);
         if (p->phase == PROGRAM_TENSORS && p->asked_fd >= 0)
-            on_asked(g, rank, now_ns);
+            on_asked(g, r, rank, now_ns);
         if (p->phase == PROGRAM_TENSORS && p->asked_fd < 0)
-            begin_state(g, rank, now_ns);
+            begin_state(g, r, rank, now_ns);
         if (p->phase == PROGRAM_STATE)
-            work_on_state(g, rank, now_ns);
+            work_on_state(g, r, rank, now_ns);
     }
+    open_gate(g, r, now_ns);
 }

@@ -18,9 +18,8 @@ enum { TIMED_STEPS = 5, LAST_MS = 5000 };
 // Start
 // ---------------------------------------------------------------------------------------
 
-bool program_start(Agent *g, uint32_t rank)
+bool program_start(Run *r, uint32_t rank)
 {
-    Run *r = &g->run;
     Program *p = &r->programs[rank];
     int fd = p->image->fd;
     int *states =
@@ -33,7 +32,7 @@ bool program_start(Agent *g, uint32_t rank)
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     if (failed)
         p->child.pid_fd = -1;
-    p->timed_step = g->core.epoch.step;
+    p->timed_step = r->of.step;
     p->timed_ns = agent_now();
     return !failed;
 }
@@ -146,10 +145,10 @@ bool programs_alive(const Agent *g)
     return false;
 }
 
-void programs_end(Agent *g)
+void programs_stop(Agent *g, Run *r)
 {
     for (int rank = 0; rank < MOST_RANKS; rank++) {
-        Program *p = &g->run.programs[rank];
+        Program *p = &r->programs[rank];
         Child *c = &p->child;
         if (c->pid_fd >= 0) {
             kill(c->pid, SIGKILL);
@@ -162,6 +161,11 @@ void programs_end(Agent *g)
         c->report_fd = -1;
         prepare_stop(g, p);
     }
+}
+
+void programs_end(Agent *g)
+{
+    programs_stop(g, &g->run);
 }
 
 static void collect_dying(Agent *g)
@@ -241,17 +245,56 @@ void programs_look(Agent *g, int64_t now_ns)
 // Waiting
 // ---------------------------------------------------------------------------------------
 
-int programs_fds(Agent *g, struct pollfd *fds, int n)
+static int fds_of(const Agent *g, const Run *r, struct pollfd *fds, int n)
 {
-    for (int rank = agent_next(g, -1); rank >= 0; rank = agent_next(g, rank)) {
-        const Program *p = &g->run.programs[rank];
+    for (int rank = agent_next_of(g, r, -1); rank >= 0; rank = agent_next_of(g, r, rank)) {
+        const Program *p = &r->programs[rank];
         fds[n++] = (struct pollfd){.fd = p->child.report_fd, .events = POLLIN};
         fds[n++] = (struct pollfd){.fd = p->child.pid_fd, .events = POLLIN};
         fds[n++] = (struct pollfd){.fd = p->asked_fd, .events = POLLIN};
     }
+    return n;
+}
+
+int programs_fds(Agent *g, struct pollfd *fds, int n)
+{
+    n = fds_of(g, &g->next, fds, fds_of(g, &g->run, fds, n));
     for (int i = 0; i < g->n_dying && n < MOST_FDS; i++)
         fds[n++] = (struct pollfd){.fd = g->dying[i].pid_fd, .events = POLLIN};
     return n;
+}
+
+// Of one that may come next: it says that it is warm, or why it will not be.
+static void on_warm_line(void *user, int rank, const char *line)
+{
+    Agent *g = user;
+    Program *p = &g->next.programs[rank];
+    json_t *json = json_loads(line, 0, NULL);
+    const char *event = json_string_value(json_object_get(json, "event"));
+    const char *message = json_string_value(json_object_get(json, "message"));
+    if (event && !strcmp(event, "warm") && p->phase == PROGRAM_STARTED)
+        p->phase = PROGRAM_WARM;
+    if (event && !strcmp(event, "error"))
+        snprintf(g->next.why, sizeof g->next.why, "%s", message ? message : "it failed");
+    json_decref(json);
+}
+
+static void poll_next(Agent *g)
+{
+    Run *r = &g->next;
+    for (int rank = agent_next_of(g, r, -1); rank >= 0; rank = agent_next_of(g, r, rank)) {
+        Program *p = &r->programs[rank];
+        struct pollfd end = {.fd = p->child.pid_fd, .events = POLLIN};
+        if (p->child.report_fd >= 0)
+            child_read(&p->child, on_warm_line, g);
+        if (p->child.pid_fd < 0 || poll(&end, 1, 0) <= 0)
+            continue;
+        child_collect(&p->child);
+        p->image->busy = false;
+        p->image = NULL;
+        if (!*r->why)
+            snprintf(r->why, sizeof r->why, "its program of rank %d has ended", rank);
+    }
 }
 
 void programs_poll(Agent *g)
@@ -265,6 +308,7 @@ void programs_poll(Agent *g)
         if (c->pid_fd >= 0 && end.fd == c->pid_fd && poll(&end, 1, 0) > 0)
             on_end(g, rank);
     }
+    poll_next(g);
 }
 
 void programs_wait(Agent *g)

@@ -9,14 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *in_plan(Agent *g, const char *name)
+static const char *in_plan(Agent *g, Run *r, const char *name)
 {
-    return arena_printf(&g->run.arena, "%s/%s", g->files.plan, name);
+    return arena_printf(&r->arena, "%s/%s", g->files.plan, name);
 }
 
-void run_close(Agent *g)
+void run_close(Agent *g, Run *r)
 {
-    Run *r = &g->run;
     for (uint32_t rank = 0; rank < MOST_RANKS; rank++)
         prepare_stop(g, &r->programs[rank]);
     if (r->opened)
@@ -38,30 +37,38 @@ static void go_there(const Agent *g)
         agent_say(g, "%s is not here: relative names of files will not be found", directory);
 }
 
-void run_adopt(Agent *g, const Message *m)
+void run_expect(Agent *g, Run *r, const Message *m)
 {
-    Run *r = &g->run;
     char why[START_WHY];
-    run_close(g);
-    copies_stop(g, false);
-    r->epoch = m->start.number;
+    r->of = m->id == MESSAGE_WARM ? m->warm : m->start;
+    r->epoch = r->of.number;
     if (!start_parse(&r->arena, &r->start, m->rest, m->rest_bytes, why)) {
         snprintf(r->why, sizeof r->why, "%s", why);
         agent_say(g, "%s", r->why);
         return;
     }
-    peers_adopt(g);
-    if (agent_next(g, -1) < 0)
+    peers_adopt(g, &r->start);
+    if (agent_next_of(g, r, -1) < 0)
         return;
     if (!files_expect(&g->files, r->start.files, r->start.n_files))
         snprintf(r->why, sizeof r->why, "%s", g->files.why);
-    go_there(g);
 }
 
-static bool read_parts(Agent *g)
+void run_adopt(Agent *g, const Message *m)
 {
-    Run *r = &g->run;
-    const char *path = in_plan(g, "parts.json");
+    copies_stop(g, false);
+    if (warm_take(g, m))
+        return;
+    warm_drop(g);
+    run_close(g, &g->run);
+    run_expect(g, &g->run, m);
+    if (agent_next(g, -1) >= 0)
+        go_there(g);
+}
+
+static bool read_parts(Agent *g, Run *r)
+{
+    const char *path = in_plan(g, r, "parts.json");
     char *text = file_read(path, NULL);
     json_t *json = text ? json_loads(text, 0, NULL) : NULL;
     r->parts = json_incref(json_object_get(json, "parts"));
@@ -70,11 +77,11 @@ static bool read_parts(Agent *g)
     return json_is_object(r->parts);
 }
 
-static const Plan *read_plan(Agent *g)
+static const Plan *read_plan(Agent *g, Run *r)
 {
-    const char *path = in_plan(g, "plan.json");
+    const char *path = in_plan(g, r, "plan.json");
     char *text = file_read(path, NULL);
-    const Plan *plan = text ? plan_from_json(&g->run.arena, path, text) : NULL;
+    const Plan *plan = text ? plan_from_json(&r->arena, path, text) : NULL;
     free(text);
     return plan;
 }
@@ -87,16 +94,16 @@ static uint32_t count_hosts(const Epoch *e)
     return (uint32_t)__builtin_popcountll(seen);
 }
 
-static bool open_memory(Agent *g)
+static bool open_memory(Run *r)
 {
-    Run *r = &g->run;
-    const Epoch *e = &g->core.epoch;
+    const Epoch *e = &r->of;
     if (job_memory_init(&r->memory, r->plan))
         return false;
     SegmentHeader *h = r->memory.header;
     h->job = r->start.job;
     h->n_hosts = r->n_hosts;
     job_supervise(&r->memory, e->step, e->step); // no step begins
+    job_gate(&r->memory, r->warm);
     for (uint32_t i = 0; i < e->n_ranks; i++) {
         r->memory.statuses[i].host = e->ranks[i].worker;
         segment_status_read(&r->shown[i].status, &r->memory.statuses[i]);
@@ -104,18 +111,17 @@ static bool open_memory(Agent *g)
     return true;
 }
 
-static void make_launch(Agent *g)
+static void make_launch(Agent *g, Run *r)
 {
-    Run *r = &g->run;
     int n = r->plan->n_ranks;
     int *states = arena_array(&r->arena, int, n);
     bool *here = arena_array(&r->arena, bool, n);
     for (int i = 0; i < n; i++) {
         states[i] = -1;
-        here[i] = g->core.epoch.ranks[i].worker == g->core.number;
+        here[i] = r->of.ranks[i].worker == g->core.number;
     }
     r->launch = (Launch){.plan = r->plan,
-                         .dir = g->files.plan,
+                         .dir = arena_strdup(&r->arena, g->files.plan),
                          .options = r->start.options,
                          .n_options = r->start.n_options,
                          .rehearse = r->start.rehearse,
@@ -124,24 +130,23 @@ static void make_launch(Agent *g)
                          .quiet = true};
 }
 
-bool run_open(Agent *g)
+bool run_open(Agent *g, Run *r)
 {
-    Run *r = &g->run;
     if (r->opened || *r->why)
         return r->opened;
-    r->plan = read_plan(g);
-    r->n_hosts = count_hosts(&g->core.epoch);
-    if (!r->plan || !read_parts(g))
+    r->plan = read_plan(g, r);
+    r->n_hosts = count_hosts(&r->of);
+    if (!r->plan || !read_parts(g, r))
         snprintf(r->why, sizeof r->why, "the master's %s cannot be read",
                  r->plan ? "parts.json" : "plan.json");
-    else if ((uint32_t)r->plan->n_ranks != g->core.epoch.n_ranks)
+    else if ((uint32_t)r->plan->n_ranks != r->of.n_ranks)
         snprintf(r->why, sizeof r->why, "the epoch has %u ranks, and its plan.json %d",
-                 g->core.epoch.n_ranks, r->plan->n_ranks);
-    else if (!open_memory(g))
+                 r->of.n_ranks, r->plan->n_ranks);
+    else if (!open_memory(r))
         snprintf(r->why, sizeof r->why, "cannot make the job's memory: %s", strerror(errno));
     else
         r->opened = true;
     if (r->opened)
-        make_launch(g);
+        make_launch(g, r);
     return r->opened;
 }

@@ -45,11 +45,15 @@ int64_t agent_now(void)
 
 int agent_next(const Agent *g, int rank)
 {
+    return g->run.epoch == g->core.epoch.number ? agent_next_of(g, &g->run, rank) : -1;
+}
+
+int agent_next_of(const Agent *g, const Run *r, int rank)
+{
     const Worker *w = &g->core;
-    bool mine = g->run.epoch && g->run.epoch == w->epoch.number &&
-                epoch_has(&w->epoch, w->number, w->config.has.incarnation);
-    for (uint32_t i = (uint32_t)(rank + 1); mine && i < w->epoch.n_ranks; i++)
-        if (w->epoch.ranks[i].worker == w->number)
+    bool mine = r->epoch && epoch_has(&r->of, w->number, w->config.has.incarnation);
+    for (uint32_t i = (uint32_t)(rank + 1); mine && i < r->of.n_ranks; i++)
+        if (r->of.ranks[i].worker == w->number)
             return (int)i;
     return -1;
 }
@@ -64,7 +68,9 @@ static int64_t half_beat(const Agent *g)
 
 static int timeout_ms(const Agent *g)
 {
-    int most = g->core.phase == WORKER_PREPARING || g->run.n_hosts > 1 ? BUSY_MS : IDLE_MS;
+    int most = g->core.phase == WORKER_PREPARING || g->run.n_hosts > 1 || g->next.epoch
+                   ? BUSY_MS
+                   : IDLE_MS;
     int64_t left = (g->clock_ns + half_beat(g) - agent_now()) / 1000000;
     return left < 0 ? 0 : left < most ? (int)left : most;
 }
@@ -132,7 +138,8 @@ static void work(Agent *g)
     states_sweep(&g->states, &g->core, g->core.phase == WORKER_STOPPED);
     peers_work(g, now_ns);
     get_files(g, now_ns);
-    prepare_work(g, now_ns);
+    prepare_work(g, &g->run, now_ns);
+    warm_work(g, now_ns);
     copies_work(g, now_ns);
     relay_work(g, now_ns);
     programs_look(g, now_ns);
@@ -223,7 +230,8 @@ static bool open_all(Agent *g, sigset_t *before)
             return false;
     g->began_ns = agent_now();
     worker_init(&g->core, &config, g->began_ns);
-    run_close(g);
+    run_close(g, &g->run);
+    run_close(g, &g->next);
     g->line = (TransferLine){.ask = copies_ask, .user = g};
     if (!files_init(&g->files, g->options->dir)) {
         bool taken = errno == EWOULDBLOCK;
@@ -238,9 +246,10 @@ static bool open_all(Agent *g, sigset_t *before)
 static void close_all(Agent *g, const sigset_t *before)
 {
     programs_end(g);
+    warm_drop(g);
     programs_wait(g);
     copies_stop(g, true);
-    run_close(g);
+    run_close(g, &g->run);
     states_release(&g->states);
     files_release(&g->files);
     programs_forget(g);
