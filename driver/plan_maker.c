@@ -234,24 +234,48 @@ static Build *find_build(MakerState *k, const char *name)
     return b;
 }
 
+static Build *build_for(MakerState *k, const Machine *machines, int n, bool urgent)
+{
+    char name[PLAN_NAME + 1];
+    unsigned long long key = k->model;
+    for (int i = 0; i < n; i++)
+        key = (key * 31 + machines[i].speed_milli) * 31 + machines[i].memory_bytes;
+    snprintf(name, sizeof name, "n%d-%016llx", n, key);
+    Build *b = find_build(k, name);
+    if (!b->machines) {
+        b->n = n;
+        b->machines = arena_copy(k->arena, machines, sizeof *machines * (size_t)n);
+        if (!access(path_of(k, b, "/plan.json"), R_OK))
+            load(k, b);
+    }
+    b->urgent |= urgent;
+    return b;
+}
+
+static bool fits(const Plan *p, const Machine *machines)
+{
+    bool good = true;
+    for (int r = 0; r < p->n_ranks; r++) {
+        const PlanStage *s = &p->stages[p->ranks[r].stage];
+        int replica = p->ranks[r].replica;
+        int device = replica < s->n_devices ? s->devices[replica] : s->id;
+        good &= (uint64_t)plan_stage_bytes(s) <= machines[device].memory_bytes;
+    }
+    return good;
+}
+
+// Memory is mostly enough, and a little less or more from day to day: the plan of machines without limits is taken where
+// it fits.
 static PlanAnswer find(void *user, const PlanWish *wish, const BuiltPlan **out,
                        char why[PLAN_WHY])
 {
     MakerState *k = user;
-    char name[PLAN_NAME + 1];
-    unsigned long long key = k->model;
+    Machine free[MOST_RANKS];
     for (int i = 0; i < wish->n; i++)
-        key = (key * 31 + wish->machines[i].speed_milli) * 31 + wish->machines[i].memory_bytes;
-    snprintf(name, sizeof name, "n%d-%016llx", wish->n, key);
-    Build *b = find_build(k, name);
-    if (!b->machines) {
-        b->n = wish->n;
-        b->machines = arena_array(k->arena, Machine, wish->n + 1);
-        memcpy(b->machines, wish->machines, (size_t)wish->n * sizeof *wish->machines);
-        if (!access(path_of(k, b, "/plan.json"), R_OK))
-            load(k, b);
-    }
-    b->urgent |= wish->urgent;
+        free[i] = (Machine){wish->machines[i].speed_milli, 0};
+    Build *b = build_for(k, free, wish->n, wish->urgent);
+    if (b->state == BUILT && !fits(b->plan.plan, wish->machines))
+        b = build_for(k, wish->machines, wish->n, wish->urgent);
     *out = &b->plan;
     if (b->state == FAILED)
         snprintf(why, PLAN_WHY, "%s", b->why);

@@ -77,11 +77,6 @@ static int by_machine(const void *a, const void *b) // as Machine says
     return x->worker < y->worker ? -1 : x->worker > y->worker;
 }
 
-static bool alike(const Machine *a, const Machine *b)
-{
-    return a->speed_milli == b->speed_milli && a->memory_bytes == b->memory_bytes;
-}
-
 static int most_workers(const Server *s)
 {
     return s->wanted ? s->wanted : s->options->max_workers;
@@ -169,6 +164,15 @@ static int device_of(const Plan *p, const PlanRank *r)
     return r->replica < stage->n_devices ? stage->devices[r->replica] : stage->id;
 }
 
+static uint64_t needed_bytes(const Plan *p, int device)
+{
+    uint64_t bytes = 0;
+    for (int r = 0; r < p->n_ranks; r++)
+        if (device_of(p, &p->ranks[r]) == device)
+            bytes += (uint64_t)plan_stage_bytes(&p->stages[p->ranks[r].stage]);
+    return bytes;
+}
+
 // Bytes that need not move where this seat is that device.
 static int64_t saved_bytes(const Plan *p, int device, const Seat *seat)
 {
@@ -183,7 +187,7 @@ static int64_t saved_bytes(const Plan *p, int device, const Seat *seat)
     return bytes;
 }
 
-// The most that can be saved goes first; of devices and seats that are alike any fit together.
+// The most that can be saved goes first; a device may be any seat of its speed that has the memory, its own if no other.
 static void seat_devices(const Plan *p, const Seats *seats, int seat_of[MOST_RANKS])
 {
     bool taken[MOST_RANKS] = {0};
@@ -194,7 +198,10 @@ static void seat_devices(const Plan *p, const Seats *seats, int seat_of[MOST_RAN
         int64_t most = -1;
         for (int d = 0; d < seats->n; d++)
             for (int i = 0; i < seats->n && seat_of[d] < 0; i++) {
-                if (taken[i] || !alike(&seats->items[d].machine, &seats->items[i].machine))
+                const Machine *m = &seats->items[i].machine;
+                bool good = m->speed_milli == seats->items[d].machine.speed_milli &&
+                            m->memory_bytes >= needed_bytes(p, d);
+                if (taken[i] || !good)
                     continue;
                 int64_t saved = saved_bytes(p, d, &seats->items[i]);
                 if (saved > most) {
@@ -203,6 +210,11 @@ static void seat_devices(const Plan *p, const Seats *seats, int seat_of[MOST_RAN
                     seat = i;
                 }
             }
+        if (device < 0) {
+            for (int d = 0; d < seats->n; d++)
+                seat_of[d] = d; // as the plan was made
+            return;
+        }
         seat_of[device] = seat;
         taken[seat] = true;
     }
@@ -288,10 +300,10 @@ static uint64_t workers_of(const Epoch *e)
     return workers;
 }
 
-static bool is_next(Server *s, const BuiltPlan *built, const Seats *seats)
+// The same workers, whatever has been measured since: what is warm stays the plan.
+static bool is_next(const Server *s, const Seats *seats)
 {
-    return s->next.number == s->core.epoch.number + 1 &&
-           ledger_built(s, s->next.plan) == built && same_workers(&s->next, seats);
+    return s->next.number == s->core.epoch.number + 1 && same_workers(&s->next, seats);
 }
 
 static void warm(Server *s, const BuiltPlan *built, const Seats *seats)
@@ -337,27 +349,27 @@ PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, con
     if (!s->core.epoch.number && (int)n < most_workers(s) &&
         progress_now_ns() - s->joined_ns < SETTLE_S * SECOND_NS)
         return PLAN_LATER; // more may come
-    PlanAnswer answer = find_plan(s, members, n, &seats, &built);
-    if (answer != PLAN_NEW)
-        return answer;
-    if (now && !is_next(s, built, &seats)) {
-        bool same = same_workers(now, &seats) && ledger_built(s, now->plan) == built;
-        bool change = !same && (s->forced || pays(s, now, built, seats.fastest));
-        s->forced = false;
-        if (!change)
-            return PLAN_KEEP;
-        warm(s, built, &seats);
-    }
-    if (now && !is_warm(s))
-        return PLAN_LATER;
-    if (is_next(s, built, &seats)) {
+    int most = (int)n < most_workers(s) ? (int)n : most_workers(s);
+    find_seats(s, members, n, most, &seats);
+    if (is_next(s, &seats)) {
         memcpy(e->ranks, s->next.ranks, sizeof e->ranks);
         e->n_ranks = s->next.n_ranks;
         e->plan = s->next.plan;
-    } else {
-        fill_epoch(s, built, &seats, e);
+        return now && !is_warm(s) ? PLAN_LATER : PLAN_NEW;
     }
-    return PLAN_NEW;
+    PlanAnswer answer = find_plan(s, members, n, &seats, &built);
+    if (answer != PLAN_NEW)
+        return answer;
+    if (!now) {
+        fill_epoch(s, built, &seats, e);
+        return PLAN_NEW;
+    }
+    bool same = same_workers(now, &seats) && ledger_built(s, now->plan) == built;
+    bool change = !same && (s->forced || pays(s, now, built, seats.fastest));
+    s->forced = false;
+    if (change)
+        warm(s, built, &seats);
+    return change ? PLAN_LATER : PLAN_KEEP;
 }
 
 // Programs for the loss of any one worker, so that nobody waits for a compiler then.
