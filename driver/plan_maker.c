@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,13 +235,19 @@ static Build *find_build(MakerState *k, const char *name)
     return b;
 }
 
-static Build *build_for(MakerState *k, const Machine *machines, int n, bool urgent)
+static void name_plan(const MakerState *k, const Machine *machines, int n,
+                      char name[PLAN_NAME + 1])
 {
-    char name[PLAN_NAME + 1];
     unsigned long long key = k->model;
     for (int i = 0; i < n; i++)
         key = (key * 31 + machines[i].speed_milli) * 31 + machines[i].memory_bytes;
-    snprintf(name, sizeof name, "n%d-%016llx", n, key);
+    snprintf(name, PLAN_NAME + 1, "n%d-%016llx", n, key);
+}
+
+static Build *build_for(MakerState *k, const Machine *machines, int n, bool urgent)
+{
+    char name[PLAN_NAME + 1];
+    name_plan(k, machines, n, name);
     Build *b = find_build(k, name);
     if (!b->machines) {
         b->n = n;
@@ -282,6 +289,15 @@ static PlanAnswer find(void *user, const PlanWish *wish, const BuiltPlan **out,
     return b->state == BUILT ? PLAN_NEW : b->state == FAILED ? PLAN_NONE : PLAN_LATER;
 }
 
+static const BuiltPlan *built(void *user, int i)
+{
+    const MakerState *k = user;
+    for (int b = 0; b < k->builds.n; b++)
+        if (k->builds.items[b]->state == BUILT && i-- == 0)
+            return &k->builds.items[b]->plan;
+    return NULL;
+}
+
 static const BuiltPlan *named(void *user, const char *name)
 {
     MakerState *k = user;
@@ -289,6 +305,26 @@ static const BuiltPlan *named(void *user, const char *name)
     if (b->state == BUILT)
         return &b->plan;
     return load_machines(k, b) && load(k, b) ? &b->plan : NULL;
+}
+
+// Those of an earlier master, of this model and these options: their names say it.
+static void find_built(MakerState *k)
+{
+    DIR *dir = opendir(k->dir);
+    const struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        Build b = {.state = WANTED};
+        char name[PLAN_NAME + 1] = "";
+        if (strlen(entry->d_name) > PLAN_NAME)
+            continue;
+        memcpy(b.name, entry->d_name, strlen(entry->d_name));
+        if (load_machines(k, &b))
+            name_plan(k, b.machines, b.n, name);
+        if (!strcmp(b.name, name))
+            named(k, name);
+    }
+    if (dir)
+        closedir(dir);
 }
 
 PlanMaker plan_maker(Arena *a, const Args *args, const char *journal, const char *profile)
@@ -310,5 +346,6 @@ PlanMaker plan_maker(Arena *a, const Args *args, const char *journal, const char
     }
     if (dir_make(k->dir))
         fatal("cannot make the directory %s: %s", k->dir, strerror(errno));
-    return (PlanMaker){k, find, named, tick};
+    find_built(k);
+    return (PlanMaker){k, find, built, named, tick};
 }

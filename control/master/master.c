@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BEAT_MS = 250, SILENCE_MS = 2500, GRACE_MS = 80, START_S = 120, PIECE_BYTES = 1 << 19 };
+enum { BEAT_MS = 250, SILENCE_MS = 2500, GRACE_MS = 50, START_S = 120, PIECE_BYTES = 1 << 19 };
 #define MS_NS INT64_C(1000000)
 #define SECOND_NS (1000 * MS_NS)
 
@@ -163,11 +163,23 @@ static void on_down(Server *s, const NetEvent *e)
     server_take(s, &event);
 }
 
+// Soon where somebody is about to be lost.
+static int patience_ms(const Server *s)
+{
+    for (uint32_t w = 0; w < s->core.n_members; w++) {
+        const Member *x = &s->core.members[w];
+        if (x->ended && progress_now_ns() - x->ended_ns < 2 * (GRACE_MS * MS_NS))
+            return GRACE_MS / 10;
+    }
+    return BEAT_MS / 5;
+}
+
 static void serve(Server *s)
 {
     NetEvent e;
+    int patience = patience_ms(s);
     struct pollfd page = {.fd = show_fd(s), .events = POLLIN};
-    net_wait(s->net, &page, 1, BEAT_MS / 5);
+    net_wait(s->net, &page, 1, patience);
     show_serve(s);
     while (!s->ended && net_take(s->net, &e)) {
         if (e.kind == NET_FRAME)
@@ -178,7 +190,7 @@ static void serve(Server *s)
     if (s->ended)
         return;
     s->options->maker.tick(s->options->maker.user);
-    if (progress_now_ns() - s->clock_ns >= BEAT_MS / 5 * MS_NS) {
+    if (progress_now_ns() - s->clock_ns >= patience * MS_NS) {
         s->clock_ns = progress_now_ns();
         server_take(s, &(MasterEvent){.kind = MASTER_CLOCK});
     }
@@ -237,6 +249,8 @@ int master_run(const MasterOptions *o)
     s->logged = (int64_t)s->core.committed;
     if (!s->status) {
         master_begin(&s->core, progress_now_ns());
+        reports_begin(s);
+        speeds_recall(s);
         catch_signals();
         story(s, "listening at %s%s", net_endpoint(s->door),
               s->core.epoch.number ? ", going on with what the journal says" : "");

@@ -27,27 +27,6 @@ typedef struct Seats {
 // Machines
 // ------------------------------------------------------------------------------------------------
 
-// Programs run this much faster or slower than the times say, whoever runs them: what newcomers are supposed to, too.
-static double calibration(const Server *s)
-{
-    double sum = 0;
-    int n = 0;
-    for (uint32_t w = 0; w < s->core.n_members; w++) {
-        const Member *m = &s->core.members[w];
-        if (!s->faces[w].speed_milli || !m->here)
-            continue;
-        sum += log((double)s->faces[w].speed_milli / (double)m->has.speed_milli);
-        n++;
-    }
-    return n ? exp(sum / n) : 1;
-}
-
-static double speed_of(const Server *s, uint32_t worker, double calibrated)
-{
-    uint32_t measured = s->faces[worker].speed_milli;
-    return measured ? measured : calibrated * s->core.members[worker].has.speed_milli;
-}
-
 // Machines that are nearly alike shall have the same plan.
 static uint64_t rounded_down(uint64_t bytes)
 {
@@ -82,6 +61,11 @@ static int most_workers(const Server *s)
     return s->wanted ? s->wanted : s->options->max_workers;
 }
 
+static int most_of(const Server *s, uint32_t n)
+{
+    return (int)n < most_workers(s) ? (int)n : most_workers(s);
+}
+
 // Speeds relative to the fastest one: the plan of equal machines is that of any others.
 static void compare_speeds(Seats *seats)
 {
@@ -101,12 +85,11 @@ static void find_seats(const Server *s, const PlanMember *members, uint32_t n, i
                        Seats *seats)
 {
     Seat workers[MOST_WORKERS];
-    double calibrated = calibration(s);
     for (uint32_t i = 0; i < n; i++)
         workers[i] =
             (Seat){members[i].worker,
                    members[i].holds,
-                   {(uint32_t)speed_of(s, members[i].worker, calibrated),
+                   {speeds_of(s, members[i].worker),
                     rounded_down(members[i].has->memory_bytes / members[i].has->slots)}};
     qsort(workers, n, sizeof *workers, by_use);
     seats->n = 0;
@@ -135,7 +118,7 @@ static PlanAnswer find_plan(Server *s, const PlanMember *members, uint32_t n, Se
 {
     char why[PLAN_WHY] = "";
     PlanAnswer answer = PLAN_NONE;
-    int most = (int)n < most_workers(s) ? (int)n : most_workers(s);
+    int most = most_of(s, n);
     for (; answer == PLAN_NONE && most >= s->options->min_workers; most--) {
         find_seats(s, members, n, most, seats);
         answer = ask(s, seats, true, built, why);
@@ -171,6 +154,36 @@ static uint64_t needed_bytes(const Plan *p, int device)
         if (device_of(p, &p->ranks[r]) == device)
             bytes += (uint64_t)plan_stage_bytes(&p->stages[p->ranks[r].stage]);
     return bytes;
+}
+
+// Can such machines run it, whatever their speeds?
+static bool fits(const BuiltPlan *built, const Seats *seats)
+{
+    bool good = built && built->n_machines == seats->n;
+    for (int d = 0; d < seats->n && good; d++)
+        good = needed_bytes(built->plan, d) <= seats->items[d].machine.memory_bytes;
+    return good;
+}
+
+static double strangeness(const BuiltPlan *built, const Seats *seats)
+{
+    double sum = 0;
+    for (int i = 0; i < seats->n; i++)
+        sum +=
+            fabs((double)built->machines[i].speed_milli - seats->items[i].machine.speed_milli);
+    return sum;
+}
+
+// Of those that are built, for machines of nearly these speeds.
+static const BuiltPlan *nearest_plan(const Server *s, const Seats *seats)
+{
+    const PlanMaker *maker = &s->options->maker;
+    const BuiltPlan *built, *nearest = NULL;
+    for (int i = 0; (built = maker->built(maker->user, i)); i++)
+        if (fits(built, seats) &&
+            (!nearest || strangeness(built, seats) < strangeness(nearest, seats)))
+            nearest = built;
+    return nearest;
 }
 
 // Bytes that need not move where this seat is that device.
@@ -340,36 +353,79 @@ static bool is_warm(const Server *s)
            progress_now_ns() - s->warm_ns > WARM_S * SECOND_NS;
 }
 
-PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, const Epoch *now,
-                        Epoch *e)
+static void take_next(const Server *s, Epoch *e)
 {
-    Server *s = server;
+    memcpy(e->ranks, s->next.ranks, sizeof e->ranks);
+    e->n_ranks = s->next.n_ranks;
+    e->plan = s->next.plan;
+}
+
+// While an epoch runs: shall another one follow? now: the one that may stay, or NULL.
+static PlanAnswer choose_another(Server *s, const PlanMember *members, uint32_t n,
+                                 const Epoch *now, Epoch *e)
+{
     Seats seats;
     const BuiltPlan *built = NULL;
-    if (!s->core.epoch.number && (int)n < most_workers(s) &&
-        progress_now_ns() - s->joined_ns < SETTLE_S * SECOND_NS)
-        return PLAN_LATER; // more may come
-    int most = (int)n < most_workers(s) ? (int)n : most_workers(s);
-    find_seats(s, members, n, most, &seats);
+    find_seats(s, members, n, most_of(s, n), &seats);
     if (is_next(s, &seats)) {
-        memcpy(e->ranks, s->next.ranks, sizeof e->ranks);
-        e->n_ranks = s->next.n_ranks;
-        e->plan = s->next.plan;
-        return now && !is_warm(s) ? PLAN_LATER : PLAN_NEW;
+        take_next(s, e);
+        return is_warm(s) ? PLAN_NEW : PLAN_LATER;
     }
     PlanAnswer answer = find_plan(s, members, n, &seats, &built);
     if (answer != PLAN_NEW)
         return answer;
-    if (!now) {
-        fill_epoch(s, built, &seats, e);
-        return PLAN_NEW;
-    }
-    bool same = same_workers(now, &seats) && ledger_built(s, now->plan) == built;
-    bool change = !same && (s->forced || pays(s, now, built, seats.fastest));
+    bool same = now && same_workers(now, &seats) && ledger_built(s, now->plan) == built;
+    bool change = !now || (!same && (s->forced || pays(s, now, built, seats.fastest)));
     s->forced = false;
     if (change)
         warm(s, built, &seats);
     return change ? PLAN_LATER : PLAN_KEEP;
+}
+
+static void keep_ranks(const Epoch *last, Epoch *e)
+{
+    e->n_ranks = last->n_ranks;
+    e->plan = last->plan;
+    memcpy(e->ranks, last->ranks, sizeof e->ranks);
+}
+
+// Nobody trains until there is an epoch, so a plan that is there counts more than the best one: that whose programs are
+// warm, else the last one where its workers are all there again, else whatever they can run. A better one is asked for
+// meanwhile, and changed to like any other.
+static PlanAnswer choose_now(Server *s, const PlanMember *members, uint32_t n, Epoch *e)
+{
+    Seats seats;
+    const Epoch *last = &s->core.epoch;
+    const BuiltPlan *built = NULL, *best;
+    find_seats(s, members, n, most_of(s, n), &seats);
+    if (is_next(s, &seats) && is_warm(s)) {
+        take_next(s, e);
+        return PLAN_NEW;
+    }
+    PlanAnswer answer = find_plan(s, members, n, &seats, &built);
+    if (answer == PLAN_NONE)
+        return answer;
+    best = answer == PLAN_NEW ? built : NULL;
+    bool in_place =
+        last->number && same_workers(last, &seats) && fits(ledger_built(s, last->plan), &seats);
+    built = in_place ? ledger_built(s, last->plan) : best ? best : nearest_plan(s, &seats);
+    if (in_place)
+        keep_ranks(last, e);
+    else if (built)
+        fill_epoch(s, built, &seats, e);
+    s->makeshift = built && built != best;
+    return built ? PLAN_NEW : PLAN_LATER;
+}
+
+PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, const Epoch *now,
+                        Epoch *e)
+{
+    Server *s = server;
+    if (!s->core.epoch.number && (int)n < most_workers(s) &&
+        progress_now_ns() - s->joined_ns < SETTLE_S * SECOND_NS)
+        return PLAN_LATER; // more may come
+    return s->core.phase == MASTER_RUNNING ? choose_another(s, members, n, now, e)
+                                           : choose_now(s, members, n, e);
 }
 
 // Programs for the loss of any one worker, so that nobody waits for a compiler then.
@@ -380,6 +436,9 @@ void plans_look_ahead(Server *s)
     if (m->phase != MASTER_RUNNING || now - s->looked_ns < LOOK_AHEAD_S * SECOND_NS)
         return;
     s->looked_ns = now;
+    if (s->makeshift)
+        server_take(s, &(MasterEvent){.kind = MASTER_REPLAN});
+    s->makeshift = false;
     for (uint32_t lost = 0; lost < m->n_members; lost++) {
         PlanMember rest[MOST_WORKERS];
         uint32_t n = 0;

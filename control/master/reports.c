@@ -128,6 +128,18 @@ static void on_start(Server *s, const json_t *event)
     progress_event(&s->progress, event);
 }
 
+// Programs that run already say nothing of the job again.
+void reports_begin(Server *s)
+{
+    if (s->core.config.last_step >= INT64_MAX)
+        return;
+    json_t *start =
+        json_pack("{s:s, s:I, s:I}", "event", "start", "step", (json_int_t)s->core.committed,
+                  "last_step", (json_int_t)s->core.config.last_step);
+    progress_event(&s->progress, start);
+    json_decref(start);
+}
+
 void reports_heard(Server *s, uint32_t worker, const Message *m)
 {
     json_t *event = json_loadb(m->rest, m->rest_bytes, JSON_REJECT_DUPLICATES, NULL);

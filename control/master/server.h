@@ -25,9 +25,10 @@ typedef struct Face {
     char name[KEY_NAME + 1];
     char peer[NET_ENDPOINT]; // where other workers reach it; "": not said yet
     CurveKey key;
-    uint32_t speed_milli;   // as measured; 0: not yet
-    uint32_t planned_milli; // when its speed was last thought about
-    int others;             // how often it was another one since, in a row
+    uint32_t speed_milli;   // as measured, smoothed; 0: not yet
+    uint32_t planned_milli; // that plans are made for; 0: it is not known yet
+    int others;             // how often in a row it was another one,
+    double other;           // and which
     double busy_s;          // of a step, as measured
 } Face;
 
@@ -79,6 +80,7 @@ typedef struct Server {
     int64_t warm_ns;         // since when
     int wanted;              // workers; 0: as many as there are
     bool forced;             // by command: whether it is faster or not
+    bool makeshift;          // the epoch's plan is not for the speeds of its workers
     char told_why[PLAN_WHY]; // why there is no plan, as last said
     // Reports
     StepReport reports[MOST_REPORTS];
@@ -95,11 +97,10 @@ typedef struct Server {
     Story stories[MOST_STORIES];
     int n_stories; // ever
     int changes, losses;
-    uint64_t seen_epoch;
+    uint64_t seen_epoch, seen_hold;
     MasterPhase seen_phase;
-    int64_t commit_ns,
-        longest_ns; // when the last step was committed; the longest time between two since the last change
-    double pause_s;
+    int64_t ended_ns;             // the last epoch's; 0: none has
+    double pause_s;               // from there until the next one ran
     int64_t joined_ns, looked_ns; // when the last one said hello; when it was last looked ahead
 } Server;
 
@@ -116,14 +117,17 @@ void plans_look_ahead(Server *s);
 char *plans_start(Server *s, const Epoch *e); // the text of START and WARM, malloc'd
 void plans_warmed(Server *s, uint32_t worker, const Warmed *m);
 // speeds.c
-void speeds_begin(Server *s); // an epoch
+void speeds_recall(Server *s); // of a master that has just begun
+void speeds_begin(Server *s);  // an epoch
 void speeds_heard(Server *s, uint32_t worker, const Times *t);
+uint32_t speeds_of(const Server *s, uint32_t worker); // thousandths, for a plan
 // members.c
 bool members_admit(void *server, const CurveKey key);
 uint32_t members_find(const Server *s, const PublicKey *key); // core.n_members: nobody
 void members_hello(Server *s, const CurveKey key, const Message *m);
 const char *members_name(const Server *s, uint32_t worker);
 // reports.c
+void reports_begin(Server *s); // of a master that has just begun
 void reports_heard(Server *s, uint32_t worker, const Message *m);
 void reports_commit(Server *s); // those up to the committed step
 void reports_end(Server *s);

@@ -1,6 +1,8 @@
 // What has happened, for people: a line on stderr, and the newest ones for the status page.
 #include "control/master/server.h"
 
+#include "control/master_epoch.h"
+
 #include <stdarg.h>
 
 static double unix_seconds(void)
@@ -40,6 +42,41 @@ static void tell_epoch(Server *s)
     s->stories[(s->n_stories - 1) % MOST_STORIES].epoch = e->number;
 }
 
+// Workers of the epoch that are not there any more.
+static int count_lost(const Master *m, int64_t now_ns)
+{
+    int lost = 0;
+    for (uint32_t w = 0; w < m->n_members; w++) {
+        const Member *x = &m->members[w];
+        bool other = x->here && x->has.incarnation != m->epoch.incarnations[w];
+        lost += m->epoch.incarnations[w] && (other || !member_lives(m, x, now_ns));
+    }
+    return lost;
+}
+
+static void tell_end(Server *s)
+{
+    const Master *m = &s->core;
+    s->ended_ns = progress_now_ns();
+    if (s->seen_hold && m->committed == s->seen_hold)
+        s->changes++;
+    else
+        s->losses += count_lost(m, s->ended_ns);
+    story(s, "epoch %llu has ended behind step %llu", (unsigned long long)m->epoch.number,
+          (unsigned long long)m->committed);
+}
+
+static void tell_running(Server *s)
+{
+    unsigned long long epoch = s->core.epoch.number;
+    if (!s->ended_ns) {
+        story(s, "epoch %llu runs", epoch);
+        return;
+    }
+    s->pause_s = 1e-9 * (double)(progress_now_ns() - s->ended_ns);
+    story(s, "epoch %llu runs, after a pause of %.2f s", epoch, s->pause_s);
+}
+
 void story_look(Server *s)
 {
     const Master *m = &s->core;
@@ -47,12 +84,10 @@ void story_look(Server *s)
         s->seen_epoch = m->epoch.number;
         tell_epoch(s);
     }
-    if (m->phase == s->seen_phase)
-        return;
-    if (m->phase == MASTER_WAITING && s->seen_phase == MASTER_RUNNING) {
-        s->changes += m->epoch.number && m->hold == 0;
-        story(s, "epoch %llu has ended behind step %llu", (unsigned long long)m->epoch.number,
-              (unsigned long long)m->committed);
-    }
+    if (m->phase != s->seen_phase && m->phase == MASTER_RUNNING)
+        tell_running(s);
+    if (m->phase == MASTER_WAITING && s->seen_phase == MASTER_RUNNING)
+        tell_end(s);
     s->seen_phase = m->phase;
+    s->seen_hold = m->hold;
 }

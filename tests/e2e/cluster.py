@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import struct
@@ -58,17 +59,23 @@ def losses(log):
 
 
 class Cluster:
-    def __init__(self, stagecc, folder, model=None, steps=40, data="synthetic:100", rehearse=0, workers=(1, 3), options=OPTIONS, keys=4, more=()):
+    def __init__(self, stagecc, folder, model=None, steps=40, data="synthetic:100", rehearse=0, workers=(1, 3), options=OPTIONS, keys=4, more=(), like=None):
+        """like: another cluster, of the same model and options: its plans, times and reference serve again."""
         self.stagecc, self.folder = stagecc, pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.model = model or self.folder / "model.c"
         if not model:
             self.model.write_text(MODEL)
         self.steps, self.port = steps, free_port()
-        self.run_options = words("--data", data, "--steps", steps, *(["--rehearse", rehearse] if rehearse else []))
+        self.run_options = words("--data", data, "--steps", steps)
+        self.rehearse = words("--rehearse", rehearse) if rehearse else []
         self.options, self.more, self.limits = words(*options), words(*more), workers
         self.workers, self.master = {}, None
         self.run("keygen", "-o", "keys", "--workers", keys)
+        self.alone = like.alone if like else self.folder / "alone"
+        if like:
+            for name in ("profile", "plans"):
+                shutil.copytree(like.folder / "journal" / name, self.folder / "journal" / name, ignore=shutil.ignore_patterns("*.new"))
 
     def run(self, *all, timeout=300):
         done = subprocess.run(words(self.stagecc, *all), cwd=self.folder, capture_output=True, text=True, timeout=timeout)
@@ -85,7 +92,7 @@ class Cluster:
 
     def start_master(self):
         low, high = self.limits
-        self.master = self.start("master", "master", self.model, *self.options, *self.run_options, "--workers", f"{low}:{high}", "--listen", f"127.0.0.1:{self.port}",
+        self.master = self.start("master", "master", self.model, *self.options, *self.run_options, *self.rehearse, "--workers", f"{low}:{high}", "--listen", f"127.0.0.1:{self.port}",
                                  "--log-json", "log.json", "--checkpoint", "saved", *self.more)
         return self.master
 
@@ -144,17 +151,17 @@ class Cluster:
     # What came of it
     def reference(self):
         """The same training as one program that nobody disturbs."""
-        self.run("build", self.model, *self.options, "--stages", 1, "--no-svg", "-o", "alone")
-        self.run("run", "alone", *self.run_options, "--log-json", "alone.json", "--checkpoint", "alone/saved")
+        self.run("build", self.model, *self.options, "--stages", 1, "--no-svg", "-o", self.alone)
+        self.run("run", self.alone, *self.run_options, "--log-json", self.alone / "log.json", "--checkpoint", self.alone / "saved")
 
     def check(self):
         name = f"step-{self.steps:06d}"
-        if not (self.folder / "alone.json").exists():
+        if not (self.alone / "log.json").exists():
             self.reference()
-        mine, alone = losses(self.folder / "log.json"), losses(self.folder / "alone.json")
+        mine, alone = losses(self.folder / "log.json"), losses(self.alone / "log.json")
         assert len(alone) == self.steps
         assert mine == alone, f"other losses: {sorted(set(mine.items()) ^ set(alone.items()))[:6]}\n{self.all_logs()}"
-        saved, expected = tensors(self.folder / "saved" / name), tensors(self.folder / "alone" / "saved" / name)
+        saved, expected = tensors(self.folder / "saved" / name), tensors(self.alone / "saved" / name)
         assert saved.keys() == expected.keys(), saved.keys() ^ expected.keys()
         for tensor, value in expected.items():
             assert saved[tensor] == value, f"{tensor} is another one"
