@@ -311,6 +311,15 @@ static bool may_leave(const Master *m, uint32_t w)
            m->phase == MASTER_RUNNING && m->committed > m->epoch.step;
 }
 
+// Has everybody who takes part said where it is? A master that has just begun hears it from one after the other.
+static bool all_here(const Master *m)
+{
+    for (uint32_t w = 0; w < m->n_members; w++)
+        if (m->epoch.incarnations[w] && !m->members[w].here)
+            return false;
+    return true;
+}
+
 static MasterAction *to(const Member *x, MessageId id, MasterActions *actions)
 {
     MasterAction *a = &actions->list[actions->n++];
@@ -328,7 +337,8 @@ static void tell(Master *m, uint32_t w, int64_t now_ns, MasterActions *actions)
         to(x, MESSAGE_WELCOME, actions)->welcome =
             (Welcome){m->config.job, w, (uint32_t)(m->config.beat_ns / 1000000)};
     x->welcomed = true;
-    if (x->starts && x->beats && (m->phase == MASTER_STARTING || m->phase == MASTER_RUNNING)) {
+    bool begins = m->phase == MASTER_STARTING || m->phase == MASTER_RUNNING;
+    if (x->starts && x->beats && begins && all_here(m)) {
         to(x, MESSAGE_START, actions);
         x->starts = false;
     }

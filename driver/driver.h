@@ -201,6 +201,8 @@ typedef struct RunLog {
     FILE *file;
     bool show_json; // --json: the last line on stdout
     json_t *result; // of the event "done"
+    bool goes_on;            // behind what is there: what comes again is left out
+    int64_t step, evaluated; // the last ones that are in it
 } RunLog;
 int run_log_open(RunLog *log, const Args *args,
                  bool go_on); // exit status; behind what is there, or anew

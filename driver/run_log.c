@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // The fields of an event that belong into the log, under their own names.
 static json_t *without_event(const json_t *event)
@@ -36,6 +37,17 @@ static json_t *last_line(const json_t *event, bool done)
     return o;
 }
 
+// Is it new? A master that was killed hears again of the steps that it may not have written.
+static bool is_new(RunLog *log, const char *name, const json_t *event)
+{
+    int64_t step = json_integer_value(json_object_get(event, "step"));
+    int64_t *last = !strcmp(name, "step") ? &log->step : &log->evaluated;
+    if (step <= *last)
+        return false;
+    *last = step;
+    return true;
+}
+
 void run_log_event(void *user, int rank, const json_t *event)
 {
     RunLog *log = user;
@@ -47,7 +59,8 @@ void run_log_event(void *user, int rank, const json_t *event)
         log->result = last_line(event, done);
         if (log->file)
             write_line(log->file, log->result);
-    } else if (log->file && (!strcmp(name, "step") || !strcmp(name, "eval"))) {
+    } else if (log->file && (!strcmp(name, "step") || !strcmp(name, "eval")) &&
+               (!log->goes_on || is_new(log, name, event))) {
         json_t *o = without_event(event);
         write_line(log->file, o);
         json_decref(o);
@@ -81,10 +94,35 @@ static void print_result(const RunLog *log)
     putchar('\n');
 }
 
+static void recall_line(RunLog *log, const char *line, size_t bytes)
+{
+    json_t *o = json_loadb(line, bytes, 0, NULL);
+    if (json_object_get(o, "step") && !json_object_get(o, "done"))
+        is_new(log, json_object_get(o, "test_loss") ? "eval" : "step", o);
+    json_decref(o);
+}
+
+// Its last lines; one that was cut off by a kill goes.
+static bool recall(RunLog *log)
+{
+    static char tail[1 << 16];
+    if (fseeko(log->file, 0, SEEK_END))
+        return false;
+    off_t size = ftello(log->file), from = size > (off_t)sizeof tail ? size - (off_t)sizeof tail : 0;
+    ssize_t n = pread(fileno(log->file), tail, sizeof tail, from);
+    const char *line = tail, *end, *last = tail + (n > 0 ? n : 0);
+    for (; line < last && (end = memchr(line, '\n', (size_t)(last - line))); line = end + 1)
+        recall_line(log, line, (size_t)(end - line));
+    return n == size - from && !ftruncate(fileno(log->file), from + (line - tail));
+}
+
 int run_log_open(RunLog *log, const Args *args, bool go_on)
 {
-    *log = (RunLog){.name = args->log_json, .show_json = args->json};
-    if (!log->name || (log->file = fopen(log->name, go_on ? "a" : "w")))
+    *log = (RunLog){.name = args->log_json, .show_json = args->json, .goes_on = go_on};
+    if (!log->name)
+        return EXIT_DONE;
+    log->file = fopen(log->name, go_on ? "a+" : "w");
+    if (log->file && (!go_on || recall(log)))
         return EXIT_DONE;
     error_at((Loc){log->name, 0, 0}, "cannot write: %s", strerror(errno));
     return EXIT_ENVIRONMENT;

@@ -113,12 +113,20 @@ static void on_message(Server *s, const CurveKey key, const Message *m)
 {
     MasterEvent event = {.kind = MASTER_HEARD, .message = m};
     curve_bytes(event.key.bytes, key);
+    bool hello = m->id == MESSAGE_HELLO;
+    uint32_t w = members_find(s, &event.key), before = s->core.n_members;
+    if (hello && w < before)
+        members_hello(s, key, m); // first: others may be told of it at once
     server_take(s, &event);
-    uint32_t w = members_find(s, &event.key);
+    if (w == before)
+        w = members_find(s, &event.key);
     if (w == s->core.n_members)
         return;
     switch ((int)m->id) {
-    case MESSAGE_HELLO: members_hello(s, key, m); return;
+    case MESSAGE_HELLO:
+        if (w == before)
+            members_hello(s, key, m);
+        return;
     case MESSAGE_REPORT: reports_heard(s, w, m); return;
     case MESSAGE_TIMES: speeds_heard(s, w, &m->times); return;
     case MESSAGE_WARMED: plans_warmed(s, w, &m->warmed); return;
@@ -246,7 +254,6 @@ int master_run(const MasterOptions *o)
     configure(s);
     s->status = open_all(s);
     s->seen_epoch = s->core.epoch.number;
-    s->logged = (int64_t)s->core.committed;
     if (!s->status) {
         master_begin(&s->core, progress_now_ns());
         reports_begin(s);

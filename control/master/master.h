@@ -66,7 +66,8 @@ typedef struct MasterOptions {
     double rehearse;               // Launch.rehearse
     int64_t first_step, last_step; // last -1: the programs will say (--epochs)
     PlanMaker maker;
-    // What programs report and is committed: "step" in order and once, "eval", "checkpoint", "done".
+    // What programs report and is committed: "step" in order, "eval", "checkpoint", "done". The last ones before a master ended
+    // come again.
     void (*event)(void *user, const json_t *event);
     void *user;
     bool quiet; // no progress

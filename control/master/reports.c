@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_FAILURES = 3 };
+enum { MOST_FAILURES = 3, TOLD_AGAIN = 4 };
 
 static int64_t integer(const json_t *o, const char *key)
 {
@@ -128,9 +128,12 @@ static void on_start(Server *s, const json_t *event)
     progress_event(&s->progress, event);
 }
 
-// Programs that run already say nothing of the job again.
+// Programs that run already say nothing of the job again. Of the last steps it is not known whether they were told before
+// the last master ended: workers keep their reports, and who is told again sees it by their numbers.
 void reports_begin(Server *s)
 {
+    int64_t committed = (int64_t)s->core.committed;
+    s->logged = committed > TOLD_AGAIN ? committed - TOLD_AGAIN : 0;
     if (s->core.config.last_step >= INT64_MAX)
         return;
     json_t *start =
@@ -165,6 +168,7 @@ void reports_heard(Server *s, uint32_t worker, const Message *m)
 
 void reports_end(Server *s)
 {
+    reports_commit(s); // those that came behind the last commit
     progress_end_line(&s->progress);
     if (s->done && s->options->event && !s->status)
         s->options->event(s->options->user, s->done);

@@ -59,6 +59,12 @@ def losses(log):
 
 
 class Cluster:
+    address = "127.0.0.1"  # of the master
+
+    def on_host(self, name, command):
+        """The command as it is started where "master", "worker2" … are."""
+        return command
+
     def __init__(self, stagecc, folder, model=None, steps=40, data="synthetic:100", rehearse=0, workers=(1, 3), options=OPTIONS, keys=4, more=(), like=None):
         """like: another cluster, of the same model and options: its plans, times and reference serve again."""
         self.stagecc, self.folder = stagecc, pathlib.Path(folder)
@@ -78,7 +84,7 @@ class Cluster:
                 shutil.copytree(like.folder / "journal" / name, self.folder / "journal" / name, ignore=shutil.ignore_patterns("*.new"))
 
     def run(self, *all, timeout=300):
-        done = subprocess.run(words(self.stagecc, *all), cwd=self.folder, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(self.on_host("master", words(self.stagecc, *all)), cwd=self.folder, capture_output=True, text=True, timeout=timeout)
         assert done.returncode == 0, f"{all}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -86,18 +92,18 @@ class Cluster:
     def log(self, name):
         return self.folder / f"{name}.log"
 
-    def start(self, name, *all):
+    def start(self, name, *all, **environment):
         with open(self.log(name), "a") as out:
-            return subprocess.Popen(words(self.stagecc, *all), cwd=self.folder, stdout=out, stderr=out)
+            return subprocess.Popen(self.on_host(name, words(self.stagecc, *all)), cwd=self.folder, stdout=out, stderr=out, env={**os.environ, **environment})
 
-    def start_master(self):
+    def start_master(self, **environment):
         low, high = self.limits
-        self.master = self.start("master", "master", self.model, *self.options, *self.run_options, *self.rehearse, "--workers", f"{low}:{high}", "--listen", f"127.0.0.1:{self.port}",
-                                 "--log-json", "log.json", "--checkpoint", "saved", *self.more)
+        self.master = self.start("master", "master", self.model, *self.options, *self.run_options, *self.rehearse, "--workers", f"{low}:{high}", "--listen", f"{self.address}:{self.port}",
+                                 "--log-json", "log.json", "--checkpoint", "saved", *self.more, **environment)
         return self.master
 
     def start_worker(self, i):
-        self.workers[i] = self.start(f"worker{i}", "worker", "--master", f"127.0.0.1:{self.port}", "--key", f"keys/worker{i}.key", "--dir", f"cache{i}")
+        self.workers[i] = self.start(f"worker{i}", "worker", "--master", f"{self.address}:{self.port}", "--key", f"keys/worker{i}.key", "--dir", f"cache{i}")
         return self.workers[i]
 
     def programs(self, i):
@@ -116,12 +122,12 @@ class Cluster:
     # Questions
     def status(self):
         try:
-            return json.loads(self.run("status", "--json", "--master", f"127.0.0.1:{self.port}"))
+            return json.loads(self.run("status", "--json", "--master", f"{self.address}:{self.port}"))
         except AssertionError:
             return {"step": -1, "phase": "away", "epoch": 0, "workers": [], "plan": None, "events": []}
 
     def rescale(self, *all):
-        return self.run("rescale", *all, "--master", f"127.0.0.1:{self.port}")
+        return self.run("rescale", *all, "--master", f"{self.address}:{self.port}")
 
     def wait(self, what, condition, seconds=60):
         end = time.monotonic() + seconds

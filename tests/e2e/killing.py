@@ -90,12 +90,13 @@ class Killer:
             self.aim(memory, rank, opcode)
         pid = {"program": memory.rank(rank)[0], "worker": self.c.workers[worker].pid, "master": self.c.master.pid}[kind]
         assert pid > 0
+        lost = self.lost_masters()
         at = time.time()
         os.kill(pid, signal.SIGKILL)
         row = {"kind": kind, "rank": rank, "epoch": status["epoch"], "at": at}
         if kind == "master":
             row["where"] = name_of(memory.rank(rank)[1])
-            self.master_back(row)
+            self.master_back(row, lost)
         else:
             if kind == "worker":
                 self.c.workers.pop(worker).wait()
@@ -130,12 +131,14 @@ class Killer:
         row["stages"] = len(s["plan"]["stages"])
         row["story"] = [(round(e["at"] - row["at"], 3), e["text"]) for e in s["events"] if e["at"] >= row["at"]]
 
-    def master_back(self, row):
+    def lost_masters(self):
+        """How often workers have lost one so far."""
+        return sum(f.read_text().count("lost the master") for f in self.c.folder.glob("worker*.log"))
+
+    def master_back(self, row, lost):
         """Training goes on meanwhile; so nothing is repeated where its epoch goes on."""
-        log = [self.c.log(f"worker{i}") for i in self.c.workers]
-        told = [f.read_text().count("lost the master") for f in log]
         self.c.master.wait()
-        while all(f.read_text().count("lost the master") == n for f, n in zip(log, told)):
+        while self.lost_masters() == lost:
             assert time.time() < row["at"] + 10, "nobody has lost the master"
             time.sleep(0.002)
         row["detection"] = time.time() - row["at"]

@@ -15,7 +15,7 @@ from killing import OPCODES, Killer, name_of, table
 
 STAGECC, SOURCE, *WANTED = sys.argv[1:]
 SCHEDULES = ("1f1b", "gpipe", "zb-h1")
-STEPS, LAST_STEPS = 1000, 80  # a changed plan must still be worth it
+STEPS, LAST_STEPS = 700, 80  # a changed plan must still be worth it
 RANDOM_KILLS = 200
 
 

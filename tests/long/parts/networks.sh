@@ -32,14 +32,17 @@ ip link set lo up
 ip link add br0 type bridge
 ip addr add 10.77.0.254/24 dev br0
 ip link set br0 up
+add_host() { # NUMBER
+    ip netns add h$1
+    ip link add veth$1 type veth peer name eth0 netns h$1
+    ip link set veth$1 master br0 up
+    ip -n h$1 addr add 10.77.0.$1/24 dev eth0
+    ip -n h$1 link set eth0 up
+    ip -n h$1 link set lo up
+    mkdir home$1
+}
 for i in 1 2 3; do
-    ip netns add h$i
-    ip link add veth$i type veth peer name eth0 netns h$i
-    ip link set veth$i master br0 up
-    ip -n h$i addr add 10.77.0.$i/24 dev eth0
-    ip -n h$i link set eth0 up
-    ip -n h$i link set lo up
-    mkdir home$i
+    add_host $i
 done
 
 # ResNet-50 in three stages on one host, and then apart: 4 losses each, the same bits.
