@@ -59,7 +59,8 @@ void run_adopt(Agent *g, const Message *m)
     copies_stop(g, false);
     if (warm_take(g, m))
         return;
-    warm_drop(g);
+    if (g->next.epoch <= m->start.number)
+        warm_drop(g); // else whoever has just joined hears of this epoch behind it
     run_close(g, &g->run);
     run_expect(g, &g->run, m);
     if (agent_next(g, -1) >= 0)

@@ -7,9 +7,11 @@
 
 #include <string.h>
 
+// Whoever makes another epoch ready has no time for it.
 static bool is_mine(const Agent *g, const Message *m)
 {
-    return g->core.phase == WORKER_RUNNING && m->warm.number == g->core.epoch.number + 1 &&
+    bool busy = g->core.phase == WORKER_PREPARING || g->core.phase == WORKER_READY;
+    return !busy && m->warm.number > g->core.epoch.number &&
            epoch_has(&m->warm, g->core.number, g->core.config.has.incarnation);
 }
 

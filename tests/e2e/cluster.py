@@ -157,14 +157,18 @@ class Cluster:
     # What came of it
     def reference(self):
         """The same training as one program that nobody disturbs."""
-        self.run("build", self.model, *self.options, "--stages", 1, "--no-svg", "-o", self.alone)
-        self.run("run", self.alone, *self.run_options, "--log-json", self.alone / "log.json", "--checkpoint", self.alone / "saved")
+        if not self.alone.exists():
+            self.run("build", self.model, *self.options, "--stages", 1, "--no-svg", "-o", self.alone)
+        self.run("run", self.alone, *self.run_options, "--log-json", self.alone_log(), "--checkpoint", self.alone / "saved")
+
+    def alone_log(self):
+        return self.alone / f"log-{self.steps}.json"
 
     def check(self):
         name = f"step-{self.steps:06d}"
-        if not (self.alone / "log.json").exists():
+        if not self.alone_log().exists():
             self.reference()
-        mine, alone = losses(self.folder / "log.json"), losses(self.alone / "log.json")
+        mine, alone = losses(self.folder / "log.json"), losses(self.alone_log())
         assert len(alone) == self.steps
         assert mine == alone, f"other losses: {sorted(set(mine.items()) ^ set(alone.items()))[:6]}\n{self.all_logs()}"
         saved, expected = tensors(self.folder / "saved" / name), tensors(self.alone / "saved" / name)
