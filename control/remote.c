@@ -100,9 +100,12 @@ static const char *const *words_of(Arena *a, const char *host, const char *scrip
 static _Noreturn void become(const char *const *argv, int in, const int out[2],
                              const int err[2], pid_t parent)
 {
+    sigset_t none;
+    sigemptyset(&none);
     setpgid(0, 0);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent || in < 0 || dup2(in, STDIN_FILENO) < 0 ||
         dup2(out[1], STDOUT_FILENO) < 0 || dup2(err[1], STDERR_FILENO) < 0)

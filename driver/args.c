@@ -158,10 +158,13 @@ static bool take(Arena *a, const CommandInfo *c, int got, Args *args, int argc, 
 
 static bool set_operand(Arena *a, const CommandInfo *c, int n, char **operands, Args *args)
 {
-    if (str_ends(c->operand, " ...]")) { // any number
-        for (int i = 0; i < n; i++)
+    if (str_ends(c->operand, " ...]")) { // any number, behind the first where that is no `[`
+        int first = *c->operand != '[';
+        for (int i = first; i < n; i++)
             vec_push(a, &args->names, operands[i]);
-        return true;
+        if (!first)
+            return true;
+        n = n > 1 ? 1 : n;
     }
     n += args->operand != NULL; // -f FILE
     if (!*c->operand && n) {

@@ -1,208 +1,62 @@
-// stagecc deploy: the programs of a directory, stagecc-host and every library they load beyond libc, as
-// one archive to each host. It is unpacked beside its place, compared with its manifest, tried (does
-// everything load, has the processor the instructions?) and then renamed.
-#include "driver/driver.h"
+// stagecc deploy: the programs of a directory, stagecc-host and every library they load beyond libc (driver/bundle.h).
+#include "driver/bundle.h"
 
 #include "base/text.h"
-#include "control/hostfile.h"
 #include "control/remote.h"
+#include "driver/driver.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <jansson.h>
-#include <link.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { COPY_LIMIT_S = 600, NAME_DIGITS = 16 };
-
-typedef VEC(const char *) Words;
-
-typedef struct Bundle {
+typedef struct Deploy {
     Arena *arena;
-    json_t *report;        // of --json; NULL: text
-    const char *dir, *tmp; // of the programs; what is packed, as links
-    Words files;           // names in the bundle
-    const char *name;      // on the hosts
-} Bundle;
+    const char *dir;
+    json_t *report; // of --json; NULL: text
+} Deploy;
 
-// What goes along
-// -------------------------------------------------------------------------------
-
-static bool add_file(Bundle *b, const char *name, const char *path)
-{
-    char *whole = realpath(path, NULL);
-    const char *link = arena_printf(b->arena, "%s/%s", b->tmp, name);
-    for (int i = 0; i < b->files.n; i++)
-        if (!strcmp(b->files.items[i], name)) {
-            free(whole);
-            return true;
-        }
-    bool good = whole && !symlink(whole, link);
-    if (good)
-        vec_push(b->arena, &b->files, arena_strdup(b->arena, name));
-    else
-        error_at((Loc){path, 0, 0}, "cannot be deployed: %s", strerror(errno));
-    free(whole);
-    return good;
-}
-
-// libc and what is of one piece with it is every machine's own.
-static bool of_libc(const char *library)
-{
-    static const char *const names[] = {"linux-vdso.so", "ld-linux", "libc.so.",  "libm.so.",
-                                        "libpthread.so", "libdl.so", "librt.so.", "libutil.so"};
-    bool found = strchr(library, '/');
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        found |= str_starts(library, names[i]);
-    return found;
-}
-
-// The libraries that a program or library loads, as the loader itself tells:
-// "	libdnnl.so.2 => /lib/x86_64-linux-gnu/libdnnl.so.2 (0x00007f...)".
-static bool add_libraries(Bundle *b, const char *path)
-{
-    const char *out = arena_printf(b->arena, "%s.ldd", b->tmp);
-    bool good = !process_run((const char *const[]){"ldd", path, NULL}, out);
-    char *text = file_read(out, NULL), *rest = text;
-    unlink(out);
-    for (char *line; good && (line = strsep(&rest, "\n"));) {
-        char name[256], where[4096];
-        if (sscanf(line, " %255s => %4095s", name, where) != 2 || of_libc(name))
-            continue;
-        if (*where == '/') {
-            good = add_file(b, arena_printf(b->arena, "lib/%s", name), where);
-            continue;
-        }
-        error_at((Loc){path, 0, 0}, "it needs %s, which is not there", name);
-        good = false;
-    }
-    free(text);
-    return good;
-}
-
-// UCX is loaded when it is needed, so that the loader does not list it. Without it the programs of a
-// host run among themselves all the same.
-static bool add_ucx(Bundle *b)
+// Without UCX the programs of a host run among themselves all the same.
+static void add_ucx(Bundle *b)
 {
     setenv("UCX_WARN_UNUSED_ENV_VARS", "n", 0);
-    void *library = dlopen("libucp.so.0", RTLD_LAZY | RTLD_LOCAL);
-    struct link_map *map;
-    if (!library || dlinfo(library, RTLD_DI_LINKMAP, &map)) {
+    if (!bundle_loaded(b, "libucp.so.0") && !diag_errors())
         warning_at(NO_LOC, "UCX is not here, so hosts need their own: apt-get install libucx0");
-        return true;
-    }
-    return add_file(b, "lib/libucp.so.0", map->l_name) && add_libraries(b, map->l_name);
 }
 
-static bool collect(Bundle *b, const Plan *plan)
+static bool collect(const Deploy *d, Bundle *b, const Plan *plan)
 {
-    const char *host = toolchain_find(b->arena).host;
-    bool good = !dir_make(arena_printf(b->arena, "%s/lib", b->tmp)) &&
-                add_file(b, "stagecc-host", host) && add_libraries(b, host) &&
-                add_file(b, "plan.json", arena_printf(b->arena, "%s/plan.json", b->dir));
-    for (int i = 0; i < plan->n_stages && good; i++) {
-        const char *name = arena_printf(b->arena, "stage%d", i);
-        const char *path = arena_printf(b->arena, "%s/%s", b->dir, name);
-        good = add_file(b, name, path) && add_libraries(b, path);
-    }
-    return good && (plan->n_ranks == 1 || add_ucx(b));
+    bool good = bundle_program(b, "stagecc-host", toolchain_find(d->arena).host) &&
+                bundle_file(b, "plan.json", arena_printf(d->arena, "%s/plan.json", d->dir));
+    for (int i = 0; i < plan->n_stages && good; i++)
+        good = bundle_program(b, arena_printf(d->arena, "stage%d", i),
+                              arena_printf(d->arena, "%s/stage%d", d->dir, i));
+    if (good && plan->n_ranks > 1)
+        add_ucx(b);
+    return good && !diag_errors();
 }
 
-// The manifest, in the bundle and in dir, where `stagecc run` looks for it.
-static bool write_manifest(Bundle *b)
+static void tell(void *deploy, const char *host, bool copied)
 {
-    Text t = {0};
-    const char *path = hosts_manifest(b->arena, b->dir);
-    for (int i = 0; i < b->files.n; i++) {
-        const char *name = b->files.items[i];
-        const char *digits =
-            hosts_sha256(b->arena, arena_printf(b->arena, "%s/%s", b->tmp, name));
-        text_printf(&t, "%s  %s\n", digits ? digits : "", name);
-    }
-    bool good = !file_write(path, t.data, t.length);
-    if (!good)
-        error_at((Loc){path, 0, 0}, "cannot write: %s", strerror(errno));
-    text_release(&t);
-    const char *digits = good ? hosts_sha256(b->arena, path) : NULL;
-    b->name = digits ? arena_strndup(b->arena, digits, NAME_DIGITS) : NULL;
-    return digits && add_file(b, "MANIFEST", path);
-}
-
-// NULL: reported.
-static const char *pack(Bundle *b)
-{
-    const char *archive = arena_printf(b->arena, "%s.tar", b->tmp);
-    const char *const argv[] = {"tar", "-c", "-h", "-f", archive, "-C", b->tmp, ".", NULL};
-    if (!process_run(argv, NULL))
-        return archive;
-    error_at(NO_LOC, "tar cannot pack the programs of %s", b->dir);
-    return NULL;
-}
-
-// To the hosts
-// ------------------------------------------------------------------------------------
-
-static const char *copy_script(const Bundle *b)
-{
-    return arena_printf(
-        b->arena,
-        "d=\"${XDG_CACHE_HOME:-$HOME/.cache}/stagecc\"; n=\"$d/%s.$$\"; "
-        "if cd \"$d/%s\" 2> /dev/null && sha256sum -c --status MANIFEST; then echo same; "
-        "else umask 077; mkdir -p \"$n\" && cd \"$n\" && tar -x -f - && "
-        "sha256sum -c --quiet MANIFEST >&2 && rm -rf \"$d/%s\" && mv \"$n\" \"$d/%s\" || "
-        "{ rm -rf \"$n\"; exit 2; }; echo new; fi; cd \"$d/%s\" && for p in stage[0-9]*; do "
-        "LD_LIBRARY_PATH=\"$PWD/lib\" ./$p --check || exit $?; done",
-        b->name, b->name, b->name, b->name, b->name);
-}
-
-static void tell(const Bundle *b, const Remote *r)
-{
-    bool same = r->out.data && str_starts(r->out.data, "same");
-    if (b->report)
-        json_array_append_new(json_object_get(b->report, "hosts"),
-                              json_pack("{s:s, s:b}", "host", r->host, "copied", !same));
+    const Deploy *d = deploy;
+    if (d->report)
+        json_array_append_new(json_object_get(d->report, "hosts"),
+                              json_pack("{s:s, s:b}", "host", host, "copied", copied));
     else
-        printf("%s: %s\n", r->host, same ? "has the same programs already" : "copied");
+        printf("%s: %s\n", host, copied ? "copied" : "has the same programs already");
 }
 
-static int copy_to_all(const Bundle *b, const Hosts *hosts, const char *archive)
+static int deploy(Deploy *d, Bundle *b, const Plan *plan, const Hosts *hosts)
 {
-    Remote *r = arena_array(b->arena, Remote, hosts->n);
-    const char *script = copy_script(b);
-    int status = EXIT_DONE;
-    for (int i = 0; i < hosts->n; i++)
-        if (!host_is_local(hosts->items[i].name) &&
-            !remote_start(b->arena, &r[i], hosts->items[i].name, script, archive))
-            fatal("cannot start a process for %s: %s", hosts->items[i].name, strerror(errno));
-    for (int i = 0; i < hosts->n; i++) {
-        if (!r[i].host)
-            continue;
-        RemoteEnd end = remote_wait(&r[i], COPY_LIMIT_S, false);
-        int failed = EXIT_DONE;
-        if (end == REMOTE_ENDED && !r[i].status)
-            tell(b, &r[i]);
-        else
-            failed = remote_failed(b->arena, &r[i], end, "deploying");
-        status = status ? status : failed;
-        remote_end(&r[i]);
-    }
-    return status;
-}
-
-static int deploy(Bundle *b, const Plan *plan, const Hosts *hosts)
-{
-    if (!collect(b, plan) || !write_manifest(b))
+    static const char trial[] =
+        "for p in stage[0-9]*; do LD_LIBRARY_PATH=\"$PWD/lib\" ./$p --check || exit $?; done";
+    if (!collect(d, b, plan) || !bundle_close(b, hosts_manifest(d->arena, d->dir)))
         return EXIT_ENVIRONMENT;
-    const char *archive = pack(b);
-    int status = archive ? copy_to_all(b, hosts, archive) : EXIT_ENVIRONMENT;
-    if (archive)
-        unlink(archive);
-    if (b->report && !status) {
-        json_object_set_new(b->report, "bundle", json_string(b->name));
-        json_object_set_new(b->report, "files", json_integer(b->files.n));
-        json_dumpf(b->report, stdout, JSON_SORT_KEYS);
+    int status = bundle_copy(b, hosts, trial, tell, d);
+    if (d->report && !status) {
+        json_object_set_new(d->report, "bundle", json_string(b->name));
+        json_object_set_new(d->report, "files", json_integer(b->files.n));
+        json_dumpf(d->report, stdout, JSON_SORT_KEYS);
         putchar('\n');
     }
     return status;
@@ -220,12 +74,12 @@ static Plan *read_plan(Arena *a, const char *dir)
     return plan;
 }
 
-static void print_steps(const Bundle *b, const Hosts *hosts)
+static void print_steps(const char *dir, const Hosts *hosts)
 {
     for (int i = 0; i < hosts->n; i++)
         if (!host_is_local(hosts->items[i].name))
             printf("%s: the programs of %s and their libraries, by %s %s\n",
-                   hosts->items[i].name, b->dir, remote_shell(), hosts->items[i].name);
+                   hosts->items[i].name, dir, remote_shell(), hosts->items[i].name);
 }
 
 int command_deploy(Arena *a, Args *args)
@@ -238,20 +92,17 @@ int command_deploy(Arena *a, Args *args)
     const Hosts *hosts = plan ? hostfile_read(a, args->hostfile) : NULL;
     if (!hosts)
         return EXIT_INPUT;
-    const char *tmp = getenv("TMPDIR");
-    char *name = arena_printf(a, "%s/stagecc-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    Bundle b = {.arena = a, .dir = args->operand};
     if (args->dry_run) {
-        print_steps(&b, hosts);
+        print_steps(args->operand, hosts);
         return EXIT_DONE;
     }
+    Bundle b;
+    Deploy d = {.arena = a, .dir = args->operand};
     if (args->json)
-        b.report = json_pack("{s:[]}", "hosts");
-    if (!(b.tmp = mkdtemp(name)))
-        fatal("cannot make a directory %s: %s", name, strerror(errno));
-    remote_catch_signals();
-    int status = deploy(&b, plan, hosts);
-    process_run((const char *const[]){"rm", "-rf", "--", b.tmp, NULL}, NULL);
-    json_decref(b.report);
+        d.report = json_pack("{s:[]}", "hosts");
+    bundle_begin(&b, a, arena_printf(a, "the programs of %s", d.dir));
+    int status = deploy(&d, &b, plan, hosts);
+    bundle_end(&b);
+    json_decref(d.report);
     return status;
 }

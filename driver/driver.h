@@ -33,7 +33,8 @@ enum ArgGroup {
     KEYS = 16384,
     SERVE = 32768, // a master
     ASK = 65536,   // of one
-    WORKER = 131072
+    WORKER = 131072,
+    LAUNCH = 262144
 };
 
 typedef VEC(int64_t) Counts;
@@ -73,14 +74,18 @@ typedef struct Args {
     const char *state, *restarts;
     const char *sim_micro_batches, *cores, *svg; // of simulate
     const char *hostfile, *model;        // hostfile: also of run and deploy; model: of devices
-    VEC(const char *) names;             // operands of keygen
+    VEC(const char *) names;             // operands of keygen; of launch those behind `--`
     const char *workers;                 // of keygen and master
     const char *listen, *journal, *page; // of master
+    int listening_fd;                    // of master: where it says its endpoint; 0: nowhere
     const char *master, *key, *drain;    // of status, rescale and worker; key: of master, too
     bool watch;
     bool replace;
-    const char *slots, *device, *dir, *name; // of worker
-    Shape input;                             // of a profiled graph; rank 0: not given
+    const char *slots, *device, *dir, *name, *give_up; // of worker
+    bool tied;                                         // likewise
+    const char *nodes;                                 // of launch
+    bool slurm;                                        // likewise
+    Shape input;                                       // of a profiled graph; rank 0: not given
     const char *lr, *seed; // also passed on to programs when given on the command line
 } Args;
 
@@ -221,6 +226,10 @@ int hosts_place(Arena *a, const Plan *plan, const char *dir, const char *hostfil
 const char *hosts_manifest(Arena *a, const char *dir);
 // The SHA-256 of a file as 64 hexadecimal digits; NULL: it cannot be read.
 const char *hosts_sha256(Arena *a, const char *file);
+// driver/keygen.c: keys in dir for a master and these workers, where they have none. Exit status (reported).
+int keygen_missing(Arena *a, const char *dir, const char *const *names, int n);
+// driver/master.c: does the command line have what a master needs, whatever lies on the disk? false: reported.
+bool master_asked_well(const Args *args);
 // driver/build.c: sources and executables of a planned job into dir.
 int build_programs(Job *j, const char *dir);
 // How many stages the command line asks for: -n, --stage_to_num_ranks or --plan; else those of a profiled

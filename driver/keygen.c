@@ -26,6 +26,7 @@ typedef struct Member {
 typedef struct Keygen {
     Arena *arena;
     const Args *args;
+    bool keep; // who is named and has a key keeps it
     Member master;
     VEC(Member) workers; // those of the command line
     const char *list_file;
@@ -144,8 +145,8 @@ static bool settle_worker(const Keygen *g, Member *w)
     const AllowedKey *listed = allow_name(g->allowed, w->name);
     bool here = !access(w->file, F_OK), known = here || listed, named = g->args->names.n > 0;
     w->public_key = listed ? listed->public_key : NULL;
-    w->state = !known ? MADE : named ? REPLACED : KEPT;
-    if (named && known && !g->args->replace)
+    w->state = !known ? MADE : named && !g->keep ? REPLACED : KEPT;
+    if (w->state == REPLACED && !g->args->replace)
         error_at(
             here ? of_file(w->file) : listed->loc,
             "%s has a key already; --replace makes a new one, and the old one counts no longer",
@@ -262,6 +263,21 @@ static void show(const Keygen *g)
         puts(
             "Copy each worker's key to its machine alone (scp -p keeps its mode), then delete it "
             "here: whoever has it\nis let in as that worker.");
+}
+
+int keygen_missing(Arena *a, const char *dir, const char *const *names, int n)
+{
+    Args args = {.out = dir};
+    Keygen g = {.arena = a, .args = &args, .keep = true};
+    for (int i = 0; i < n; i++)
+        vec_push(a, &args.names, names[i]);
+    int status = read_arguments(&g);
+    if (!status)
+        status = read_folder(&g);
+    if (!status)
+        status = make_all(&g);
+    text_release(&g.list);
+    return status;
 }
 
 int command_keygen(Arena *a, Args *args)

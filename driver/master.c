@@ -49,19 +49,26 @@ static bool read_workers(const char *text, int *least, int *most)
     return good;
 }
 
+bool master_asked_well(const Args *args)
+{
+    int steps, least, most;
+    if (!args->data)
+        error_at(NO_LOC, "training data are missing: --data KIND:PATH");
+    return args->data && whole_number("steps", args->steps, INT32_MAX, &steps) &&
+           read_workers(args->workers, &least, &most);
+}
+
 static int read_arguments(Setup *m)
 {
     const Args *args = m->args;
     MasterOptions *o = &m->options;
     const char *key = args->key ? args->key : "keys/master.key";
     int steps = -1;
-    if (!args->data) {
-        error_at(NO_LOC, "training data are missing: --data KIND:PATH");
+    if (!master_asked_well(args))
         return EXIT_INPUT;
-    }
-    if (!whole_number("steps", args->steps, INT32_MAX, &steps) ||
-        !read_workers(args->workers, &o->min_workers, &o->max_workers))
-        return EXIT_INPUT;
+    whole_number("steps", args->steps, INT32_MAX, &steps);
+    read_workers(args->workers, &o->min_workers, &o->max_workers);
+    o->listening_fd = args->listening_fd;
     o->last_step = args->epochs ? -1 : steps;
     o->listen = master_endpoint(m->arena, args->listen ? args->listen : "127.0.0.1");
     o->allow = beside(m->arena, key, "workers.allow");

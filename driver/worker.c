@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SLOTS = MOST_RANKS, MASTER_PORT = 7070, SPEED = 1000 };
+enum { MAX_SLOTS = MOST_RANKS, MASTER_PORT = 7070, SPEED = 1000, MOST_PATIENCE_S = 1 << 30 };
 
 // "10.0.0.1", "10.0.0.1:7070", "[::1]:7070", with or without tcp:// before it. NULL: reported.
 static const char *endpoint_of(Arena *a, const char *text)
@@ -45,7 +45,7 @@ static int read_key(const Args *args, Key *k)
 
 static int read_arguments(Arena *a, const Args *args, WorkerOptions *o)
 {
-    int slots = 1;
+    int slots = 1, give_up = 0;
     if (!args->master || !args->key) {
         error_at(NO_LOC, "stagecc worker needs --master HOST and --key FILE");
         return EXIT_INPUT;
@@ -55,6 +55,7 @@ static int read_arguments(Arena *a, const Args *args, WorkerOptions *o)
         return EXIT_INPUT;
     }
     if (!whole_number("slots", args->slots, MAX_SLOTS, &slots) ||
+        !whole_number("give-up", args->give_up, MOST_PATIENCE_S, &give_up) ||
         !(o->master = endpoint_of(a, args->master)))
         return EXIT_INPUT;
     o->name = args->name ? args->name : o->key.name;
@@ -65,6 +66,8 @@ static int read_arguments(Arena *a, const Args *args, WorkerOptions *o)
     int status = read_key(args, &o->key);
     if (status)
         return status;
+    o->tied = args->tied;
+    o->orphan_s = give_up;
     o->dir = args->dir ? args->dir : default_dir(a, o->name);
     o->has = (Hello){.memory_bytes = args->memory_bytes ? (uint64_t)args->memory_bytes
                                                         : launch_free_memory(),

@@ -243,6 +243,14 @@ static int open_all(Server *s)
     return s->door ? show_open(s) : EXIT_ENVIRONMENT;
 }
 
+static void tell_endpoint(const Server *s)
+{
+    const char *endpoint = net_endpoint(s->door);
+    int fd = s->options->listening_fd;
+    if (fd && dprintf(fd, "%s\n", endpoint) > 0)
+        close(fd);
+}
+
 int master_run(const MasterOptions *o)
 {
     Server *s = calloc(1, sizeof *s);
@@ -261,6 +269,7 @@ int master_run(const MasterOptions *o)
         catch_signals();
         story(s, "listening at %s%s", net_endpoint(s->door),
               s->core.epoch.number ? ", going on with what the journal says" : "");
+        tell_endpoint(s);
         while (!s->ended && !stopped)
             serve(s);
         if (stopped && !s->ended) {

@@ -70,7 +70,8 @@ typedef struct MasterOptions {
     // come again.
     void (*event)(void *user, const json_t *event);
     void *user;
-    bool quiet; // no progress
+    bool quiet;       // no progress
+    int listening_fd; // once it listens, its endpoint is written there; 0: nowhere
 } MasterOptions;
 
 // Until the job is done. Exit status; errors were reported.

@@ -75,24 +75,39 @@ static int timeout_ms(const Agent *g)
     return left < 0 ? 0 : left < most ? (int)left : most;
 }
 
-static void on_signal(Agent *g)
+static void stop(Agent *g, const char *why)
 {
-    struct signalfd_siginfo info;
-    if (read(g->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
-        return;
-    agent_say(g, "stopped by a signal");
+    agent_say(g, "%s", why);
     g->status = EXIT_INTERRUPTED;
     g->finishes = false;
     agent_leave(g);
+}
+
+static void on_signal(Agent *g)
+{
+    struct signalfd_siginfo info;
+    if (read(g->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+        stop(g, "stopped by a signal");
+}
+
+// Whoever holds its standard input is gone: a connection that ends tells a process nothing else.
+static void on_input(Agent *g, short events)
+{
+    char said[256];
+    if (events && !g->left && read(STDIN_FILENO, said, sizeof said) <= 0)
+        stop(g, "who has started it is gone");
 }
 
 static void hear(Agent *g)
 {
     struct pollfd fds[MOST_FDS];
     NetEvent e;
+    int input = g->options->tied && !g->left ? STDIN_FILENO : -1;
     fds[0] = (struct pollfd){.fd = g->signal_fd, .events = POLLIN};
-    net_wait(g->net, fds, programs_fds(g, fds, 1), timeout_ms(g));
+    fds[1] = (struct pollfd){.fd = input, .events = POLLIN};
+    net_wait(g->net, fds, programs_fds(g, fds, 2), timeout_ms(g));
     on_signal(g);
+    on_input(g, fds[1].revents);
     programs_poll(g);
     for (int i = 0; i < FRAMES_AT_ONCE && net_take(g->net, &e); i++)
         agent_hear(g, &e);

@@ -14,6 +14,7 @@ typedef struct WorkerOptions {
     const char *
         interface; // through which other workers reach this one; NULL: that which leads to the master
     Hello has;       // incarnation 0: one is made
+    bool tied;       // to its standard input: it ends with that
     double orphan_s; // without a master for so long it gives up; 0: never
     bool quiet;
 } WorkerOptions;
