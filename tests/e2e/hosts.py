@@ -11,21 +11,8 @@ import sys
 import tempfile
 import time
 
-SHELL = """#!/bin/sh
-while case $1 in -G) echo "hostname 127.0.0.1"; exit ;; -o) shift ;; --) false ;; -*) ;; *) false ;; esac; do shift; done
-[ "$1" != -- ] || shift
-case $1 in gone) echo "ssh: connect to host gone port 22: No route to host" >&2; exit 255 ;; esac
-export HOME="$0.home-$1"
-shift
-exec sh -c "$*"
-"""
-
-
-SRUN = """#!/bin/sh
-while case $1 in --nodelist=*) node=${1#*=} ;; --*) ;; *) false ;; esac; do shift; done
-export HOME="$0.home-$node"
-exec "$@"
-"""
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import fake_ssh
 
 
 class Site:
@@ -34,9 +21,7 @@ class Site:
     def __init__(self, folder, stagecc, source):
         self.folder, self.stagecc, self.source = folder, stagecc, source
         self.out = folder / "out"
-        self.shell = folder / "shell"
-        self.shell.write_text(SHELL)
-        self.shell.chmod(0o755)
+        self.shell = fake_ssh.put(folder / "shell", fake_ssh.SSH)
         (folder / "tmp").mkdir()
         self.environment = dict(os.environ, STAGECC_SSH=str(self.shell), TMPDIR=str(folder / "tmp"), UCX_NET_DEVICES="lo")
         for name in ("XDG_CACHE_HOME", "SLURM_JOB_ID", "SSH_CONNECTION"):
@@ -158,9 +143,8 @@ def stopped(site, hosts, target):
 
 def slurm(site):
     """Inside an allocation nodes are reached by srun, which gives its words to no shell."""
-    srun, log, before = site.folder / "srun", site.folder / "log.json", dict(site.environment)
-    srun.write_text(SRUN)
-    srun.chmod(0o755)
+    log, before = site.folder / "log.json", dict(site.environment)
+    fake_ssh.put(site.folder / "srun", fake_ssh.SRUN)
     site.environment.update(SLURM_JOB_ID="7", PATH=f"{site.folder}:{before['PATH']}")
     del site.environment["STAGECC_SSH"]
     hosts = site.hosts("node1", "node2 slots=2")
