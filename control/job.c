@@ -36,6 +36,7 @@ int job_memory_init(JobMemory *m, const Plan *plan)
     m->header->n_ranks = (uint32_t)plan->n_ranks;
     m->header->n_edges = (uint32_t)plan->n_edges;
     m->header->bytes = bytes;
+    atomic_store(&m->header->last, UINT64_MAX);
     atomic_store(&m->header->may_begin.value, UINT64_MAX);
     atomic_store(&m->header->may_update.value, UINT64_MAX);
     char hash[24];
@@ -61,6 +62,11 @@ void job_supervise(JobMemory *m, uint64_t begin, uint64_t update)
 void job_gate(JobMemory *m, bool closed)
 {
     atomic_store(&m->header->gate, closed);
+}
+
+void job_end_behind(JobMemory *m, uint64_t step)
+{
+    atomic_store(&m->header->last, step);
 }
 
 void job_allow(JobMemory *m, uint64_t begin, uint64_t update)

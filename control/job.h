@@ -22,6 +22,8 @@ void job_memory_release(JobMemory *m);
 void job_supervise(JobMemory *m, uint64_t begin, uint64_t update);
 // While it is closed, programs that start make everything ready, say so, and wait before they look at their states.
 void job_gate(JobMemory *m, bool closed);
+// Training ends behind this step, which they may not begin yet, if not before.
+void job_end_behind(JobMemory *m, uint64_t step);
 // They may go on, and do at once; a limit that is not higher than before changes nothing.
 void job_allow(JobMemory *m, uint64_t begin, uint64_t update);
 

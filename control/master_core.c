@@ -298,7 +298,8 @@ static Order order_now(const Master *m)
     return (Order){.epoch = m->epoch.number,
                    .committed = m->committed,
                    .last = m->hold ? m->hold : m->config.last_step,
-                   .what = what[m->phase]};
+                   .what = what[m->phase],
+                   .ends = !m->hold};
 }
 
 // A drained one goes when nobody needs a state that it has.

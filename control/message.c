@@ -129,7 +129,7 @@ static const char *wrong_field(const Message *m)
         return m->refused.why < N_REFUSED && !m->refused.zero ? NULL : "no such reason";
     case MESSAGE_BEAT: return wrong_beat(&m->beat);
     case MESSAGE_ORDER:
-        return m->order.what < N_ORDERS && !m->order.zero ? NULL : "no such order";
+        return m->order.what < N_ORDERS && m->order.ends <= 1 ? NULL : "no such order";
     case MESSAGE_START: return epoch_wrong(&m->start);
     case MESSAGE_WARM: return epoch_wrong(&m->warm);
     case MESSAGE_WARMED: return m->warmed.can < 2 && !m->warmed.zero ? NULL : "no such answer";

@@ -73,7 +73,8 @@ typedef struct Order {
     uint64_t committed;
     uint64_t last; // no step beyond this one shall begin
     uint32_t what; // OrderKind, for that epoch
-    uint32_t zero;
+    uint32_t
+        ends; // 1: training ends behind `last`, whatever programs were told; 0: the epoch does
 } Order;
 
 typedef struct ProgramEnded {
@@ -177,7 +178,7 @@ LAYOUT(Beat, held, 32);
 LAYOUT(Order, committed, 8);
 LAYOUT(Order, last, 16);
 LAYOUT(Order, what, 24);
-LAYOUT(Order, zero, 28);
+LAYOUT(Order, ends, 28);
 LAYOUT(ProgramEnded, rank, 8);
 LAYOUT(ProgramEnded, status, 12);
 LAYOUT(Cannot, rank, 8);

@@ -117,6 +117,7 @@ static void limit(const Worker *w, WorkerActions *actions)
     WorkerAction *a = act(actions, WORKER_LIMIT);
     a->begin = w->committed + 2 < w->last ? w->committed + 2 : w->last;
     a->update = w->committed + 1;
+    a->last = w->ends ? w->last : UINT64_MAX;
 }
 
 static void copy(Worker *w, uint32_t rank, int64_t now_ns, WorkerActions *actions)
@@ -276,6 +277,7 @@ static void on_order(Worker *w, const Order *o, int64_t now_ns, WorkerActions *a
         return;
     }
     w->last = o->last;
+    w->ends = o->ends;
     if (o->what == ORDER_GO && (w->phase == WORKER_READY || w->phase == WORKER_RUNNING))
         go(w, now_ns, actions);
 }

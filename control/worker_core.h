@@ -23,6 +23,7 @@ typedef struct Worker {
     Epoch epoch;
     uint64_t ready; // ranks of mine
     uint64_t committed, last;
+    bool ends; // training does, behind `last`
     Held held[MOST_HELD];
     uint32_t n_held;
     uint64_t saved[MOST_RANKS];      // the newest step of my programs
@@ -55,7 +56,7 @@ typedef struct WorkerEvent {
 typedef enum WorkerActionKind {
     WORKER_SEND,    // message; HELLO gets a name
     WORKER_PREPARE, // rank: get the parts of its state from worker.epoch.source, start its program
-    WORKER_LIMIT, // programs may begin steps up to `begin` and update up to `update`
+    WORKER_LIMIT, // programs end behind `last`, may begin steps up to `begin` and update up to `update`
     WORKER_COPY,  // rank: send its state (step, made) to its copier, unless that is under way
     WORKER_END,   // kill all programs, at once
     WORKER_LEAVE, // end
@@ -65,7 +66,7 @@ typedef struct WorkerAction {
     WorkerActionKind kind;
     uint32_t rank;
     uint64_t step, made;
-    uint64_t begin, update;
+    uint64_t begin, update, last;
     MessageId id;
     union {
         Hello hello;

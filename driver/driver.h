@@ -79,7 +79,7 @@ typedef struct Args {
     const char *listen, *journal, *page; // of master
     int listening_fd;                    // of master: where it says its endpoint; 0: nowhere
     const char *master, *key, *drain;    // of status, rescale and worker; key: of master, too
-    bool watch;
+    bool watch, stop;                    // of status; of rescale
     bool replace;
     const char *slots, *device, *dir, *name, *give_up; // of worker
     bool tied;                                         // likewise

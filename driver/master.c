@@ -58,6 +58,26 @@ bool master_asked_well(const Args *args)
            read_workers(args->workers, &least, &most);
 }
 
+// Training begins behind the step of --resume. One checkpoint, not the newest of a directory: a master that is started
+// again with its journal has to begin with the same one.
+static bool read_resume(Setup *m)
+{
+    const char *path = m->args->resume;
+    json_error_t error;
+    if (!path)
+        return true;
+    const char *file = arena_printf(m->arena, "%s/manifest.json", path);
+    json_t *manifest = json_load_file(file, 0, &error);
+    json_t *step = json_object_get(manifest, "step");
+    m->options.first_step = json_integer_value(step);
+    bool good = json_is_integer(step) && m->options.first_step >= 0;
+    json_decref(manifest);
+    if (!good)
+        error_at((Loc){path, 0, 0}, "is no checkpoint: --resume of a master names one of them, "
+                                    "like DIR/step-000100, with its manifest.json");
+    return good;
+}
+
 static int read_arguments(Setup *m)
 {
     const Args *args = m->args;
@@ -69,6 +89,8 @@ static int read_arguments(Setup *m)
     whole_number("steps", args->steps, INT32_MAX, &steps);
     read_workers(args->workers, &o->min_workers, &o->max_workers);
     o->listening_fd = args->listening_fd;
+    if (!read_resume(m))
+        return EXIT_INPUT;
     o->last_step = args->epochs ? -1 : steps;
     o->listen = master_endpoint(m->arena, args->listen ? args->listen : "127.0.0.1");
     o->allow = beside(m->arena, key, "workers.allow");

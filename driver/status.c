@@ -120,11 +120,12 @@ int command_status(Arena *a, Args *args)
 
 int command_rescale(Arena *a, Args *args)
 {
-    if ((args->stages > 0) + (args->drain != NULL) != 1) {
-        error_at(NO_LOC, "stagecc rescale needs one of -n WORKERS and --drain WORKER");
+    if ((args->stages > 0) + (args->drain != NULL) + args->stop != 1) {
+        error_at(NO_LOC, "stagecc rescale needs one of -n WORKERS, --drain WORKER and --stop");
         return EXIT_INPUT;
     }
-    json_t *command = args->drain
+    json_t *command = args->stop ? json_pack("{s:s}", "command", "stop")
+                      : args->drain
                           ? json_pack("{s:s, s:s}", "command", "drain", "worker", args->drain)
                           : json_pack("{s:s, s:I}", "command", "rescale", "workers",
                                       (json_int_t)args->stages);

@@ -23,7 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SEGMENT_ABI = 5, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
+enum { SEGMENT_ABI = 6, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
 #define SEGMENT_MAGIC UINT64_C(0x31626f6a67617473) // "stagjob1", little-endian
 
 // Of a plan's hash as programs bear it, never 0: FNV-1a.
@@ -61,7 +61,9 @@ typedef struct SegmentHeader {
     uint32_t n_hosts;            // 0 or 1: this one alone
     _Atomic uint32_t gate; // not 0: programs wait, all made, before they look at their states
     _Atomic uint64_t rounds; // highest round that any rank has begun, and what stands above
-    uint8_t pad1[SEGMENT_LINE - 8];
+    // Training ends behind this step, if not before: written before the limit lets anybody begin it. UINT64_MAX: none.
+    _Atomic uint64_t last;
+    uint8_t pad1[SEGMENT_LINE - 16];
     // Steps, counted over all runs; UINT64_MAX: no limit.
     SegmentCounter may_begin, may_update;
 } SegmentHeader;

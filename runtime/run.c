@@ -50,7 +50,8 @@ static bool every(int64_t n, int64_t step)
 static bool save_is_due(const rt_stage *s, int64_t step)
 {
     return s->options.checkpoint &&
-           (every(s->options.checkpoint_every, step) || step == s->last_step);
+           (every(s->options.checkpoint_every, step) || step == s->last_step ||
+            (uint64_t)step == rt__ends_behind(s));
 }
 
 // After a step: every so many, else at the end of an epoch, and at the end of the run.
@@ -188,7 +189,7 @@ static int train(rt_stage *s)
     bool idle = s->step >= s->last_step;
     if (idle && s->rank == 0)
         tell_idle(s);
-    while (!error && s->step < s->last_step)
+    while (!error && s->step < s->last_step && (uint64_t)s->step != rt__ends_behind(s))
         error = one_stream(s);
     if (!error && idle && s->test)
         error = evaluate(s);

@@ -34,6 +34,7 @@ int rt__segment_new(const rt_program *program)
                             .n_ranks = (uint32_t)rt__n_ranks(program),
                             .n_edges = (uint32_t)program->n_edges,
                             .bytes = bytes,
+                            .last = UINT64_MAX,
                             .may_begin = {.value = UINT64_MAX},
                             .may_update = {.value = UINT64_MAX}};
     int fd = memfd_create("stagecc-job", MFD_CLOEXEC);
@@ -180,6 +181,11 @@ int rt__may_begin(rt_stage *s, int64_t step)
 int rt__may_update(rt_stage *s, int64_t step)
 {
     return wait_for_master(s, &s->segment->may_update, step);
+}
+
+uint64_t rt__ends_behind(const rt_stage *s)
+{
+    return atomic_load(&s->segment->last);
 }
 
 void rt__abort(rt_stage *s)

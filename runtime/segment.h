@@ -27,6 +27,8 @@ int rt__gate(rt_stage *s);
 // 0 or an rt_error.
 int rt__may_begin(rt_stage *s, int64_t step);
 int rt__may_update(rt_stage *s, int64_t step);
+// The step behind which the job ends whatever was asked for; of one that may be begun all ranks see the same.
+uint64_t rt__ends_behind(const rt_stage *s);
 
 // Before a step or an evaluation batch: false when the job stops before it (runtime/signals.c).
 bool rt__begin_round(rt_stage *s, bool stop_wanted);

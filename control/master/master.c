@@ -7,16 +7,23 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BEAT_MS = 250, SILENCE_MS = 2500, GRACE_MS = 50, START_S = 120, PIECE_BYTES = 1 << 19 };
+enum {
+    BEAT_MS = 250,
+    SILENCE_MS = 2500,
+    GRACE_MS = 50,
+    START_S = 120,
+    STOP_S = 60,
+    PIECE_BYTES = 1 << 19
+};
 #define MS_NS INT64_C(1000000)
 #define SECOND_NS (1000 * MS_NS)
 
-static volatile sig_atomic_t stopped; // by a signal
+static volatile sig_atomic_t signals; // that have come
 
 static void on_signal(int number)
 {
     (void)number;
-    stopped = 1;
+    signals = signals + 1;
 }
 
 // What the core wants said
@@ -207,10 +214,40 @@ static void serve(Server *s)
 
 // ------------------------------------------------------------------------------------------------
 
+// Who knows that c is committed may be in step c + 2: c + 3 is the first that all can still be told of.
+bool server_stop(Server *s, const char *why)
+{
+    uint64_t last = s->core.committed + 3;
+    if (!s->core.epoch.number)
+        return false;
+    if (s->stopping_ns)
+        return true;
+    s->stopping_ns = progress_now_ns();
+    s->cut = last < s->core.config.last_step;
+    if (s->cut)
+        ledger_last_step(s, (int64_t)last);
+    story(s, "%s: training ends behind step %llu", why,
+          (unsigned long long)s->core.config.last_step);
+    return true;
+}
+
+// The first signal ends training, the second one this process. So does the first where nothing runs, or will soon.
+static bool stopped(Server *s)
+{
+    int64_t now = progress_now_ns();
+    if (s->core.phase == MASTER_RUNNING || s->core.phase == MASTER_DONE)
+        s->runs_ns = now;
+    if (signals && !server_stop(s, "stopped by a signal"))
+        return true;
+    bool stuck = s->stopping_ns && now - s->stopping_ns > STOP_S * SECOND_NS &&
+                 now - s->runs_ns > STOP_S * SECOND_NS;
+    return signals > 1 || stuck;
+}
+
 static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = on_signal};
-    stopped = 0;
+    signals = 0;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
@@ -270,12 +307,12 @@ int master_run(const MasterOptions *o)
         story(s, "listening at %s%s", net_endpoint(s->door),
               s->core.epoch.number ? ", going on with what the journal says" : "");
         tell_endpoint(s);
-        while (!s->ended && !stopped)
+        while (!s->ended && !stopped(s))
             serve(s);
-        if (stopped && !s->ended) {
-            story(s, "stopped by a signal; workers wait for a master with this journal");
+        if (!s->ended)
+            story(s, "the master is stopped; workers wait for one with this journal");
+        if (!s->status && (!s->ended || s->cut))
             s->status = EXIT_INTERRUPTED;
-        }
     }
     reports_end(s);
     show_close(s);

@@ -123,7 +123,8 @@ static void on_error(Server *s, uint32_t worker, const json_t *event)
 static void on_start(Server *s, const json_t *event)
 {
     int64_t last = integer(event, "last_step");
-    if (s->options->last_step < 0 && (int64_t)s->core.config.last_step != last)
+    if (s->core.config.last_step ==
+        INT64_MAX) // else it is known, or training was stopped before
         ledger_last_step(s, last);
     progress_event(&s->progress, event);
 }

@@ -82,6 +82,9 @@ typedef struct Server {
     bool forced;             // by command: whether it is faster or not
     bool makeshift;          // the epoch's plan is not for the speeds of its workers
     char told_why[PLAN_WHY]; // why there is no plan, as last said
+    int64_t stopping_ns;     // since when training shall end; 0: with its last step
+    bool cut;                // the steps from then on are left out
+    int64_t runs_ns;         // when an epoch was last seen to run
     // Reports
     StepReport reports[MOST_REPORTS];
     int n_reports;
@@ -143,6 +146,8 @@ void show_close(Server *s);
 json_t *status_json(Server *s);
 void commands_heard(Server *s, const CurveKey key, const Message *m);
 // master.c
+// Training ends in good order, behind a step that nobody has begun; false: it has not begun, and there is nothing to end.
+bool server_stop(Server *s, const char *why);
 void server_take(Server *s, const MasterEvent *event);
 void server_send(Server *s, const CurveKey key, const Message *m);
 

@@ -158,10 +158,20 @@ static Reply on_drain(Server *s, const json_t *command)
                 name ? name : "without a name");
 }
 
+static Reply on_stop(Server *s, const json_t *command)
+{
+    (void)command;
+    if (!server_stop(s, "stopped by command"))
+        return says(EXIT_INPUT, "error", "training has not begun; end the master by a signal");
+    return says(EXIT_DONE, "done", "training ends behind step %llu",
+                (unsigned long long)s->core.config.last_step);
+}
+
 static const struct {
     const char *name;
     Reply (*run)(Server *s, const json_t *command);
-} commands[] = {{"status", on_status}, {"rescale", on_rescale}, {"drain", on_drain}};
+} commands[] = {
+    {"status", on_status}, {"rescale", on_rescale}, {"drain", on_drain}, {"stop", on_stop}};
 
 void commands_heard(Server *s, const CurveKey key, const Message *m)
 {

@@ -160,7 +160,7 @@ bool warm_take(Agent *g, const Message *start); // it is this epoch: `run` from 
 // programs.c
 bool program_start(Run *r, uint32_t rank); // false with errno set
 void programs_stop(Agent *g, Run *r);      // kill all, at once
-void programs_limit(Agent *g, uint64_t begin, uint64_t update);
+void programs_limit(Agent *g, const WorkerAction *limit);
 void programs_end(Agent *g);                           // those of the epoch
 int programs_fds(Agent *g, struct pollfd *fds, int n); // adds them; how many there are then
 void programs_poll(Agent *g);                 // those that have said something or ended

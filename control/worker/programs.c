@@ -37,10 +37,12 @@ bool program_start(Run *r, uint32_t rank)
     return !failed;
 }
 
-void programs_limit(Agent *g, uint64_t begin, uint64_t update)
+void programs_limit(Agent *g, const WorkerAction *limit)
 {
-    if (g->run.opened)
-        job_allow(&g->run.memory, begin, update);
+    if (!g->run.opened)
+        return;
+    job_end_behind(&g->run.memory, limit->last);
+    job_allow(&g->run.memory, limit->begin, limit->update);
 }
 
 // Reports

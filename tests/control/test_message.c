@@ -210,7 +210,7 @@ static void refuses_fields(void **state)
     refuses_field(MESSAGE_BEAT, offsetof(Beat, held) + 2 * sizeof(Held), 1, "behind the last");
     refuses_field(MESSAGE_BEAT, offsetof(Beat, incarnation), 0, "no incarnation");
     refuses_field(MESSAGE_ORDER, offsetof(Order, what), N_ORDERS, "no such order");
-    refuses_field(MESSAGE_ORDER, offsetof(Order, zero), 1, "no such order");
+    refuses_field(MESSAGE_ORDER, offsetof(Order, ends), 2, "no such order");
     refuses_field(MESSAGE_START, offsetof(Epoch, number), 0, "no such epoch");
     refuses_field(MESSAGE_START, offsetof(Epoch, made), 2, "no such epoch");
     refuses_field(MESSAGE_START, offsetof(Epoch, n_ranks), 0, "no ranks");

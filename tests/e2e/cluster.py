@@ -77,6 +77,7 @@ class Cluster:
         self.rehearse = words("--rehearse", rehearse) if rehearse else []
         self.options, self.more, self.limits = words(*options), words(*more), workers
         self.workers, self.master = {}, None
+        self.log_json = self.folder / "log.json"
         self.run("keygen", "-o", "keys", "--workers", keys)
         self.alone = like.alone if like else self.folder / "alone"
         if like:
@@ -146,8 +147,8 @@ class Cluster:
     def wait_stages(self, n, seconds=60):
         return self.wait(f"{n} stages", lambda s: s["phase"] == "running" and s["plan"] and len(s["plan"]["stages"]) == n, seconds)
 
-    def wait_end(self, seconds=120):
-        assert self.master.wait(seconds) == 0, self.all_logs()
+    def wait_end(self, status=0, seconds=120):
+        assert self.master.wait(seconds) == status, self.all_logs()
         for i, w in self.workers.items():
             assert w.wait(10) in (0, -signal.SIGKILL), f"worker{i}: {w.returncode}\n{self.all_logs()}"
 
@@ -168,7 +169,7 @@ class Cluster:
         name = f"step-{self.steps:06d}"
         if not self.alone_log().exists():
             self.reference()
-        mine, alone = losses(self.folder / "log.json"), losses(self.alone_log())
+        mine, alone = losses(self.log_json), losses(self.alone_log())
         assert len(alone) == self.steps
         assert mine == alone, f"other losses: {sorted(set(mine.items()) ^ set(alone.items()))[:6]}\n{self.all_logs()}"
         saved, expected = tensors(self.folder / "saved" / name), tensors(self.alone / "saved" / name)

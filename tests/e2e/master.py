@@ -10,7 +10,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from cluster import Cluster
+from cluster import Cluster, losses, words
 
 
 def undisturbed(c):
@@ -85,9 +85,31 @@ def worker_stands_still(c):
     c.wait_stages(3)
 
 
+def stopped(c):
+    """Training ends in good order, a few steps later, and another job goes on from what it has saved."""
+    for by_signal in (True, False):
+        undisturbed(c)
+        step = c.wait_step(c.status()["step"] + 3)["step"]
+        if by_signal:
+            c.master.terminate()
+        else:
+            c.rescale("--stop")
+        c.wait_end(130)
+        saved = sorted((c.folder / "saved").glob("step-*"))[-1]
+        last = int(saved.name.split("-")[1])
+        assert step + 3 <= last <= step + 20 and max(losses(c.log_json)) == last, (step, saved)
+        c.more = words("--resume", f"saved/{saved.name}", "--journal", f"journal{last}", "--profile", "journal/profile")
+        c.log_json.rename(c.folder / f"log-{last}.json")
+        c.start_master()
+    undisturbed(c)
+    c.wait_end()
+    parts = [f.read_text() for f in sorted(c.folder.glob("log-*.json"))] + [c.log_json.read_text()]
+    c.log_json.write_text("".join(parts))
+
+
 # The first one builds the programs of two and three stages for all others.
 SCENARIOS = {"rescale": (rescale, 150), "program_killed": (program_killed, 40), "worker_killed": (worker_killed, 60), "master_killed": (master_killed, 40),
-             "joins_and_leaves": (joins_and_leaves, 120), "worker_stands_still": (worker_stands_still, 60)}
+             "joins_and_leaves": (joins_and_leaves, 120), "worker_stands_still": (worker_stands_still, 60), "stopped": (stopped, 60)}
 
 
 def main():
@@ -101,7 +123,8 @@ def main():
             try:
                 c.start_master()
                 scenario(c)
-                c.wait_end()
+                if scenario != stopped:
+                    c.wait_end()
                 c.check()
                 print(f"{name}: the same bits, {time.monotonic() - begin:.0f} s", flush=True)
             finally:

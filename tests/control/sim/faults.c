@@ -274,6 +274,17 @@ static void heal(World *w, const Event *e)
     happen_in(w, 0, watch, -1);
 }
 
+// As the master's shell does: once it is in the journal the core is told.
+static void stop_training(World *w)
+{
+    uint64_t last = w->master.committed + 3;
+    if (!w->processes[MASTER].alive || !w->master.epoch.number || last >= w->last_step)
+        return;
+    w->last_step = w->master.config.last_step = last;
+    w->cut = true;
+    story(w, "training shall end behind step %d", (int)last);
+}
+
 static void fault(World *w, const Event *e)
 {
     bool late = w->committed + 60 > w->last_step; // all faults come before training ends
@@ -282,6 +293,8 @@ static void fault(World *w, const Event *e)
         happen_in(w, between(w, MS, 30 * MS), fault, -1);
         return;
     }
+    if (w->faults + 4 > w->faults_wanted && !w->cut && chance(w, 300))
+        stop_training(w);
     for (int tries = 0; tries < 20 && !any_fault(w); tries++) {
     }
     w->faults++;

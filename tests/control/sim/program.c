@@ -153,6 +153,15 @@ static void update(World *w, int host, uint32_t rank)
         &(WorkerEvent){.kind = WORKER_SAVED, .epoch = p->epoch, .rank = rank, .step = p->step});
 }
 
+// Who begins the last step saves behind it what stays of the job: all do, or nobody.
+static void knows_the_end(World *w, const Program *p, uint64_t next)
+{
+    if (next > w->last_step || (w->cut && (p->last == next) != (w->last_step == next)))
+        violated(w,
+                 "step %d is begun, training ends behind step %d, and a program believes %lld",
+                 (int)next, (int)w->last_step, (long long)p->last);
+}
+
 static void woken(World *w, const Event *e)
 {
     Program *p = program_of(w, e->process, e->rank);
@@ -169,6 +178,7 @@ static void woken(World *w, const Event *e)
     if (p->stage == AT_BEGIN && next <= p->begin && (!e->rank || p->forward_in == next)) {
         if (e->rank)
             same_value(w, p->forward_of, p, "forward");
+        knows_the_end(w, p, next);
         compute(w, e->process, e->rank, IN_FORWARD);
     } else if (p->stage == AFTER_FORWARD && (e->rank + 1 == n || p->backward_in == next)) {
         if (e->rank + 1 < n)
@@ -187,15 +197,16 @@ void wake_program(World *w, int host, uint32_t rank)
     e->connection = program_of(w, host, rank)->number;
 }
 
-void limit_programs(World *w, int host, uint64_t begin, uint64_t update_to)
+void limit_programs(World *w, int host, const WorkerAction *limit)
 {
     for (uint32_t r = 0; r < PARTS; r++) {
         Program *p = program_of(w, host, r);
         if (!p->there)
             continue;
         p->runs = true;
-        p->begin = begin;
-        p->update = update_to;
+        p->begin = limit->begin;
+        p->update = limit->update;
+        p->last = limit->last;
         wake_program(w, host, r);
     }
 }

@@ -106,7 +106,7 @@ void tell_worker(World *w, int host, const WorkerEvent *event)
         switch (a->kind) {
         case WORKER_SEND: says(w, host, a); break;
         case WORKER_PREPARE: prepare_program(w, host, a->rank); break;
-        case WORKER_LIMIT: limit_programs(w, host, a->begin, a->update); break;
+        case WORKER_LIMIT: limit_programs(w, host, a); break;
         case WORKER_COPY: copy(w, host, a); break;
         case WORKER_END: drop_programs(w, host); break;
         case WORKER_LEAVE: leaves(w, host); break;

@@ -52,6 +52,7 @@ typedef struct Program {
     uint64_t epoch;
     uint64_t step, value;            // behind which it is; what all programs have there
     uint64_t begin, update;          // limits
+    uint64_t last;                   // the step to end behind, as it knows
     uint64_t forward_in, forward_of; // step, value of the newest message
     uint64_t backward_in, backward_of;
     uint64_t wanted; // parts that are still on their way
@@ -104,6 +105,7 @@ struct World {
     int64_t slow_network_until, slow_disk_until;
     uint32_t plan, most_ranks, min_workers, slots;
     uint64_t last_step;
+    bool cut; // it was brought forward, by command
     // Faults
     int faults, faults_wanted;
     uint64_t fault_at; // not before so many steps are committed, or
@@ -152,7 +154,7 @@ void write_state(World *w, int host, uint32_t part, const State *state);
 void prepare_program(World *w, int host, uint32_t rank);
 void drop_programs(World *w, int host);
 void wake_program(World *w, int host, uint32_t rank);
-void limit_programs(World *w, int host, uint64_t begin, uint64_t update);
+void limit_programs(World *w, int host, const WorkerAction *limit);
 void end_program(World *w, int host, uint32_t rank, int64_t in_ns, const char *why);
 bool find_program(World *w, int *host, uint32_t *rank); // any that runs
 
