@@ -17,3 +17,6 @@ configure_package_config_file(cmake/stageccConfig.cmake.in stageccConfig.cmake
 write_basic_package_version_file(stageccConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/stageccConfig.cmake ${CMAKE_BINARY_DIR}/stageccConfigVersion.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/stagecc)
+# Where systemd looks for it if the prefix is /usr or /usr/local.
+configure_file("cmake/stagecc-master@.service.in" "stagecc-master@.service" @ONLY)
+install(FILES "${CMAKE_BINARY_DIR}/stagecc-master@.service" DESTINATION lib/systemd/system)

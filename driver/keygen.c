@@ -265,6 +265,24 @@ static void show(const Keygen *g)
             "here: whoever has it\nis let in as that worker.");
 }
 
+// Keys that were there before have to be there still, and let in.
+static bool can_come(const Keygen *g, const Member *w)
+{
+    if (w->state != KEPT)
+        return true;
+    if (access(w->file, F_OK))
+        error_at(of_file(w->file),
+                 "is missing, and %s lists %s: restore it, or `stagecc keygen -o %s --replace "
+                 "%s` makes another one",
+                 g->list_file, w->name, g->args->out, w->name);
+    else if (!w->public_key)
+        error_at(of_file(w->file), "is the key of a worker that %s does not list",
+                 g->list_file);
+    else
+        return true;
+    return false;
+}
+
 int keygen_missing(Arena *a, const char *dir, const char *const *names, int n)
 {
     Args args = {.out = dir};
@@ -274,6 +292,8 @@ int keygen_missing(Arena *a, const char *dir, const char *const *names, int n)
     int status = read_arguments(&g);
     if (!status)
         status = read_folder(&g);
+    for (int i = 0; !status && i < n; i++)
+        status = can_come(&g, &g.workers.items[i]) ? EXIT_DONE : EXIT_INPUT;
     if (!status)
         status = make_all(&g);
     text_release(&g.list);

@@ -50,7 +50,7 @@ static int find_hosts(Launcher *l)
     if (args->hostfile)
         l->hosts = hostfile_read(l->arena, args->hostfile);
     else if (in_allocation())
-        l->hosts = slurm_nodes(l->arena, l->journal);
+        l->hosts = slurm_nodes(l);
     else
         error_at(NO_LOC,
                  "stagecc launch needs --hostfile FILE (docs/hosts.md), or --slurm; within "
@@ -83,11 +83,14 @@ static int read_arguments(Launcher *l)
         args->key = arena_printf(l->arena, "%s/keys/master.key", l->journal);
     const char *slash = strrchr(args->key, '/');
     l->keys = slash ? arena_strndup(l->arena, args->key, (size_t)(slash - args->key)) : ".";
-    if (!str_ends(args->key, "/master.key")) {
-        error_at(NO_LOC, "--key is DIR/master.key, beside the workers' keys, not `%s`",
-                 args->key);
-        return EXIT_INPUT;
-    }
+    if (str_ends(args->key, "/master.key"))
+        return EXIT_DONE;
+    error_at(NO_LOC, "--key is DIR/master.key, beside the workers' keys, not `%s`", args->key);
+    return EXIT_INPUT;
+}
+
+int launch_journal(const Launcher *l)
+{
     if (!dir_make(l->journal))
         return EXIT_DONE;
     error_at((Loc){l->journal, 0, 0}, "cannot make the directory: %s", strerror(errno));
@@ -100,14 +103,20 @@ static int settle(Launcher *l)
     int status = find_hosts(l);
     if (!status && !args->workers)
         args->workers = arena_printf(l->arena, "1:%d", l->hosts->n);
-    if (!status && !args->listen && !(args->listen = stations_listen(l)))
-        status = EXIT_ENVIRONMENT;
-    return status;
+    if (status || args->listen)
+        return status;
+    args->listen = stations_listen(l);
+    if (args->listen && in_allocation()) // another job may have a master on this node
+        args->listen = arena_printf(l->arena, "%s:0", args->listen);
+    return args->listen ? EXIT_DONE : EXIT_ENVIRONMENT;
 }
 
 static int make_keys(Launcher *l)
 {
     const char **names = arena_array(l->arena, const char *, l->hosts->n);
+    int status = launch_journal(l);
+    if (status)
+        return status;
     for (int i = 0; i < l->hosts->n; i++)
         names[i] = l->stations[i].name;
     return keygen_missing(l->arena, l->keys, names, l->hosts->n);

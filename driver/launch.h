@@ -43,8 +43,10 @@ int stations_fds(const Launcher *l, struct pollfd *fds,
 // Ends all; patient: they are about to end by themselves.
 void stations_end(Launcher *l, bool patient);
 
+int launch_journal(const Launcher *l); // makes its directory; exit status (reported)
+
 // A worker on every node of the allocation. NULL: reported.
-const Hosts *slurm_nodes(Arena *a, const char *journal);
+const Hosts *slurm_nodes(const Launcher *l);
 // Writes the batch script that does what this command line says, and submits it. Exit status (reported).
 int slurm_submit(Launcher *l);
 

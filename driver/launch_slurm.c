@@ -16,11 +16,14 @@ enum { MOST_NODES = 64, BEFORE_END_S = 120 };
 // The nodes
 // ------------------------------------------------------------------------------------------------
 
-const Hosts *slurm_nodes(Arena *a, const char *journal)
+const Hosts *slurm_nodes(const Launcher *l)
 {
+    Arena *a = l->arena;
     const char *list = getenv("SLURM_JOB_NODELIST"), *tasks = getenv("SLURM_NTASKS_PER_NODE");
-    const char *file = arena_printf(a, "%s/nodes", journal);
+    const char *file = arena_printf(a, "%s/nodes", l->journal);
     int slots = 1;
+    if (launch_journal(l))
+        return NULL;
     if (process_run(
             (const char *const[]){"scontrol", "show", "hostnames", list ? list : "", NULL},
             file)) {
@@ -129,6 +132,9 @@ int slurm_submit(Launcher *l)
     const char *file = arena_printf(l->arena, "%s/launch.sbatch", l->journal);
     if (!whole_number("nodes", l->args->nodes, MOST_NODES, &nodes) || !options_good(l->args))
         return EXIT_INPUT;
+    int status = launch_journal(l);
+    if (status)
+        return status;
     put_script(&t, l, nodes);
     bool good = !file_write(file, t.data, t.length);
     if (!good)

@@ -33,4 +33,13 @@ END
 cmake -S cmake -B cmake/build -DCMAKE_PREFIX_PATH="$prefix" > /dev/null
 cmake --build cmake/build > /dev/null
 cmake/build/stage0 --data synthetic --steps 1 > third.log 2>&1
-echo "installed: by itself, by pkg-config, by CMake"
+
+# the service of a master, as systemd reads it
+unit=$prefix/lib/systemd/system/stagecc-master@.service
+grep -q '^ExecStart=/.*/bin/stagecc master ' "$unit"
+if command -v systemd-analyze > /dev/null; then
+    sed "s,^ExecStart=[^ ]*,ExecStart=$prefix/bin/stagecc," "$unit" > stagecc-master@job.service
+    systemd-analyze verify ./stagecc-master@job.service > verify.log 2>&1 || { cat verify.log; exit 1; }
+    [ ! -s verify.log ] || { cat verify.log; exit 1; }
+fi
+echo "installed: by itself, by pkg-config, by CMake; the service of a master"

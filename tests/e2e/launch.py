@@ -85,6 +85,12 @@ class Place:
     def wait_step(self, step):
         self.wait(f"step {step}", lambda s: s["step"] >= step)
 
+    def wait_said(self, text, seconds=60):
+        end = time.monotonic() + seconds
+        while text not in self.said():
+            assert time.monotonic() < end, f"{text} was not said within {seconds} s\n{self.said()}"
+            time.sleep(0.01)
+
     def processes(self, word=""):
         """Of this folder: numbers of those whose command line has this word."""
         found = []
@@ -163,11 +169,17 @@ def launch_killed(place, _):
 
 
 def interrupted(place, _):
-    for number in (signal.SIGTERM, signal.SIGINT):
-        place.start(FOREVER, "--journal", f"journal{number}", "--key", "journal/keys/master.key")
+    """The first signal saves and ends training; with the second nothing is waited for."""
+    for number, twice in ((signal.SIGTERM, False), (signal.SIGINT, True)):
+        place.start(FOREVER, "--journal", f"journal{number}", "--key", "journal/keys/master.key", "--checkpoint", f"saved{number}",
+                    *(["--profile", "journal15/profile"] if twice else []))
         place.wait_step(3)
         place.launch.send_signal(number)
+        if twice:
+            place.wait_said("stopped by a signal")
+            place.launch.send_signal(number)
         place.ends(130)
+        assert twice or len(list(place.folder.glob(f"saved{number}/step-*/manifest.json"))) == 1, place.said()
 
 
 def slurm(place, alone):
@@ -193,7 +205,7 @@ def slurm(place, alone):
 def wrong(place, _):
     for expected, text, hosts, more in (
             (4, "cannot reach gone by ssh", ["localhost", "gone"], []),
-            (1, "lost.key: error: is missing, and workers.allow lists lost", ["lost"], ["--key", "more/master.key"]),
+            (1, "lost.key: error: is missing, and more/workers.allow lists lost", ["lost"], ["--key", "more/master.key"]),
             (4, "all workers have ended", ["h1"], ["--journal", "other"])):
         if "more/master.key" in more:
             subprocess.run(words(place.stagecc, "keygen", "-o", "more", "lost"), cwd=place.folder, check=True, capture_output=True)
