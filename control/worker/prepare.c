@@ -216,8 +216,24 @@ static void start(Agent *g, Run *r, int rank, int64_t now_ns)
         fail(g, r, rank, "cannot start it: %s", strerror(errno));
 }
 
+// A program without tensors needs to know where data and random numbers are all the same: whoever has the state knows it.
+static void get_beginning(Agent *g, Run *r, int rank, int64_t now_ns)
+{
+    Program *p = &r->programs[rank];
+    const Epoch *e = &r->of;
+    uint64_t runs = e->ranks[rank].runs;
+    uint16_t source = runs ? e->source[__builtin_ctzll(runs)] : NOBODY;
+    p->begins = states_beginning(&g->states, e->step, e->made, &p->beginning);
+    Transfer *from = p->begins || source >= MOST_WORKERS || source == g->core.number
+                         ? NULL
+                         : transfer_from(p, source);
+    if (from)
+        from->state.parts = runs & -runs;
+    begin_transfers(g, r, rank, now_ns);
+}
+
 // Into p->image, which is empty.
-static void fill(Run *r, int rank, int64_t now_ns)
+static void fill(Agent *g, Run *r, int rank, int64_t now_ns)
 {
     Program *p = &r->programs[rank];
     p->image->parts = r->of.ranks[rank].runs;
@@ -225,6 +241,8 @@ static void fill(Run *r, int rank, int64_t now_ns)
     p->next = 0;
     p->begins = false;
     enter(p, PROGRAM_STATE, now_ns);
+    if (!p->image->tensors.n)
+        get_beginning(g, r, rank, now_ns);
 }
 
 static void begin_state(Agent *g, Run *r, int rank, int64_t now_ns)
@@ -249,16 +267,16 @@ static void begin_state(Agent *g, Run *r, int rank, int64_t now_ns)
     if (!e->made || r->warm)
         start(g, r, rank, now_ns);
     else
-        fill(r, rank, now_ns);
+        fill(g, r, rank, now_ns);
 }
 
 // The program runs already, and waits for it.
-static void begin_warm(Run *r, int rank, int64_t now_ns)
+static void begin_warm(Agent *g, Run *r, int rank, int64_t now_ns)
 {
     Program *p = &r->programs[rank];
     const Epoch *e = &r->of;
     if (e->made) {
-        fill(r, rank, now_ns);
+        fill(g, r, rank, now_ns);
         return;
     }
     image_reuse(p->image, e->step, 0, e->number);
@@ -268,7 +286,7 @@ static void begin_warm(Run *r, int rank, int64_t now_ns)
 void prepare_begin(Agent *g, uint32_t rank)
 {
     if (g->run.programs[rank].phase == PROGRAM_WARM)
-        begin_warm(&g->run, (int)rank, agent_now());
+        begin_warm(g, &g->run, (int)rank, agent_now());
     else
         enter(&g->run.programs[rank], PROGRAM_FILES, agent_now());
 }

@@ -199,17 +199,50 @@ static void list(const States *s, const Tensors *t, const Held *state, json_t *t
     }
 }
 
+bool states_beginning(const States *s, uint64_t step, uint64_t made, Beginning *beginning)
+{
+    for (const Image *i = s->images; i; i = i->older) {
+        int g = image_has(i, step, made);
+        if (g < 0)
+            continue;
+        *beginning = (Beginning){i->header->seed, i->header->generation[g].epoch,
+                                 i->header->generation[g].index};
+        if (image_find(i->header, (int64_t)step) >= 0)
+            return true; // and was all the time
+    }
+    for (const Copy *c = s->copies; c; c = c->next)
+        if (copy_has(c, step, made)) {
+            *beginning = c->beginning;
+            return true;
+        }
+    return false;
+}
+
+// Those of `parts` that have no tensor, like an activation that is a part by itself.
+static uint64_t bare(const Tensors *t, uint64_t parts)
+{
+    for (int i = 0; i < t->n; i++)
+        parts &= ~(UINT64_C(1) << t->items[i].part);
+    return parts;
+}
+
 bool states_list(const States *s, const Held *state, Text *json)
 {
     json_t *tensors = json_array();
     Beginning b = {0};
+    uint64_t left = state->parts;
+    bool begins = states_beginning(s, state->step, state->made, &b);
     for (const Image *i = s->images; i; i = i->older)
-        if (image_has(i, state->step, state->made) >= 0)
+        if (image_has(i, state->step, state->made) >= 0) {
             list(s, &i->tensors, state, tensors, &b);
+            left &= ~bare(&i->tensors, i->parts);
+        }
     for (const Copy *c = s->copies; c; c = c->next)
-        if (copy_has(c, state->step, state->made))
+        if (copy_has(c, state->step, state->made)) {
             list(s, &c->tensors, state, tensors, &b);
-    bool some = json_array_size(tensors) > 0;
+            left &= ~bare(&c->tensors, c->state.parts);
+        }
+    bool some = json_array_size(tensors) > 0 || (begins && !left);
     json_t *all = json_pack("{s:I, s:[I, I], s:o}", "seed", (json_int_t)b.seed, "cursor",
                             (json_int_t)b.epoch, (json_int_t)b.index, "tensors", tensors);
     char *text = json_dumps(all, JSON_COMPACT);

@@ -53,7 +53,10 @@ typedef struct Found {
 bool states_find(const States *s, uint64_t step, uint64_t made, const char *name, Found *found);
 // Was it there all the time since it was found? A program may have begun to write over it.
 bool found_stays(const Found *found);
-// All tensors here of these parts of a state, as messages carry it (control/message.def, FETCH). false: none.
+// What programs begin with besides tensors; it is the same in all places that have the state. false: none here does.
+bool states_beginning(const States *s, uint64_t step, uint64_t made, Beginning *beginning);
+// All tensors here of these parts of a state, as messages carry it (control/message.def, FETCH). false: none, where parts
+// that have no tensors at all are here if some place that has them is.
 bool states_list(const States *s, const Held *state, Text *json);
 
 // A new image, empty: nothing of it is valid. Takes over the tensors. NULL with errno set. It is busy.

@@ -200,6 +200,29 @@ static void listings(void **state)
     states_release(&s);
 }
 
+// A part without tensors, like an activation by itself: nothing is to be moved, and it is held all the same.
+static void bare_parts(void **state)
+{
+    (void)state;
+    States s = {0};
+    Text text = {0};
+    Beginning b;
+    Held bare = {10, 2, 1 << 4}, both = {10, 2, 1 << 4 | 1 << 5};
+    Image *image = image_of(&s, PLAN, 10, 2, 1);
+    image->parts = 1 << 4 | 1 << 5;
+    assert_true(states_list(&s, &bare, &text));
+    assert_string_equal(text.data, "{\"seed\":1,\"cursor\":[3,99],\"tensors\":[]}");
+    text_release(&text);
+    assert_true(states_list(&s, &both, &text));
+    text_release(&text);
+    image->parts = 1 << 5;
+    assert_false(states_list(&s, &bare, &text)); // another worker's
+    assert_true(states_beginning(&s, 10, 2, &b));
+    assert_int_equal(b.index, 99);
+    assert_false(states_beginning(&s, 10, 3, &b));
+    states_release(&s);
+}
+
 static int count_images(const States *s)
 {
     int n = 0;
@@ -304,6 +327,7 @@ int main(void)
         cmocka_unit_test(states_have_names),
         cmocka_unit_test(found_may_go),
         cmocka_unit_test(listings),
+        cmocka_unit_test(bare_parts),
         cmocka_unit_test(held_is_kept),
         cmocka_unit_test(unfinished_is_no_state),
         cmocka_unit_test(blocks_are_used_again),
