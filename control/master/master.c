@@ -288,6 +288,20 @@ static void tell_endpoint(const Server *s)
         close(fd);
 }
 
+// Programs tell how far they go when they start, which may have been long ago.
+static void tell_begin(Server *s)
+{
+    bool goes_on = s->core.epoch.number > 0;
+    s->progress.first_step = (int64_t)s->core.committed;
+    s->progress.last_step = (int64_t)s->core.config.last_step;
+    s->progress.started_ns = progress_now_ns();
+    story(s, "listening at %s%s", net_endpoint(s->door),
+          goes_on ? ", going on with what the journal says" : "");
+    if (goes_on && s->core.committed == s->core.config.last_step)
+        story(s, "training ended behind step %llu; another job needs another --journal",
+              (unsigned long long)s->core.committed);
+}
+
 int master_run(const MasterOptions *o)
 {
     Server *s = calloc(1, sizeof *s);
@@ -304,8 +318,7 @@ int master_run(const MasterOptions *o)
         reports_begin(s);
         speeds_recall(s);
         catch_signals();
-        story(s, "listening at %s%s", net_endpoint(s->door),
-              s->core.epoch.number ? ", going on with what the journal says" : "");
+        tell_begin(s);
         tell_endpoint(s);
         while (!s->ended && !stopped(s))
             serve(s);
