@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { SILENT_BEATS = 3 };
+
 // The journal
 // ----------------------------------------------------------------------------------
 
@@ -140,10 +142,31 @@ static void on_beat(Master *m, Member *x, const Beat *beat, MasterActions *actio
     x->starts |= beat->epoch < m->epoch.number;
 }
 
+// Was anybody heard of in so long?
+static bool heard_within(const Master *m, int64_t ns, int64_t now_ns)
+{
+    for (uint32_t w = 0; w < m->n_members; w++)
+        if (now_ns - m->members[w].heard_ns < ns && member_lives(m, &m->members[w], now_ns))
+            return true;
+    return false;
+}
+
+// It was the master that was cut off, or stood still: all get time to come back.
+static void forgive(Master *m, int64_t now_ns)
+{
+    for (uint32_t w = 0; w < m->n_members; w++)
+        if (m->epoch.incarnations[w]) {
+            m->members[w].heard_ns = now_ns;
+            m->members[w].ended = false;
+        }
+}
+
 static void on_heard(Master *m, const MasterEvent *event, int64_t now_ns,
                      MasterActions *actions)
 {
     Member *x = find(m, &event->key);
+    if (m->phase != MASTER_WAITING && !heard_within(m, m->config.silence_ns, now_ns))
+        forgive(m, now_ns);
     if (event->message->id == MESSAGE_HELLO) {
         on_hello(m, &event->key, &event->message->hello, now_ns, actions);
         return;
@@ -158,9 +181,12 @@ static void on_heard(Master *m, const MasterEvent *event, int64_t now_ns,
 // Phases
 // ----------------------------------------------------------------------------------------
 
-// Is one of the epoch's workers gone, another one now, or has stopped?
+// Is one of the epoch's workers gone, another one now, or has stopped? Where all are silent at once they
+// are not lost, or there is nobody who could go on.
 static bool epoch_broken(const Master *m, int64_t now_ns)
 {
+    if (!heard_within(m, SILENT_BEATS * m->config.beat_ns, now_ns))
+        return false;
     for (uint32_t w = 0; w < m->n_members; w++) {
         const Member *x = &m->members[w];
         if (!m->epoch.incarnations[w])

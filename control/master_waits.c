@@ -44,10 +44,16 @@ static void before_epoch(const Master *m, int64_t now_ns, char *out, size_t room
         snprintf(out, room, "waiting for a plan for %u workers", n);
 }
 
-static void in_epoch(const Master *m, char *out, size_t room)
+static void in_epoch(const Master *m, int64_t now_ns, char *out, size_t room)
 {
     Held next = master_next_commit(m);
-    int rank = master_misses(m, &next);
+    int rank = master_misses(m, &next), speak = 0;
+    for (uint32_t w = 0; w < m->n_members; w++)
+        speak += member_speaks(m, &m->members[w], now_ns);
+    if (!speak) {
+        snprintf(out, room, "waiting for a word of any worker");
+        return;
+    }
     if (rank < 0) {
         snprintf(out, room, "waiting for the journal");
         return;
@@ -68,7 +74,7 @@ void master_waits(const Master *m, int64_t now_ns, char *out, size_t room)
                 of_worker(m, "waiting for an epoch to begin", w, out, room);
         }
         return;
-    case MASTER_RUNNING: in_epoch(m, out, room); return;
+    case MASTER_RUNNING: in_epoch(m, now_ns, out, room); return;
     case MASTER_DONE: snprintf(out, room, "done"); return;
     }
 }

@@ -10,7 +10,7 @@
 enum { SPEED_STEP = 50, MEMORY_BITS = 3, SETTLE_S = 3, LOOK_AHEAD_S = 1, WARM_S = 60 };
 #define SECOND_NS INT64_C(1000000000)
 static const double worth =
-    0.9; // of the time that a step takes now: what a change has to bring
+    0.95; // of the time that a step takes now: what a change has to bring
 
 typedef struct Seat { // where a program may run
     uint32_t worker;

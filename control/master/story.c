@@ -42,14 +42,21 @@ static void tell_epoch(Server *s)
     s->stories[(s->n_stories - 1) % MOST_STORIES].epoch = e->number;
 }
 
-// Workers of the epoch that are not there any more.
-static int count_lost(const Master *m, int64_t now_ns)
+// Workers of the epoch that are not there any more; who went without a word is named.
+static int tell_lost(Server *s)
 {
+    const Master *m = &s->core;
     int lost = 0;
     for (uint32_t w = 0; w < m->n_members; w++) {
         const Member *x = &m->members[w];
         bool other = x->here && x->has.incarnation != m->epoch.incarnations[w];
-        lost += m->epoch.incarnations[w] && (other || !member_lives(m, x, now_ns));
+        bool lives = member_lives(m, x, s->ended_ns);
+        if (!m->epoch.incarnations[w] || (lives && !other))
+            continue;
+        lost++;
+        if (!lives && !x->ended)
+            story(s, "%s is lost: not a word for %.1f s", members_name(s, w),
+                  1e-9 * (double)(s->ended_ns - x->heard_ns));
     }
     return lost;
 }
@@ -61,7 +68,7 @@ static void tell_end(Server *s)
     if (s->seen_hold && m->committed == s->seen_hold)
         s->changes++;
     else
-        s->losses += count_lost(m, s->ended_ns);
+        s->losses += tell_lost(s);
     story(s, "epoch %llu has ended behind step %llu", (unsigned long long)m->epoch.number,
           (unsigned long long)m->committed);
 }

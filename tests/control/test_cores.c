@@ -146,6 +146,80 @@ static void says_for_whom_it_waits(void **state)
     assert_string_equal(why, "waiting for a plan for 1 workers");
 }
 
+static void say_phase(uint8_t key, uint64_t epoch, WorkerPhase phase, int64_t now_ns)
+{
+    Message m = {.id = MESSAGE_BEAT,
+                 .beat = {.incarnation = key, .epoch = epoch, .phase = phase}};
+    hear(key, &m, now_ns);
+}
+
+// A journal with workers 0 and 1 (keys and incarnations 1 and 2) and their epoch.
+static void replay_epoch(void)
+{
+    Record r = {.kind = RECORD_EPOCH};
+    r.epoch = (Epoch){.number = 1,
+                      .parts = 3,
+                      .n_ranks = 2,
+                      .incarnations = {1, 2},
+                      .ranks = {{1, 1, 0, 1, 0}, {2, 2, 1, 0, 0}}};
+    master_init(&master, &config);
+    for (uint8_t k = 1; k <= 2; k++) {
+        Record member = {.kind = RECORD_MEMBER};
+        member.member.key.bytes[0] = k;
+        member.member.worker = k - 1;
+        assert_true(master_replay(&master, &member));
+    }
+    assert_true(master_replay(&master, &r));
+    master_begin(&master, 0);
+}
+
+// START says where the others are: a master that has just begun knows it of nobody.
+static void tells_of_an_epoch_when_all_are_here(void **state)
+{
+    (void)state;
+    replay_epoch();
+    hear_hello(1, 1, 0);
+    say_phase(1, 0, WORKER_STOPPED, 0);
+    assert_null(sent(MESSAGE_START));
+    hear_hello(2, 2, 0);
+    assert_int_equal(sent(MESSAGE_START)->key.bytes[0], 1);
+    say_phase(2, 0, WORKER_STOPPED, 0);
+    assert_int_equal(sent(MESSAGE_START)->key.bytes[0], 2);
+}
+
+static void run_epoch_until(int64_t end_ns)
+{
+    replay_epoch();
+    for (int64_t t = 0; t <= end_ns; t += SECOND / 10)
+        for (uint8_t k = 1; k <= 2; k++) {
+            if (!t)
+                hear_hello(k, k, t);
+            say_phase(k, 1, WORKER_RUNNING, t + k);
+        }
+    assert_int_equal(master.phase, MASTER_RUNNING);
+}
+
+static void tick(int64_t begin_ns, int64_t end_ns)
+{
+    for (int64_t t = begin_ns; t <= end_ns; t += SECOND / 10)
+        master_take(&master, &(MasterEvent){.kind = MASTER_CLOCK}, t, &done);
+}
+
+// Who hears nobody is cut off itself, and its epoch goes on; who hears one misses the other.
+static void ends_no_epoch_when_it_is_cut_off(void **state)
+{
+    (void)state;
+    run_epoch_until(SECOND);
+    tick(SECOND, 5 * SECOND);
+    assert_int_equal(master.phase, MASTER_RUNNING);
+    say_phase(2, 1, WORKER_RUNNING, 5 * SECOND);
+    assert_int_equal(master.phase, MASTER_RUNNING); // the other may come back, too
+    say_phase(2, 1, WORKER_RUNNING, 5 * SECOND + SECOND / 2);
+    assert_int_equal(master.phase, MASTER_RUNNING);
+    say_phase(2, 1, WORKER_RUNNING, 6 * SECOND);
+    assert_int_equal(master.phase, MASTER_WAITING); // but has not
+}
+
 // Workers
 // --------------------------------------------------------------------------------------
 
@@ -228,9 +302,14 @@ static void forgets_another_job(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_too_many),        cmocka_unit_test(refuses_newer_epochs),
-        cmocka_unit_test(refuses_journals),        cmocka_unit_test(says_for_whom_it_waits),
-        cmocka_unit_test(gives_up_without_master), cmocka_unit_test(leaves_when_refused),
+        cmocka_unit_test(refuses_too_many),
+        cmocka_unit_test(refuses_newer_epochs),
+        cmocka_unit_test(refuses_journals),
+        cmocka_unit_test(says_for_whom_it_waits),
+        cmocka_unit_test(tells_of_an_epoch_when_all_are_here),
+        cmocka_unit_test(ends_no_epoch_when_it_is_cut_off),
+        cmocka_unit_test(gives_up_without_master),
+        cmocka_unit_test(leaves_when_refused),
         cmocka_unit_test(forgets_another_job),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

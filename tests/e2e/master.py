@@ -11,6 +11,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from cluster import Cluster, losses, words
+from killing import EPOCH, Killer
 
 
 def undisturbed(c):
@@ -70,6 +71,32 @@ def joins_and_leaves(c):
     c.wait_stages(2)
 
 
+def repeats(c, change):
+    """Steps that were begun and are begun again, when another plan follows by what `change` does."""
+    before = c.wait("it runs", lambda s: s["phase"] == "running")
+    ranks = Killer(c).where(before)
+    change()
+    s = c.wait("the next epoch", lambda s: s["phase"] == "running" and s["epoch"] > before["epoch"])
+    done = [memory.rank(rank) for rank, (_, memory) in enumerate(ranks)]
+    begin = next(int(m[2]) for e in s["events"] if (m := EPOCH.match(e["text"])) and int(m[1]) == before["epoch"] + 1)
+    return max(step + (opcode >= 0) for _, opcode, step in done) - begin
+
+
+def fourth(c):
+    """One more joins and is used, another one leaves, and no step is done twice for it."""
+    for i in (1, 2, 3):
+        c.start_worker(i)
+    c.wait_stages(3)
+    c.wait_step(4)
+    again = repeats(c, lambda: c.start_worker(4))
+    c.wait_stages(4)
+    c.wait_step(c.status()["step"] + 3)
+    again += repeats(c, lambda: c.rescale("--drain", "worker1"))
+    c.wait("worker1 has left", lambda s: c.workers[1].poll() == 0)
+    c.wait_stages(3)
+    assert again == 0, f"{again} steps were done again"
+
+
 def worker_stands_still(c):
     """It wakes up when others do its work, and disturbs nobody."""
     undisturbed(c)
@@ -109,7 +136,7 @@ def stopped(c):
 
 # The first one builds the programs of two and three stages for all others.
 SCENARIOS = {"rescale": (rescale, 150), "program_killed": (program_killed, 40), "worker_killed": (worker_killed, 60), "master_killed": (master_killed, 40),
-             "joins_and_leaves": (joins_and_leaves, 120), "worker_stands_still": (worker_stands_still, 60), "stopped": (stopped, 60)}
+             "joins_and_leaves": (joins_and_leaves, 120), "worker_stands_still": (worker_stands_still, 60), "stopped": (stopped, 60), "fourth": (fourth, 120)}
 
 
 def main():
@@ -118,7 +145,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name in names or SCENARIOS:
             scenario, steps = SCENARIOS[name]
-            c = Cluster(stagecc, pathlib.Path(folder) / name, steps=steps, rehearse=int(os.environ.get("REHEARSE", 100)), like=first)
+            c = Cluster(stagecc, pathlib.Path(folder) / name, steps=steps, workers=(1, 4 if scenario == fourth else 3), keys=5,
+                        rehearse=int(os.environ.get("REHEARSE", 100)), like=first)
             begin = time.monotonic()
             try:
                 c.start_master()

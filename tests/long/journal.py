@@ -1,6 +1,6 @@
 """A master that is killed before, in and after each write of its journal, and started again: nothing is lost, nothing told twice.
 
-  journal.py STAGECC LIBKILL_MASTER
+  journal.py STAGECC LIBKILL_MASTER [FROM_CALL]
 """
 import pathlib
 import signal
@@ -10,7 +10,8 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
 from cluster import Cluster
 
-STAGECC, KILL = sys.argv[1:]
+STAGECC, KILL = sys.argv[1:3]
+FROM = int(sys.argv[3]) if len(sys.argv) > 3 else 1
 STEPS = 8
 
 
@@ -38,7 +39,7 @@ def main():
         first, calls = run(folder / "alone", None, 1 << 30, "before")
         print(f"{len(calls)} calls: {calls}")
         n = 0
-        for nth, call in enumerate(calls, 1):
+        for nth, call in list(enumerate(calls, 1))[FROM - 1:]:
             for when in ("before", "torn") if call == "w" else ("before", "after"):
                 try:
                     _, lived = run(folder / f"{nth}{when}", first, nth, when)

@@ -3,6 +3,5 @@
 # slow, processes that stand still. $1: stagecc, $2: sources.
 set -euo pipefail
 . "$(dirname "$0")/parts/networks.sh"
-need tc iproute2
 add_host 4 # the master's
 python3 "$2/tests/long/silence.py" "$1" "$work" "${@:3}"
