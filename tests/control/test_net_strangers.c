@@ -15,6 +15,7 @@ int main(void)
     return 77;
 }
 #else
+#include "tests/control/curve_by_hand.h"
 #include "tests/control/net_sides.h"
 
 #include <arpa/inet.h>
@@ -298,29 +299,35 @@ static void visit_go_on(Visit *v, const Speech *s)
         v->until = now;
 }
 
-static void stay(const char *name, const Speech *s)
+// A visit that has begun goes on until it is closed.
+static void stay_on(const char *name, Visit *v, const Speech *s)
 {
-    Visit v;
     int before = client->frames;
     size_t memory = memory_used(), most = memory;
-    visit_begin(&v);
-    while (!v.until) {
-        visit_go_on(&v, s);
+    while (!v->until) {
+        visit_go_on(v, s);
         exchange();
         size_t now = memory_used();
         most = now > most ? now : most;
-        assert_true(clock_seconds() < v.from + CLOSED_IN);
+        assert_true(clock_seconds() < v->from + CLOSED_IN);
     }
-    close(v.fd);
-    size_t read = atomic_load(&bytes_read[v.port]);
+    close(v->fd);
+    size_t read = atomic_load(&bytes_read[v->port]);
     print_message(
         "%-18s closed after %4.0f ms, %8zu bytes sent, %6zu read, %4zu KiB of memory, "
         "%d exchanges\n",
-        name, 1e3 * (v.until - v.from), v.said, read, (most - memory) >> 10,
+        name, 1e3 * (v->until - v->from), v->said, read, (most - memory) >> 10,
         client->frames - before);
     assert_true(read <= READ_MOST && (read > 0 || s->n == 0));
     assert_true(most - memory <= MEMORY_MOST);
     undisturbed(before);
+}
+
+static void stay(const char *name, const Speech *s)
+{
+    Visit v;
+    visit_begin(&v);
+    stay_on(name, &v, s);
 }
 
 static void strangers(void **state)
@@ -522,6 +529,45 @@ static void altered(void **state)
 // Keys
 // ------------------------------------------------------------------------------------------------
 
+// Who knows the server's public key gets as far as to the question whether its own is admitted.
+static void long_initiate(void **state)
+{
+    (void)state;
+    enum { LONG = 32 << 10 };
+    Hand hand;
+    start();
+    if (!hand_begin(&hand, keys[0].public_key))
+        skip();
+    for (int broken = 0; broken < 2; broken++) {
+        uint8_t hello[HAND_HELLO], heard[GREETING + 2 + HAND_WELCOME];
+        size_t n = 0;
+        Visit v;
+        Speech s = {0};
+        visit_begin(&v);
+        hand_hello(&hand, hello);
+        add_greeting(&s, 3, "CURVE");
+        add(&s, "\4\xc8", 2);
+        add(&s, hello, sizeof hello);
+        assert_int_equal(send(v.fd, s.bytes, s.n, MSG_NOSIGNAL), s.n);
+        v.said = s.n;
+        while (n < sizeof heard) {
+            ssize_t got = read(v.fd, heard + n, sizeof heard - n);
+            assert_true(got > 0 || (got < 0 && errno == EAGAIN));
+            n += got > 0 ? (size_t)got : 0;
+            exchange();
+        }
+        assert_true(hand_welcome(&hand, heard + GREETING + 2));
+        uint8_t *initiate = hand_initiate(&hand, LONG);
+        initiate[LONG - 1] ^= (uint8_t)broken;
+        add_header(&s, COMMAND, LONG);
+        add(&s, initiate, LONG);
+        add_random(&s, FLOOD);
+        stay_on(broken ? "false INITIATE" : "long INITIATE", &v, &s);
+        free(initiate);
+        free(s.bytes);
+    }
+}
+
 static void wrong_keys(void **state)
 {
     (void)state;
@@ -569,9 +615,9 @@ static void no_server(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
-    const struct CMUnitTest tests[] = {TEST(strangers),          TEST(many_at_once),
-                                       TEST(replayed_handshake), TEST(altered),
-                                       TEST(wrong_keys),         TEST(no_server)};
+    const struct CMUnitTest tests[] = {
+        TEST(strangers),     TEST(many_at_once), TEST(replayed_handshake), TEST(altered),
+        TEST(long_initiate), TEST(wrong_keys),   TEST(no_server)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 #endif
