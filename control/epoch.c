@@ -41,6 +41,11 @@ bool epoch_runs(const Epoch *e, uint16_t worker, uint64_t parts)
     return false;
 }
 
+bool epoch_rank_of(const Epoch *e, uint32_t rank, uint32_t worker)
+{
+    return rank < e->n_ranks && e->ranks[rank].worker == worker;
+}
+
 bool epoch_has(const Epoch *e, uint32_t worker, uint64_t incarnation)
 {
     return incarnation && e->incarnations[worker] == incarnation;

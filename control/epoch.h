@@ -66,6 +66,8 @@ _Static_assert(sizeof(Epoch) == 2216, "as it travels");
 const char *epoch_wrong(const Epoch *e);
 // Does a program of this worker run all of these parts?
 bool epoch_runs(const Epoch *e, uint16_t worker, uint64_t parts);
+// Is it this worker's rank?
+bool epoch_rank_of(const Epoch *e, uint32_t rank, uint32_t worker);
 // Does this worker, in this life of it, take part?
 bool epoch_has(const Epoch *e, uint32_t worker, uint64_t incarnation);
 

@@ -1,5 +1,7 @@
 #include "control/interface.h"
 
+#include "base/text.h"
+
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <netdb.h>
@@ -8,6 +10,20 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+bool interface_endpoint(const char *endpoint)
+{
+    const char *begin = str_starts(endpoint, "tcp://") ? endpoint + strlen("tcp://") : "";
+    const char *colon = strrchr(begin, ':'), *port = colon ? colon + 1 : "";
+    size_t n = colon ? (size_t)(colon - begin) : 0, digits = strspn(port, "0123456789");
+    bool brackets = n > 2 && begin[0] == '[' && begin[n - 1] == ']';
+    char host[INET6_ADDRSTRLEN] = "";
+    uint8_t bytes[sizeof(struct in6_addr)];
+    if (n - 2 * brackets >= sizeof host || !digits || digits > 5 || port[digits])
+        return false;
+    memcpy(host, begin + brackets, n - 2 * brackets);
+    return inet_pton(brackets ? AF_INET6 : AF_INET, host, bytes) == 1;
+}
 
 // An address without port as text; false: it is neither IPv4 nor IPv6.
 static bool text_of(const struct sockaddr *a, char *text, socklen_t size)

@@ -1,7 +1,11 @@
 #include "control/message.h"
 
+#include "base/utf8.h"
+
 #include <stdio.h>
 #include <string.h>
+
+enum { MOST_SPEED = 1000 * 1000 }; // thousandths
 
 typedef enum MessageRest { REST_NONE, REST_TEXT, REST_BYTES } MessageRest;
 
@@ -41,42 +45,6 @@ const char *message_name(MessageId id)
     return rows[id].name;
 }
 
-// UTF-8
-// ------------------------------------------------------------------------------------------
-
-// Bytes of the character at s, of n > 0; 0: it is none, or ends too late, or is a NUL.
-static size_t character(const unsigned char *s, size_t n)
-{
-    static const struct {
-        unsigned char mask, lead;
-        uint32_t least; // a smaller one has a shorter form
-    } forms[] = {
-        {0x80, 0x00, 1}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
-    for (size_t bytes = 1; bytes <= 4 && bytes <= n; bytes++) {
-        if ((s[0] & forms[bytes - 1].mask) != forms[bytes - 1].lead)
-            continue;
-        uint32_t c = s[0] & (unsigned char)~forms[bytes - 1].mask;
-        for (size_t i = 1; i < bytes; i++) {
-            if ((s[i] & 0xc0) != 0x80)
-                return 0;
-            c = c << 6 | (s[i] & 0x3f);
-        }
-        bool surrogate = c >= 0xd800 && c < 0xe000;
-        return c < forms[bytes - 1].least || surrogate || c > 0x10ffff ? 0 : bytes;
-    }
-    return 0;
-}
-
-static bool is_text(const char *s, size_t n)
-{
-    for (size_t at = 0, bytes; at < n; at += bytes) {
-        bytes = character((const unsigned char *)s + at, n - at);
-        if (!bytes)
-            return false;
-    }
-    return true;
-}
-
 // Fields
 // -----------------------------------------------------------------------------------------
 
@@ -94,7 +62,9 @@ static const char *wrong_hello(const Hello *h)
     size_t isa = strnlen(h->isa, sizeof h->isa);
     if (!h->incarnation || !h->slots || !h->speed_milli)
         return "no incarnation, no slots or no speed";
-    if (isa == sizeof h->isa || !is_text(h->isa, isa) ||
+    if (h->slots > MOST_RANKS || h->speed_milli > MOST_SPEED || h->memory_bytes > INT64_MAX)
+        return "no machine has so much";
+    if (isa == sizeof h->isa || !utf8_good(h->isa, isa) ||
         !is_zero(h->isa + isa, sizeof h->isa - isa))
         return "isa is no name";
     return NULL;
@@ -159,7 +129,7 @@ static const char *wrong(const Row *row, const Message *m)
 {
     if (m->rest_bytes > row->most)
         return row->rest == REST_NONE ? "something behind it" : "its text is too long";
-    if (row->rest == REST_TEXT && !is_text(m->rest, m->rest_bytes))
+    if (row->rest == REST_TEXT && !utf8_good(m->rest, m->rest_bytes))
         return "its text is no UTF-8";
     return wrong_field(m);
 }

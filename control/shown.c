@@ -21,6 +21,7 @@ void shown_status(JobMemory *m, int rank, const void *data)
 {
     SegmentStatus copy, *to = &m->statuses[rank];
     memcpy(&copy, data, sizeof copy);
+    copy.host = to->host; // the epoch says that
     if (segment_status_write(to, &copy))
         segment_counter_wake(&to->barrier);
 }

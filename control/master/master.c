@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 enum {
+    REFUSED_S = 10,
     BEAT_MS = 250,
     SILENCE_MS = 2500,
     GRACE_MS = 50,
@@ -79,8 +80,10 @@ void server_take(Server *s, const MasterEvent *event)
         case MASTER_END: s->ended = true; break;
         }
     }
-    if (s->core.epoch.number != epoch)
+    if (s->core.epoch.number != epoch) {
         speeds_begin(s);
+        s->told_ends = 0;
+    }
     if (s->core.committed != committed)
         reports_commit(s);
     story_look(s);
@@ -106,7 +109,9 @@ static void on_want(Server *s, const CurveKey key, const Want *want)
     int fd = file ? open(file->path, O_RDONLY | O_CLOEXEC) : -1;
     ssize_t n = fd < 0 ? -1 : pread(fd, data, sizeof data, (off_t)want->from);
     if (n >= 0 && want->from <= (uint64_t)file->bytes) {
-        Message m = {.id = MESSAGE_PIECE, .rest = data, .rest_bytes = (size_t)n};
+        uint64_t left = (uint64_t)file->bytes - want->from; // it may have grown
+        size_t bytes = (uint64_t)n < left ? (size_t)n : (size_t)left;
+        Message m = {.id = MESSAGE_PIECE, .rest = data, .rest_bytes = bytes};
         memcpy(m.piece.hash, want->hash, sizeof m.piece.hash);
         m.piece.from = want->from;
         m.piece.whole = (uint64_t)file->bytes;
@@ -114,6 +119,16 @@ static void on_want(Server *s, const CurveKey key, const Want *want)
     }
     if (fd >= 0)
         close(fd);
+}
+
+// Is it news that a program of this rank has ended, or cannot be started?
+static bool end_is_news(Server *s, uint32_t worker, uint64_t epoch, uint32_t rank)
+{
+    const Epoch *e = &s->core.epoch;
+    bool news =
+        epoch == e->number && epoch_rank_of(e, rank, worker) && !(s->told_ends >> rank & 1);
+    s->told_ends |= (uint64_t)news << rank;
+    return news;
 }
 
 static void on_message(Server *s, const CurveKey key, const Message *m)
@@ -139,16 +154,28 @@ static void on_message(Server *s, const CurveKey key, const Message *m)
     case MESSAGE_WARMED: plans_warmed(s, w, &m->warmed); return;
     case MESSAGE_WANT: on_want(s, key, &m->want); return;
     case MESSAGE_ENDED:
-        story(s, "%s: the program of rank %u has ended, status %d%s%.*s", members_name(s, w),
-              m->ended.rank, m->ended.status, m->rest_bytes ? ": " : "", (int)m->rest_bytes,
-              m->rest);
+        if (end_is_news(s, w, m->ended.epoch, m->ended.rank))
+            story(s, "%s: the program of rank %u has ended, status %d%s%.*s",
+                  members_name(s, w), m->ended.rank, m->ended.status, m->rest_bytes ? ": " : "",
+                  (int)m->rest_bytes, m->rest);
         return;
     case MESSAGE_CANNOT:
-        story(s, "%s cannot make rank %u ready: %.*s", members_name(s, w), m->cannot.rank,
-              (int)m->rest_bytes, m->rest);
+        if (end_is_news(s, w, m->cannot.epoch, m->cannot.rank))
+            story(s, "%s cannot make rank %u ready: %.*s", members_name(s, w), m->cannot.rank,
+                  (int)m->rest_bytes, m->rest);
         return;
     default: return;
     }
+}
+
+// Whoever says one thing that is none may say many.
+static void refuse_frame(Server *s, const NetEvent *e, const char *why)
+{
+    int64_t now_ns = progress_now_ns();
+    if (s->refused++ && now_ns - s->refused_ns < REFUSED_S * SECOND_NS)
+        return;
+    s->refused_ns = now_ns;
+    story(s, "a frame of %.8s… was refused: %s (%d so far)", e->key, why, s->refused);
 }
 
 static void on_frame(Server *s, const NetEvent *e)
@@ -159,7 +186,7 @@ static void on_frame(Server *s, const NetEvent *e)
     memcpy(&h, e->frame, e->bytes < sizeof h ? e->bytes : sizeof h);
     MessageFrom from = h.id == MESSAGE_COMMAND ? FROM_CLIENT : FROM_WORKER;
     if (!message_check(e->frame, e->bytes, from, &m, why)) {
-        story(s, "a frame of %.8s… was refused: %s", e->key, why);
+        refuse_frame(s, e, why);
         return;
     }
     if (from == FROM_CLIENT)

@@ -1,6 +1,8 @@
 // Who may come in, what members are called, and where other workers reach them.
 #include "control/master/server.h"
 
+#include "control/interface.h"
+
 #include <string.h>
 #include <sys/stat.h>
 
@@ -53,10 +55,12 @@ void members_hello(Server *s, const CurveKey key, const Message *m)
     json_t *said = json_loadb(m->rest, m->rest_bytes, 0, NULL);
     const char *peer = json_string_value(json_object_get(said, "peer"));
     const AllowedKey *listed = s->allowed ? allow_key(s->allowed, key) : NULL;
+    if (!*face->name) // who says hello again and again keeps nobody waiting
+        s->joined_ns = progress_now_ns();
     snprintf(face->name, sizeof face->name, "%s", listed ? listed->name : "master");
-    snprintf(face->peer, sizeof face->peer, "%s", peer ? peer : "");
+    bool usable = peer && strlen(peer) < sizeof face->peer && interface_endpoint(peer);
+    snprintf(face->peer, sizeof face->peer, "%s", usable ? peer : "");
     memcpy(face->key, key, sizeof face->key);
-    s->joined_ns = progress_now_ns();
     json_decref(said);
 }
 

@@ -1,6 +1,10 @@
 // What programs report. A step is told once, in order, when it is committed: one that is done again after a loss is none
 // twice. Errors that would come again and again end the job.
+//
+// Who reports is believed what its own programs may say now: its key says who it is, not that it is right.
 #include "control/master/server.h"
+
+#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -41,7 +45,8 @@ static void keep(Server *s, uint64_t epoch, json_t *event)
         forget(s, i);
         break;
     }
-    if (s->n_reports == MOST_REPORTS || step <= s->logged)
+    bool may_be = step > s->logged && step <= (int64_t)s->core.committed + STEPS_AHEAD;
+    if (s->n_reports == MOST_REPORTS || !may_be)
         return;
     s->reports[s->n_reports++] = (StepReport){step, epoch, json_incref(event)};
 }
@@ -101,7 +106,8 @@ static bool will_come_again(int status)
 static void on_error(Server *s, uint32_t worker, const json_t *event)
 {
     const char *message = json_string_value(json_object_get(event, "message"));
-    int status = (int)integer(event, "status");
+    int64_t said = integer(event, "status");
+    int status = said > 0 && said <= UINT8_MAX ? (int)said : EXIT_PEER;
     if (!will_come_again(status))
         return;
     story(s, "%s: %s", members_name(s, worker), message ? message : "a program has failed");
@@ -123,9 +129,9 @@ static void on_error(Server *s, uint32_t worker, const json_t *event)
 static void on_start(Server *s, const json_t *event)
 {
     int64_t last = integer(event, "last_step");
-    if (s->core.config.last_step ==
-        INT64_MAX) // else it is known, or training was stopped before
-        ledger_last_step(s, last);
+    bool unknown = s->core.config.last_step == INT64_MAX; // else training was stopped before
+    if (unknown && last >= (int64_t)s->core.committed)
+        ledger_last_step(s, last); // for good
     progress_event(&s->progress, event);
 }
 
@@ -144,11 +150,29 @@ void reports_begin(Server *s)
     json_decref(start);
 }
 
+// Its texts are shown on terminals.
+static json_t *read_event(const Message *m)
+{
+    json_t *event = json_loadb(m->rest, m->rest_bytes, JSON_REJECT_DUPLICATES, NULL), *value;
+    const char *key;
+    json_object_foreach(event, key, value)
+    {
+        char *text = json_is_string(value) ? strdup(json_string_value(value)) : NULL;
+        if (text)
+            json_string_set(value, utf8_printable(text));
+        free(text);
+    }
+    return event;
+}
+
 void reports_heard(Server *s, uint32_t worker, const Message *m)
 {
-    json_t *event = json_loadb(m->rest, m->rest_bytes, JSON_REJECT_DUPLICATES, NULL);
+    const Epoch *e = &s->core.epoch;
+    bool now = m->report.epoch == e->number, over = m->report.epoch < e->number;
+    if (!over && !(now && epoch_rank_of(e, m->report.rank, worker)))
+        return;
+    json_t *event = read_event(m);
     const char *name = json_string_value(json_object_get(event, "event"));
-    bool now = m->report.epoch == s->core.epoch.number;
     if (!name) {
         json_decref(event);
         return;

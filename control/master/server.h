@@ -49,7 +49,12 @@ typedef struct Story { // what has happened, for people
     char text[200];
 } Story;
 
-enum { MOST_REPORTS = 64, MOST_STORIES = 200, MOST_HISTORY = 2000 };
+enum {
+    MOST_REPORTS = 64,
+    MOST_STORIES = 200,
+    MOST_HISTORY = 2000,
+    STEPS_AHEAD = 2, // programs may be beyond the committed one
+};
 
 typedef struct Server {
     const MasterOptions *options;
@@ -101,6 +106,9 @@ typedef struct Server {
     int n_stories; // ever
     int changes, losses;
     uint64_t seen_epoch, seen_hold;
+    uint64_t told_ends; // of ranks, in this epoch
+    int refused;        // frames
+    int64_t refused_ns; // when that was last told
     MasterPhase seen_phase;
     int64_t ended_ns;             // the last epoch's; 0: none has
     double pause_s;               // from there until the next one ran

@@ -102,9 +102,11 @@ void speeds_heard(Server *s, uint32_t worker, const Times *t)
 {
     const Epoch *e = &s->core.epoch;
     const BuiltPlan *built = ledger_built(s, e->plan);
-    bool current = t->epoch == e->number && t->rank < e->n_ranks &&
-                   e->ranks[t->rank].worker == worker && t->last_step >= t->first_step;
-    if (!current || !built || !t->busy_ns)
+    bool current = t->epoch == e->number && epoch_rank_of(e, t->rank, worker);
+    bool steps_good = t->first_step > e->step && t->last_step >= t->first_step &&
+                      t->last_step <= s->core.committed + STEPS_AHEAD;
+    if (!current || !steps_good || !built || (int)t->rank >= built->plan->n_ranks ||
+        !t->busy_ns)
         return;
     Face *face = &s->faces[worker];
     double steps = (double)(t->last_step - t->first_step + 1);

@@ -2,6 +2,8 @@
 // tell it to do.
 #include "control/master/server.h"
 
+#include "base/utf8.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,7 +121,7 @@ static Reply says(int status, const char *key, const char *format, ...)
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    return (Reply){status, json_pack("{s:s}", key, text)};
+    return (Reply){status, json_pack("{s:s}", key, utf8_printable(text))};
 }
 
 static Reply on_status(Server *s, const json_t *command)
@@ -177,10 +179,12 @@ void commands_heard(Server *s, const CurveKey key, const Message *m)
 {
     Message answer = {.id = MESSAGE_ANSWER, .answer = {.request = m->command.request}};
     Reply reply = {.status = -1};
-    json_t *command = json_loadb(m->rest, m->rest_bytes, JSON_REJECT_DUPLICATES, NULL);
-    const char *name = json_string_value(json_object_get(command, "command"));
+    json_t *command = NULL;
     if (strcmp(key, s->options->key.public_key) != 0)
         reply = says(EXIT_INPUT, "error", "commands need the master's own key (--key)");
+    else
+        command = json_loadb(m->rest, m->rest_bytes, JSON_REJECT_DUPLICATES, NULL);
+    const char *name = json_string_value(json_object_get(command, "command"));
     for (size_t i = 0; reply.status < 0 && i < sizeof commands / sizeof *commands; i++)
         if (name && !strcmp(commands[i].name, name))
             reply = commands[i].run(s, command);
@@ -188,6 +192,7 @@ void commands_heard(Server *s, const CurveKey key, const Message *m)
         reply = says(EXIT_INPUT, "error", "there is no such command");
     char *text = json_dumps(reply.json, JSON_COMPACT);
     answer.answer.status = (uint32_t)reply.status;
+    CHECK(text, "control", "an answer that is no JSON");
     answer.rest = text;
     answer.rest_bytes = strlen(text);
     server_send(s, key, &answer);

@@ -1,6 +1,7 @@
 // What has happened, for people: a line on stderr, and the newest ones for the status page.
 #include "control/master/server.h"
 
+#include "base/utf8.h"
 #include "control/master_epoch.h"
 
 #include <stdarg.h>
@@ -19,6 +20,7 @@ void story(Server *s, const char *format, ...)
     va_start(ap, format);
     vsnprintf(told->text, sizeof told->text, format, ap);
     va_end(ap);
+    utf8_printable(told->text); // workers' words are in it
     told->at = unix_seconds();
     told->epoch = 0;
     if (s->options->quiet)

@@ -176,8 +176,9 @@ void copies_offered(Agent *g, uint16_t from, const Offer *offer);
 void copies_work(Agent *g, int64_t now_ns);
 void copies_stop(Agent *g, bool all); // those of epochs that are over, or all
 void copies_fetched(Agent *g, const CurveKey key,
-                    const Message *fetch);         // somebody wants a tensor
-bool copies_take(Agent *g, const Message *tensor); // of a transfer of copies or of programs
+                    const Message *fetch); // somebody wants a tensor
+bool copies_take(Agent *g, uint16_t from,
+                 const Message *tensor); // of a transfer of copies or of programs
 void copies_ask(void *agent, uint16_t worker, const Fetch *fetch, const char *name);
 void copies_again(Agent *g, uint16_t worker); // its connection is a new one
 

@@ -110,15 +110,15 @@ void copies_work(Agent *g, int64_t now_ns)
     }
 }
 
-bool copies_take(Agent *g, const Message *m)
+bool copies_take(Agent *g, uint16_t from, const Message *m)
 {
     int64_t now_ns = agent_now();
     for (int rank = 0; rank < MOST_RANKS; rank++) {
         Program *p = &g->run.programs[rank];
         for (int i = 0; i < p->n_transfers; i++)
-            if (transfer_take(&p->transfers[i], m, now_ns))
+            if (transfer_take(&p->transfers[i], from, m, now_ns))
                 return true;
-        if (transfer_take(&g->incoming[rank].transfer, m, now_ns))
+        if (transfer_take(&g->incoming[rank].transfer, from, m, now_ns))
             return true;
     }
     return false;

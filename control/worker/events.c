@@ -2,6 +2,8 @@
 // files and frames.
 #include "control/worker/agent.h"
 
+#include "base/utf8.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,8 +160,10 @@ static void on_master(Agent *g, const NetEvent *e)
         warm_adopt(g, &m);
         return;
     }
-    if (m.id == MESSAGE_REFUSED)
+    if (m.id == MESSAGE_REFUSED) {
         snprintf(g->last_words, sizeof g->last_words, "%.*s", (int)m.rest_bytes, m.rest);
+        utf8_printable(g->last_words);
+    }
     agent_take(g, &(WorkerEvent){.kind = WORKER_HEARD, .message = &m});
     if (m.id != MESSAGE_WELCOME)
         return;
@@ -187,7 +191,7 @@ static void on_peer(Agent *g, const NetEvent *e)
     if (m.id == MESSAGE_OFFER)
         copies_offered(g, (uint16_t)from, &m.offer);
     if (m.id == MESSAGE_TENSOR && e->socket != g->listen)
-        copies_take(g, &m);
+        copies_take(g, (uint16_t)from, &m);
 }
 
 static void on_link(Agent *g, const NetEvent *e)

@@ -34,7 +34,7 @@ static bool make_folder(const char *dir, const char *name)
 {
     char path[PATH];
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    return !dir_make(path);
+    return !dir_make(path) && !chmod(path, 0700); // nobody else's
 }
 
 bool files_init(Files *f, const char *dir)
@@ -174,7 +174,7 @@ static bool begin(Files *f, const File *file, int64_t now_ns)
     char path[PATH];
     memcpy(f->hash, file->hash, sizeof f->hash);
     object_path(f, f->hash, ".part", path);
-    f->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+    f->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (f->fd < 0)
         cannot(f, "write", path);
     f->bytes = file->bytes;
@@ -219,7 +219,8 @@ static void finish(Files *f)
         drop(f);
         return;
     }
-    bool closed = !close(f->fd);
+    bool executable = !fchmod(f->fd, 0700); // not before
+    bool closed = !close(f->fd) && executable;
     f->fd = -1;
     if (!closed || rename(part, path)) {
         cannot(f, "write", path);

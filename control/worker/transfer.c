@@ -10,7 +10,7 @@
 
 #define SECOND_NS INT64_C(1000000000)
 #define AGAIN_NS (2 * SECOND_NS)
-enum { LISTING = -1, MOST_LISTING = 1 << 28, MOST_NAME = 256 };
+enum { LISTING = -1, MOST_LISTING = 1 << 26, MOST_NAME = 256 };
 
 static void fail(Transfer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void fail(Transfer *t, const char *format, ...)
@@ -159,11 +159,11 @@ static bool is_answer(const Transfer *t, const Message *m, TransferRequest *r, i
     return false;
 }
 
-bool transfer_take(Transfer *t, const Message *m, int64_t now_ns)
+bool transfer_take(Transfer *t, uint16_t from, const Message *m, int64_t now_ns)
 {
     TransferRequest r;
     int at;
-    if (!is_answer(t, m, &r, &at))
+    if (t->worker != from || !is_answer(t, m, &r, &at))
         return false;
     if (m->tensor.answer == TENSOR_NOT_HELD) {
         fail(t, "worker %d does not hold %s%.80s of the state behind step %" PRIu64, t->worker,

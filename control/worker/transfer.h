@@ -56,8 +56,8 @@ void transfer_begin(Transfer *t, uint16_t worker, const Held *state, int64_t now
 void transfer_want(Transfer *t, Wanted *wanted, int n);
 // Ask for what may be asked for.
 void transfer_run(Transfer *t, TransferLine *line, int64_t now_ns);
-// An answer. false: it is none to this.
-bool transfer_take(Transfer *t, const Message *tensor, int64_t now_ns);
+// An answer of a worker. false: it is none to this.
+bool transfer_take(Transfer *t, uint16_t from, const Message *tensor, int64_t now_ns);
 void transfer_again(Transfer *t); // the connection is a new one
 void transfer_release(Transfer *t);
 

@@ -5,6 +5,7 @@
 
 #include "base/diag.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "control/interface.h"
 #include "control/progress.h"
 #include "control/worker/agent.h"
@@ -20,7 +21,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { IDLE_MS = 200, BUSY_MS = 10, FRAMES_AT_ONCE = 64, LINGER_MS = 500 };
+enum { LINE = 1024, IDLE_MS = 200, BUSY_MS = 10, FRAMES_AT_ONCE = 64, LINGER_MS = 500 };
 #define RETRY_NS (SECOND_NS / 2)
 #define TELL_NS (2 * SECOND_NS)
 #define ALONE_NS (5 * SECOND_NS)
@@ -28,14 +29,15 @@ enum { IDLE_MS = 200, BUSY_MS = 10, FRAMES_AT_ONCE = 64, LINGER_MS = 500 };
 
 void agent_say(const Agent *g, const char *format, ...)
 {
+    char said[LINE];
     va_list ap;
     if (g->options->quiet)
         return;
     va_start(ap, format);
-    fprintf(stderr, "stagecc: worker %s: ", g->options->name);
-    vfprintf(stderr, format, ap);
-    fputc('\n', stderr);
+    vsnprintf(said, sizeof said, format, ap);
     va_end(ap);
+    // Others' words are in it.
+    fprintf(stderr, "stagecc: worker %s: %s\n", g->options->name, utf8_printable(said));
 }
 
 int64_t agent_now(void)

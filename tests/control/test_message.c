@@ -201,6 +201,9 @@ static void refuses_fields(void **state)
     (void)state;
     refuses_field(MESSAGE_HELLO, offsetof(Hello, incarnation), 0, "HELLO: no incarnation");
     refuses_field(MESSAGE_HELLO, offsetof(Hello, slots), 0, "no slots");
+    refuses_field(MESSAGE_HELLO, offsetof(Hello, slots), MOST_RANKS + 1, "no machine has so");
+    refuses_field(MESSAGE_HELLO, offsetof(Hello, speed_milli) + 3, 1, "no machine has so");
+    refuses_field(MESSAGE_HELLO, offsetof(Hello, memory_bytes) + 7, 0x80, "no machine has so");
     refuses_field(MESSAGE_HELLO, offsetof(Hello, isa) + 15, 'x', "isa is no name");
     refuses_field(MESSAGE_HELLO, offsetof(Hello, isa) + 1, 0xff, "isa is no name");
     refuses_field(MESSAGE_WELCOME, offsetof(Welcome, worker), MOST_WORKERS, "no such worker");

@@ -70,8 +70,10 @@ static void arrive(Network *n, Transfer *t, int64_t now_ns)
         return;
     int i = (int)(chance(n) % (uint64_t)n->n);
     uint8_t *frame = n->frames[i];
-    if (message_check(frame, n->bytes[i], FROM_PEER, &m, why))
-        transfer_take(t, &m, now_ns);
+    if (message_check(frame, n->bytes[i], FROM_PEER, &m, why)) {
+        assert_false(transfer_take(t, (uint16_t)(t->worker + 1), &m, now_ns)); // nobody else's
+        transfer_take(t, t->worker, &m, now_ns);
+    }
     n->frames[i] = n->frames[--n->n];
     n->bytes[i] = n->bytes[n->n];
     free(frame);
