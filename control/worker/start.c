@@ -1,5 +1,7 @@
 #include "control/worker/start.h"
 
+#include "control/keys.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -7,14 +9,6 @@
 #include <string.h>
 
 enum { JOB_DIGITS = 16 };
-
-// It stays in the plan's folder, and hides nothing there.
-static bool file_name_good(const char *name)
-{
-    size_t n =
-        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
-    return n && n < FILE_NAME && !name[n] && *name != '.';
-}
 
 static bool read_files(Arena *a, Start *s, const json_t *list)
 {
@@ -25,7 +19,8 @@ static bool read_files(Arena *a, Start *s, const json_t *list)
         json_int_t bytes = 0;
         File *f = &s->files[i];
         if (json_unpack(json_array_get(list, (size_t)i), "[s, s, I]", &name, &hash, &bytes) ||
-            bytes < 0 || !file_name_good(name) || !sha256_parse(hash, f->hash))
+            bytes < 0 || !key_name_good(name) || strlen(name) >= sizeof f->name ||
+            !sha256_parse(hash, f->hash))
             return false;
         memcpy(f->name, name, strlen(name));
         f->bytes = (uint64_t)bytes;

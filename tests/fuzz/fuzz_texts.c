@@ -1,0 +1,245 @@
+// FUZZ: base/*.c control/message.c control/epoch.c control/interface.c control/progress.c control/allow.c control/keys.c control/curve.c control/master_core.c control/master_epoch.c control/master_waits.c control/master/members.c control/master/reports.c control/master/speeds.c control/master/status.c control/master/story.c control/worker/start.c control/worker/tensors.c control/worker/transfer.c control/worker/states.c
+// What admitted workers, clients and a master say, behind message_check: fields and texts of JSON, some messages in a row.
+// A kind's letter, a byte for the sender, the bytes of the struct, the text; 0xff ends a message. Whatever was said, the
+// master's status is JSON without characters that would command a terminal.
+#include "control/master/server.h"
+#include "control/worker/start.h"
+#include "control/worker/transfer.h"
+#include "plan/crc32c.h"
+#include "tests/fuzz/silent.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { WORKERS = 2, COMMITTED = 7 };
+
+// The world around
+// ------------------------------------------------------------------------------------------------
+
+void server_send(Server *s, const CurveKey key, const Message *m)
+{
+    static uint8_t frame[MESSAGE_MOST];
+    (void)s, (void)key;
+    if (!message_put(frame, sizeof frame, m))
+        abort(); // the master would end there
+}
+
+void server_take(Server *s, const MasterEvent *event)
+{
+    (void)s, (void)event;
+}
+
+const BuiltPlan *ledger_built(Server *s, uint32_t plan)
+{
+    (void)s;
+    static PlanUnit unit = {.name = "only"};
+    static PlanStage stage = {.replicas = 1};
+    static PlanRank ranks[WORKERS];
+    static Plan p = {.n_units = 1,
+                     .units = &unit,
+                     .n_stages = 1,
+                     .stages = &stage,
+                     .n_ranks = WORKERS,
+                     .ranks = ranks};
+    static const BuiltPlan built = {.name = "p", .plan = &p};
+    p.options.schedule = "1f1b";
+    return plan ? NULL : &built;
+}
+
+int ledger_last_step(Server *s, int64_t last_step)
+{
+    if (last_step < COMMITTED)
+        abort();
+    s->core.config.last_step = (uint64_t)last_step;
+    return 0;
+}
+
+int plan_own_micro_batches(const Plan *p, const PlanRank *r, bool eval)
+{
+    (void)p, (void)r, (void)eval;
+    return 1;
+}
+
+int64_t plan_stage_bytes(const PlanStage *stage)
+{
+    return stage->first_unit;
+}
+
+static CurveKey keys[WORKERS + 1]; // the last one is the master's
+
+static void begin(Server *s, MasterOptions *o)
+{
+    *o = (MasterOptions){.model = "mlp",
+                         .allow = "/nowhere",
+                         .quiet = true,
+                         .last_step = -1,
+                         .min_workers = 1,
+                         .max_workers = 3};
+    *s = (Server){.options = o, .history = json_array(), .thinning = 1};
+    progress_init(&s->progress, true);
+    memset(keys, 'a', sizeof keys);
+    for (int i = 0; i <= WORKERS; i++) {
+        snprintf(keys[i], sizeof keys[i], "%040d", i);
+        PublicKey *key = &s->core.members[i].key;
+        if (i < WORKERS)
+            curve_bytes(key->bytes, keys[i]);
+    }
+    memcpy(o->key.public_key, keys[WORKERS], sizeof o->key.public_key);
+    Master *m = &s->core;
+    m->n_members = WORKERS;
+    m->config.last_step = INT64_MAX;
+    m->committed = s->logged = COMMITTED;
+    m->epoch = (Epoch){.number = 2, .step = COMMITTED - 2, .n_ranks = WORKERS};
+    for (uint16_t i = 0; i < WORKERS; i++)
+        m->epoch.ranks[i].worker = i;
+}
+
+// What each kind is for
+// ------------------------------------------------------------------------------------------------
+
+static void take_start(const Message *m)
+{
+    Arena a = {0};
+    Start start;
+    char why[START_WHY] = "";
+    if (start_parse(&a, &start, m->rest, m->rest_bytes, why)) {
+        for (int i = 0; i < start.n_files; i++)
+            if (strchr(start.files[i].name, '/') || *start.files[i].name == '.')
+                abort();
+    } else if (!*why) {
+        abort();
+    }
+    arena_release(&a);
+}
+
+static void note(void *user, uint16_t worker, const Fetch *fetch, const char *name)
+{
+    (void)worker, (void)name;
+    *(Fetch *)user = *fetch;
+}
+
+static void take_listing(Message m)
+{
+    Fetch asked = {0};
+    Transfer t = {0};
+    States states = {0};
+    TransferLine line = {.ask = note, .user = &asked};
+    transfer_begin(&t, 1, &(Held){3, 1, UINT64_MAX}, 0);
+    transfer_run(&t, &line, 0);
+    m.tensor = (Tensor){.request = asked.request, .whole = m.rest_bytes};
+    m.tensor.crc32c = crc32c(0, m.rest, m.rest_bytes);
+    if (transfer_take(&t, 2, &m, 0) || !transfer_take(&t, 1, &m, 0))
+        abort();
+    if (t.phase != TRANSFER_LISTED && (t.phase != TRANSFER_FAILED || !*t.why))
+        abort();
+    uint64_t end = 0;
+    for (int i = 0; i < t.tensors.n; i++)
+        end = t.tensors.items[i].at + t.tensors.items[i].bytes > end
+                  ? t.tensors.items[i].at + t.tensors.items[i].bytes
+                  : end;
+    if (end > t.tensors.generation_bytes)
+        abort();
+    transfer_release(&t);
+    states_release(&states);
+}
+
+static void check_status(Server *s)
+{
+    json_t *status = status_json(s);
+    char *text = json_dumps(status, JSON_COMPACT);
+    if (!text)
+        abort();
+    for (int i = 0; i < s->n_stories && i < MOST_STORIES; i++)
+        for (const char *c = s->stories[i].text; *c; c++)
+            if ((unsigned char)*c < ' ')
+                abort();
+    free(text);
+    json_decref(status);
+}
+
+static void hear(Server *s, uint32_t worker, const Message *m)
+{
+    Member *x = &s->core.members[worker];
+    switch ((int)m->id) {
+    case MESSAGE_HELLO:
+        x->has = m->hello;
+        x->here = true;
+        members_hello(s, keys[worker], m);
+        return;
+    case MESSAGE_BEAT:
+        x->beat = m->beat;
+        x->beats = true;
+        return;
+    case MESSAGE_REPORT: reports_heard(s, worker, m); return;
+    case MESSAGE_TIMES:
+        if (x->has.speed_milli)
+            speeds_heard(s, worker, &m->times);
+        return;
+    case MESSAGE_COMMAND: commands_heard(s, keys[worker ? WORKERS : 0], m); return;
+    case MESSAGE_START: take_start(m); return;
+    case MESSAGE_TENSOR: take_listing(*m); return;
+    default: return;
+    }
+}
+
+// One message; its struct is filled with zeros where the bytes end.
+static void say(Server *s, const uint8_t *data, size_t size)
+{
+    static const struct {
+        char letter;
+        MessageId id;
+        MessageFrom from;
+        bool fields; // from the input
+    } kinds[] = {
+        {'h', MESSAGE_HELLO, FROM_WORKER, true},    {'b', MESSAGE_BEAT, FROM_WORKER, true},
+        {'r', MESSAGE_REPORT, FROM_WORKER, true},   {'t', MESSAGE_TIMES, FROM_WORKER, true},
+        {'c', MESSAGE_COMMAND, FROM_CLIENT, false}, {'s', MESSAGE_START, FROM_MASTER, false},
+        {'l', MESSAGE_TENSOR, FROM_PEER, false}};
+    static uint8_t frame[MESSAGE_MOST];
+    static const Epoch epoch = {.number = 1,
+                                .parts = 1,
+                                .n_ranks = 1,
+                                .incarnations = {1},
+                                .ranks = {{.runs = 1, .owns = 1, .copier = NOBODY}}};
+    for (size_t k = 0; size >= 2 && k < sizeof kinds / sizeof *kinds; k++) {
+        if (kinds[k].letter != (char)data[0])
+            continue;
+        Message m = {.id = kinds[k].id};
+        size_t fields = kinds[k].fields ? message_bytes(m.id) - sizeof(MessageHeader) : 0;
+        size_t given = size - 2 < fields ? size - 2 : fields;
+        memcpy(&m.hello, data + 2, given);
+        if (m.id == MESSAGE_START)
+            m.start = epoch;
+        m.rest = (const char *)data + 2 + given;
+        m.rest_bytes = size - 2 - given;
+        size_t bytes = message_put(frame, sizeof frame, &m);
+        char why[MESSAGE_WHY];
+        if (!bytes || !message_check(frame, bytes, kinds[k].from, &m, why))
+            return;
+        hear(s, data[1] % WORKERS, &m);
+        check_status(s);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    Server s;
+    MasterOptions o;
+    silent();
+    begin(&s, &o);
+    while (size) {
+        const uint8_t *end = memchr(data, 0xff, size);
+        size_t n = end ? (size_t)(end - data) : size;
+        say(&s, data, n);
+        data += n + (end != NULL);
+        size -= n + (end != NULL);
+        s.core.committed += s.core.committed < COMMITTED + 4;
+        reports_commit(&s);
+    }
+    reports_end(&s);
+    arena_release(&s.allow_arena);
+    arena_release(&s.arena);
+    return 0;
+}
