@@ -163,7 +163,7 @@ def message(id, fields, text=b""):
 
 
 HELLO, ORDER, BEAT, STOPPED, RUNNING = 1, 5, 4, 0, 3
-SIZES = {1: 40, 2: 16, 3: 16, 4: 176, 5: 32, 6: 2216, 7: 16, 8: 16, 9: 8, 10: 40, 11: 40, 12: 48, 13: 8, 14: 16, 15: 16, 16: 16, 17: 16, 18: 40, 19: 32, 20: 32}
+SIZES = {1: 40, 2: 16, 3: 16, 4: 176, 5: 32, 6: 2216, 7: 16, 8: 16, 9: 8, 10: 40, 11: 40, 12: 48, 13: 8, 14: 16, 15: 16, 16: 16, 17: 16, 18: 40, 19: 32, 20: 32, 21: 2216, 22: 16}
 U64 = 2**64 - 1
 
 
@@ -350,7 +350,7 @@ def liars(c, table):
     peer.close()
     liar.client.close()
     c.rescale("-n", 3)
-    c.wait_stages(3)
+    c.wait_stages(3, 300)
 
 
 def same_key(c):
@@ -373,7 +373,7 @@ def main():
             c.start_master()
             for i in (1, 2, 3):
                 c.start_worker(i)
-            c.wait_stages(3)
+            c.wait_stages(3, 300)
             for part in (strangers, liars):
                 part(c, table)
             same_key(c)
