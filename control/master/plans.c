@@ -360,6 +360,15 @@ static void take_next(const Server *s, Epoch *e)
     e->plan = s->next.plan;
 }
 
+// So many workers were asked for, whether it is faster or not.
+static bool asked_for(const Server *s, const Epoch *now, const Seats *seats)
+{
+    uint64_t after = 0;
+    for (int i = 0; i < seats->n; i++)
+        after |= UINT64_C(1) << seats->items[i].worker;
+    return s->wanted && __builtin_popcountll(after) != __builtin_popcountll(workers_of(now));
+}
+
 // While an epoch runs: shall another one follow? now: the one that may stay, or NULL.
 static PlanAnswer choose_another(Server *s, const PlanMember *members, uint32_t n,
                                  const Epoch *now, Epoch *e)
@@ -375,8 +384,8 @@ static PlanAnswer choose_another(Server *s, const PlanMember *members, uint32_t 
     if (answer != PLAN_NEW)
         return answer;
     bool same = now && same_workers(now, &seats) && ledger_built(s, now->plan) == built;
-    bool change = !now || (!same && (s->forced || pays(s, now, built, seats.fastest)));
-    s->forced = false;
+    bool change =
+        !now || (!same && (asked_for(s, now, &seats) || pays(s, now, built, seats.fastest)));
     if (change)
         warm(s, built, &seats);
     return change ? PLAN_LATER : PLAN_KEEP;

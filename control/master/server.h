@@ -84,7 +84,6 @@ typedef struct Server {
     uint64_t warmed;         // workers that have answered
     int64_t warm_ns;         // since when
     int wanted;              // workers; 0: as many as there are
-    bool forced;             // by command: whether it is faster or not
     bool makeshift;          // the epoch's plan is not for the speeds of its workers
     char told_why[PLAN_WHY]; // why there is no plan, as last said
     int64_t stopping_ns;     // since when training shall end; 0: with its last step

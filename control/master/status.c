@@ -138,7 +138,6 @@ static Reply on_rescale(Server *s, const json_t *command)
                     "this job is for %d to %d workers (--workers), and that is not %lld",
                     s->options->min_workers, s->options->max_workers, (long long)n);
     s->wanted = (int)n;
-    s->forced = true;
     story(s, "%lld worker%s wanted, by command", (long long)n, n == 1 ? "" : "s");
     server_take(s, &(MasterEvent){.kind = MASTER_REPLAN});
     return says(EXIT_DONE, "done", "from now on %lld worker%s; see stagecc status",

@@ -88,7 +88,7 @@ def fourth(c):
         c.start_worker(i)
     c.wait_stages(3)
     c.wait_step(4)
-    again = repeats(c, lambda: c.start_worker(4))
+    again = repeats(c, lambda: (c.start_worker(4), c.rescale("-n", 4)))
     c.wait_stages(4)
     c.wait_step(c.status()["step"] + 3)
     again += repeats(c, lambda: c.rescale("--drain", "worker1"))
@@ -136,7 +136,8 @@ def stopped(c):
 
 # The first one builds the programs of two and three stages for all others.
 SCENARIOS = {"rescale": (rescale, 150), "program_killed": (program_killed, 40), "worker_killed": (worker_killed, 60), "master_killed": (master_killed, 40),
-             "joins_and_leaves": (joins_and_leaves, 120), "worker_stands_still": (worker_stands_still, 60), "stopped": (stopped, 60), "fourth": (fourth, 120)}
+             "joins_and_leaves": (joins_and_leaves, 120), "worker_stands_still": (worker_stands_still, 60), "stopped": (stopped, 60)}
+LONG = {"fourth": (fourth, 300)}
 
 
 def main():
@@ -144,7 +145,7 @@ def main():
     first = None
     with tempfile.TemporaryDirectory() as folder:
         for name in names or SCENARIOS:
-            scenario, steps = SCENARIOS[name]
+            scenario, steps = {**SCENARIOS, **LONG}[name]
             c = Cluster(stagecc, pathlib.Path(folder) / name, steps=steps, workers=(1, 4 if scenario == fourth else 3), keys=5,
                         rehearse=int(os.environ.get("REHEARSE", 100)), like=first)
             begin = time.monotonic()
