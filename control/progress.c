@@ -64,7 +64,8 @@ static void on_step(Progress *p, const json_t *o)
     p->shown_ns = now;
     double passed = (double)(now - p->started_ns) * 1e-9;
     int64_t done = step - p->first_step;
-    int64_t left = done > 0 ? (int64_t)(passed / (double)done * (double)(p->last_step - step)) : 0;
+    int64_t left =
+        done > 0 ? (int64_t)(passed / (double)done * (double)(p->last_step - step)) : 0;
     double rate = real(o, "samples_per_s") * (double)(p->tokens > 1 ? p->tokens : 1);
     fprintf(stderr,
             "%sstep %" PRId64 "/%" PRId64 "  loss %.4f  %.1f %s/s  %" PRId64 ":%02" PRId64

@@ -204,8 +204,8 @@ const char *const *program_options(Arena *a, const Args *args, int *n);
 typedef struct RunLog {
     const char *name; // of --log-json; NULL: none
     FILE *file;
-    bool show_json; // --json: the last line on stdout
-    json_t *result; // of the event "done"
+    bool show_json;          // --json: the last line on stdout
+    json_t *result;          // of the event "done"
     bool goes_on;            // behind what is there: what comes again is left out
     int64_t step, evaluated; // the last ones that are in it
 } RunLog;

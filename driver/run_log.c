@@ -108,7 +108,8 @@ static bool recall(RunLog *log)
     static char tail[1 << 16];
     if (fseeko(log->file, 0, SEEK_END))
         return false;
-    off_t size = ftello(log->file), from = size > (off_t)sizeof tail ? size - (off_t)sizeof tail : 0;
+    off_t size = ftello(log->file),
+          from = size > (off_t)sizeof tail ? size - (off_t)sizeof tail : 0;
     ssize_t n = pread(fileno(log->file), tail, sizeof tail, from);
     const char *line = tail, *end, *last = tail + (n > 0 ? n : 0);
     for (; line < last && (end = memchr(line, '\n', (size_t)(last - line))); line = end + 1)

@@ -59,7 +59,7 @@ typedef struct SegmentHeader {
     _Atomic uint32_t abort_rank; // who, plus one; n_ranks + 1: the launcher; 0: nobody
     uint64_t job;                // a random number: messages of another job are dropped
     uint32_t n_hosts;            // 0 or 1: this one alone
-    _Atomic uint32_t gate; // not 0: programs wait, all made, before they look at their states
+    _Atomic uint32_t gate;   // not 0: programs wait, all made, before they look at their states
     _Atomic uint64_t rounds; // highest round that any rank has begun, and what stands above
     // Training ends behind this step, if not before: written before the limit lets anybody begin it. UINT64_MAX: none.
     _Atomic uint64_t last;

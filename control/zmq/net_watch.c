@@ -5,7 +5,8 @@
 #include <string.h>
 
 enum { MONITOR_BYTES = 6, MONITOR_PARTS = 2 };
-static const double again_s = 0.2; // who was not admitted: often the other side only hears of it later
+static const double again_s =
+    0.2; // who was not admitted: often the other side only hears of it later
 
 void net__tell(NetSocket *s, NetEventKind kind, const CurveKey key, uint64_t connection)
 {

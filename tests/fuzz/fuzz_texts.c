@@ -31,6 +31,12 @@ void server_take(Server *s, const MasterEvent *event)
     (void)s, (void)event;
 }
 
+bool server_stop(Server *s, const char *why)
+{
+    (void)s, (void)why;
+    return true;
+}
+
 const BuiltPlan *ledger_built(Server *s, uint32_t plan)
 {
     (void)s;
@@ -90,7 +96,8 @@ static void begin(Server *s, MasterOptions *o)
     Master *m = &s->core;
     m->n_members = WORKERS;
     m->config.last_step = INT64_MAX;
-    m->committed = s->logged = COMMITTED;
+    m->committed = COMMITTED;
+    s->logged = COMMITTED;
     m->epoch = (Epoch){.number = 2, .step = COMMITTED - 2, .n_ranks = WORKERS};
     for (uint16_t i = 0; i < WORKERS; i++)
         m->epoch.ranks[i].worker = i;
