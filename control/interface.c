@@ -16,13 +16,15 @@ bool interface_endpoint(const char *endpoint)
     const char *begin = str_starts(endpoint, "tcp://") ? endpoint + strlen("tcp://") : "";
     const char *colon = strrchr(begin, ':'), *port = colon ? colon + 1 : "";
     size_t n = colon ? (size_t)(colon - begin) : 0, digits = strspn(port, "0123456789");
-    bool brackets = n > 2 && begin[0] == '[' && begin[n - 1] == ']';
+    bool six = n > 2 && begin[0] == '[' && begin[n - 1] == ']';
     char host[INET6_ADDRSTRLEN] = "";
     uint8_t bytes[sizeof(struct in6_addr)];
-    if (n - 2 * brackets >= sizeof host || !digits || digits > 5 || port[digits])
+    begin += six;
+    n -= six ? 2 : 0;
+    if (n >= sizeof host || !digits || digits > 5 || port[digits])
         return false;
-    memcpy(host, begin + brackets, n - 2 * brackets);
-    return inet_pton(brackets ? AF_INET6 : AF_INET, host, bytes) == 1;
+    memcpy(host, begin, n);
+    return inet_pton(six ? AF_INET6 : AF_INET, host, bytes) == 1;
 }
 
 // An address without port as text; false: it is neither IPv4 nor IPv6.

@@ -71,7 +71,8 @@ void server_take(Server *s, const MasterEvent *event)
 {
     MasterActions actions;
     const MasterAction *append = NULL;
-    uint64_t committed = s->core.committed, epoch = s->core.epoch.number;
+    uint64_t committed = s->core.committed;
+    Epoch before = s->core.epoch;
     master_take(&s->core, event, progress_now_ns(), &actions);
     for (int i = 0; i < actions.n; i++) {
         switch (actions.list[i].kind) {
@@ -80,7 +81,8 @@ void server_take(Server *s, const MasterEvent *event)
         case MASTER_END: s->ended = true; break;
         }
     }
-    if (s->core.epoch.number != epoch) {
+    if (s->core.epoch.number != before.number) {
+        s->before = before;
         speeds_begin(s);
         s->told_ends = 0;
     }

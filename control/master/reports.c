@@ -167,9 +167,9 @@ static json_t *read_event(const Message *m)
 
 void reports_heard(Server *s, uint32_t worker, const Message *m)
 {
-    const Epoch *e = &s->core.epoch;
-    bool now = m->report.epoch == e->number, over = m->report.epoch < e->number;
-    if (!over && !(now && epoch_rank_of(e, m->report.rank, worker)))
+    bool now = m->report.epoch == s->core.epoch.number;
+    const Epoch *e = now ? &s->core.epoch : &s->before;
+    if (m->report.epoch != e->number || !epoch_rank_of(e, m->report.rank, worker))
         return;
     json_t *event = read_event(m);
     const char *name = json_string_value(json_object_get(event, "event"));

@@ -90,6 +90,7 @@ typedef struct Server {
     bool cut;                // the steps from then on are left out
     int64_t runs_ns;         // when an epoch was last seen to run
     // Reports
+    Epoch before; // the newest one: some of its reports may still come
     StepReport reports[MOST_REPORTS];
     int n_reports;
     Progress progress;

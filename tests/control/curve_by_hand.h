@@ -37,9 +37,11 @@ static inline bool hand_begin(Hand *h, const CurveKey server)
     *h = (Hand){0};
     if (!library)
         return false;
-    *(void **)&h->pair = dlsym(library, "crypto_box_keypair");
-    *(void **)&h->box = dlsym(library, "crypto_box_easy");
-    *(void **)&h->open = dlsym(library, "crypto_box_open_easy");
+    void *pair = dlsym(library, "crypto_box_keypair"), *box = dlsym(library, "crypto_box_easy"),
+         *open = dlsym(library, "crypto_box_open_easy");
+    memcpy(&h->pair, &pair, sizeof pair);
+    memcpy(&h->box, &box, sizeof box);
+    memcpy(&h->open, &open, sizeof open);
     curve_bytes(h->server, server);
     h->pair(h->own, h->own_secret);
     h->pair(h->brief, h->brief_secret);

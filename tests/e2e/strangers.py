@@ -193,7 +193,7 @@ def nonsense(epoch):
     yield message(15, struct.pack("<QII", epoch, 0, 0), b"x" * ((1 << 20) - 100))
 
 
-def lies(epoch, mine):
+def lies(epoch, step, mine):
     """Frames that the table allows, to a master."""
     for _ in range(100):
         held = [[chance.getrandbits(64) for _ in range(3)] for _ in range(chance.randrange(7))]
@@ -205,11 +205,11 @@ def lies(epoch, mine):
         for e in (0, 1, epoch - 1, epoch, epoch + 1, U64):
             yield message(7, struct.pack("<QIi", e & U64, rank, -1), b"\x1b[31mgone\n")
             yield message(8, struct.pack("<QII", e & U64, rank, 0), b"\x1b[2Jno\n")
-            yield report(e & U64, rank, b'{"event":"error","status":0,"message":"\\u001b[2Jends the job\\n"}')
+            yield report(e & U64, rank, b'{"event":"error","status":1,"message":"\\u001b[2Jends the job\\n"}')
             yield report(e & U64, rank, b'{"event":"done","steps":1}')
             yield report(e & U64, rank, b'{"event":"start","step":0,"last_step":1}')
-            for step in (-1, 0, 1, 5, 30, 100000, 2**62):
-                yield report(e & U64, rank, b'{"event":"step","step":%d,"loss":7,"loss_bits":"40e00000"}' % (step + 10**6 if e == epoch - 1 else step))
+            for s in (-1, 0, step, step + 1, step + 2, step + 3, step + 4, step + 100, 2**62):
+                yield report(e & U64, rank, b'{"event":"step","step":%d,"loss":7,"loss_bits":"40e00000"}' % s)
             yield report(e & U64, rank, b"[" * 8000)
             yield report(e & U64, rank, b'{"event":{},"step":[]}')
     for offset in (0, 1 << 40, U64):
@@ -292,7 +292,7 @@ class Liar:
     incarnation = 4711
 
     def __init__(self, c):
-        self.key, self.epoch = read_key(c.folder / "keys/worker4.key"), 0
+        self.cluster, self.key, self.epoch = c, read_key(c.folder / "keys/worker4.key"), 0
         self.client = Client(c.port, self.key, self.key["master"])
         self.say_sane(hello)
 
@@ -307,7 +307,9 @@ class Liar:
         self.client.say(beat(self.incarnation, self.epoch, STOPPED))
 
     def stay(self, done):
+        end = time.monotonic() + 120
         while not done():
+            assert time.monotonic() < end and self.cluster.master.poll() is None, self.cluster.all_logs()
             self.say_sane()
             time.sleep(0.05)
 
@@ -328,10 +330,10 @@ def liars(c, table):
         return 0
 
     table("nonsense, key listed", "master", pid, lambda: tell(nonsense(liar.epoch)), LISTED_KIB)
-    table("lies, key listed", "master", pid, lambda: tell(lies(liar.epoch, liar.incarnation)), LISTED_KIB)
+    table("lies, key listed", "master", pid, lambda: tell(lies(liar.epoch, c.status()["step"], liar.incarnation)), LISTED_KIB)
     for _ in range(3):  # it does not grow each time
-        table("both again", "master", pid, lambda: tell([*nonsense(liar.epoch), *lies(liar.epoch, liar.incarnation)]), LISTED_KIB)
-    table("and again", "master", pid, lambda: tell([*nonsense(liar.epoch), *lies(liar.epoch, liar.incarnation)]))
+        table("both again", "master", pid, lambda: tell([*nonsense(liar.epoch), *lies(liar.epoch, c.status()["step"], liar.incarnation)]), LISTED_KIB)
+    table("and again", "master", pid, lambda: tell([*nonsense(liar.epoch), *lies(liar.epoch, c.status()["step"], liar.incarnation)]))
     after = c.status()
     assert len(after["events"]) - len(events) < 20, after["events"]
     assert not any(ch < " " for e in after["events"] for ch in e["text"])

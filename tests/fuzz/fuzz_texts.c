@@ -99,8 +99,10 @@ static void begin(Server *s, MasterOptions *o)
     m->committed = COMMITTED;
     s->logged = COMMITTED;
     m->epoch = (Epoch){.number = 2, .step = COMMITTED - 2, .n_ranks = WORKERS};
-    for (uint16_t i = 0; i < WORKERS; i++)
-        m->epoch.ranks[i].worker = i;
+    for (int i = 0; i < WORKERS; i++)
+        m->epoch.ranks[i].worker = (uint16_t)i;
+    s->before = m->epoch;
+    s->before.number--;
 }
 
 // What each kind is for
@@ -195,15 +197,15 @@ static void hear(Server *s, uint32_t worker, const Message *m)
 static void say(Server *s, const uint8_t *data, size_t size)
 {
     static const struct {
-        char letter;
         MessageId id;
         MessageFrom from;
         bool fields; // from the input
+        char letter;
     } kinds[] = {
-        {'h', MESSAGE_HELLO, FROM_WORKER, true},    {'b', MESSAGE_BEAT, FROM_WORKER, true},
-        {'r', MESSAGE_REPORT, FROM_WORKER, true},   {'t', MESSAGE_TIMES, FROM_WORKER, true},
-        {'c', MESSAGE_COMMAND, FROM_CLIENT, false}, {'s', MESSAGE_START, FROM_MASTER, false},
-        {'l', MESSAGE_TENSOR, FROM_PEER, false}};
+        {MESSAGE_HELLO, FROM_WORKER, true, 'h'},    {MESSAGE_BEAT, FROM_WORKER, true, 'b'},
+        {MESSAGE_REPORT, FROM_WORKER, true, 'r'},   {MESSAGE_TIMES, FROM_WORKER, true, 't'},
+        {MESSAGE_COMMAND, FROM_CLIENT, false, 'c'}, {MESSAGE_START, FROM_MASTER, false, 's'},
+        {MESSAGE_TENSOR, FROM_PEER, false, 'l'}};
     static uint8_t frame[MESSAGE_MOST];
     static const Epoch epoch = {.number = 1,
                                 .parts = 1,
