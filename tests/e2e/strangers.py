@@ -384,7 +384,7 @@ def main():
                 part(c, table)
             same_key(c)
             assert not table.wrong, table.wrong
-            c.wait_end(300)
+            c.wait_end(seconds=300)
             c.check()
             print("the same bits")
         finally:
