@@ -26,8 +26,8 @@ static void begin(World *w, uint64_t seed)
     w->min_workers = (uint32_t)between(w, 1, w->n_hosts - 1);
     w->most_ranks = (uint32_t)between(w, 2, 5);
     w->slots = (uint32_t)between(w, 1, 2);
-    w->faults_wanted = (int)between(w, 20, 30);
-    w->last_step = (uint64_t)between(w, 300, 350); // not over before the last fault
+    w->faults_wanted = (int)between(w, 24, 32);
+    w->last_step = (uint64_t)between(w, 340, 400); // not over before the last fault
     w->lossy = chance(w, 60);
 }
 
