@@ -54,8 +54,10 @@ bool bundle_file(Bundle *b, const char *name, const char *path)
 // libc and what is of one piece with it is every machine's own.
 static bool of_libc(const char *library)
 {
-    static const char *const names[] = {"linux-vdso.so", "ld-linux", "libc.so.",  "libm.so.",
-                                        "libpthread.so", "libdl.so", "librt.so.", "libutil.so"};
+    static const char *const names[] = {"linux-vdso.so", "ld-linux",      "libc.so.",
+                                        "libm.so.",      "libpthread.so", "libdl.so",
+                                        "librt.so.",     "libutil.so",    "libresolv.so.",
+                                        "libanl.so.",    "libmvec.so."};
     bool found = strchr(library, '/');
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         found |= str_starts(library, names[i]);
