@@ -232,7 +232,7 @@ static bool hear_endpoint(Watch *w, int fd)
 // Workers that cannot even start end the job; those who have come by themselves wait for a master with its journal.
 static void give_up(Watch *w)
 {
-    error_at(NO_LOC, "all workers have ended, see above");
+    error_at(NO_LOC, "all workers have failed, see above");
     kill(w->master.pid, SIGTERM);
     while (!master_ended(&w->master)) {
         usleep(LOOK_MS * 1000);

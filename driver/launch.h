@@ -36,7 +36,7 @@ int stations_copy(Launcher *l);
 void stations_print(const Launcher *l);
 // l->endpoint: the master listens there. Exit status (reported); those that were started run.
 int stations_start(Launcher *l);
-// Shows what workers say and notices those that have ended; false: none is left, and one of them has failed.
+// Shows what workers say and notices those that have ended; false: all have failed.
 bool stations_look(Launcher *l);
 int stations_fds(const Launcher *l, struct pollfd *fds,
                  int n); // adds them; how many there are then

@@ -342,14 +342,13 @@ static void look(Launcher *l, Station *s)
 
 bool stations_look(Launcher *l)
 {
-    bool any = false, failed = false;
+    bool any = false; // runs, or has ended as it should: the master is about to
     for (int i = 0; i < l->hosts->n; i++) {
         Station *s = &l->stations[i];
         look(l, s);
-        any |= s->started && !s->ended;
-        failed |= s->ended && s->remote.status;
+        any |= !s->started || !s->ended || !s->remote.status;
     }
-    return any || !failed;
+    return any;
 }
 
 int stations_fds(const Launcher *l, struct pollfd *fds, int n)

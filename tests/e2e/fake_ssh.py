@@ -9,6 +9,9 @@ shift
 exec sh -c "$*"
 """
 
+# As ssh is: what it has started hears of its end by its standard input only.
+SSH_APART = SSH.replace("exec sh -c", "exec setsid --wait sh -c")
+
 SRUN = """#!/bin/sh
 while case $1 in --nodelist=*) node=${1#*=} ;; --*) ;; *) false ;; esac; do shift; done
 export HOME="$0.home-$node"
