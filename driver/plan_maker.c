@@ -7,6 +7,7 @@
 #include "driver/plan_maker.h"
 
 #include "base/text.h"
+#include "control/progress.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,7 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MOST_BUILDS = 2 };
+enum { MOST_BUILDS = 2, FORGOTTEN_S = 3 }; // what nobody wishes for any more is not built
+#define SECOND_NS INT64_C(1000000000)
 
 typedef VEC(const char *) Words;
 
@@ -27,7 +29,8 @@ typedef struct Build {
     Machine *machines;
     int n;
     BuildState state;
-    bool urgent; // somebody waits for it; else it is for what may come
+    PlanUrgency urgency;
+    int64_t asked_ns; // when it was last wished for
     pid_t pid;
     BuiltPlan plan;
     char why[PLAN_WHY];
@@ -149,7 +152,10 @@ static const char *own_executable(Arena *a)
     return n > 0 ? arena_strndup(a, path, (size_t)n) : "stagecc";
 }
 
-// Behind training, which has the cores: nice.
+// Behind training, where that has the cores.
+static const char *const niceness[] = {
+    [PLAN_IN_CASE] = "10", [PLAN_WANTED] = "5", [PLAN_MISSED] = "0"};
+
 static void start(MakerState *k, Build *b)
 {
     const char *out = path_of(k, b, ".new"), *devices = path_of(k, b, ".new/devices.json");
@@ -159,8 +165,9 @@ static void start(MakerState *k, Build *b)
         fatal("%s: cannot write: %s", out, strerror(errno));
     vec_push(k->arena, &w, "sh");
     vec_push(k->arena, &w, "-c");
-    vec_push(k->arena, &w, "log=\"$0\"; exec nice -n 10 \"$@\" > \"$log\" 2>&1");
+    vec_push(k->arena, &w, "log=\"$0\"; exec nice -n \"$@\" > \"$log\" 2>&1");
     vec_push(k->arena, &w, path_of(k, b, ".log"));
+    vec_push(k->arena, &w, niceness[b->urgency]);
     vec_push(k->arena, &w, own_executable(k->arena));
     vec_push(k->arena, &w, "build");
     vec_push(k->arena, &w, k->args->operand);
@@ -208,6 +215,7 @@ static bool has_ended(pid_t pid)
 static bool tick(void *user)
 {
     MakerState *k = user;
+    int64_t now_ns = progress_now_ns();
     int running = 0;
     Build *next = NULL;
     for (int i = 0; i < k->builds.n; i++) {
@@ -215,10 +223,11 @@ static bool tick(void *user)
         if (b->state == BUILDING && has_ended(b->pid))
             finish(k, b);
         running += b->state == BUILDING;
-        if (b->state == WANTED && (!next || b->urgent > next->urgent))
+        bool wanted = b->state == WANTED && now_ns - b->asked_ns < FORGOTTEN_S * SECOND_NS;
+        if (wanted && (!next || b->urgency > next->urgency))
             next = b;
     }
-    if (next && running < (next->urgent ? MOST_BUILDS : 1))
+    if (next && running < (next->urgency ? MOST_BUILDS : 1))
         start(k, next);
     return next || running;
 }
@@ -244,7 +253,7 @@ static void name_plan(const MakerState *k, const Machine *machines, int n,
     snprintf(name, PLAN_NAME + 1, "n%d-%016llx", n, key);
 }
 
-static Build *build_for(MakerState *k, const Machine *machines, int n, bool urgent)
+static Build *build_for(MakerState *k, const Machine *machines, int n, PlanUrgency urgency)
 {
     char name[PLAN_NAME + 1];
     name_plan(k, machines, n, name);
@@ -255,7 +264,8 @@ static Build *build_for(MakerState *k, const Machine *machines, int n, bool urge
         if (!access(path_of(k, b, "/plan.json"), R_OK))
             load(k, b);
     }
-    b->urgent |= urgent;
+    b->urgency = urgency > b->urgency ? urgency : b->urgency;
+    b->asked_ns = progress_now_ns();
     return b;
 }
 
@@ -280,9 +290,9 @@ static PlanAnswer find(void *user, const PlanWish *wish, const BuiltPlan **out,
     Machine free[MOST_RANKS];
     for (int i = 0; i < wish->n; i++)
         free[i] = (Machine){wish->machines[i].speed_milli, 0};
-    Build *b = build_for(k, free, wish->n, wish->urgent);
+    Build *b = build_for(k, free, wish->n, wish->urgency);
     if (b->state == BUILT && !fits(b->plan.plan, wish->machines))
-        b = build_for(k, wish->machines, wish->n, wish->urgent);
+        b = build_for(k, wish->machines, wish->n, wish->urgency);
     *out = &b->plan;
     if (b->state == FAILED)
         snprintf(why, PLAN_WHY, "%s", b->why);

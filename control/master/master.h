@@ -32,10 +32,16 @@ typedef struct BuiltPlan {
     int n_files;
 } BuiltPlan;
 
+typedef enum PlanUrgency {
+    PLAN_IN_CASE, // that somebody is lost
+    PLAN_WANTED,  // beside training
+    PLAN_MISSED,  // nobody trains without it
+} PlanUrgency;
+
 typedef struct PlanWish {
     const Machine *machines; // [n]
     int n;
-    bool urgent; // it is needed now, and not in case that
+    PlanUrgency urgency;
 } PlanWish;
 
 // Who makes plans: the driver, which knows the compiler. Nothing here waits.

@@ -10,14 +10,14 @@ enum { SETTLE_S = 3, LOOK_AHEAD_S = 1, WARM_S = 60 };
 static const double worth =
     0.95; // of the time that a step takes now: what a change has to bring
 
-static PlanAnswer ask(Server *s, const Seats *seats, bool urgent, const BuiltPlan **built,
-                      char why[PLAN_WHY])
+static PlanAnswer ask(Server *s, const Seats *seats, PlanUrgency urgency,
+                      const BuiltPlan **built, char why[PLAN_WHY])
 {
     Machine machines[MOST_RANKS];
     const PlanMaker *maker = &s->options->maker;
     for (int i = 0; i < seats->n; i++)
         machines[i] = seats->items[i].machine;
-    return maker->find(maker->user, &(PlanWish){machines, seats->n, urgent}, built, why);
+    return maker->find(maker->user, &(PlanWish){machines, seats->n, urgency}, built, why);
 }
 
 // For all that are wanted, or where a model cannot be cut for so many, for as many as it can.
@@ -25,11 +25,12 @@ static PlanAnswer find_plan(Server *s, const PlanMember *members, uint32_t n, Se
                             const BuiltPlan **built)
 {
     char why[PLAN_WHY] = "";
+    PlanUrgency urgency = s->core.phase == MASTER_RUNNING ? PLAN_WANTED : PLAN_MISSED;
     PlanAnswer answer = PLAN_NONE;
     int most = seats_most(s, n);
     for (; answer == PLAN_NONE && most >= s->options->min_workers; most--) {
         seats_find(s, members, n, most, seats);
-        answer = ask(s, seats, true, built, why);
+        answer = ask(s, seats, urgency, built, why);
         if (answer == PLAN_NONE && strcmp(why, s->told_why) != 0)
             story(s, "no plan for %d program%s: %s", seats->n, seats->n == 1 ? "" : "s", why);
         if (answer == PLAN_NONE)
@@ -239,6 +240,6 @@ void plans_look_ahead(Server *s)
         if (!m->epoch.incarnations[lost] || n < (uint32_t)s->options->min_workers)
             continue;
         seats_find(s, rest, n, seats_most(s, MOST_WORKERS), &seats);
-        ask(s, &seats, false, &built, why);
+        ask(s, &seats, PLAN_IN_CASE, &built, why);
     }
 }

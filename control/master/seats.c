@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { SPEED_STEP = 50, MEMORY_BITS = 3 };
+enum { SPEED_STEP = 100, MEMORY_BITS = 3 };
 
 // Machines that are nearly alike shall have the same plan.
 static uint64_t rounded_down(uint64_t bytes)

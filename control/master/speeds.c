@@ -87,12 +87,14 @@ static bool has_changed(Face *face, double speed)
 static void think(Server *s, uint32_t worker, double speed)
 {
     Face *face = &s->faces[worker];
-    bool first = !face->planned_milli;
+    uint32_t before = face->planned_milli;
     if (!has_changed(face, speed))
         return;
     face->others = 0;
     face->planned_milli = like_others(s, worker, face->other);
-    if (!first)
+    if (face->planned_milli == before)
+        return;
+    if (before)
         story(s, "%s computes at %.2f of the speed of the model's times",
               members_name(s, worker), face->other / SPEED_ONE);
     server_take(s, &(MasterEvent){.kind = MASTER_REPLAN});

@@ -160,7 +160,7 @@ class Cluster:
         """The same training as one program that nobody disturbs."""
         if not self.alone.exists():
             self.run("build", self.model, *self.options, "--stages", 1, "--no-svg", "-o", self.alone)
-        self.run("run", self.alone, *self.run_options, "--log-json", self.alone_log(), "--checkpoint", self.alone / "saved")
+        self.run("run", self.alone, *self.run_options, "--log-json", self.alone_log(), "--checkpoint", self.alone / "saved", timeout=1500)
 
     def alone_log(self):
         return self.alone / f"log-{self.steps}.json"

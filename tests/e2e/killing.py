@@ -159,7 +159,7 @@ class Killer:
         plans = self.c.folder / "journal" / "plans"
 
         def built(_):
-            names = [p.name for p in plans.iterdir() if p.is_dir()]
+            names = [p.name for p in plans.glob("n*") if p.is_dir()]
             return sizes <= {int(n[1:].split("-")[0]) for n in names} and not any(n.endswith(".new") for n in names)
 
         self.c.wait(f"plans for {sizes} workers", built, seconds)

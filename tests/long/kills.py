@@ -15,7 +15,7 @@ from killing import OPCODES, Killer, name_of, table
 
 STAGECC, SOURCE, *WANTED = sys.argv[1:]
 SCHEDULES = ("1f1b", "gpipe", "zb-h1")
-STEPS, LAST_STEPS = 700, 80  # a changed plan must still be worth it
+STEPS, LAST_STEPS = 500, 40  # a changed plan must still be worth it
 RANDOM_KILLS = 200
 
 
@@ -77,7 +77,7 @@ def schedule(folder, name):
             todo.pop(0)
 
     for run in range(20):
-        c, killer = one_run(folder / f"{name}{run}", [*OPTIONS, "--schedule", name], first, strikes, rehearse=30)
+        c, killer = one_run(folder / f"{name}{run}", [*OPTIONS, "--schedule", name], first, strikes, rehearse=60)
         first = first or c
         rows += killer.rows
         print(f"{name}: {len(killer.rows)} kills in {STEPS} steps, the same bits", flush=True)
