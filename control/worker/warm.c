@@ -87,6 +87,7 @@ void warm_work(Agent *g, int64_t now_ns)
         answer(g, false);
         warm_drop(g);
     } else if (all_warm(g)) {
+        agent_say(g, "programs of the next plan wait for their states");
         answer(g, true);
     }
 }

@@ -28,6 +28,8 @@ def rescale(c):
     c.wait_stages(2)
     c.rescale("-n", 3)
     c.wait_stages(3)
+    for i in (1, 2, 3):
+        assert "programs of the next plan wait" in c.log(f"worker{i}").read_text(), f"worker{i} was never warm"
 
 
 def program_killed(c):
