@@ -42,6 +42,7 @@ typedef struct LittleMaster {
     char bits[LITTLE_STEPS + 1][16]; // of the losses
     int doubles, times;
     uint8_t frame[NET_MOST];
+    double rehearse; // of programs
 } LittleMaster;
 
 static inline int little_number(const LittleMaster *m, const CurveKey key)
@@ -115,9 +116,9 @@ static inline void little_start(LittleMaster *m, const char *const *options)
     for (int w = 0; w < m->n_workers; w++)
         json_array_append_new(
             peers, json_pack("[i, s, s]", w, m->workers[w].peer, m->workers[w].key.public_key));
-    json_t *all = json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:i, s:o}", "job", job, "directory",
+    json_t *all = json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:f, s:o}", "job", job, "directory",
                             "/", "model", "mlp", "first_step", 0, "files", files, "options",
-                            words, "rehearse", 0, "peers", peers);
+                            words, "rehearse", m->rehearse, "peers", peers);
     char *text = json_dumps(all, 0);
     for (int w = 0; w < m->n_workers; w++)
         little_send(m, w,

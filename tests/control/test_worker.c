@@ -247,6 +247,7 @@ static void one_alone(void **state)
 {
     (void)state;
     begin("out1", 1);
+    master.rehearse = 1000; // times are told once a second
     epoch(1, 0, 0);
     rank(7, 0, NOBODY);
     make_ready();
