@@ -1,0 +1,84 @@
+"""Changes of plan while ResNet-152 trains on digits, and what the master costs beside `stagecc run`.
+
+  rescale.py [STAGECC]
+
+Pause of a change: the longest time between two committed steps around it, less the median step. Rates: samples/s by the
+times of commits, from two steps behind a change on, beside `stagecc simulate --cores` of the same plan.
+"""
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+from cluster import Cluster, words
+
+STAGECC = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/release/stagecc").resolve()
+BATCH, STEPS, CHANGES, EACH = 32, 400, (2, 3, 2, 3, 2, 3), 12
+OPTIONS = words("-D", "DEPTH=152", "-D", "IMAGE=8", "-D", "CHANNELS=1", "-D", "CLASSES=10", "--batch", BATCH, "--micro-batches", 4, "--optimizer", "sgd", "--momentum", 0.9, "--lr", 0.01)
+
+
+def gaps(times, first, last):
+    """Seconds of the steps behind the first, up to the last."""
+    return [times[s] - times[s - 1] for s in range(first + 1, last + 1)]
+
+
+def simulated(cluster, name):
+    """Seconds of a step, on one host with this machine's cores."""
+    cores = len(__import__("os").sched_getaffinity(0))
+    out = json.loads(cluster.run("simulate", cluster.folder / "journal/plans" / name, "--cores", cores, "--json"))
+    return out["step_s"]
+
+
+def changes(c):
+    rows = []
+    for n in (3, *CHANGES):
+        if rows:
+            c.rescale("-n", n)
+        s = c.wait_stages(n, 900)
+        begin = s["step"]
+        rows.append((n, begin, s["plan"]["name"]))
+        c.wait_step(begin + EACH, 900)
+    times = {step: at for step, _, _, at in c.status()["history"]}
+    print(f"{'stages':>6} {'from step':>9} {'pause s':>8} {'step s':>7} {'simulated':>9} {'ratio':>6}")
+    pauses = []
+    for n, begin, name in rows:
+        step = statistics.median(gaps(times, begin + 2, begin + EACH))
+        pause = max(gaps(times, max(begin - 2, 1), begin + 2)) - step if begin > 3 else 0
+        pauses += [pause] if begin > 3 else []
+        sim = simulated(c, name)
+        print(f"{n:6} {begin:9} {pause:8.2f} {step:7.2f} {sim:9.2f} {sim / step:6.2f}")
+    print(f"pause of a change: median {statistics.median(pauses):.2f} s, most {max(pauses):.2f} s, of {len(pauses)}")
+    return rows, times
+
+
+def without_master(c, name):
+    """The same programs by `stagecc run`: no states, no copies, no heartbeats."""
+    log = c.folder / "run.json"
+    c.run("run", c.folder / "journal/plans" / name, *c.run_options[:2], "--steps", 14, "--log-json", log, timeout=600)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return BATCH / [line["samples_per_s"] for line in lines if "loss_bits" in line and "step" in line][-1]  # the mean of all steps
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        c = Cluster(STAGECC, pathlib.Path(folder) / "rescale", model=ROOT / "examples/resnet/resnet.c", steps=STEPS, data=f"idx:{ROOT}/examples/digits/train", options=OPTIONS)
+        try:
+            c.start_master()
+            for i in (1, 2, 3):
+                c.start_worker(i)
+            rows, times = changes(c)
+        finally:
+            c.stop()
+            for name in ("master", "worker1"):
+                print("\n".join(l for l in c.log(name).read_text().splitlines() if "pause" in l or "warm" in l or "wait" in l), file=sys.stderr)
+        n, begin, name = rows[-1]
+        mine = statistics.median(gaps(times, begin + 2, begin + EACH))
+        alone = without_master(c, name)
+        print(f"a step with a master {mine:.2f} s, by `stagecc run` {alone:.2f} s: {100 * (mine / alone - 1):.1f} % more")
+
+
+main()
