@@ -185,25 +185,26 @@ static PlanAnswer choose_now(Server *s, const PlanMember *members, uint32_t n, E
 {
     Seats seats;
     const Epoch *last = &s->core.epoch;
-    const BuiltPlan *built = NULL, *best;
+    const BuiltPlan *before = last->number ? ledger_built(s, last->plan) : NULL;
+    const BuiltPlan *built = NULL, *best = NULL;
     seats_find(s, members, n, seats_most(s, n), &seats);
     if (is_next(s, &seats) && is_warm(s)) {
         take_next(s, e);
         return PLAN_NEW;
     }
-    PlanAnswer answer = find_plan(s, members, n, &seats, &built);
-    if (answer == PLAN_NONE)
-        return answer;
-    best = answer == PLAN_NEW ? built : NULL;
-    bool in_place = last->number && seats_same(last, &seats) &&
-                    ranks_fit(ledger_built(s, last->plan), &seats);
-    built = in_place ? ledger_built(s, last->plan) : best ? best : ranks_nearest(s, &seats);
-    if (in_place)
+    bool in_place = before && seats_same(last, &seats) && ranks_fit(before, &seats);
+    Seats fewer = seats; // where there is no plan for all of them
+    PlanAnswer answer = find_plan(s, members, n, &fewer, &best);
+    if (in_place) {
+        built = before;
         keep_ranks(last, e);
-    else if (built)
-        ranks_fill(s, built, &seats, e);
+    } else if (answer != PLAN_NONE) {
+        built = answer == PLAN_NEW ? best : ranks_nearest(s, &fewer);
+        if (built)
+            ranks_fill(s, built, &fewer, e);
+    }
     s->makeshift = built && built != best;
-    return built ? PLAN_NEW : PLAN_LATER;
+    return built ? PLAN_NEW : answer;
 }
 
 PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, const Epoch *now,

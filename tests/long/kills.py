@@ -105,7 +105,7 @@ def at_random(folder):
         c, killer = one_run(folder / f"random{run}", options, first, strikes, model=model, data=f"idx:{SOURCE}/examples/digits/train")
         first = first or c
         rows += killer.rows
-        print(f"ResNet-18: {len(killer.rows)} kills in {STEPS} steps, the same bits", flush=True)
+        table(killer.rows, f"ResNet-18: {len(killer.rows)} kills in {STEPS} steps, the same bits")
         if len(rows) >= RANDOM_KILLS:
             break
     assert len(rows) >= RANDOM_KILLS
