@@ -178,6 +178,25 @@ static void keep_ranks(const Epoch *last, Epoch *e)
     memcpy(e->ranks, last->ranks, sizeof e->ranks);
 }
 
+// Can the last epoch's ranks go on where they were? Whoever has joined meanwhile is thought of later.
+static bool fits_in_place(Server *s, const PlanMember *members, uint32_t n)
+{
+    Seats seats;
+    PlanMember own[MOST_WORKERS];
+    const Epoch *last = &s->core.epoch;
+    uint32_t n_own = 0;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t r = 0; r < last->n_ranks; r++)
+            if (last->ranks[r].worker == members[i].worker) {
+                own[n_own++] = members[i];
+                break;
+            }
+    if (!last->number)
+        return false;
+    seats_find(s, own, n_own, seats_most(s, n_own), &seats);
+    return seats_same(last, &seats) && ranks_fit(ledger_built(s, last->plan), &seats);
+}
+
 // Nobody trains until there is an epoch, so a plan that is there counts more than the best one: that whose programs are
 // warm, else the last one where its workers are all there again, else whatever they can run. A better one is asked for
 // meanwhile, and changed to like any other.
@@ -185,18 +204,17 @@ static PlanAnswer choose_now(Server *s, const PlanMember *members, uint32_t n, E
 {
     Seats seats;
     const Epoch *last = &s->core.epoch;
-    const BuiltPlan *before = last->number ? ledger_built(s, last->plan) : NULL;
     const BuiltPlan *built = NULL, *best = NULL;
     seats_find(s, members, n, seats_most(s, n), &seats);
     if (is_next(s, &seats) && is_warm(s)) {
         take_next(s, e);
         return PLAN_NEW;
     }
-    bool in_place = before && seats_same(last, &seats) && ranks_fit(before, &seats);
+    bool in_place = fits_in_place(s, members, n);
     Seats fewer = seats; // where there is no plan for all of them
     PlanAnswer answer = find_plan(s, members, n, &fewer, &best);
     if (in_place) {
-        built = before;
+        built = ledger_built(s, last->plan);
         keep_ranks(last, e);
     } else if (answer != PLAN_NONE) {
         built = answer == PLAN_NEW ? best : ranks_nearest(s, &fewer);
