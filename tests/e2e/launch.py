@@ -2,6 +2,7 @@
 
   launch.py STAGECC SOURCE_DIR [SCENARIO...]
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -238,7 +239,8 @@ def main():
                 SCENARIOS[name](place, alone)
             finally:
                 for p in place.processes():
-                    os.kill(p, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # it has just ended
+                        os.kill(p, signal.SIGKILL)
             print(f"{name}: {time.monotonic() - begin:.1f} s", flush=True)
 
 
