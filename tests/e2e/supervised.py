@@ -28,7 +28,8 @@ MODEL(small)
 }
 """
 # As plan/segment.h and plan/image.h lay them out.
-ABI, PAGE, LINE, HEADER, STATUS, ADDRESS = 5, 4096, 64, 256, 320, 1024
+ABI, PAGE, LINE, HEADER, STATUS, ADDRESS = 6, 4096, 64, 256, 320, 1024
+LAST, NO_LIMIT = 72, 2**64 - 1
 JOB_MAGIC, IMAGE_MAGIC = 0x31626F6A67617473, 0x3174617473676174
 MAY_BEGIN, MAY_UPDATE, WAITS_FOR_MASTER, UPDATE = 128, 192, 2, 16
 STEPS = 8
@@ -64,6 +65,7 @@ class Job:
         size = up(HEADER + self.n * (STATUS + ADDRESS), PAGE) + edges
         self.fd, self.memory = memory_file("job", size)
         struct.pack_into("<Q4IQ", self.memory, 0, JOB_MAGIC, ABI, self.n, len(plan["edges"]), 1, size)
+        struct.pack_into("<Q", self.memory, LAST, NO_LIMIT)
         self.allow(begin, update)
         self.tensors = [tensors(out, i) for i in range(self.n)]
         self.images = images or [memory_file("image", 0)[0] for _ in range(self.n)]
