@@ -55,6 +55,20 @@ void text_printf(Text *t, const char *format, ...)
     va_end(ap);
 }
 
+void text_put_word(Text *t, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-+=./:,@%^";
+    if (*word && strspn(word, plain) == strlen(word)) {
+        text_puts(t, word);
+        return;
+    }
+    text_puts(t, "'");
+    for (; *word; word++)
+        text_printf(t, *word == '\'' ? "'\\''" : "%c", *word);
+    text_puts(t, "'");
+}
+
 void text_release(Text *t)
 {
     free(t->data);

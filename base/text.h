@@ -17,6 +17,8 @@ void text_puts(Text *t, const char *s);
 void text_printf(Text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_vprintf(Text *t, const char *format, va_list ap)
     __attribute__((format(printf, 2, 0)));
+// As a POSIX shell reads it back: quoted where it has to be.
+void text_put_word(Text *t, const char *word);
 void text_release(Text *t);
 
 // The whole file, terminated, malloc'd; NULL with errno set when it cannot be read as a regular

@@ -33,7 +33,7 @@ function(room name)
   target_include_directories(${name} PUBLIC ${PUBLIC_INCLUDE})
 endfunction()
 
-room(base DIRS base LINK m)
+room(base DIRS base LINK m ${CMAKE_DL_LIBS})
 room(ir DIRS ir LINK base)
 room(plan DIRS plan plan/schedules LINK base PkgConfig::JANSSON)
 room(frontend DIRS frontend frontend/layers frontend/clang frontend/profile LINK ir ${CMAKE_DL_LIBS})

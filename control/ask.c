@@ -33,7 +33,6 @@ enum { ANSWER_S = 5 };
 #define SECOND_NS (1000 * MS_NS)
 
 typedef struct Ask {
-    const Key *key;
     const char *endpoint;
     Message command;
     json_t *answer;
@@ -84,7 +83,7 @@ static bool converse(Ask *q, Net *net, NetSocket *to)
 int master_ask(const char *endpoint, const Key *key, const json_t *command, json_t **answer)
 {
     char *text = json_dumps(command, JSON_COMPACT);
-    Ask q = {.key = key, .endpoint = endpoint, .status = EXIT_PEER};
+    Ask q = {.endpoint = endpoint, .status = EXIT_PEER};
     q.command = (Message){.id = MESSAGE_COMMAND,
                           .command = {.request = (uint64_t)progress_now_ns()},
                           .rest = text,

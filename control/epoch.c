@@ -33,6 +33,14 @@ const char *epoch_wrong(const Epoch *e)
     return why;
 }
 
+uint64_t epoch_workers(const Epoch *e)
+{
+    uint64_t workers = 0;
+    for (uint32_t r = 0; r < e->n_ranks; r++)
+        workers |= UINT64_C(1) << e->ranks[r].worker;
+    return workers;
+}
+
 bool epoch_runs(const Epoch *e, uint16_t worker, uint64_t parts)
 {
     for (uint32_t r = 0; r < e->n_ranks; r++)

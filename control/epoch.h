@@ -64,6 +64,7 @@ _Static_assert(sizeof(Epoch) == 2216, "as it travels");
 
 // Every part has exactly one owner, and all numbers are within their tables; else what is wrong.
 const char *epoch_wrong(const Epoch *e);
+uint64_t epoch_workers(const Epoch *e); // that run its ranks: a bit each
 // Does a program of this worker run all of these parts?
 bool epoch_runs(const Epoch *e, uint16_t worker, uint64_t parts);
 // Is it this worker's rank?

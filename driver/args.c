@@ -2,6 +2,8 @@
 // parsing, the groups of driver/commands.def say which rows a command knows.
 #include "driver/driver.h"
 
+#include "base/text.h"
+
 #include <getopt.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -109,14 +111,15 @@ static bool set_option(Args *args, int index, const char *value)
 
 static const char *quoted_line(Arena *a, int argc, char **argv)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "_-+=./:,@%^";
-    const char *line = "stagecc";
+    Text line = {0};
+    text_puts(&line, "stagecc");
     for (int i = 0; i < argc; i++) {
-        bool simple = *argv[i] && strspn(argv[i], plain) == strlen(argv[i]);
-        line = arena_printf(a, simple ? "%s %s" : "%s '%s'", line, argv[i]);
+        text_puts(&line, " ");
+        text_put_word(&line, argv[i]);
     }
-    return line;
+    const char *kept = arena_strdup(a, line.data);
+    text_release(&line);
+    return kept;
 }
 
 // `-n 4 4 -b 1e10 1e9`: the numbers behind the first value belong to it, as for argparse's nargs="+".

@@ -121,6 +121,7 @@ typedef struct Toolchain {
     bool has_c_backend;
 } Toolchain;
 Toolchain toolchain_find(Arena *a);
+const char *own_executable(Arena *a); // its path
 // Compile every stage source of dir (n of them, named NAME.c) side by side. 0, or an exit status
 // after the compiler's own output was shown.
 int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir,

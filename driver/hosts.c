@@ -3,6 +3,7 @@
 // is that of a manifest with the SHA-256 of every file, and all are compared before anything is started.
 #include "driver/driver.h"
 
+#include "base/sha256.h"
 #include "base/text.h"
 #include "control/hub.h"
 
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SHA256_DIGITS = 64, NAME_DIGITS = 16 };
+enum { NAME_DIGITS = 16 };
 
 const char *hosts_manifest(Arena *a, const char *dir)
 {
@@ -19,20 +20,12 @@ const char *hosts_manifest(Arena *a, const char *dir)
 
 const char *hosts_sha256(Arena *a, const char *file)
 {
-    const char *tmp = getenv("TMPDIR");
-    char *out = arena_printf(a, "%s/stagecc-sha-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    int fd = mkstemp(out);
-    if (fd < 0)
+    uint8_t digest[SHA256_BYTES];
+    char text[SHA256_HEX + 1];
+    if (!sha256_file(file, digest))
         return NULL;
-    close(fd);
-    bool good = !access(file, R_OK) &&
-                !process_run((const char *const[]){"sha256sum", "--", file, NULL}, out);
-    char *text = good ? file_read(out, NULL) : NULL;
-    unlink(out);
-    good = text && strlen(text) > SHA256_DIGITS;
-    const char *digits = good ? arena_strndup(a, text, SHA256_DIGITS) : NULL;
-    free(text);
-    return digits;
+    sha256_text(digest, text);
+    return arena_strdup(a, text);
 }
 
 // The programs here are those of the manifest, or somebody has built again.

@@ -146,9 +146,7 @@ static const char *endpoint_for(Launcher *l, const Station *s)
 static bool collect(Launcher *l, Bundle *b)
 {
     const char *dnnl = STAGECC_DNNL_VERSION;
-    const char *self = realpath("/proc/self/exe", NULL);
-    bool good = self && bundle_program(b, "stagecc", self);
-    free((char *)(uintptr_t)self);
+    bool good = bundle_program(b, "stagecc", own_executable(l->arena));
     setenv("UCX_WARN_UNUSED_ENV_VARS", "n", 0);
     if (good && !bundle_loaded(b, "libzmq.so.5") && !diag_errors())
         error_at(NO_LOC, "ZeroMQ cannot be found: apt-get install libzmq5");
@@ -210,13 +208,11 @@ static const char *options_of(const Launcher *l, const Station *s)
 // Paths may hold anything, a script may not: it finds them in the environment.
 static const char *local_script(const Launcher *l, const Station *s)
 {
-    char *self = realpath("/proc/self/exe", NULL);
     char *dir = realpath(l->journal, NULL);
-    setenv("STAGECC_LAUNCH_PROGRAM", self ? self : "stagecc", 1);
+    setenv("STAGECC_LAUNCH_PROGRAM", own_executable(l->arena), 1);
     setenv("STAGECC_LAUNCH_KEY", s->key, 1);
     setenv("STAGECC_LAUNCH_DIR",
            arena_printf(l->arena, "%s/workers/%s", dir ? dir : l->journal, s->name), 1);
-    free(self);
     free(dir);
     return arena_printf(l->arena,
                         "exec \"$STAGECC_LAUNCH_PROGRAM\" worker --key \"$STAGECC_LAUNCH_KEY\" "

@@ -42,31 +42,15 @@ const Hosts *slurm_nodes(const Launcher *l)
 // The batch script
 // ------------------------------------------------------------------------------------------------
 
-static void put_word(Text *t, const char *word)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "_-+=./:,@%^";
-    if (*word && strspn(word, plain) == strlen(word)) {
-        text_puts(t, word);
-        return;
-    }
-    text_puts(t, "'");
-    for (; *word; word++)
-        text_printf(t, *word == '\'' ? "'\\''" : "%c", *word);
-    text_puts(t, "'");
-}
-
 // This command line without what is Slurm's business.
 static void put_command(Text *t, const Launcher *l)
 {
     static const char *const not_there[] = {"slurm", "nodes", "dry-run"};
     const Args *args = l->args;
-    char *self = realpath("/proc/self/exe", NULL);
     text_puts(t, "exec ");
-    put_word(t, self ? self : "stagecc");
-    free(self);
+    text_put_word(t, own_executable(l->arena));
     text_puts(t, " launch ");
-    put_word(t, args->operand);
+    text_put_word(t, args->operand);
     for (int i = 0; i < args->given.n; i++) {
         const Given *g = &args->given.items[i];
         bool skip = false;
@@ -77,7 +61,7 @@ static void put_command(Text *t, const Launcher *l)
         text_printf(t, " --%s", g->name);
         if (g->value) {
             text_puts(t, " ");
-            put_word(t, g->value);
+            text_put_word(t, g->value);
         }
     }
     text_puts(t, "\n");
@@ -104,7 +88,7 @@ static void put_script(Text *t, const Launcher *l, int nodes)
     for (int i = 0; i < args->names.n; i++)
         text_printf(t, "#SBATCH %s\n", args->names.items[i]);
     text_puts(t, "\n# The master runs on the first node, a worker on every one.\ncd ");
-    put_word(t, cwd);
+    text_put_word(t, cwd);
     text_puts(t, " || exit 1\n");
     put_command(t, l);
 }

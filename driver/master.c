@@ -2,6 +2,7 @@
 #include "driver/plan_maker.h"
 
 #include "base/text.h"
+#include "base/utf8.h"
 #include "control/ask.h"
 #include "plan/schedule.h"
 
@@ -78,6 +79,18 @@ static bool read_resume(Setup *m)
     return good;
 }
 
+// They travel as JSON.
+static bool options_are_text(const MasterOptions *o)
+{
+    for (int i = 0; i < o->n_options; i++)
+        if (!utf8_good(o->options[i], strlen(o->options[i]))) {
+            error_at(NO_LOC, "%s is no UTF-8: workers are told of it as text",
+                     o->options[i - 1]);
+            return false;
+        }
+    return true;
+}
+
 static int read_arguments(Setup *m)
 {
     const Args *args = m->args;
@@ -98,7 +111,7 @@ static int read_arguments(Setup *m)
     o->page = args->page;
     o->options = program_options(m->arena, args, &o->n_options);
     m->journal = args->journal ? args->journal : "journal";
-    if (!o->listen)
+    if (!o->listen || !options_are_text(o))
         return EXIT_INPUT;
     if (dir_make(m->journal)) {
         error_at((Loc){m->journal, 0, 0}, "cannot make the directory: %s", strerror(errno));

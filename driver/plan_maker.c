@@ -39,6 +39,7 @@ typedef struct Build {
 struct MakerState {
     Arena *arena;
     const Args *args;
+    const char *self;          // this program, as it was when it began
     const char *dir, *profile; // JOURNAL/plans; NULL: no measured times
     int threads;
     uint64_t model; // of its text and options
@@ -145,13 +146,6 @@ static void add_given(MakerState *k, Words *w)
     }
 }
 
-static const char *own_executable(Arena *a)
-{
-    char path[4096];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    return n > 0 ? arena_strndup(a, path, (size_t)n) : "stagecc";
-}
-
 // Behind training, where that has the cores.
 static const char *const niceness[] = {
     [PLAN_IN_CASE] = "10", [PLAN_WANTED] = "5", [PLAN_MISSED] = "0"};
@@ -168,7 +162,7 @@ static void start(MakerState *k, Build *b)
     vec_push(k->arena, &w, "log=\"$0\"; exec nice -n \"$@\" > \"$log\" 2>&1");
     vec_push(k->arena, &w, path_of(k, b, ".log"));
     vec_push(k->arena, &w, niceness[b->urgency]);
-    vec_push(k->arena, &w, own_executable(k->arena));
+    vec_push(k->arena, &w, k->self);
     vec_push(k->arena, &w, "build");
     vec_push(k->arena, &w, k->args->operand);
     add_given(k, &w);
@@ -212,7 +206,7 @@ static bool has_ended(pid_t pid)
 // What the shell asks for
 // ------------------------------------------------------------------------------------------------
 
-static bool tick(void *user)
+static void tick(void *user)
 {
     MakerState *k = user;
     int64_t now_ns = progress_now_ns();
@@ -229,7 +223,6 @@ static bool tick(void *user)
     }
     if (next && running < (next->urgency ? MOST_BUILDS : 1))
         start(k, next);
-    return next || running;
 }
 
 static Build *find_build(MakerState *k, const char *name)
@@ -269,15 +262,11 @@ static Build *build_for(MakerState *k, const Machine *machines, int n, PlanUrgen
     return b;
 }
 
-static bool fits(const Plan *p, const Machine *machines)
+static bool fits(const Plan *p, const PlanWish *wish)
 {
     bool good = true;
-    for (int r = 0; r < p->n_ranks; r++) {
-        const PlanStage *s = &p->stages[p->ranks[r].stage];
-        int replica = p->ranks[r].replica;
-        int device = replica < s->n_devices ? s->devices[replica] : s->id;
-        good &= (uint64_t)plan_stage_bytes(s) <= machines[device].memory_bytes;
-    }
+    for (int d = 0; d < wish->n; d++)
+        good &= (uint64_t)plan_device_bytes(p, d) <= wish->machines[d].memory_bytes;
     return good;
 }
 
@@ -291,7 +280,7 @@ static PlanAnswer find(void *user, const PlanWish *wish, const BuiltPlan **out,
     for (int i = 0; i < wish->n; i++)
         free[i] = (Machine){wish->machines[i].speed_milli, 0};
     Build *b = build_for(k, free, wish->n, wish->urgency);
-    if (b->state == BUILT && !fits(b->plan.plan, wish->machines))
+    if (b->state == BUILT && !fits(b->plan.plan, wish))
         b = build_for(k, wish->machines, wish->n, wish->urgency);
     *out = &b->plan;
     if (b->state == FAILED)
@@ -342,6 +331,7 @@ PlanMaker plan_maker(Arena *a, const Args *args, const char *journal, const char
     MakerState *k = arena_new(a, MakerState);
     *k = (MakerState){.arena = a,
                       .args = args,
+                      .self = own_executable(a),
                       .dir = arena_printf(a, "%s/plans", journal),
                       .profile = profile,
                       .threads = (int)args->options.threads};

@@ -85,23 +85,33 @@ static void show(const json_t *all)
     show_stages(all);
 }
 
+// The command and what came back, shown by `tell` where it is no error. Releases both.
+static int converse(Arena *a, const Args *args, json_t *command, void (*tell)(const json_t *))
+{
+    json_t *answer = NULL;
+    int status = EXIT_INPUT;
+    if (command)
+        status = ask(a, args, command, &answer);
+    else
+        error_at(NO_LOC, "--drain: the name of a worker is UTF-8");
+    if (answer && args->watch && isatty(STDOUT_FILENO))
+        printf("\033[H\033[2J");
+    if (answer && args->json) {
+        json_dumpf(answer, stdout, JSON_COMPACT);
+        putchar('\n');
+    } else if (answer && status)
+        error_at(NO_LOC, "%s", text_of(answer, "error"));
+    else if (answer)
+        tell(answer);
+    fflush(stdout);
+    json_decref(answer);
+    json_decref(command);
+    return status;
+}
+
 static int show_once(Arena *a, const Args *args)
 {
-    json_t *command = json_pack("{s:s}", "command", "status"), *all;
-    int status = ask(a, args, command, &all);
-    json_decref(command);
-    if (all && args->watch && isatty(STDOUT_FILENO))
-        printf("\033[H\033[2J");
-    if (all && args->json) {
-        json_dumpf(all, stdout, JSON_COMPACT);
-        putchar('\n');
-    } else if (status && all)
-        error_at(NO_LOC, "%s", text_of(all, "error"));
-    else if (all)
-        show(all);
-    fflush(stdout);
-    json_decref(all);
-    return status;
+    return converse(a, args, json_pack("{s:s}", "command", "status"), show);
 }
 
 int command_status(Arena *a, Args *args)
@@ -118,6 +128,11 @@ int command_status(Arena *a, Args *args)
 
 // ------------------------------------------------------------------------------------------------
 
+static void show_done(const json_t *answer)
+{
+    printf("%s\n", text_of(answer, "done"));
+}
+
 int command_rescale(Arena *a, Args *args)
 {
     if ((args->stages > 0) + (args->drain != NULL) + args->stop != 1) {
@@ -129,16 +144,5 @@ int command_rescale(Arena *a, Args *args)
                           ? json_pack("{s:s, s:s}", "command", "drain", "worker", args->drain)
                           : json_pack("{s:s, s:I}", "command", "rescale", "workers",
                                       (json_int_t)args->stages);
-    json_t *answer;
-    int status = ask(a, args, command, &answer);
-    if (answer && args->json) {
-        json_dumpf(answer, stdout, JSON_COMPACT);
-        putchar('\n');
-    } else if (answer && status)
-        error_at(NO_LOC, "%s", text_of(answer, "error"));
-    else if (answer)
-        printf("%s\n", text_of(answer, "done"));
-    json_decref(answer);
-    json_decref(command);
-    return status;
+    return converse(a, args, command, show_done);
 }

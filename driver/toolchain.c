@@ -8,15 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *executable_dir(Arena *a)
+const char *own_executable(Arena *a)
 {
-    char path[4096];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (n <= 0)
+    char *path = realpath("/proc/self/exe", NULL);
+    if (!path)
         fatal("cannot find my own executable: %s", strerror(errno));
-    path[n] = 0;
-    *strrchr(path, '/') = 0;
-    return arena_strdup(a, path);
+    const char *kept = arena_strdup(a, path);
+    free(path);
+    return kept;
 }
 
 static const char *parent_of(Arena *a, const char *dir)
@@ -27,7 +26,7 @@ static const char *parent_of(Arena *a, const char *dir)
 
 Toolchain toolchain_find(Arena *a)
 {
-    const char *dir = executable_dir(a);
+    const char *dir = parent_of(a, own_executable(a));
     const char *cc = getenv("CC");
     Toolchain t = {.cc = cc && *cc ? cc : STAGECC_CC};
     if (!access(arena_printf(a, "%s/CMakeCache.txt", dir), R_OK)) {

@@ -58,6 +58,30 @@ const char *plan_rank_name(const Plan *p, int rank, char *buffer, int size)
     return buffer;
 }
 
+int plan_device(const Plan *p, int rank)
+{
+    const PlanRank *r = &p->ranks[rank];
+    const PlanStage *s = &p->stages[r->stage];
+    return r->replica < s->n_devices ? s->devices[r->replica] : s->id;
+}
+
+int64_t plan_device_bytes(const Plan *p, int device)
+{
+    int64_t bytes = 0;
+    for (int r = 0; r < p->n_ranks; r++)
+        if (plan_device(p, r) == device)
+            bytes += plan_stage_bytes(&p->stages[p->ranks[r].stage]);
+    return bytes;
+}
+
+double plan_rank_seconds(const Plan *p, int rank)
+{
+    const PlanRank *r = &p->ranks[rank];
+    const PlanStage *s = &p->stages[r->stage];
+    int own = plan_own_micro_batches(p, r, false);
+    return own * (s->forward_s + s->backward_s) + s->update_s;
+}
+
 int plan_stage_of_unit(const Plan *p, int unit)
 {
     int low = 0, high = p->n_stages - 1;

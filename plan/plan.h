@@ -231,6 +231,10 @@ bool plan_reduces(const PlanEdge *e, int rank); // it is a bucket's, and the ran
 // By how much a step moves on the number of such an instruction: micro-batches, or buckets.
 int plan_step_numbers(const Plan *p, int rank, const rt_instr *i);
 int plan_stage_of_unit(const Plan *p, int unit);
+int plan_device(const Plan *p, int rank); // that the plan puts it on
+// Of all ranks on a device; predicted seconds of what a rank computes in a step.
+int64_t plan_device_bytes(const Plan *p, int device);
+double plan_rank_seconds(const Plan *p, int rank);
 int plan_part_of_unit(const PlanStage *s, int unit);
 // Predicted seconds of backward from one part up to another, without the latter.
 double plan_parts_seconds(const Plan *p, const PlanStage *s, int part, int end);

@@ -60,7 +60,7 @@ static void send_action(Server *s, const MasterAction *a)
     }
     if (a->id == MESSAGE_START) {
         m.start = s->core.epoch;
-        m.rest = text = plans_start(s, &s->core.epoch);
+        m.rest = text = start_text(s, &s->core.epoch);
         m.rest_bytes = strlen(text);
     }
     server_send(s, key, &m);

@@ -54,8 +54,7 @@ typedef struct PlanMaker {
     const BuiltPlan *(*built)(void *user, int i);
     // One that was built by an earlier master; NULL: it is gone.
     const BuiltPlan *(*named)(void *user, const char *name);
-    // Looks after what is being built; is anything?
-    bool (*tick)(void *user);
+    void (*tick)(void *user); // looks after what is being built
 } PlanMaker;
 
 typedef struct MasterOptions {

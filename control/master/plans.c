@@ -42,19 +42,12 @@ static PlanAnswer find_plan(Server *s, const PlanMember *members, uint32_t n, Se
 // Is it worth a change?
 // ------------------------------------------------------------------------------------------------
 
-static double stage_seconds(const Server *s, const Plan *p, const PlanStage *stage)
-{
-    double share = (double)p->options.micro_batches / stage->replicas;
-    double slower = s->options->rehearse > 0 ? s->options->rehearse : 1;
-    return slower * (share * (stage->forward_s + stage->backward_s) + stage->update_s);
-}
-
-// Of the slowest stage, in a step.
-static double planned_seconds(const Server *s, const Plan *p)
+// Of the slowest rank, in a step.
+static double planned_seconds(const Server *s, const BuiltPlan *built)
 {
     double most = 0;
-    for (int i = 0; i < p->n_stages; i++)
-        most = fmax(most, stage_seconds(s, p, &p->stages[i]));
+    for (int r = 0; r < built->plan->n_ranks; r++)
+        most = fmax(most, speeds_expected(s, built, (uint32_t)r));
     return most;
 }
 
@@ -65,12 +58,12 @@ static double present_seconds(Server *s, const Epoch *now)
     double most = 0;
     for (uint32_t r = 0; r < now->n_ranks; r++)
         most = fmax(most, s->faces[now->ranks[r].worker].busy_s);
-    return most > 0 || !built ? most : planned_seconds(s, built->plan);
+    return most > 0 || !built ? most : planned_seconds(s, built);
 }
 
 static bool pays(Server *s, const Epoch *now, const BuiltPlan *built, double fastest)
 {
-    double before = present_seconds(s, now), after = planned_seconds(s, built->plan) / fastest;
+    double before = present_seconds(s, now), after = planned_seconds(s, built) / fastest;
     double steps = (double)s->core.config.last_step - (double)s->core.committed;
     double pause = s->pause_s > 0 ? s->pause_s : 2;
     bool good = after < worth * before && steps * (before - after) > pause;
@@ -85,18 +78,11 @@ static bool pays(Server *s, const Epoch *now, const BuiltPlan *built, double fas
 // Beside those that run, the programs of what comes next are started
 // ------------------------------------------------------------------------------------------------
 
-static uint64_t workers_of(const Epoch *e)
-{
-    uint64_t workers = 0;
-    for (uint32_t r = 0; r < e->n_ranks; r++)
-        workers |= UINT64_C(1) << e->ranks[r].worker;
-    return workers;
-}
-
 // The same workers, whatever has been measured since: what is warm stays the plan.
 static bool is_next(const Server *s, const Seats *seats)
 {
-    return s->next.number == s->core.epoch.number + 1 && seats_same(&s->next, seats);
+    return s->next.number == s->core.epoch.number + 1 &&
+           epoch_workers(&s->next) == seats_workers(seats);
 }
 
 static void warm(Server *s, const BuiltPlan *built, const Seats *seats)
@@ -112,41 +98,43 @@ static void warm(Server *s, const BuiltPlan *built, const Seats *seats)
     }
     s->warmed = 0;
     s->warm_ns = progress_now_ns();
-    char *text = plans_start(s, e);
+    char *text = start_text(s, e);
     Message m = {.id = MESSAGE_WARM, .warm = *e, .rest = text, .rest_bytes = strlen(text)};
     for (uint32_t w = 0; w < s->core.n_members; w++)
-        if (workers_of(e) >> w & 1)
+        if (epoch_workers(e) >> w & 1)
             server_send(s, s->faces[w].key, &m);
     free(text);
 }
 
 void plans_warmed(Server *s, uint32_t worker, const Warmed *m)
 {
-    if (m->number == s->next.number)
-        s->warmed |= UINT64_C(1) << worker;
+    if (m->number != s->next.number)
+        return;
+    s->warmed |= UINT64_C(1) << worker;
+    if (!m->can)
+        story(s, "%s starts its programs of the next plan when it is time",
+              members_name(s, worker));
 }
 
 // All have answered, or it takes too long: then they start when it is time.
 static bool is_warm(const Server *s)
 {
-    return (s->warmed & workers_of(&s->next)) == workers_of(&s->next) ||
+    return (s->warmed & epoch_workers(&s->next)) == epoch_workers(&s->next) ||
            progress_now_ns() - s->warm_ns > WARM_S * SECOND_NS;
 }
 
-static void take_next(const Server *s, Epoch *e)
+static void take_ranks(const Epoch *from, Epoch *e)
 {
-    memcpy(e->ranks, s->next.ranks, sizeof e->ranks);
-    e->n_ranks = s->next.n_ranks;
-    e->plan = s->next.plan;
+    memcpy(e->ranks, from->ranks, sizeof e->ranks);
+    e->n_ranks = from->n_ranks;
+    e->plan = from->plan;
 }
 
 // So many workers were asked for, whether it is faster or not.
 static bool asked_for(const Server *s, const Epoch *now, const Seats *seats)
 {
-    uint64_t after = 0;
-    for (int i = 0; i < seats->n; i++)
-        after |= UINT64_C(1) << seats->items[i].worker;
-    return s->wanted && __builtin_popcountll(after) != __builtin_popcountll(workers_of(now));
+    return s->wanted && __builtin_popcountll(seats_workers(seats)) !=
+                            __builtin_popcountll(epoch_workers(now));
 }
 
 // While an epoch runs: shall another one follow? now: the one that may stay, or NULL.
@@ -157,25 +145,19 @@ static PlanAnswer choose_another(Server *s, const PlanMember *members, uint32_t 
     const BuiltPlan *built = NULL;
     seats_find(s, members, n, seats_most(s, n), &seats);
     if (is_next(s, &seats)) {
-        take_next(s, e);
+        take_ranks(&s->next, e);
         return is_warm(s) ? PLAN_NEW : PLAN_LATER;
     }
     PlanAnswer answer = find_plan(s, members, n, &seats, &built);
     if (answer != PLAN_NEW)
         return answer;
-    bool same = now && seats_same(now, &seats) && ledger_built(s, now->plan) == built;
+    bool same = now && epoch_workers(now) == seats_workers(&seats) &&
+                ledger_built(s, now->plan) == built;
     bool change =
         !now || (!same && (asked_for(s, now, &seats) || pays(s, now, built, seats.fastest)));
     if (change)
         warm(s, built, &seats);
     return change ? PLAN_LATER : PLAN_KEEP;
-}
-
-static void keep_ranks(const Epoch *last, Epoch *e)
-{
-    e->n_ranks = last->n_ranks;
-    e->plan = last->plan;
-    memcpy(e->ranks, last->ranks, sizeof e->ranks);
 }
 
 // Can the last epoch's ranks go on where they were? Whoever has joined meanwhile is thought of later.
@@ -186,15 +168,13 @@ static bool fits_in_place(Server *s, const PlanMember *members, uint32_t n)
     const Epoch *last = &s->core.epoch;
     uint32_t n_own = 0;
     for (uint32_t i = 0; i < n; i++)
-        for (uint32_t r = 0; r < last->n_ranks; r++)
-            if (last->ranks[r].worker == members[i].worker) {
-                own[n_own++] = members[i];
-                break;
-            }
+        if (epoch_workers(last) >> members[i].worker & 1)
+            own[n_own++] = members[i];
     if (!last->number)
         return false;
     seats_find(s, own, n_own, seats_most(s, n_own), &seats);
-    return seats_same(last, &seats) && ranks_fit(ledger_built(s, last->plan), &seats);
+    return epoch_workers(last) == seats_workers(&seats) &&
+           ranks_fit(ledger_built(s, last->plan), &seats);
 }
 
 // Nobody trains until there is an epoch, so a plan that is there counts more than the best one: that whose programs are
@@ -207,7 +187,7 @@ static PlanAnswer choose_now(Server *s, const PlanMember *members, uint32_t n, E
     const BuiltPlan *built = NULL, *best = NULL;
     seats_find(s, members, n, seats_most(s, n), &seats);
     if (is_next(s, &seats) && is_warm(s)) {
-        take_next(s, e);
+        take_ranks(&s->next, e);
         return PLAN_NEW;
     }
     bool in_place = fits_in_place(s, members, n);
@@ -215,7 +195,7 @@ static PlanAnswer choose_now(Server *s, const PlanMember *members, uint32_t n, E
     PlanAnswer answer = find_plan(s, members, n, &fewer, &best);
     if (in_place) {
         built = ledger_built(s, last->plan);
-        keep_ranks(last, e);
+        take_ranks(last, e);
     } else if (answer != PLAN_NONE) {
         built = answer == PLAN_NEW ? best : ranks_nearest(s, &fewer);
         if (built)

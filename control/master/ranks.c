@@ -11,26 +11,12 @@ static uint64_t parts_of(const Plan *p, const PlanStage *stage)
     return parts;
 }
 
-static int device_of(const Plan *p, const PlanRank *r)
-{
-    const PlanStage *stage = &p->stages[r->stage];
-    return r->replica < stage->n_devices ? stage->devices[r->replica] : stage->id;
-}
-
-static uint64_t needed_bytes(const Plan *p, int device)
-{
-    uint64_t bytes = 0;
-    for (int r = 0; r < p->n_ranks; r++)
-        if (device_of(p, &p->ranks[r]) == device)
-            bytes += (uint64_t)plan_stage_bytes(&p->stages[p->ranks[r].stage]);
-    return bytes;
-}
-
 bool ranks_fit(const BuiltPlan *built, const Seats *seats)
 {
     bool good = built && built->n_machines == seats->n;
     for (int d = 0; d < seats->n && good; d++)
-        good = needed_bytes(built->plan, d) <= seats->items[d].machine.memory_bytes;
+        good =
+            (uint64_t)plan_device_bytes(built->plan, d) <= seats->items[d].machine.memory_bytes;
     return good;
 }
 
@@ -60,7 +46,7 @@ static int64_t saved_bytes(const Plan *p, int device, const Seat *seat)
     uint64_t parts = 0;
     int64_t bytes = 0;
     for (int r = 0; r < p->n_ranks; r++)
-        if (device_of(p, &p->ranks[r]) == device)
+        if (plan_device(p, r) == device)
             parts |= parts_of(p, &p->stages[p->ranks[r].stage]);
     for (int u = 0; u < p->n_units; u++)
         if (parts & seat->holds & UINT64_C(1) << p->units[u].part)
@@ -81,7 +67,7 @@ static void seat_devices(const Plan *p, const Seats *seats, int seat_of[MOST_RAN
             for (int i = 0; i < seats->n && seat_of[d] < 0; i++) {
                 const Machine *m = &seats->items[i].machine;
                 bool good = m->speed_milli == seats->items[d].machine.speed_milli &&
-                            m->memory_bytes >= needed_bytes(p, d);
+                            m->memory_bytes >= (uint64_t)plan_device_bytes(p, d);
                 if (taken[i] || !good)
                     continue;
                 int64_t saved = saved_bytes(p, d, &seats->items[i]);
@@ -113,6 +99,6 @@ void ranks_fill(Server *s, const BuiltPlan *built, const Seats *seats, Epoch *e)
         uint64_t parts = parts_of(p, &p->stages[p->ranks[r].stage]);
         e->ranks[r].runs = parts;
         e->ranks[r].owns = p->ranks[r].replica ? 0 : parts;
-        e->ranks[r].worker = (uint16_t)seats->items[seat_of[device_of(p, &p->ranks[r])]].worker;
+        e->ranks[r].worker = (uint16_t)seats->items[seat_of[plan_device(p, r)]].worker;
     }
 }

@@ -4,6 +4,7 @@
 // Who reports is believed what its own programs may say now: its key says who it is, not that it is right.
 #include "control/master/server.h"
 
+#include "base/clock.h"
 #include "base/utf8.h"
 
 #include <inttypes.h>
@@ -59,11 +60,8 @@ static void remember(Server *s, const json_t *event)
     s->samples_per_s = json_number_value(json_object_get(event, "samples_per_s"));
     if (step % s->thinning)
         return;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    json_array_append_new(s->history,
-                          json_pack("[I, f, f, f]", (json_int_t)step, s->loss, s->samples_per_s,
-                                    (double)now.tv_sec + 1e-9 * (double)now.tv_nsec));
+    json_array_append_new(s->history, json_pack("[I, f, f, f]", (json_int_t)step, s->loss,
+                                                s->samples_per_s, clock_unix_seconds()));
     if (json_array_size(s->history) <= MOST_HISTORY)
         return;
     s->thinning *= 2;
@@ -114,7 +112,6 @@ static void on_error(Server *s, uint32_t worker, const json_t *event)
     bool again = s->failures && s->failed_step == (int64_t)s->core.committed;
     s->failures = again ? s->failures + 1 : 1;
     s->failed_step = (int64_t)s->core.committed;
-    s->failed_status = status;
     if (s->failures < (status == EXIT_LOSS ? 2 : MOST_FAILURES))
         return;
     progress_end_line(&s->progress);
@@ -135,19 +132,12 @@ static void on_start(Server *s, const json_t *event)
     progress_event(&s->progress, event);
 }
 
-// Programs that run already say nothing of the job again. Of the last steps it is not known whether they were told before
+// Of the last steps it is not known whether they were told before
 // the last master ended: workers keep their reports, and who is told again sees it by their numbers.
 void reports_begin(Server *s)
 {
     int64_t committed = (int64_t)s->core.committed;
     s->logged = committed > TOLD_AGAIN ? committed - TOLD_AGAIN : 0;
-    if (s->core.config.last_step >= INT64_MAX)
-        return;
-    json_t *start =
-        json_pack("{s:s, s:I, s:I}", "event", "start", "step", (json_int_t)s->core.committed,
-                  "last_step", (json_int_t)s->core.config.last_step);
-    progress_event(&s->progress, start);
-    json_decref(start);
 }
 
 // Its texts are shown on terminals.

@@ -78,12 +78,10 @@ void seats_find(const Server *s, const PlanMember *members, uint32_t n, int most
     qsort(seats->items, (size_t)seats->n, sizeof *seats->items, by_machine);
 }
 
-bool seats_same(const Epoch *e, const Seats *seats)
+uint64_t seats_workers(const Seats *seats)
 {
-    uint64_t before = 0, after = 0;
-    for (uint32_t r = 0; r < e->n_ranks; r++)
-        before |= UINT64_C(1) << e->ranks[r].worker;
+    uint64_t workers = 0;
     for (int i = 0; i < seats->n; i++)
-        after |= UINT64_C(1) << seats->items[i].worker;
-    return before == after;
+        workers |= UINT64_C(1) << seats->items[i].worker;
+    return workers;
 }

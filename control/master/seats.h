@@ -21,7 +21,7 @@ typedef struct Seats { // in the order of Machine
 int seats_most(const Server *s, uint32_t n);
 // At most so many workers of them: who has most of the state already, then the fastest.
 void seats_find(const Server *s, const PlanMember *members, uint32_t n, int most, Seats *seats);
-bool seats_same(const Epoch *e, const Seats *seats); // the workers of this epoch?
+uint64_t seats_workers(const Seats *seats); // a bit each, as epoch_workers
 
 // ranks.c. Can such machines run it, whatever their speeds?
 bool ranks_fit(const BuiltPlan *built, const Seats *seats);

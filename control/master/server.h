@@ -75,7 +75,6 @@ typedef struct Server {
     VEC(KnownPlan) plans;
     // The core
     Master core;
-    MasterActions actions;
     Face faces[MOST_WORKERS];
     int64_t clock_ns;
     // What is wanted
@@ -99,7 +98,7 @@ typedef struct Server {
     int thinning;   // every so many steps are in it
     int64_t logged; // step
     double loss, samples_per_s;
-    int failed_status, failures; // errors of programs behind the same step
+    int failures; // errors of programs behind the same step
     int64_t failed_step;
     // For people
     Story stories[MOST_STORIES];
@@ -125,9 +124,12 @@ int ledger_last_step(Server *s, int64_t last_step);
 PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, const Epoch *now,
                         Epoch *e);
 void plans_look_ahead(Server *s);
-char *plans_start(Server *s, const Epoch *e); // the text of START and WARM, malloc'd
 void plans_warmed(Server *s, uint32_t worker, const Warmed *m);
+// start.c
+char *start_text(Server *s, const Epoch *e); // of START and WARM, malloc'd
 // speeds.c
+// Seconds of a step that the plan expects this rank to compute.
+double speeds_expected(const Server *s, const BuiltPlan *built, uint32_t rank);
 void speeds_recall(Server *s); // of a master that has just begun
 void speeds_begin(Server *s);  // an epoch
 void speeds_heard(Server *s, uint32_t worker, const Times *t);

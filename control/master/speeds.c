@@ -11,26 +11,17 @@ enum { ENOUGH_TIMES = 3 };
 static const double newer = 0.4; // weight of the newest figure
 static const double differs = 0.15;
 
-static int device_of(const Plan *p, uint32_t rank)
+double speeds_expected(const Server *s, const BuiltPlan *built, uint32_t rank)
 {
-    const PlanRank *r = &p->ranks[rank];
-    const PlanStage *stage = &p->stages[r->stage];
-    return r->replica < stage->n_devices ? stage->devices[r->replica] : stage->id;
+    double slower = s->options->rehearse > 0 ? s->options->rehearse : 1;
+    return slower * plan_rank_seconds(built->plan, (int)rank);
 }
 
-// Seconds of a step that the plan expects of this rank, at speed 1.
-static double expected(const Server *s, const BuiltPlan *built, uint32_t rank)
+// Of the machine that the plan puts this rank on, in thousandths.
+static double planned_speed(const BuiltPlan *built, uint32_t rank)
 {
-    const Plan *p = built->plan;
-    const PlanRank *r = &p->ranks[rank];
-    const PlanStage *stage = &p->stages[r->stage];
-    int device = device_of(p, rank);
-    double own = (double)plan_own_micro_batches(p, r, false);
-    double slower = s->options->rehearse > 0 ? s->options->rehearse : 1;
-    double planned =
-        device < built->n_machines ? built->machines[device].speed_milli : SPEED_ONE;
-    double seconds = own * (stage->forward_s + stage->backward_s) + stage->update_s;
-    return slower * seconds * planned / SPEED_ONE;
+    int device = plan_device(built->plan, (int)rank);
+    return device < built->n_machines ? built->machines[device].speed_milli : SPEED_ONE;
 }
 
 void speeds_begin(Server *s)
@@ -46,11 +37,8 @@ void speeds_recall(Server *s)
 {
     const Epoch *e = &s->core.epoch;
     const BuiltPlan *built = e->number ? ledger_built(s, e->plan) : NULL;
-    for (uint32_t r = 0; built && r < e->n_ranks; r++) {
-        int device = device_of(built->plan, r);
-        if (device < built->n_machines)
-            s->faces[e->ranks[r].worker].planned_milli = built->machines[device].speed_milli;
-    }
+    for (uint32_t r = 0; built && r < e->n_ranks; r++)
+        s->faces[e->ranks[r].worker].planned_milli = (uint32_t)planned_speed(built, r);
 }
 
 static bool is_other(double speed, double than)
@@ -113,7 +101,7 @@ void speeds_heard(Server *s, uint32_t worker, const Times *t)
     Face *face = &s->faces[worker];
     double steps = (double)(t->last_step - t->first_step + 1);
     double busy_s = 1e-9 * (double)t->busy_ns / steps;
-    double speed = SPEED_ONE * expected(s, built, t->rank) / busy_s;
+    double speed = planned_speed(built, t->rank) * speeds_expected(s, built, t->rank) / busy_s;
     face->busy_s = face->busy_s > 0 ? newer * busy_s + (1 - newer) * face->busy_s : busy_s;
     double mixed = face->speed_milli ? newer * speed + (1 - newer) * face->speed_milli : speed;
     face->speed_milli = (uint32_t)fmax(1, fmin(mixed, 1e9));

@@ -33,7 +33,7 @@ static json_t *peers_json(const Server *s)
     return peers;
 }
 
-char *plans_start(Server *s, const Epoch *e)
+char *start_text(Server *s, const Epoch *e)
 {
     char directory[4096] = "/", job[17];
     json_t *options = json_array();
@@ -42,11 +42,10 @@ char *plans_start(Server *s, const Epoch *e)
     if (!getcwd(directory, sizeof directory))
         *directory = 0;
     snprintf(job, sizeof job, "%016llx", (unsigned long long)job_number(s, e));
-    json_t *start = json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:f, s:o}", "job", job,
-                              "directory", directory, "model", s->options->model, "first_step",
-                              (json_int_t)s->options->first_step, "files",
-                              files_json(ledger_built(s, e->plan)), "options", options,
-                              "rehearse", s->options->rehearse, "peers", peers_json(s));
+    json_t *start =
+        json_pack("{s:s, s:s, s:s, s:o, s:o, s:f, s:o}", "job", job, "directory", directory,
+                  "model", s->options->model, "files", files_json(ledger_built(s, e->plan)),
+                  "options", options, "rehearse", s->options->rehearse, "peers", peers_json(s));
     char *text = json_dumps(start, JSON_COMPACT);
     json_decref(start);
     return text;

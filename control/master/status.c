@@ -2,6 +2,7 @@
 // tell it to do.
 #include "control/master/server.h"
 
+#include "base/clock.h"
 #include "base/utf8.h"
 
 #include <stdlib.h>
@@ -10,32 +11,25 @@
 static const char *const master_phases[] = {"waiting", "starting", "running", "done"};
 static const char *const worker_phases[] = {"stopped", "preparing", "ready", "running"};
 
-static double unix_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 // Parts
 // ------------------------------------------------------------------------------------------------
 
-static json_t *stage_json(Server *s, const Plan *p, uint32_t rank)
+static json_t *stage_json(Server *s, const BuiltPlan *built, uint32_t rank)
 {
+    const Plan *p = built->plan;
     const PlanRank *r = &p->ranks[rank];
     const PlanStage *stage = &p->stages[r->stage];
     uint32_t worker = s->core.epoch.ranks[rank].worker;
-    double own = (double)plan_own_micro_batches(p, r, false);
     int64_t parameters = 0;
     for (int u = stage->first_unit; u <= stage->last_unit; u++)
         parameters += p->units[u].parameter_bytes;
-    return json_pack(
-        "{s:i, s:i, s:i, s:i, s:s, s:s, s:f, s:f, s:I, s:I}", "stage", r->stage, "replica",
-        r->replica, "rank", (int)rank, "worker", (int)worker, "first",
-        p->units[stage->first_unit].name, "last", p->units[stage->last_unit].name,
-        "predicted_s", own * (stage->forward_s + stage->backward_s) + stage->update_s, "busy_s",
-        s->faces[worker].busy_s, "memory_bytes", (json_int_t)plan_stage_bytes(stage),
-        "parameter_bytes", (json_int_t)parameters);
+    return json_pack("{s:i, s:i, s:i, s:i, s:s, s:s, s:f, s:f, s:I, s:I}", "stage", r->stage,
+                     "replica", r->replica, "rank", (int)rank, "worker", (int)worker, "first",
+                     p->units[stage->first_unit].name, "last", p->units[stage->last_unit].name,
+                     "predicted_s", speeds_expected(s, built, rank), "busy_s",
+                     s->faces[worker].busy_s, "memory_bytes",
+                     (json_int_t)plan_stage_bytes(stage), "parameter_bytes",
+                     (json_int_t)parameters);
 }
 
 static json_t *plan_json_of(Server *s)
@@ -47,7 +41,7 @@ static json_t *plan_json_of(Server *s)
     const Plan *p = built->plan;
     json_t *stages = json_array();
     for (uint32_t r = 0; r < e->n_ranks && (int)r < p->n_ranks; r++)
-        json_array_append_new(stages, stage_json(s, p, r));
+        json_array_append_new(stages, stage_json(s, built, r));
     return json_pack("{s:s, s:s, s:I, s:I, s:f, s:o}", "name", built->name, "schedule",
                      p->options.schedule, "batch", (json_int_t)p->options.batch,
                      "micro_batches", (json_int_t)p->options.micro_batches, "predicted_step_s",
@@ -96,7 +90,7 @@ json_t *status_json(Server *s)
         json_array_append_new(workers, worker_json(s, w));
     return json_pack(
         "{s:s, s:s, s:f, s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:O, s:o, s:i, s:i, s:f}",
-        "job", job, "model", s->options->model, "now", unix_seconds(), "phase",
+        "job", job, "model", s->options->model, "now", clock_unix_seconds(), "phase",
         master_phases[m->phase], "waits", waits, "epoch", (json_int_t)m->epoch.number, "step",
         (json_int_t)m->committed, "last_step", (json_int_t)last, "loss", s->loss,
         "samples_per_s", s->samples_per_s, "plan", plan_json_of(s), "workers", workers,

@@ -1,17 +1,11 @@
 // What has happened, for people: a line on stderr, and the newest ones for the status page.
 #include "control/master/server.h"
 
+#include "base/clock.h"
 #include "base/utf8.h"
 #include "control/master_epoch.h"
 
 #include <stdarg.h>
-
-static double unix_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 void story(Server *s, const char *format, ...)
 {
@@ -21,7 +15,7 @@ void story(Server *s, const char *format, ...)
     vsnprintf(told->text, sizeof told->text, format, ap);
     va_end(ap);
     utf8_printable(told->text); // workers' words are in it
-    told->at = unix_seconds();
+    told->at = clock_unix_seconds();
     told->epoch = 0;
     if (s->options->quiet)
         return;

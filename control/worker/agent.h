@@ -74,9 +74,8 @@ typedef struct Kept { // a report that the master may have missed
 } Kept;
 
 typedef struct Run { // the newest epoch whose START came; or one that may come next (warm.c)
-    uint64_t epoch;
-    Epoch of;  // as START or WARM says it
-    bool warm; // its programs wait at the gate, or are on their way there
+    Epoch of;        // as START or WARM says it; number 0: there is none
+    bool warm;       // its programs wait at the gate, or are on their way there
     Arena arena;
     Start start;
     char why[AGENT_WHY]; // it cannot be; empty: it can

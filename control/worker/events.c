@@ -97,8 +97,8 @@ static void tell_story(const Agent *g, WorkerPhase before)
                   w->epoch.number, strchr(stages, ',') ? "s" : "", stages, g->run.start.model,
                   w->epoch.step);
     if (w->phase == WORKER_STOPPED)
-        agent_say(g, "epoch %" PRIu64 " is over, step %" PRIu64 " is committed", g->run.epoch,
-                  w->committed);
+        agent_say(g, "epoch %" PRIu64 " is over, step %" PRIu64 " is committed",
+                  g->run.of.number, w->committed);
 }
 
 // Another master's job has nothing to do with what is here.

@@ -62,7 +62,7 @@ static void fail(Agent *g, Run *r, int rank, const char *format, ...)
     agent_say(g, "cannot make stage %d ready: %s",
               r->opened ? r->plan->ranks[rank].stage : rank, why);
     agent_take(g, &(WorkerEvent){.kind = WORKER_PREPARED,
-                                 .epoch = r->epoch,
+                                 .epoch = r->of.number,
                                  .rank = (uint32_t)rank,
                                  .failed = true});
 }

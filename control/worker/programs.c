@@ -78,7 +78,7 @@ static void keep(Agent *g, uint32_t rank, const char *line)
         memmove(g->kept, g->kept + 1, (KEPT_STEPS - 1) * sizeof *g->kept);
         g->n_kept--;
     }
-    g->kept[g->n_kept++] = (Kept){g->run.epoch, rank, strdup(line)};
+    g->kept[g->n_kept++] = (Kept){g->run.of.number, rank, strdup(line)};
 }
 
 // How long it computed in the steps since it was last told.
@@ -92,7 +92,7 @@ static void tell_times(Agent *g, uint32_t rank, uint64_t step)
     if (few && passed_ns < TIMED_MOST_NS)
         return;
     agent_tell_master(g, &(Message){.id = MESSAGE_TIMES,
-                                    .times = {.epoch = g->run.epoch,
+                                    .times = {.epoch = g->run.of.number,
                                               .first_step = p->timed_step + 1,
                                               .last_step = step,
                                               .busy_ns = busy - p->timed_busy_ns,
@@ -108,14 +108,16 @@ static void on_ready(Agent *g, uint32_t rank)
     if (p->phase != PROGRAM_STARTED)
         return;
     p->phase = PROGRAM_READY;
-    agent_take(g, &(WorkerEvent){.kind = WORKER_PREPARED, .epoch = g->run.epoch, .rank = rank});
+    agent_take(
+        g, &(WorkerEvent){.kind = WORKER_PREPARED, .epoch = g->run.of.number, .rank = rank});
 }
 
 static void on_saved(Agent *g, uint32_t rank, uint64_t step)
 {
     tell_times(g, rank, step);
-    agent_take(g, &(WorkerEvent){
-                      .kind = WORKER_SAVED, .epoch = g->run.epoch, .rank = rank, .step = step});
+    agent_take(
+        g, &(WorkerEvent){
+               .kind = WORKER_SAVED, .epoch = g->run.of.number, .rank = rank, .step = step});
 }
 
 static void on_line(void *user, int rank, const char *line)
@@ -131,7 +133,7 @@ static void on_line(void *user, int rank, const char *line)
     if (event && !strcmp(event, "step"))
         keep(g, (uint32_t)rank, line);
     if (event && !for_me)
-        tell_report(g, g->run.epoch, (uint32_t)rank, line);
+        tell_report(g, g->run.of.number, (uint32_t)rank, line);
     if (for_me && *event == 'r')
         on_ready(g, (uint32_t)rank);
     else if (for_me)
@@ -209,7 +211,7 @@ static void on_end(Agent *g, int rank)
         return;
     agent_say(g, "stage %d has ended with status %d", g->run.plan->ranks[rank].stage, status);
     agent_take(g, &(WorkerEvent){.kind = WORKER_ENDED,
-                                 .epoch = g->run.epoch,
+                                 .epoch = g->run.of.number,
                                  .rank = (uint32_t)rank,
                                  .status = status});
 }

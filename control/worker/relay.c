@@ -10,7 +10,7 @@
 
 static bool is_shared(const Agent *g)
 {
-    return g->run.opened && g->run.epoch == g->core.epoch.number && g->run.n_hosts > 1;
+    return g->run.opened && g->run.of.number == g->core.epoch.number && g->run.n_hosts > 1;
 }
 
 static void tell(Agent *g, uint16_t worker, MessageId id, uint32_t rank, const void *data,
@@ -18,21 +18,17 @@ static void tell(Agent *g, uint16_t worker, MessageId id, uint32_t rank, const v
 {
     peers_tell(g, worker,
                &(Message){.id = id,
-                          .status = {.epoch = g->run.epoch, .rank = rank},
+                          .status = {.epoch = g->run.of.number, .rank = rank},
                           .rest = data,
                           .rest_bytes = bytes});
 }
 
 static void tell_all(Agent *g, MessageId id, uint32_t rank, const void *data, size_t bytes)
 {
-    const Epoch *e = &g->core.epoch;
-    uint64_t told = 0;
-    for (uint32_t i = 0; i < e->n_ranks; i++) {
-        uint16_t worker = e->ranks[i].worker;
-        if (worker != g->core.number && !(told >> worker & 1))
-            tell(g, worker, id, rank, data, bytes);
-        told |= UINT64_C(1) << worker;
-    }
+    uint64_t workers = epoch_workers(&g->core.epoch);
+    for (int w = 0; w < MOST_WORKERS; w++)
+        if (workers >> w & 1 && w != (int)g->core.number)
+            tell(g, (uint16_t)w, id, rank, data, bytes);
 }
 
 static void show(Agent *g, int rank, int64_t now_ns, bool all)
@@ -67,7 +63,7 @@ void relay_work(Agent *g, int64_t now_ns)
 void relay_take(Agent *g, uint16_t from, const Message *m)
 {
     uint32_t rank = m->status.rank;
-    if (!is_shared(g) || m->status.epoch != g->run.epoch || rank >= g->core.epoch.n_ranks ||
+    if (!is_shared(g) || m->status.epoch != g->run.of.number || rank >= g->core.epoch.n_ranks ||
         g->core.epoch.ranks[rank].worker != from)
         return;
     if (m->id == MESSAGE_STATUS && m->rest_bytes == sizeof(SegmentStatus))

@@ -41,7 +41,6 @@ void run_expect(Agent *g, Run *r, const Message *m)
 {
     char why[START_WHY];
     r->of = m->id == MESSAGE_WARM ? m->warm : m->start;
-    r->epoch = r->of.number;
     if (!start_parse(&r->arena, &r->start, m->rest, m->rest_bytes, why)) {
         snprintf(r->why, sizeof r->why, "%s", why);
         agent_say(g, "%s", r->why);
@@ -59,7 +58,7 @@ void run_adopt(Agent *g, const Message *m)
     copies_stop(g, false);
     if (warm_take(g, m))
         return;
-    if (g->next.epoch <= m->start.number)
+    if (g->next.of.number <= m->start.number)
         warm_drop(g); // else whoever has just joined hears of this epoch behind it
     run_close(g, &g->run);
     run_expect(g, &g->run, m);
@@ -85,14 +84,6 @@ static const Plan *read_plan(Agent *g, Run *r)
     const Plan *plan = text ? plan_from_json(&r->arena, path, text) : NULL;
     free(text);
     return plan;
-}
-
-static uint32_t count_hosts(const Epoch *e)
-{
-    uint64_t seen = 0;
-    for (uint32_t i = 0; i < e->n_ranks; i++)
-        seen |= UINT64_C(1) << e->ranks[i].worker;
-    return (uint32_t)__builtin_popcountll(seen);
 }
 
 static bool open_memory(Run *r)
@@ -136,7 +127,7 @@ bool run_open(Agent *g, Run *r)
     if (r->opened || *r->why)
         return r->opened;
     r->plan = read_plan(g, r);
-    r->n_hosts = count_hosts(&r->of);
+    r->n_hosts = (uint32_t)__builtin_popcountll(epoch_workers(&r->of));
     if (!r->plan || !read_parts(g, r))
         snprintf(r->why, sizeof r->why, "the master's %s cannot be read",
                  r->plan ? "parts.json" : "plan.json");

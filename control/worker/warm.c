@@ -17,8 +17,8 @@ static bool is_mine(const Agent *g, const Message *m)
 
 static void answer(Agent *g, bool can)
 {
-    agent_tell_master(
-        g, &(Message){.id = MESSAGE_WARMED, .warmed = {.number = g->next.epoch, .can = can}});
+    agent_tell_master(g, &(Message){.id = MESSAGE_WARMED,
+                                    .warmed = {.number = g->next.of.number, .can = can}});
     g->warmed = true;
 }
 
@@ -76,7 +76,7 @@ static void begin(Agent *g, int64_t now_ns)
 void warm_work(Agent *g, int64_t now_ns)
 {
     Run *r = &g->next;
-    if (!r->epoch || g->warmed)
+    if (!r->of.number || g->warmed)
         return;
     if (!*r->why)
         begin(g, now_ns);
@@ -111,12 +111,12 @@ bool warm_take(Agent *g, const Message *m)
     Run *r = &g->next;
     Start start;
     char why[START_WHY];
-    if (!r->epoch || !start_parse(&r->arena, &start, m->rest, m->rest_bytes, why) ||
+    if (!r->of.number || !start_parse(&r->arena, &start, m->rest, m->rest_bytes, why) ||
         !fits(g, &m->start, &start))
         return false;
     run_close(g, &g->run);
     g->run = *r;
-    *r = (Run){.epoch = 0};
+    *r = (Run){.warm = false};
     run_close(g, r);
     g->warmed = false;
     r = &g->run;

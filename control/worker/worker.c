@@ -47,13 +47,13 @@ int64_t agent_now(void)
 
 int agent_next(const Agent *g, int rank)
 {
-    return g->run.epoch == g->core.epoch.number ? agent_next_of(g, &g->run, rank) : -1;
+    return g->run.of.number == g->core.epoch.number ? agent_next_of(g, &g->run, rank) : -1;
 }
 
 int agent_next_of(const Agent *g, const Run *r, int rank)
 {
     const Worker *w = &g->core;
-    bool mine = r->epoch && epoch_has(&r->of, w->number, w->config.has.incarnation);
+    bool mine = r->of.number && epoch_has(&r->of, w->number, w->config.has.incarnation);
     for (uint32_t i = (uint32_t)(rank + 1); mine && i < r->of.n_ranks; i++)
         if (r->of.ranks[i].worker == w->number)
             return (int)i;
@@ -70,7 +70,7 @@ static int64_t half_beat(const Agent *g)
 
 static int timeout_ms(const Agent *g)
 {
-    int most = g->core.phase == WORKER_PREPARING || g->run.n_hosts > 1 || g->next.epoch
+    int most = g->core.phase == WORKER_PREPARING || g->run.n_hosts > 1 || g->next.of.number
                    ? BUSY_MS
                    : IDLE_MS;
     int64_t left = (g->clock_ns + half_beat(g) - agent_now()) / 1000000;

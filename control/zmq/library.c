@@ -1,6 +1,7 @@
 #include "control/zmq/library.h"
 
 #include "base/diag.h"
+#include "base/functions.h"
 
 #include <dlfcn.h>
 #include <stddef.h>
@@ -10,10 +11,7 @@ Zmq zmq;
 
 bool zmq_load(void)
 {
-    static const struct {
-        const char *symbol;
-        size_t offset;
-    } functions[] = {
+    static const LibraryFunction functions[] = {
 #define FUNCTION(name) {"zmq_" #name, offsetof(Zmq, name)},
 #include "control/zmq/zmq.def"
 #undef FUNCTION
@@ -21,16 +19,9 @@ bool zmq_load(void)
     if (zmq.curve_keypair)
         return true;
     void *library = dlopen("libzmq.so.5", RTLD_NOW | RTLD_LOCAL);
-    bool complete = library;
-    Zmq found;
-    for (size_t i = 0; complete && i < sizeof functions / sizeof *functions; i++) {
-        void *function = dlsym(library, functions[i].symbol);
-        memcpy((char *)&found + functions[i].offset, &function, sizeof function);
-        complete = function;
-    }
-    if (complete)
-        zmq = found;
-    else
+    size_t n = sizeof functions / sizeof *functions;
+    bool complete = functions_find(library, functions, n, &zmq, sizeof zmq);
+    if (!complete)
         error_at(NO_LOC, "ZeroMQ cannot be loaded: %s; apt-get install libzmq5", dlerror());
     return complete;
 }

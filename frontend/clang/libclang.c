@@ -1,6 +1,7 @@
 #include "frontend/clang/libclang.h"
 
 #include "base/diag.h"
+#include "base/functions.h"
 
 #include <dlfcn.h>
 #include <stddef.h>
@@ -19,10 +20,7 @@ static void *open_library(void)
 
 bool libclang_load(void)
 {
-    static const struct {
-        const char *symbol;
-        size_t offset;
-    } functions[] = {
+    static const LibraryFunction functions[] = {
 #define FUNCTION(name) {"clang_" #name, offsetof(Libclang, name)},
 #include "frontend/clang/libclang.def"
 #undef FUNCTION
@@ -30,16 +28,9 @@ bool libclang_load(void)
     if (libclang.createIndex)
         return true;
     void *library = open_library();
-    bool complete = library;
-    Libclang found;
-    for (size_t i = 0; complete && i < sizeof functions / sizeof *functions; i++) {
-        void *function = dlsym(library, functions[i].symbol);
-        memcpy((char *)&found + functions[i].offset, &function, sizeof function);
-        complete = function;
-    }
-    if (complete)
-        libclang = found;
-    else
+    size_t n = sizeof functions / sizeof *functions;
+    bool complete = functions_find(library, functions, n, &libclang, sizeof libclang);
+    if (!complete)
         error_at(
             NO_LOC,
             "models in C are read with libclang, which cannot be loaded: %s; install the package "

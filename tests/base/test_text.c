@@ -185,9 +185,24 @@ static void test_human_bytes(void **state)
         assert_string_equal(human_bytes(out, cases[i].bytes), cases[i].text);
 }
 
+// What is written is what a shell reads.
+static void quotes_words(void **state)
+{
+    (void)state;
+    Text t = {0};
+    text_put_word(&t, "a-b=c/d");
+    text_puts(&t, " ");
+    text_put_word(&t, "");
+    text_puts(&t, " ");
+    text_put_word(&t, "it's $5");
+    assert_string_equal(t.data, "a-b=c/d '' 'it'\\''s $5'");
+    text_release(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quotes_words),
         cmocka_unit_test(test_grows),
         cmocka_unit_test(test_printf_at_every_length),
         cmocka_unit_test(test_files),

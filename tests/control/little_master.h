@@ -116,9 +116,9 @@ static inline void little_start(LittleMaster *m, const char *const *options)
     for (int w = 0; w < m->n_workers; w++)
         json_array_append_new(
             peers, json_pack("[i, s, s]", w, m->workers[w].peer, m->workers[w].key.public_key));
-    json_t *all = json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:f, s:o}", "job", job, "directory",
-                            "/", "model", "mlp", "first_step", 0, "files", files, "options",
-                            words, "rehearse", m->rehearse, "peers", peers);
+    json_t *all = json_pack("{s:s, s:s, s:s, s:o, s:o, s:f, s:o}", "job", job, "directory", "/",
+                            "model", "mlp", "files", files, "options", words, "rehearse",
+                            m->rehearse, "peers", peers);
     char *text = json_dumps(all, 0);
     for (int w = 0; w < m->n_workers; w++)
         little_send(m, w,
