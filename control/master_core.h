@@ -70,6 +70,7 @@ typedef struct MasterConfig {
     int64_t grace_ns;   // time to come back after a connection has ended
     int64_t start_ns;   // time to make an epoch ready
     Planner *planner;
+    const char *(*name)(void *user, uint32_t worker); // as people call it; NULL: by its number
     void *user;
 } MasterConfig;
 

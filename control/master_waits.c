@@ -10,14 +10,26 @@ static const char *const phase_names[] = {
     [WORKER_RUNNING] = "runs",
 };
 
+enum { NAME = 80 };
+
+static const char *name_of(const Master *m, uint32_t w, char name[NAME])
+{
+    if (m->config.name)
+        snprintf(name, NAME, "%s", m->config.name(m->config.user, w));
+    else
+        snprintf(name, NAME, "worker %u", w);
+    return name;
+}
+
 static void of_worker(const Master *m, const char *what, uint32_t w, char *out, size_t room)
 {
+    char name[NAME];
     const Member *x = &m->members[w];
     const char *does = !x->here    ? "is not here"
                        : x->ended  ? "has no connection"
                        : !x->beats ? "has not said what it holds"
                                    : phase_names[x->beat.phase];
-    snprintf(out, room, "%s: worker %u %s in epoch %llu", what, w, does,
+    snprintf(out, room, "%s: %s %s in epoch %llu", what, name_of(m, w, name), does,
              (unsigned long long)x->beat.epoch);
 }
 
@@ -58,9 +70,12 @@ static void in_epoch(const Master *m, int64_t now_ns, char *out, size_t room)
         snprintf(out, room, "waiting for the journal");
         return;
     }
+    char names[2][NAME];
     const EpochRank *r = &m->epoch.ranks[rank];
-    snprintf(out, room, "waiting for step %llu of rank %d: worker %u, copied to worker %u",
-             (unsigned long long)next.step, rank, r->worker, r->copier);
+    bool copied = r->copier != NOBODY;
+    snprintf(out, room, "waiting for step %llu of rank %d: %s%s%s",
+             (unsigned long long)next.step, rank, name_of(m, r->worker, names[0]),
+             copied ? ", copied to " : "", copied ? name_of(m, r->copier, names[1]) : "");
 }
 
 void master_waits(const Master *m, int64_t now_ns, char *out, size_t room)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifdef STAGECC_ZMQ
@@ -91,13 +92,26 @@ static bool options_are_text(const MasterOptions *o)
     return true;
 }
 
+// Programs alone cannot be cut otherwise.
+static bool is_model(const char *operand)
+{
+    struct stat st;
+    if (stat(operand, &st) || !S_ISDIR(st.st_mode))
+        return true; // whoever reads it tells what it is
+    error_at((Loc){operand, 0, 0},
+             "this is a directory: a master cuts the model again as workers "
+             "come and go, so it needs the model itself, with the options "
+             "that it was built with");
+    return false;
+}
+
 static int read_arguments(Setup *m)
 {
     const Args *args = m->args;
     MasterOptions *o = &m->options;
     const char *key = args->key ? args->key : "keys/master.key";
     int steps = -1;
-    if (!master_asked_well(args))
+    if (!master_asked_well(args) || !is_model(args->operand))
         return EXIT_INPUT;
     whole_number("steps", args->steps, INT32_MAX, &steps);
     read_workers(args->workers, &o->min_workers, &o->max_workers);

@@ -295,6 +295,7 @@ static void configure(Server *s)
                            .grace_ns = GRACE_MS * MS_NS,
                            .start_ns = START_S * SECOND_NS,
                            .planner = plans_choose,
+                           .name = members_called,
                            .user = s};
     master_init(&s->core, &config);
 }

@@ -68,3 +68,8 @@ const char *members_name(const Server *s, uint32_t worker)
 {
     return worker < MOST_WORKERS && *s->faces[worker].name ? s->faces[worker].name : "?";
 }
+
+const char *members_called(void *server, uint32_t worker)
+{
+    return members_name(server, worker);
+}

@@ -139,6 +139,7 @@ bool members_admit(void *server, const CurveKey key);
 uint32_t members_find(const Server *s, const PublicKey *key); // core.n_members: nobody
 void members_hello(Server *s, const CurveKey key, const Message *m);
 const char *members_name(const Server *s, uint32_t worker);
+const char *members_called(void *server, uint32_t worker); // the same, for the core
 // reports.c
 void reports_begin(Server *s); // of a master that has just begun
 void reports_heard(Server *s, uint32_t worker, const Message *m);

@@ -126,6 +126,12 @@ static void refuses_journals(void **state)
     assert_int_equal(master.committed, 1);
 }
 
+static const char *called(void *user, uint32_t worker)
+{
+    (void)user;
+    return worker ? "h2" : "h1";
+}
+
 static void says_for_whom_it_waits(void **state)
 {
     (void)state;
@@ -144,6 +150,14 @@ static void says_for_whom_it_waits(void **state)
     hear(1, &(Message){.id = MESSAGE_BEAT, .beat = {.incarnation = 9}}, 2 * SECOND);
     master_waits(&master, 2 * SECOND, why, sizeof why);
     assert_string_equal(why, "waiting for a plan for 1 workers");
+    master.config.name = called;
+    master.phase = MASTER_RUNNING;
+    master.epoch = (Epoch){.number = 1, .parts = 1, .n_ranks = 1, .ranks = {{1, 1, 0, 1, 0}}};
+    master_waits(&master, 2 * SECOND, why, sizeof why);
+    assert_string_equal(why, "waiting for step 1 of rank 0: h1, copied to h2");
+    master.epoch.ranks[0].copier = NOBODY;
+    master_waits(&master, 2 * SECOND, why, sizeof why);
+    assert_string_equal(why, "waiting for step 1 of rank 0: h1");
 }
 
 static void say_phase(uint8_t key, uint64_t epoch, WorkerPhase phase, int64_t now_ns)
