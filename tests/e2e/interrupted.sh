@@ -24,6 +24,8 @@ for signal in TERM INT; do
     status=0
     wait $command || status=$?
     [ $status = 130 ] || { echo "SIG$signal: status $status instead of 130"; cat "$work/log"; exit 1; }
+    # A process that was killed is gone once it has run, which on a busy machine is a little later.
+    for _ in $(seq 50); do grep -q sleep "/proc/$child/cmdline" 2>/dev/null || break; sleep 0.1; done
     ! grep -q sleep "/proc/$child/cmdline" 2>/dev/null || { echo "SIG$signal: the compiler's child lives on"; exit 1; }
     grep -q interrupted "$work/log"
 done
