@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,14 +44,6 @@ _Noreturn static void acknowledge(int tell)
         if (e.kind == NET_FRAME)
             net_send(s, e.key, "", 0);
     }
-}
-
-static double cpu_seconds(void)
-{
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
 // Seconds.
@@ -93,12 +84,12 @@ int main(int argc, char **argv)
     if (pid < 0 || !net || read(ends[0], endpoint, sizeof endpoint) != (ssize_t)sizeof endpoint)
         return EXIT_ENVIRONMENT;
     NetSocket *s = net_connect(net, endpoint, server.public_key);
-    double cpu = cpu_seconds(), seconds = s ? send_all(net, s, bytes, frames, in_flight) : 1;
+    double cpu = clock_cpu_seconds(), seconds = s ? send_all(net, s, bytes, frames, in_flight) : 1;
     double total = (double)bytes * (double)frames;
     printf("{\"bytes\": %zu, \"frames\": %ld, \"in_flight\": %ld, \"mb_per_s\": %.1f, "
            "\"frames_per_s\": %.0f, \"sender_cpu_s_per_gb\": %.3f}\n",
            bytes, frames, in_flight, 1e-6 * total / seconds, (double)frames / seconds,
-           (cpu_seconds() - cpu) / (1e-9 * total));
+           (clock_cpu_seconds() - cpu) / (1e-9 * total));
     net_close(net, 0);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);

@@ -113,10 +113,10 @@ static const char *wrong_field(const Message *m)
     case MESSAGE_STATUS: return wrong_rank(m->status.rank, m->status.zero);
     case MESSAGE_ADDRESS: return wrong_rank(m->address.rank, m->address.zero);
     case MESSAGE_OFFER: return wrong_rank(m->offer.rank, m->offer.zero);
-    case MESSAGE_TENSOR:
-        if (m->tensor.answer >= N_TENSOR_ANSWERS)
-            return "no such answer";
-        return beyond(m->tensor.from, m->tensor.whole, m->rest_bytes);
+    case MESSAGE_TICKET:
+        return m->ticket.answer < N_TICKET_ANSWERS && m->ticket.port <= UINT16_MAX
+                   ? NULL
+                   : "no such answer";
     case MESSAGE_WANT:
     case MESSAGE_FETCH:
     case MESSAGE_COMMAND: return NULL;

@@ -138,21 +138,21 @@ typedef struct RankStatus { // BYTES: SegmentStatus or SegmentAddress (plan/segm
 typedef struct Fetch {
     uint64_t request; // as the asker counts; comes back
     uint64_t step, made, parts;
-    uint64_t from; // byte
 } Fetch;
 
-typedef enum TensorAnswer {
-    TENSOR_HERE,
-    TENSOR_NOT_HELD, // that state, or that tensor of it
-    N_TENSOR_ANSWERS
-} TensorAnswer;
+typedef enum TicketAnswer {
+    TICKET_HERE,
+    TICKET_NOT_HELD, // nothing of that state
+    N_TICKET_ANSWERS
+} TicketAnswer;
 
-typedef struct Tensor { // BYTES: of the tensor, from `from` on
+typedef struct
+    Ticket { // for one connection to the worker's data port (control/worker/stream.h)
     uint64_t request;
-    uint64_t from, whole; // bytes
-    uint32_t crc32c;      // of these bytes
-    uint32_t answer;      // TensorAnswer
-} Tensor;
+    uint8_t ticket[16];
+    uint32_t port;
+    uint32_t answer; // TicketAnswer
+} Ticket;
 
 typedef struct Offer {
     uint64_t epoch, step, made;
@@ -203,11 +203,9 @@ LAYOUT(RankStatus, zero, 12);
 LAYOUT(Fetch, step, 8);
 LAYOUT(Fetch, made, 16);
 LAYOUT(Fetch, parts, 24);
-LAYOUT(Fetch, from, 32);
-LAYOUT(Tensor, from, 8);
-LAYOUT(Tensor, whole, 16);
-LAYOUT(Tensor, crc32c, 24);
-LAYOUT(Tensor, answer, 28);
+LAYOUT(Ticket, ticket, 8);
+LAYOUT(Ticket, port, 24);
+LAYOUT(Ticket, answer, 28);
 LAYOUT(Offer, step, 8);
 LAYOUT(Offer, made, 16);
 LAYOUT(Offer, rank, 24);
@@ -229,8 +227,8 @@ _Static_assert(sizeof(Answer) == 16, "as it travels");
 _Static_assert(sizeof(Warmed) == 16, "as it travels");
 _Static_assert(sizeof(Report) == 16, "as it travels");
 _Static_assert(sizeof(RankStatus) == 16, "as it travels");
-_Static_assert(sizeof(Fetch) == 40, "as it travels");
-_Static_assert(sizeof(Tensor) == 32, "as it travels");
+_Static_assert(sizeof(Fetch) == 32, "as it travels");
+_Static_assert(sizeof(Ticket) == 32, "as it travels");
 _Static_assert(sizeof(Offer) == 32, "as it travels");
 
 typedef enum MessageId {

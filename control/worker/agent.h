@@ -98,6 +98,7 @@ typedef struct Agent {
     Peer peers[MOST_WORKERS];
     Files files;
     States states;
+    Streams *streams;
     TransferLine line;
     Incoming incoming[MOST_RANKS];
     Run run, next;
@@ -121,6 +122,8 @@ typedef struct Agent {
 // worker.c
 void agent_say(const Agent *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int64_t agent_now(void);
+// "tcp://10.0.0.7:7070" or "tcp://[::1]:7070": what stands before the port. false: nothing does.
+bool agent_host_of(const char *endpoint, char host[NET_ENDPOINT]);
 // The programs that this worker runs in the epoch of `run`; for (rank = agent_next(g, -1); rank >= 0; …).
 int agent_next(const Agent *g, int rank);
 int agent_next_of(const Agent *g, const Run *r, int rank); // likewise, of another run
@@ -174,11 +177,10 @@ void copies_offer(Agent *g, const WorkerAction *a);
 void copies_offered(Agent *g, uint16_t from, const Offer *offer);
 void copies_work(Agent *g, int64_t now_ns);
 void copies_stop(Agent *g, bool all); // those of epochs that are over, or all
-void copies_fetched(Agent *g, const CurveKey key,
-                    const Message *fetch); // somebody wants a tensor
+void copies_init(Agent *g);
+void copies_fetched(Agent *g, const CurveKey key, const Fetch *fetch); // somebody wants parts
 bool copies_take(Agent *g, uint16_t from,
-                 const Message *tensor); // of a transfer of copies or of programs
-void copies_ask(void *agent, uint16_t worker, const Fetch *fetch, const char *name);
+                 const Ticket *ticket);       // for a transfer of copies or of programs
 void copies_again(Agent *g, uint16_t worker); // its connection is a new one
 
 // relay.c

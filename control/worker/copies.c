@@ -60,31 +60,31 @@ void copies_offered(Agent *g, uint16_t from, const Offer *o)
 static void make_room(Agent *g, Incoming *in)
 {
     Transfer *t = &in->transfer;
-    in->copy = copy_new(&g->states, &t->state, &t->tensors);
-    Wanted *wanted = in->copy ? calloc((size_t)in->copy->tensors.n + 1, sizeof *wanted) : NULL;
+    in->copy = copy_new(&g->states, &t->state, t->tensors.generation_bytes);
+    Wanted *wanted = in->copy ? calloc((size_t)t->tensors.n + 1, sizeof *wanted) : NULL;
     if (!wanted) {
         agent_say(g, "no memory for a copy of %llu bytes from worker %d",
                   (unsigned long long)t->tensors.generation_bytes, t->worker);
         stop(in);
         return;
     }
-    in->copy->beginning = t->beginning;
-    for (int i = 0; i < in->copy->tensors.n; i++) {
-        const StateTensor *x = &in->copy->tensors.items[i];
+    for (int i = 0; i < t->tensors.n; i++) {
+        const StateTensor *x = &t->tensors.items[i];
         wanted[i] = (Wanted){x->name, in->copy->data + x->at, x->bytes};
     }
-    transfer_want(t, wanted, in->copy->tensors.n);
+    transfer_want(t, wanted, t->tensors.n);
 }
 
 static void arrive(Agent *g, uint32_t rank)
 {
     Incoming *in = &g->incoming[rank];
+    Transfer *t = &in->transfer;
     WorkerEvent e = {.kind = WORKER_ARRIVED,
                      .epoch = in->epoch,
                      .rank = rank,
-                     .step = in->transfer.state.step,
-                     .made = in->transfer.state.made};
-    in->copy->coming = false;
+                     .step = t->state.step,
+                     .made = t->state.made};
+    copy_settle(in->copy, &t->tensors, &t->beginning);
     in->copy = NULL;
     stop(in);
     agent_take(g, &e);
@@ -92,6 +92,9 @@ static void arrive(Agent *g, uint32_t rank)
 
 void copies_work(Agent *g, int64_t now_ns)
 {
+    streams_seen(g->streams);
+    for (Parcel *p; (p = streams_back(g->streams, now_ns, false));)
+        parcel_free(p);
     for (uint32_t rank = 0; rank < MOST_RANKS; rank++) {
         Incoming *in = &g->incoming[rank];
         if (in->transfer.phase == TRANSFER_NONE)
@@ -110,26 +113,40 @@ void copies_work(Agent *g, int64_t now_ns)
     }
 }
 
-bool copies_take(Agent *g, uint16_t from, const Message *m)
+// Streams
+// ---------------------------------------------------------------------------------------
+
+bool copies_take(Agent *g, uint16_t from, const Ticket *ticket)
 {
     int64_t now_ns = agent_now();
     for (int rank = 0; rank < MOST_RANKS; rank++) {
         Program *p = &g->run.programs[rank];
         for (int i = 0; i < p->n_transfers; i++)
-            if (transfer_take(&p->transfers[i], from, m, now_ns))
+            if (transfer_take(&p->transfers[i], &g->line, from, ticket, now_ns))
                 return true;
-        if (transfer_take(&g->incoming[rank].transfer, from, m, now_ns))
+        if (transfer_take(&g->incoming[rank].transfer, &g->line, from, ticket, now_ns))
             return true;
     }
     return false;
 }
 
-void copies_ask(void *agent, uint16_t worker, const Fetch *fetch, const char *name)
+static void ask(void *agent, uint16_t worker, const Fetch *fetch)
 {
-    peers_tell(
-        agent, worker,
-        &(Message){
-            .id = MESSAGE_FETCH, .fetch = *fetch, .rest = name, .rest_bytes = strlen(name)});
+    peers_tell(agent, worker, &(Message){.id = MESSAGE_FETCH, .fetch = *fetch});
+}
+
+static Stream *open_stream(void *agent, uint16_t worker, const Ticket *ticket)
+{
+    Agent *g = agent;
+    char host[NET_ENDPOINT];
+    if (worker >= MOST_WORKERS || !agent_host_of(g->peers[worker].endpoint, host))
+        return NULL;
+    return stream_open(g->streams, host, (uint16_t)ticket->port, ticket->ticket);
+}
+
+void copies_init(Agent *g)
+{
+    g->line = (TransferLine){.ask = ask, .open = open_stream, .user = g};
 }
 
 void copies_again(Agent *g, uint16_t worker)
@@ -144,9 +161,11 @@ void copies_again(Agent *g, uint16_t worker)
     }
 }
 
-void copies_fetched(Agent *g, const CurveKey key, const Message *fetch)
+void copies_fetched(Agent *g, const CurveKey key, const Fetch *fetch)
 {
-    size_t bytes = transfer_answer(&g->states, fetch, g->frame, sizeof g->frame);
+    Message m = {.id = MESSAGE_TICKET,
+                 .ticket = transfer_answer(&g->states, g->streams, fetch, agent_now())};
+    size_t bytes = message_put(g->frame, sizeof g->frame, &m);
     if (bytes)
         net_send(g->listen, key, g->frame, bytes);
 }

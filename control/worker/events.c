@@ -187,11 +187,11 @@ static void on_peer(Agent *g, const NetEvent *e)
     if (m.id == MESSAGE_STATUS || m.id == MESSAGE_ADDRESS)
         relay_take(g, (uint16_t)from, &m);
     if (m.id == MESSAGE_FETCH)
-        copies_fetched(g, e->key, &m);
+        copies_fetched(g, e->key, &m.fetch);
     if (m.id == MESSAGE_OFFER)
         copies_offered(g, (uint16_t)from, &m.offer);
-    if (m.id == MESSAGE_TENSOR && e->socket != g->listen)
-        copies_take(g, (uint16_t)from, &m);
+    if (m.id == MESSAGE_TICKET && e->socket != g->listen)
+        copies_take(g, (uint16_t)from, &m.ticket);
 }
 
 static void on_link(Agent *g, const NetEvent *e)

@@ -75,6 +75,7 @@ static void begin(Image *image, uint64_t step, uint64_t made, uint64_t epoch)
     image->made = made;
     image->epoch = epoch;
     image->busy = true;
+    atomic_fetch_add(&image->lives, 1);
     atomic_store(&image->header->magic, IMAGE_MAGIC);
 }
 
@@ -101,9 +102,19 @@ void image_settle(Image *image, uint64_t step, uint64_t made, uint64_t epoch,
 // Copies
 // ---------------------------------------------------------------------------------------
 
+// A large one in large pages, where the machine has them: touching it first costs a tenth then.
+static uint8_t *block_new(uint64_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED)
+        return NULL;
+    madvise(at, bytes, MADV_HUGEPAGE);
+    return at;
+}
+
 static void copy_free(Copy *c)
 {
-    free(c->data);
+    munmap(c->data, c->room);
     tensors_release(&c->tensors);
     free(c);
 }
@@ -111,32 +122,38 @@ static void copy_free(Copy *c)
 static Copy *spare(const States *s, uint64_t bytes)
 {
     for (Copy *c = s->copies; c; c = c->next)
-        if (!c->state.parts && !c->coming && c->room >= bytes)
+        if (!c->state.parts && !c->coming && !c->pins && c->room >= bytes)
             return c;
     return NULL;
 }
 
-Copy *copy_new(States *s, const Held *state, Tensors *tensors)
+Copy *copy_new(States *s, const Held *state, uint64_t bytes)
 {
-    uint64_t bytes = tensors->generation_bytes;
     Copy *c = spare(s, bytes);
     if (!c) {
-        c = calloc(1, sizeof *c);
-        uint8_t *data = malloc(bytes + 1);
-        if (!c || !data) {
-            free(c);
-            free(data);
+        uint64_t room = bytes ? bytes : 1;
+        uint8_t *data = block_new(room);
+        c = data ? calloc(1, sizeof *c) : NULL;
+        if (!c) {
+            if (data)
+                munmap(data, room);
             return NULL;
         }
-        *c = (Copy){.next = s->copies, .data = data, .room = bytes};
+        *c = (Copy){.next = s->copies, .data = data, .room = room};
         s->copies = c;
     }
     tensors_release(&c->tensors);
-    c->tensors = *tensors;
-    *tensors = (Tensors){0};
     c->state = *state;
     c->coming = true;
     return c;
+}
+
+void copy_settle(Copy *c, Tensors *tensors, const Beginning *beginning)
+{
+    c->tensors = *tensors;
+    *tensors = (Tensors){0};
+    c->beginning = *beginning;
+    c->coming = false;
 }
 
 static bool copy_has(const Copy *c, uint64_t step, uint64_t made)
@@ -147,7 +164,7 @@ static bool copy_has(const Copy *c, uint64_t step, uint64_t made)
 // What is here
 // ---------------------------------------------------------------------------------------
 
-static bool find_in_image(const Image *image, uint64_t step, uint64_t made, const char *name,
+static bool find_in_image(Image *image, uint64_t step, uint64_t made, const char *name,
                           Found *found)
 {
     int g = image_has(image, step, made);
@@ -159,20 +176,21 @@ static bool find_in_image(const Image *image, uint64_t step, uint64_t made, cons
                      .data = image_generation(image->header, g) + t->at,
                      .beginning = {h->seed, h->generation[g].epoch, h->generation[g].index},
                      .image = image,
-                     .step = step};
+                     .step = step,
+                     .lives = atomic_load(&image->lives)};
     return found_stays(found);
 }
 
 bool states_find(const States *s, uint64_t step, uint64_t made, const char *name, Found *found)
 {
-    for (const Image *i = s->images; i; i = i->older)
+    for (Image *i = s->images; i; i = i->older)
         if (find_in_image(i, step, made, name, found))
             return true;
-    for (const Copy *c = s->copies; c; c = c->next) {
+    for (Copy *c = s->copies; c; c = c->next) {
         const StateTensor *t = copy_has(c, step, made) ? tensors_find(&c->tensors, name) : NULL;
         if (!t)
             continue;
-        *found = (Found){t, c->data + t->at, c->beginning, NULL, step};
+        *found = (Found){t, c->data + t->at, c->beginning, .copy = c, .step = step};
         return true;
     }
     return false;
@@ -180,23 +198,9 @@ bool states_find(const States *s, uint64_t step, uint64_t made, const char *name
 
 bool found_stays(const Found *found)
 {
-    return !found->image || image_find(found->image->header, (int64_t)found->step) >= 0;
-}
-
-// Those that are found first: of several places that have a tensor, one lists it.
-static void list(const States *s, const Tensors *t, const Held *state, json_t *tensors,
-                 Beginning *beginning)
-{
-    for (int i = 0; i < t->n; i++) {
-        const StateTensor *x = &t->items[i];
-        Found found;
-        if (!(state->parts >> x->part & 1) ||
-            !states_find(s, state->step, state->made, x->name, &found) || found.tensor != x)
-            continue;
-        *beginning = found.beginning;
-        json_array_append_new(tensors, json_pack("[s, I, I, s]", x->name, (json_int_t)x->part,
-                                                 (json_int_t)x->bytes, x->layout));
-    }
+    const Image *image = found->image;
+    return !image || (image_find(image->header, (int64_t)found->step) >= 0 &&
+                      atomic_load(&image->lives) == found->lives);
 }
 
 bool states_beginning(const States *s, uint64_t step, uint64_t made, Beginning *beginning)
@@ -226,31 +230,56 @@ static uint64_t bare(const Tensors *t, uint64_t parts)
     return parts;
 }
 
-bool states_list(const States *s, const Held *state, Text *json)
+typedef struct Gathering {
+    const States *states;
+    const Held *state;
+    Found *found;
+    int n;
+    uint64_t left; // parts that have tensors, or that no place has yet
+} Gathering;
+
+// Those that are found first: of several places that have a tensor, one gives it.
+static void gather(Gathering *g, const Tensors *t, uint64_t parts)
 {
-    json_t *tensors = json_array();
-    Beginning b = {0};
-    uint64_t left = state->parts;
-    bool begins = states_beginning(s, state->step, state->made, &b);
+    g->left &= ~bare(t, parts);
+    for (int i = 0; i < t->n; i++) {
+        const StateTensor *x = &t->items[i];
+        Found *found = &g->found[g->n];
+        g->n += (g->state->parts >> x->part & 1) &&
+                states_find(g->states, g->state->step, g->state->made, x->name, found) &&
+                found->tensor == x;
+    }
+}
+
+static int most_tensors(const States *s)
+{
+    int n = 1;
     for (const Image *i = s->images; i; i = i->older)
-        if (image_has(i, state->step, state->made) >= 0) {
-            list(s, &i->tensors, state, tensors, &b);
-            left &= ~bare(&i->tensors, i->parts);
-        }
+        n += i->tensors.n;
     for (const Copy *c = s->copies; c; c = c->next)
-        if (copy_has(c, state->step, state->made)) {
-            list(s, &c->tensors, state, tensors, &b);
-            left &= ~bare(&c->tensors, c->state.parts);
-        }
-    bool some = json_array_size(tensors) > 0 || (begins && !left);
-    json_t *all = json_pack("{s:I, s:[I, I], s:o}", "seed", (json_int_t)b.seed, "cursor",
-                            (json_int_t)b.epoch, (json_int_t)b.index, "tensors", tensors);
-    char *text = json_dumps(all, JSON_COMPACT);
-    if (some && text)
-        text_puts(json, text);
-    free(text);
-    json_decref(all);
-    return some && text;
+        n += c->tensors.n;
+    return n;
+}
+
+bool states_gather(const States *s, const Held *state, Found **found, int *n, Beginning *begins)
+{
+    Gathering g = {s, state, calloc((size_t)most_tensors(s), sizeof **found), 0, state->parts};
+    if (!g.found || !states_beginning(s, state->step, state->made, begins)) {
+        free(g.found);
+        return false;
+    }
+    for (const Image *i = s->images; i; i = i->older)
+        if (image_has(i, state->step, state->made) >= 0)
+            gather(&g, &i->tensors, i->parts);
+    for (const Copy *c = s->copies; c; c = c->next)
+        if (copy_has(c, state->step, state->made))
+            gather(&g, &c->tensors, c->state.parts);
+    bool some = g.n || !g.left;
+    *found = g.found;
+    *n = g.n;
+    if (!some)
+        free(g.found);
+    return some;
 }
 
 // What is needed
@@ -291,7 +320,7 @@ void states_sweep(States *s, const Worker *core, bool all)
     Covered covered = {.core = core};
     for (Image **at = &s->images; *at;) {
         Image *image = *at;
-        if (image_needed(&covered, image)) {
+        if (image_needed(&covered, image) || image->pins) {
             at = &image->older;
             continue;
         }
@@ -302,7 +331,7 @@ void states_sweep(States *s, const Worker *core, bool all)
         Copy *c = *at;
         if (!c->coming && !cover(&covered, c->state.step, c->state.made, c->state.parts))
             c->state.parts = 0;
-        if (c->state.parts || c->coming || !all) {
+        if (c->state.parts || c->coming || c->pins || !all) {
             at = &c->next;
             continue;
         }

@@ -4,7 +4,6 @@
 #ifndef STAGECC_CONTROL_WORKER_STATES_H
 #define STAGECC_CONTROL_WORKER_STATES_H
 
-#include "base/text.h"
 #include "control/worker/tensors.h"
 #include "control/worker_core.h"
 #include "plan/image.h"
@@ -20,8 +19,10 @@ typedef struct Image { // plan/image.h
     ImageHeader *header;
     size_t bytes;
     Tensors tensors;
-    uint64_t parts; // that its rank runs
-    bool busy;      // it is filled, or a program may be alive in it
+    uint64_t parts;         // that its rank runs
+    bool busy;              // it is filled, or a program may be alive in it
+    int pins;               // parcels that have tensors in it: it is not freed
+    _Atomic uint32_t lives; // programs that began in it: a state of an earlier one has ended
     // It began with the state (step, made); what lies behind that step was made in `epoch`.
     uint64_t step, made, epoch;
 } Image;
@@ -30,6 +31,7 @@ typedef struct Copy {
     struct Copy *next;
     Held state;  // parts 0: a block to be used again
     bool coming; // not all of it is here
+    int pins;    // parcels that have tensors in it: it is not written over
     Beginning beginning;
     Tensors tensors;
     uint8_t *data;
@@ -45,19 +47,22 @@ typedef struct Found {
     const StateTensor *tensor;
     const uint8_t *data;
     Beginning beginning;
-    const Image *image; // NULL: in a copy
+    Image *image; // one of these
+    Copy *copy;
     uint64_t step;
+    uint32_t lives; // of the image
 } Found;
 
 // A tensor of the state (step, made); false: it is not here.
 bool states_find(const States *s, uint64_t step, uint64_t made, const char *name, Found *found);
-// Was it there all the time since it was found? A program may have begun to write over it.
+// Was it there all the time since it was found? A program may have begun to write over it. For any thread.
 bool found_stays(const Found *found);
 // What programs begin with besides tensors; it is the same in all places that have the state. false: none here does.
 bool states_beginning(const States *s, uint64_t step, uint64_t made, Beginning *beginning);
-// All tensors here of these parts of a state, as messages carry it (control/message.def, FETCH). false: none, where parts
-// that have no tensors at all are here if some place that has them is.
-bool states_list(const States *s, const Held *state, Text *json);
+// All tensors here of these parts of a state, into a malloc'd array. false: none here is, where parts that have no tensors
+// at all are here if some place that has them is; or no memory.
+bool states_gather(const States *s, const Held *state, Found **found, int *n,
+                   Beginning *beginning);
 
 // A new image, empty: nothing of it is valid. Takes over the tensors. NULL with errno set. It is busy.
 Image *image_new(States *s, uint64_t plan, uint32_t rank, Tensors *tensors);
@@ -71,8 +76,10 @@ void image_settle(Image *image, uint64_t step, uint64_t made, uint64_t epoch,
 // The generation that has the state; -1: none.
 int image_has(const Image *image, uint64_t step, uint64_t made);
 
-// A block for a state that comes; takes over the tensors. NULL: no memory.
-Copy *copy_new(States *s, const Held *state, Tensors *tensors);
+// A block for a state that comes, of so many bytes. NULL: no memory.
+Copy *copy_new(States *s, const Held *state, uint64_t bytes);
+void copy_settle(Copy *c, Tensors *tensors,
+                 const Beginning *beginning); // it is all there; takes over the tensors
 
 // Drops what `core` does not hold and nobody is busy with, and of several places that have a state all but one. Blocks
 // of copies are kept for later ones, unless `all`.

@@ -118,6 +118,15 @@ bool tensors_of_listing(Tensors *t, const json_t *listing, char why[TENSORS_WHY]
     return settle(t, why);
 }
 
+bool tensors_same(const Tensors *a, const Tensors *b)
+{
+    bool same = a->n == b->n;
+    for (int i = 0; i < a->n && same; i++)
+        same = a->items[i].bytes == b->items[i].bytes &&
+               !strcmp(a->items[i].name, b->items[i].name);
+    return same;
+}
+
 const StateTensor *tensors_find(const Tensors *t, const char *name)
 {
     StateTensor key = {.name = name};

@@ -1,7 +1,5 @@
 #include "control/worker/transfer.h"
 
-#include "plan/crc32c.h"
-
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,8 +7,8 @@
 #include <string.h>
 
 #define SECOND_NS INT64_C(1000000000)
-#define AGAIN_NS (2 * SECOND_NS)
-enum { LISTING = -1, MOST_LISTING = 1 << 26, MOST_NAME = 256 };
+#define AGAIN_NS (2 * SECOND_NS) // a request of which nothing came
+#define SOON_NS (SECOND_NS / 10) // a stream that has failed
 
 static void fail(Transfer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void fail(Transfer *t, const char *format, ...)
@@ -19,28 +17,21 @@ static void fail(Transfer *t, const char *format, ...)
     va_start(ap, format);
     vsnprintf(t->why, sizeof t->why, format, ap);
     va_end(ap);
+    stream_close(t->stream);
+    t->stream = NULL;
     t->phase = TRANSFER_FAILED;
-    t->n_open = 0;
 }
 
 void transfer_begin(Transfer *t, uint16_t worker, const Held *state, int64_t now_ns)
 {
     transfer_release(t);
     *t = (Transfer){
-        .phase = TRANSFER_LISTING, .worker = worker, .state = *state, .moved_ns = now_ns};
-}
-
-void transfer_want(Transfer *t, Wanted *wanted, int n)
-{
-    free(t->wanted);
-    t->wanted = wanted;
-    t->n_wanted = n;
-    t->phase = TRANSFER_MOVING;
+        .phase = TRANSFER_ASKING, .worker = worker, .state = *state, .moved_ns = now_ns};
 }
 
 void transfer_release(Transfer *t)
 {
-    text_release(&t->text);
+    stream_close(t->stream);
     tensors_release(&t->tensors);
     free(t->wanted);
     *t = (Transfer){0};
@@ -54,170 +45,147 @@ void transfer_again(Transfer *t)
 // Asking
 // ---------------------------------------------------------------------------------------
 
-static void ask(const Transfer *t, const TransferRequest *r, TransferLine *line)
+static void ask(Transfer *t, TransferLine *line, int64_t now_ns)
 {
-    Fetch f = {.request = r->number,
-               .step = t->state.step,
-               .made = t->state.made,
-               .parts = t->state.parts,
-               .from = r->from};
-    line->ask(line->user, t->worker, &f, r->item == LISTING ? "" : t->wanted[r->item].name);
+    if (t->asked_ns && now_ns - t->asked_ns < AGAIN_NS)
+        return;
+    t->request = ++line->number;
+    t->asked_ns = now_ns;
+    line->ask(line->user, t->worker,
+              &(Fetch){t->request, t->state.step, t->state.made, t->state.parts});
 }
 
-static void ask_new(Transfer *t, int item, uint64_t from, uint64_t bytes, TransferLine *line)
+bool transfer_take(Transfer *t, TransferLine *line, uint16_t from, const Ticket *ticket,
+                   int64_t now_ns)
 {
-    TransferRequest *r = &t->open[t->n_open++];
-    *r = (TransferRequest){++line->number, from, bytes, item};
-    ask(t, r, line);
-}
-
-static void ask_tensors(Transfer *t, TransferLine *line)
-{
-    while (t->n_open < TRANSFER_WINDOW && t->next < t->n_wanted) {
-        const Wanted *w = &t->wanted[t->next];
-        uint64_t left = w->bytes - t->from,
-                 bytes = left < TRANSFER_PIECE ? left : TRANSFER_PIECE;
-        if (bytes)
-            ask_new(t, t->next, t->from, bytes, line);
-        t->from += bytes;
-        if (t->from == w->bytes) {
-            t->next++;
-            t->from = 0;
-        }
+    if (t->phase != TRANSFER_ASKING || t->worker != from || t->request != ticket->request)
+        return false;
+    if (ticket->answer == TICKET_NOT_HELD) {
+        fail(t, "worker %d does not hold all of the state behind step %" PRIu64, t->worker,
+             t->state.step);
+        return true;
     }
-    if (!t->n_open)
+    t->stream = line->open(line->user, from, ticket);
+    t->moved = 0;
+    t->moved_ns = now_ns;
+    if (t->stream)
+        t->phase = TRANSFER_COMING;
+    return true;
+}
+
+// What comes
+// ---------------------------------------------------------------------------------------
+
+static void take_listing(Transfer *t)
+{
+    size_t bytes;
+    Tensors tensors = {0};
+    char why[TENSORS_WHY];
+    const char *listing = stream_listing(t->stream, &bytes);
+    bool good = parcel_read(listing, bytes, &tensors, &t->beginning, why);
+    t->phase = TRANSFER_LISTED;
+    if (!good)
+        fail(t, "worker %d: %s", t->worker, why);
+    else if (t->wanted && !tensors_same(&tensors, &t->tensors))
+        fail(t, "worker %d lists other tensors than before", t->worker);
+    else if (!t->wanted) {
+        t->tensors = tensors;
+        return;
+    }
+    tensors_release(&tensors);
+}
+
+// Of all that comes, where it goes: both are in the order of names.
+static void move(Transfer *t)
+{
+    StreamPlace *places = calloc((size_t)t->tensors.n + 1, sizeof *places);
+    int next = 0;
+    for (int i = 0; i < t->tensors.n && places; i++) {
+        const StateTensor *x = &t->tensors.items[i];
+        const Wanted *w = next < t->n_wanted ? &t->wanted[next] : NULL;
+        bool wanted = w && !strcmp(w->name, x->name) && w->bytes == x->bytes;
+        places[i] = (StreamPlace){wanted ? w->to : NULL, x->bytes};
+        next += wanted;
+    }
+    if (places && next == t->n_wanted) {
+        stream_into(t->stream, places, t->tensors.n);
+        t->phase = TRANSFER_MOVING;
+        return;
+    }
+    fail(t, "worker %d has another size of %.80s, or nothing", t->worker,
+         places ? t->wanted[next].name : "everything");
+    free(places);
+}
+
+void transfer_want(Transfer *t, Wanted *wanted, int n)
+{
+    free(t->wanted);
+    t->wanted = wanted;
+    t->n_wanted = n;
+    if (n) {
+        move(t);
+        return;
+    }
+    stream_close(t->stream); // what was listed is enough
+    t->stream = NULL;
+    t->phase = TRANSFER_MOVED;
+}
+
+static void ask_again(Transfer *t, int64_t now_ns)
+{
+    stream_close(t->stream);
+    t->stream = NULL;
+    t->phase = TRANSFER_ASKING;
+    t->asked_ns = now_ns - AGAIN_NS + SOON_NS;
+}
+
+static void follow(Transfer *t, int64_t now_ns)
+{
+    uint64_t moved = stream_moved(t->stream);
+    StreamPhase phase = stream_phase(t->stream);
+    if (moved != t->moved)
+        t->moved_ns = now_ns;
+    t->moved = moved;
+    if (phase == STREAM_FAILED)
+        ask_again(t, now_ns);
+    else if (phase == STREAM_LISTED && t->phase == TRANSFER_COMING)
+        take_listing(t);
+    else if (phase == STREAM_DONE && t->phase == TRANSFER_MOVING) {
+        stream_close(t->stream);
+        t->stream = NULL;
         t->phase = TRANSFER_MOVED;
+    }
+    if (t->phase == TRANSFER_LISTED && t->wanted)
+        move(t); // as it was said the first time
 }
 
 void transfer_run(Transfer *t, TransferLine *line, int64_t now_ns)
 {
-    if (t->phase != TRANSFER_LISTING && t->phase != TRANSFER_MOVING)
+    bool goes = t->phase == TRANSFER_ASKING || t->phase == TRANSFER_COMING ||
+                t->phase == TRANSFER_MOVING;
+    if (!goes)
         return;
-    if (now_ns - t->moved_ns > PATIENCE_S * SECOND_NS) {
+    if (t->stream)
+        follow(t, now_ns);
+    if (t->phase == TRANSFER_ASKING)
+        ask(t, line, now_ns);
+    if (t->phase != TRANSFER_MOVED && now_ns - t->moved_ns > PATIENCE_S * SECOND_NS)
         fail(t, "worker %d has sent nothing of the state behind step %" PRIu64 " for %d s",
              t->worker, t->state.step, PATIENCE_S);
-        return;
-    }
-    int64_t last = t->asked_ns > t->moved_ns ? t->asked_ns : t->moved_ns;
-    if (t->n_open && (!t->asked_ns || now_ns - last > AGAIN_NS)) {
-        for (int i = 0; i < t->n_open; i++)
-            ask(t, &t->open[i], line);
-        t->asked_ns = now_ns;
-    }
-    int before = t->n_open;
-    if (t->phase == TRANSFER_LISTING && !t->n_open)
-        ask_new(t, LISTING, t->text.length, 0, line);
-    if (t->phase == TRANSFER_MOVING)
-        ask_tensors(t, line);
-    if (t->n_open > before)
-        t->asked_ns = now_ns;
-}
-
-// Answers
-// ---------------------------------------------------------------------------------------
-
-static void take_listing(Transfer *t, const Message *m)
-{
-    if (!m->rest_bytes || m->tensor.whole > MOST_LISTING) {
-        fail(t, "worker %d lists no tensors", t->worker);
-        return;
-    }
-    text_append(&t->text, m->rest, m->rest_bytes);
-    if (t->text.length < m->tensor.whole)
-        return;
-    json_t *listing = json_loadb(t->text.data, t->text.length, 0, NULL);
-    json_int_t seed = 0, epoch = 0, index = 0;
-    char why[TENSORS_WHY] = "a listing that is no JSON";
-    if (!listing ||
-        json_unpack(listing, "{s:I, s:[I, I]}", "seed", &seed, "cursor", &epoch, &index) ||
-        !tensors_of_listing(&t->tensors, listing, why))
-        fail(t, "worker %d: %s", t->worker, why);
-    else
-        t->phase = TRANSFER_LISTED;
-    t->beginning = (Beginning){seed, (uint64_t)epoch, (uint64_t)index};
-    json_decref(listing);
-}
-
-static void take_tensor(Transfer *t, const TransferRequest *r, const Message *m)
-{
-    const Wanted *w = &t->wanted[r->item];
-    if (m->rest_bytes != r->bytes || m->tensor.whole != w->bytes) {
-        fail(t, "worker %d has another size of %.80s", t->worker, w->name);
-        return;
-    }
-    memcpy(w->to + r->from, m->rest, m->rest_bytes);
-}
-
-static bool is_answer(const Transfer *t, const Message *m, TransferRequest *r, int *at)
-{
-    for (int i = 0; i < t->n_open; i++)
-        if (t->open[i].number == m->tensor.request) {
-            *r = t->open[i];
-            *at = i;
-            return true;
-        }
-    return false;
-}
-
-bool transfer_take(Transfer *t, uint16_t from, const Message *m, int64_t now_ns)
-{
-    TransferRequest r;
-    int at;
-    if (t->worker != from || !is_answer(t, m, &r, &at))
-        return false;
-    if (m->tensor.answer == TENSOR_NOT_HELD) {
-        fail(t, "worker %d does not hold %s%.80s of the state behind step %" PRIu64, t->worker,
-             r.item == LISTING ? "anything" : "",
-             r.item == LISTING ? "" : t->wanted[r.item].name, t->state.step);
-        return true;
-    }
-    bool whole = crc32c(0, m->rest, m->rest_bytes) == m->tensor.crc32c;
-    if (!whole || m->tensor.from != r.from)
-        return true; // it is asked for again
-    t->open[at] = t->open[--t->n_open];
-    t->moved_ns = now_ns;
-    if (r.item == LISTING)
-        take_listing(t, m);
-    else
-        take_tensor(t, &r, m);
-    return true;
 }
 
 // The other side
 // ---------------------------------------------------------------------------------------
 
-static void cut(Message *m, const void *data, uint64_t whole, uint64_t from)
+Ticket transfer_answer(States *s, Streams *streams, const Fetch *f, int64_t now_ns)
 {
-    uint64_t left = from < whole ? whole - from : 0;
-    m->rest = (const char *)data + (whole - left);
-    m->rest_bytes = left < TRANSFER_PIECE ? left : TRANSFER_PIECE;
-    m->tensor.from = whole - left;
-    m->tensor.whole = whole;
-    m->tensor.answer = TENSOR_HERE;
-}
-
-size_t transfer_answer(const States *s, const Message *fetch, void *frame, size_t room)
-{
-    const Fetch *f = &fetch->fetch;
-    Message m = {.id = MESSAGE_TENSOR,
-                 .tensor = {.request = f->request, .answer = TENSOR_NOT_HELD}};
-    Message none = m;
-    char name[MOST_NAME + 1];
-    Text list = {0};
-    Found found = {0};
-    Held state = {f->step, f->made, f->parts};
-    if (fetch->rest_bytes > MOST_NAME)
-        return 0;
-    memcpy(name, fetch->rest, fetch->rest_bytes);
-    name[fetch->rest_bytes] = 0;
-    if (!*name && states_list(s, &state, &list))
-        cut(&m, list.data, list.length, f->from);
-    else if (*name && states_find(s, f->step, f->made, name, &found))
-        cut(&m, found.data, found.tensor->bytes, f->from);
-    m.tensor.crc32c = crc32c(0, m.rest, m.rest_bytes);
-    size_t bytes = message_put(frame, room, &m);
-    if (!found_stays(&found)) // what was read may be of both
-        bytes = message_put(frame, room, &none);
-    text_release(&list);
-    return bytes;
+    Ticket t = {.request = f->request, .answer = TICKET_NOT_HELD};
+    Parcel *p = parcel_new(s, &(Held){f->step, f->made, f->parts});
+    if (p && streams_give(streams, p, now_ns, t.ticket)) {
+        t.port = streams_port(streams);
+        t.answer = TICKET_HERE;
+    } else if (p) {
+        parcel_free(p);
+    }
+    return t;
 }

@@ -60,6 +60,17 @@ int agent_next_of(const Agent *g, const Run *r, int rank)
     return -1;
 }
 
+bool agent_host_of(const char *endpoint, char host[NET_ENDPOINT])
+{
+    const char *begin = str_starts(endpoint, "tcp://") ? endpoint + 6 : endpoint;
+    const char *end = strrchr(begin, ':');
+    if (!end || end == begin || end - begin >= NET_ENDPOINT)
+        return false;
+    bool brackets = *begin == '[' && end[-1] == ']';
+    snprintf(host, NET_ENDPOINT, "%.*s", (int)(end - begin) - 2 * brackets, begin + brackets);
+    return true;
+}
+
 // The loop
 // ---------------------------------------------------------------------------------------
 
@@ -107,7 +118,8 @@ static void hear(Agent *g)
     int input = g->options->tied && !g->left ? STDIN_FILENO : -1;
     fds[0] = (struct pollfd){.fd = g->signal_fd, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = input, .events = POLLIN};
-    net_wait(g->net, fds, programs_fds(g, fds, 2), timeout_ms(g));
+    fds[2] = (struct pollfd){.fd = streams_fd(g->streams), .events = POLLIN};
+    net_wait(g->net, fds, programs_fds(g, fds, 3), timeout_ms(g));
     on_signal(g);
     on_input(g, fds[1].revents);
     programs_poll(g);
@@ -194,23 +206,11 @@ static bool admits(void *user, const CurveKey key)
     return peers_of_key(user, key) >= 0;
 }
 
-// "tcp://10.0.0.7:7070" or "tcp://[::1]:7070": what stands before the port.
-static bool host_of(const char *endpoint, char host[NET_ENDPOINT])
-{
-    const char *begin = str_starts(endpoint, "tcp://") ? endpoint + 6 : endpoint;
-    const char *end = strrchr(begin, ':');
-    if (!end || end == begin || end - begin >= NET_ENDPOINT)
-        return false;
-    bool brackets = *begin == '[' && end[-1] == ']';
-    snprintf(host, NET_ENDPOINT, "%.*s", (int)(end - begin) - 2 * brackets, begin + brackets);
-    return true;
-}
-
 static bool open_sockets(Agent *g)
 {
     char host[NET_ENDPOINT], address[NET_ENDPOINT - 16], endpoint[NET_ENDPOINT], device[64];
     const char *interface = g->options->interface;
-    if (!host_of(g->options->master, host)) {
+    if (!agent_host_of(g->options->master, host)) {
         error_at(NO_LOC, "`%s` is no tcp://host:port", g->options->master);
         return false;
     }
@@ -224,6 +224,11 @@ static bool open_sockets(Agent *g)
         setenv("UCX_NET_DEVICES", device, 1);
     snprintf(endpoint, sizeof endpoint, strchr(address, ':') ? "tcp://[%s]:*" : "tcp://%s:*",
              address);
+    g->streams = streams_open(address);
+    if (!g->streams) {
+        error_at(NO_LOC, "cannot listen at %s: %s", address, strerror(errno));
+        return false;
+    }
     g->net = net_open(&g->options->key);
     g->listen = g->net ? net_listen(g->net, endpoint, admits, g) : NULL;
     g->master =
@@ -249,7 +254,7 @@ static bool open_all(Agent *g, sigset_t *before)
     worker_init(&g->core, &config, g->began_ns);
     run_close(g, &g->run);
     run_close(g, &g->next);
-    g->line = (TransferLine){.ask = copies_ask, .user = g};
+    copies_init(g);
     if (!files_init(&g->files, g->options->dir)) {
         bool taken = errno == EWOULDBLOCK;
         error_at((Loc){g->options->dir, 0, 0}, "cannot %s the directory%s%s",
@@ -267,6 +272,7 @@ static void close_all(Agent *g, const sigset_t *before)
     programs_wait(g);
     copies_stop(g, true);
     run_close(g, &g->run);
+    streams_close(g->streams);
     states_release(&g->states);
     files_release(&g->files);
     programs_forget(g);

@@ -49,8 +49,8 @@ static Message example(int id)
                           .ranks = {{3, 3, 0, 1, 0}, {6, 4, 1, NOBODY, 0}}};
     if (id == MESSAGE_PIECE)
         m.piece = (Piece){{1, 2, 3}, 10, 30};
-    if (id == MESSAGE_TENSOR)
-        m.tensor = (Tensor){4, 10, 30, 5, TENSOR_HERE};
+    if (id == MESSAGE_TICKET)
+        m.ticket = (Ticket){4, {1, 2, 3}, 40123, TICKET_HERE};
     if (rows[id].text) {
         m.rest = "h1 \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80";
         m.rest_bytes = strlen(m.rest);
@@ -239,8 +239,8 @@ static void refuses_fields(void **state)
     refuses_field(MESSAGE_STATUS, offsetof(RankStatus, zero), 1, "no such rank");
     refuses_field(MESSAGE_ADDRESS, offsetof(RankStatus, rank), MOST_RANKS, "no such rank");
     refuses_field(MESSAGE_OFFER, offsetof(Offer, rank), MOST_RANKS, "no such rank");
-    refuses_field(MESSAGE_TENSOR, offsetof(Tensor, whole), 9, "beyond the end");
-    refuses_field(MESSAGE_TENSOR, offsetof(Tensor, answer), 2, "no such answer");
+    refuses_field(MESSAGE_TICKET, offsetof(Ticket, port) + 2, 1, "no such answer");
+    refuses_field(MESSAGE_TICKET, offsetof(Ticket, answer), 2, "no such answer");
     refuses_field(MESSAGE_ANSWER, offsetof(Answer, zero), 1, "no such status");
 }
 

@@ -12,7 +12,7 @@ int main(void)
     return 77;
 }
 #else
-#include "control/worker/states.h"
+#include "control/worker/parcel.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -170,32 +170,38 @@ static void found_may_go(void **state)
     states_release(&s);
 }
 
+static void lists(States *s, const Held *state, const char *expected)
+{
+    Parcel *p = parcel_new(s, state);
+    assert_non_null(p);
+    assert_string_equal(p->listing.data, expected);
+    parcel_free(p);
+}
+
 static void listings(void **state)
 {
     (void)state;
     States s = {0};
-    Text text = {0};
     Held all = {10, 2, UINT64_MAX}, fc = {10, 2, 1 << 5}, none = {10, 2, 2},
          later = {11, 2, 33};
     Tensors t = {0};
     char why[TENSORS_WHY];
     image_of(&s, PLAN, 10, 2, 1);
     image_of(&s, PLAN + 1, 10, 2, 1);
-    assert_false(states_list(&s, &none, &text));
-    assert_false(states_list(&s, &later, &text));
-    assert_true(states_list(&s, &all, &text));
-    json_t *json = json_loads(text.data, 0, NULL);
-    assert_true(tensors_of_listing(&t, json, why)); // each once
-    assert_int_equal(t.n, 2);
+    assert_null(parcel_new(&s, &none));
+    assert_null(parcel_new(&s, &later));
+    Parcel *p = parcel_new(&s, &all);
+    assert_non_null(p);
+    Beginning beginning;
+    assert_true(parcel_read(p->listing.data, p->listing.length, &t, &beginning, why));
+    assert_int_equal(t.n, 2); // each once
     assert_int_equal(tensors_find(&t, "fc.weight")->bytes, 400);
-    assert_int_equal(json_integer_value(json_object_get(json, "seed")), 1);
-    json_decref(json);
-    text_release(&text);
-    assert_true(states_list(&s, &fc, &text));
-    assert_string_equal(text.data,
-                        "{\"seed\":1,\"cursor\":[3,99],\"tensors\":[[\"fc.weight\",5,400,\"F32 "
-                        "plain\"]]}");
-    text_release(&text);
+    assert_int_equal(beginning.seed, 1);
+    for (int i = 0; i < t.n; i++) // in the same order
+        assert_string_equal(t.items[i].name, p->tensors[i].tensor->name);
+    parcel_free(p);
+    lists(&s, &fc,
+          "{\"seed\":1,\"cursor\":[3,99],\"tensors\":[[\"fc.weight\",5,400,\"F32 plain\"]]}");
     tensors_release(&t);
     states_release(&s);
 }
@@ -205,18 +211,16 @@ static void bare_parts(void **state)
 {
     (void)state;
     States s = {0};
-    Text text = {0};
     Beginning b;
     Held bare = {10, 2, 1 << 4}, both = {10, 2, 1 << 4 | 1 << 5};
     Image *image = image_of(&s, PLAN, 10, 2, 1);
     image->parts = 1 << 4 | 1 << 5;
-    assert_true(states_list(&s, &bare, &text));
-    assert_string_equal(text.data, "{\"seed\":1,\"cursor\":[3,99],\"tensors\":[]}");
-    text_release(&text);
-    assert_true(states_list(&s, &both, &text));
-    text_release(&text);
+    lists(&s, &bare, "{\"seed\":1,\"cursor\":[3,99],\"tensors\":[]}");
+    Parcel *p = parcel_new(&s, &both);
+    assert_non_null(p);
+    parcel_free(p);
     image->parts = 1 << 5;
-    assert_false(states_list(&s, &bare, &text)); // another worker's
+    assert_null(parcel_new(&s, &bare)); // another worker's
     assert_true(states_beginning(&s, 10, 2, &b));
     assert_int_equal(b.index, 99);
     assert_false(states_beginning(&s, 10, 3, &b));
@@ -281,12 +285,16 @@ static void unfinished_is_no_state(void **state)
 
 static Copy *copy_of(States *s, uint64_t step, uint64_t made)
 {
-    Tensors t = of_two();
     Held held = {step, made, 33};
-    t.generation_bytes = 4096;
-    Copy *c = copy_new(s, &held, &t);
+    Copy *c = copy_new(s, &held, 4096);
     memset(c->data, (int)step, c->room);
     return c;
+}
+
+static void settle(Copy *c)
+{
+    Tensors t = of_two();
+    copy_settle(c, &t, &(Beginning){1, 3, 99});
 }
 
 static void blocks_are_used_again(void **state)
@@ -297,14 +305,14 @@ static void blocks_are_used_again(void **state)
     Copy *first = copy_of(&s, 1, 1);
     assert_int_equal(value_of(&s, 1, 1, "fc.weight"), -1); // it comes
     states_sweep(&s, &w, true);
-    first->coming = false;
+    settle(first);
     hold(&w, 1, 1, 33);
     assert_int_equal(value_of(&s, 1, 1, "fc.weight"), 1);
     states_sweep(&s, &w, false);
     Copy *second = copy_of(&s, 2, 1);
     assert_ptr_not_equal(first, second);
     assert_int_equal(value_of(&s, 1, 1, "fc.weight"), 1);
-    second->coming = false;
+    settle(second);
     w.held[0].step = 2; // 1 is not held any more
     states_sweep(&s, &w, false);
     assert_int_equal(value_of(&s, 1, 1, "fc.weight"), -1);

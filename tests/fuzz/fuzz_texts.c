@@ -1,11 +1,10 @@
-// FUZZ: base/*.c control/message.c control/epoch.c control/interface.c control/progress.c control/allow.c control/keys.c control/curve.c control/master_core.c control/master_epoch.c control/master_waits.c control/master/members.c control/master/reports.c control/master/speeds.c control/master/status.c control/master/story.c control/worker/start.c control/worker/tensors.c control/worker/transfer.c control/worker/states.c
+// FUZZ: base/*.c control/message.c control/epoch.c control/interface.c control/progress.c control/allow.c control/keys.c control/curve.c control/master_core.c control/master_epoch.c control/master_waits.c control/master/members.c control/master/reports.c control/master/speeds.c control/master/status.c control/master/story.c control/worker/start.c control/worker/tensors.c control/worker/parcel.c control/worker/states.c
 // What admitted workers, clients and a master say, behind message_check: fields and texts of JSON, some messages in a row.
 // A kind's letter, a byte for the sender, the bytes of the struct, the text; 0xff ends a message. Whatever was said, the
 // master's status is JSON without characters that would command a terminal.
 #include "control/master/server.h"
+#include "control/worker/parcel.h"
 #include "control/worker/start.h"
-#include "control/worker/transfer.h"
-#include "plan/crc32c.h"
 #include "tests/fuzz/silent.h"
 
 #include <stdlib.h>
@@ -129,35 +128,19 @@ static void take_start(const Message *m)
     arena_release(&a);
 }
 
-static void note(void *user, uint16_t worker, const Fetch *fetch, const char *name)
+// Of another worker, by its data port.
+static void take_listing(const char *text, size_t size)
 {
-    (void)worker, (void)name;
-    *(Fetch *)user = *fetch;
-}
-
-static void take_listing(Message m)
-{
-    Fetch asked = {0};
-    Transfer t = {0};
-    States states = {0};
-    TransferLine line = {.ask = note, .user = &asked};
-    transfer_begin(&t, 1, &(Held){3, 1, UINT64_MAX}, 0);
-    transfer_run(&t, &line, 0);
-    m.tensor = (Tensor){.request = asked.request, .whole = m.rest_bytes};
-    m.tensor.crc32c = crc32c(0, m.rest, m.rest_bytes);
-    if (transfer_take(&t, 2, &m, 0) || !transfer_take(&t, 1, &m, 0))
+    Tensors t = {0};
+    Beginning beginning;
+    char why[TENSORS_WHY] = "";
+    bool good = parcel_read(text, size, &t, &beginning, why);
+    if (!good && !*why)
         abort();
-    if (t.phase != TRANSFER_LISTED && (t.phase != TRANSFER_FAILED || !*t.why))
-        abort();
-    uint64_t end = 0;
-    for (int i = 0; i < t.tensors.n; i++)
-        end = t.tensors.items[i].at + t.tensors.items[i].bytes > end
-                  ? t.tensors.items[i].at + t.tensors.items[i].bytes
-                  : end;
-    if (end > t.tensors.generation_bytes)
-        abort();
-    transfer_release(&t);
-    states_release(&states);
+    for (int i = 0; i < t.n && good; i++)
+        if (t.items[i].at + t.items[i].bytes > t.generation_bytes)
+            abort();
+    tensors_release(&t);
 }
 
 static void check_status(Server *s)
@@ -194,7 +177,6 @@ static void hear(Server *s, uint32_t worker, const Message *m)
         return;
     case MESSAGE_COMMAND: commands_heard(s, keys[worker ? WORKERS : 0], m); return;
     case MESSAGE_START: take_start(m); return;
-    case MESSAGE_TENSOR: take_listing(*m); return;
     default: return;
     }
 }
@@ -210,14 +192,15 @@ static void say(Server *s, const uint8_t *data, size_t size)
     } kinds[] = {
         {MESSAGE_HELLO, FROM_WORKER, true, 'h'},    {MESSAGE_BEAT, FROM_WORKER, true, 'b'},
         {MESSAGE_REPORT, FROM_WORKER, true, 'r'},   {MESSAGE_TIMES, FROM_WORKER, true, 't'},
-        {MESSAGE_COMMAND, FROM_CLIENT, false, 'c'}, {MESSAGE_START, FROM_MASTER, false, 's'},
-        {MESSAGE_TENSOR, FROM_PEER, false, 'l'}};
+        {MESSAGE_COMMAND, FROM_CLIENT, false, 'c'}, {MESSAGE_START, FROM_MASTER, false, 's'}};
     static uint8_t frame[MESSAGE_MOST];
     static const Epoch epoch = {.number = 1,
                                 .parts = 1,
                                 .n_ranks = 1,
                                 .incarnations = {1},
                                 .ranks = {{.runs = 1, .owns = 1, .copier = NOBODY}}};
+    if (size >= 2 && *data == 'l')
+        take_listing((const char *)data + 2, size - 2);
     for (size_t k = 0; size >= 2 && k < sizeof kinds / sizeof *kinds; k++) {
         if (kinds[k].letter != (char)data[0])
             continue;
