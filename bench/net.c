@@ -84,7 +84,8 @@ int main(int argc, char **argv)
     if (pid < 0 || !net || read(ends[0], endpoint, sizeof endpoint) != (ssize_t)sizeof endpoint)
         return EXIT_ENVIRONMENT;
     NetSocket *s = net_connect(net, endpoint, server.public_key);
-    double cpu = clock_cpu_seconds(), seconds = s ? send_all(net, s, bytes, frames, in_flight) : 1;
+    double cpu = clock_cpu_seconds(),
+           seconds = s ? send_all(net, s, bytes, frames, in_flight) : 1;
     double total = (double)bytes * (double)frames;
     printf("{\"bytes\": %zu, \"frames\": %ld, \"in_flight\": %ld, \"mb_per_s\": %.1f, "
            "\"frames_per_s\": %.0f, \"sender_cpu_s_per_gb\": %.3f}\n",

@@ -17,12 +17,13 @@ static Image *fill(States *s, uint64_t bytes, int n)
     Tensors t = {0};
     json_t *parts = json_loads("{\"a\": 0}", 0, NULL);
     uint64_t each = bytes / (uint64_t)n;
-    text_printf(&text, "{\"generation_bytes\": %llu, \"tensors\": [", (unsigned long long)bytes);
+    text_printf(&text, "{\"generation_bytes\": %llu, \"tensors\": [",
+                (unsigned long long)bytes);
     for (int i = 0; i < n; i++)
-        text_printf(&text,
-                    "%s{\"name\": \"a.%d\", \"at\": %llu, \"bytes\": %llu, \"layout\": \"F32\"}",
-                    i ? ", " : "", i, (unsigned long long)(each * (uint64_t)i),
-                    (unsigned long long)each);
+        text_printf(
+            &text, "%s{\"name\": \"a.%d\", \"at\": %llu, \"bytes\": %llu, \"layout\": \"F32\"}",
+            i ? ", " : "", i, (unsigned long long)(each * (uint64_t)i),
+            (unsigned long long)each);
     text_puts(&text, "]}");
     if (!tensors_of_program(&t, text.data, parts, why))
         fatal("%s", why);
