@@ -67,9 +67,9 @@ static void begin_network(Network *n, States *source)
     assert_non_null(n->taker);
 }
 
-static void give_back(Network *n, bool all)
+static void give_back(Network *n)
 {
-    for (Parcel *p; (p = streams_back(n->giver, n->now_ns, all));)
+    for (Parcel *p; (p = streams_back(n->giver, n->now_ns, false));)
         parcel_free(p);
 }
 
@@ -125,7 +125,7 @@ static void step(Network *n, Transfer *t)
     if (t->stream)
         poll(&fd, 1, 1);
     streams_seen(n->taker);
-    give_back(n, false);
+    give_back(n);
     assert_true(n->now_ns < 1000 * SECOND_NS);
 }
 
@@ -180,8 +180,8 @@ static int tear_down(void **state)
 {
     Fixture *f = *state;
     transfer_release(&f->t);
-    end_network(&f->n);
-    give_back(&f->n, true);
+    end_network(&f->n); // gives back what is left
+    assert_true(!f->states.images || !f->image->pins);
     states_release(&f->states);
     free(f->to);
     free(f);
@@ -200,7 +200,7 @@ static void all_of_it(void **state)
     }
     assert_int_equal(f->n.asked, 20);
     while (f->image->pins) // what was taken is given back once its thread has ended
-        give_back(&f->n, false);
+        give_back(&f->n);
 }
 
 static void lost_requests(void **state)
@@ -284,7 +284,7 @@ static void written_over(void **state)
         assert_int_equal(stream_phase(t), STREAM_FAILED);
         stream_close(t);
         while (f->image->pins)
-            give_back(&f->n, false);
+            give_back(&f->n);
         image_set_step(f->image->header, 0, 10);
     }
 }
@@ -435,7 +435,7 @@ static void strangers(void **state)
     assert_true(streams_give(f->n.giver, p, 0, ticket));
     f->n.now_ns = (PATIENCE_S + 1) * SECOND_NS;
     while (f->image->pins)
-        give_back(&f->n, false);
+        give_back(&f->n);
     int late = call(port);
     assert_int_equal(send(late, ticket, sizeof ticket, 0), TICKET_BYTES);
     assert_true(recv(late, &said, 1, 0) <= 0);
