@@ -1,18 +1,22 @@
 // The memory file of a job, as the launcher makes it and every stage program maps it. Both compute
 // the same layout from the table of edges, so this header includes nothing of either side.
 //
-//   header | status of rank 0 | … | address of rank 0 | … | edge 0: published, released[consumers], slots | edge 1 | …
+//   header | status of rank 0 | … | address of rank 0 | … | steps of rank 0 | … |
+//   edge 0: published, released[consumers], slots | edge 1 | …
 //
 // A job of several hosts has such a file on each, with the statuses of all ranks: those of other hosts
 // are brought up to date by control/hub.c. Its edges serve the ranks of that host among themselves.
 //
 // Where a worker's agent has made it (docs/control.md), programs work under its eyes and within its limits: a step is
-// begun, and its update done, once the limit has come to the step. Limits only grow.
+// begun, and its update done, once the limit has come to the step. Limits only grow. There alone programs also write what
+// they did in their last steps (plan/steps.h); else those pages are never touched, and take no memory.
 //
 // Counters stand on cache lines of their own. A counter counts messages, never slots, so it never
 // wraps; its low 32 bits are the futex word on which the other side sleeps.
 #ifndef STAGECC_PLAN_SEGMENT_H
 #define STAGECC_PLAN_SEGMENT_H
+
+#include "plan/steps.h"
 
 #include <linux/futex.h>
 #include <stdatomic.h>
@@ -23,7 +27,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SEGMENT_ABI = 6, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
+enum { SEGMENT_ABI = 7, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
 #define SEGMENT_MAGIC UINT64_C(0x31626f6a67617473) // "stagjob1", little-endian
 
 // Of a plan's hash as programs bear it, never 0: FNV-1a.
@@ -127,13 +131,27 @@ static inline SegmentAddress *segment_addresses(SegmentHeader *h)
     return (SegmentAddress *)(void *)(segment_statuses(h) + h->n_ranks);
 }
 
-// Where the first edge begins.
-static inline uint64_t segment_edges_begin(int n_ranks)
+// Where the steps of rank 0 begin.
+static inline uint64_t segment_steps_begin(int n_ranks)
 {
     return segment_round_up(sizeof(SegmentHeader) +
                                 (uint64_t)n_ranks *
                                     (sizeof(SegmentStatus) + sizeof(SegmentAddress)),
                             SEGMENT_PAGE);
+}
+
+// [STEPS_KEPT] of a rank.
+static inline StepKept *segment_steps(SegmentHeader *h, int rank)
+{
+    uint64_t begin = segment_steps_begin((int)h->n_ranks);
+    return (StepKept *)(void *)((char *)h + begin) + (ptrdiff_t)rank * STEPS_KEPT;
+}
+
+// Where the first edge begins.
+static inline uint64_t segment_edges_begin(int n_ranks)
+{
+    uint64_t steps = (uint64_t)n_ranks * STEPS_KEPT * sizeof(StepKept);
+    return segment_round_up(segment_steps_begin(n_ranks) + steps, SEGMENT_PAGE);
 }
 
 // A rank's status, copied while it writes; what it had written before a barrier it has reached is there.

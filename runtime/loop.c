@@ -10,6 +10,7 @@
 #include "runtime/report.h"
 #include "runtime/segment.h"
 #include "runtime/share.h"
+#include "runtime/timeline.h"
 #include "runtime/trace.h"
 #include "runtime/transport.h"
 
@@ -163,6 +164,8 @@ static void finish_step(rt_stage *s)
     if (s->step + 1 == s->first_step + s->stream_steps)
         clear_gradients(s);
     between_steps(s);
+    if (s->timeline)
+        rt__timeline_end(s, now);
     rt__report_step(s);
 }
 
@@ -418,6 +421,8 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
     use_version(s, rt_has_version(i) ? rt_version(i) + steps_on : i->opcode == RT_UPDATE);
     show(s, i);
     int64_t begin = rt__now_ns(), waited = s->waited_ns;
+    if (s->timeline)
+        rt__timeline_enter(s, begin);
     if (s->profile)
         rt__profile_begin(s);
     int error = instructions[i->opcode](s, i);
@@ -429,6 +434,8 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
     int64_t end = rt__now_ns();
     if (s->trace)
         rt__trace_add(s, i, begin, end);
+    if (s->timeline)
+        rt__timeline_leave(s, end);
     if (i->opcode > RT_RELEASE)
         add_busy(s->status, end - begin - (s->waited_ns - waited));
     error = error ? error : (int)s->error;

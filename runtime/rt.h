@@ -128,16 +128,17 @@ struct rt_stage {
     bool must_check; // look at every gradient of this step, whatever was seen
 
     // Metrics (runtime/report.c, runtime/evaluate.c)
-    int report_fd;                // -1: run by hand
-    bool quiet;                   // neither reports nor progress (tests)
-    double loss;                  // of the last step, rounded to the model's type
-    double step_s;                // seconds of the last step, from the end of the one before
-    int64_t updated_ns;           // when that was
-    double train_s;               // seconds of all steps of this process
-    int64_t run_samples;          // of them
-    int64_t started_ns, shown_ns; // when the run began, when progress was last shown
-    struct rt__score *score;      // of the running evaluation
-    struct rt__trace *trace;      // NULL: off
+    int report_fd;                 // -1: run by hand
+    bool quiet;                    // neither reports nor progress (tests)
+    double loss;                   // of the last step, rounded to the model's type
+    double step_s;                 // seconds of the last step, from the end of the one before
+    int64_t updated_ns;            // when that was
+    double train_s;                // seconds of all steps of this process
+    int64_t run_samples;           // of them
+    int64_t started_ns, shown_ns;  // when the run began, when progress was last shown
+    struct rt__score *score;       // of the running evaluation
+    struct rt__trace *trace;       // NULL: off
+    struct rt__timeline *timeline; // likewise
     struct rt__profile *profile;
 
     struct rt__image *image; // NULL: off (runtime/image.c)

@@ -1,6 +1,7 @@
 #include "runtime/segment.h"
 
 #include "runtime/report.h"
+#include "runtime/timeline.h"
 #include "runtime/transport.h"
 #include "runtime/wait.h"
 
@@ -175,6 +176,8 @@ int rt__gate(rt_stage *s)
 
 int rt__may_begin(rt_stage *s, int64_t step)
 {
+    if (s->timeline)
+        rt__timeline_begin(s, rt__now_ns());
     return wait_for_master(s, &s->segment->may_begin, step);
 }
 

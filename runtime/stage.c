@@ -9,6 +9,7 @@
 #include "runtime/reduce.h"
 #include "runtime/round.h"
 #include "runtime/segment.h"
+#include "runtime/timeline.h"
 #include "runtime/transport.h"
 
 #include <errno.h>
@@ -132,6 +133,8 @@ int rt__stage_open(rt_stage *s, int job_fd)
     if (!error)
         error = open_job(s, job_fd);
     if (!error)
+        error = rt__timeline_open(s);
+    if (!error)
         error = rt__image_open(s);
     if (!error)
         error = map_arena(s);
@@ -157,6 +160,7 @@ void rt__stage_close(rt_stage *s)
 {
     if (s->backend_state && s->program->backend->release)
         s->program->backend->release(s);
+    rt__timeline_close(s);
     rt__transport_close(s);
     if (s->mapping)
         munmap(s->mapping, s->mapping_bytes);

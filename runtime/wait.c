@@ -9,6 +9,7 @@
 #include "runtime/wait.h"
 
 #include "runtime/segment.h"
+#include "runtime/timeline.h"
 #include "runtime/transport.h"
 
 #include <inttypes.h>
@@ -33,6 +34,11 @@ static void relax(void)
 #elif defined __aarch64__
     __asm__ volatile("yield");
 #endif
+}
+
+static int waits_for(const rt__wait *w)
+{
+    return w->peer == RT__MASTER ? SEGMENT_WAITS_FOR_MASTER : SEGMENT_WAITS_FOR_RANK;
 }
 
 static bool arrived(const rt__wait *w)
@@ -154,8 +160,7 @@ static int wait_long(rt_stage *s, const rt__wait *w)
     bool endless = w->peer == RT__MASTER || s->segment->supervised;
     uint64_t progress = progress_of_all(s);
     atomic_store(&s->status->since_ns, since);
-    atomic_store(&s->status->waiting,
-                 w->peer == RT__MASTER ? SEGMENT_WAITS_FOR_MASTER : SEGMENT_WAITS_FOR_RANK);
+    atomic_store(&s->status->waiting, waits_for(w));
     int error = 0;
     while (!error && !arrived(w)) {
         error = sleep_slice(s, w);
@@ -183,6 +188,9 @@ int rt__wait_for(rt_stage *s, const rt__wait *w)
     int64_t begin = rt__now_ns();
     bool spun = s->spin && !shares_core(s, w->peer) && spin(s, w);
     int error = spun ? 0 : wait_long(s, w);
-    s->waited_ns += rt__now_ns() - begin;
+    int64_t end = rt__now_ns();
+    s->waited_ns += end - begin;
+    if (s->timeline)
+        rt__timeline_wait(s, waits_for(w), begin, end);
     return error;
 }
