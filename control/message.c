@@ -1,6 +1,7 @@
 #include "control/message.h"
 
 #include "base/utf8.h"
+#include "control/timeline.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -110,6 +111,10 @@ static const char *wrong_field(const Message *m)
     case MESSAGE_PIECE: return beyond(m->piece.from, m->piece.whole, m->rest_bytes);
     case MESSAGE_ANSWER: return m->answer.zero ? "no such status" : NULL;
     case MESSAGE_REPORT: return wrong_rank(m->report.rank, m->report.zero);
+    case MESSAGE_TIMELINE:
+        if (wrong_rank(m->timeline.rank, m->timeline.zero))
+            return "no such rank";
+        return timeline_wrong(&m->timeline, m->rest, m->rest_bytes);
     case MESSAGE_STATUS: return wrong_rank(m->status.rank, m->status.zero);
     case MESSAGE_ADDRESS: return wrong_rank(m->address.rank, m->address.zero);
     case MESSAGE_OFFER: return wrong_rank(m->offer.rank, m->offer.zero);

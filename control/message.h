@@ -127,6 +127,14 @@ typedef struct Report {
     uint32_t rank, zero;
 } Report;
 
+typedef struct Timeline { // BYTES: StepSpan (plan/steps.h)
+    uint64_t epoch, step;
+    uint64_t clock;   // which one its times are of: timeline_clock
+    int64_t begin_ns; // of the step, for that rank
+    int64_t end_ns, sent_ns;
+    uint32_t rank, zero;
+} Timeline;
+
 // Between workers
 // --------------------------------------------------------------------------------------------------
 
@@ -198,6 +206,13 @@ LAYOUT(Warmed, can, 8);
 LAYOUT(Warmed, zero, 12);
 LAYOUT(Report, rank, 8);
 LAYOUT(Report, zero, 12);
+LAYOUT(Timeline, step, 8);
+LAYOUT(Timeline, clock, 16);
+LAYOUT(Timeline, begin_ns, 24);
+LAYOUT(Timeline, end_ns, 32);
+LAYOUT(Timeline, sent_ns, 40);
+LAYOUT(Timeline, rank, 48);
+LAYOUT(Timeline, zero, 52);
 LAYOUT(RankStatus, rank, 8);
 LAYOUT(RankStatus, zero, 12);
 LAYOUT(Fetch, step, 8);
@@ -226,6 +241,7 @@ _Static_assert(sizeof(Command) == 8, "as it travels");
 _Static_assert(sizeof(Answer) == 16, "as it travels");
 _Static_assert(sizeof(Warmed) == 16, "as it travels");
 _Static_assert(sizeof(Report) == 16, "as it travels");
+_Static_assert(sizeof(Timeline) == 56, "as it travels");
 _Static_assert(sizeof(RankStatus) == 16, "as it travels");
 _Static_assert(sizeof(Fetch) == 32, "as it travels");
 _Static_assert(sizeof(Ticket) == 32, "as it travels");

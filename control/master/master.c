@@ -153,6 +153,7 @@ static void on_message(Server *s, const CurveKey key, const Message *m)
         return;
     case MESSAGE_REPORT: reports_heard(s, w, m); return;
     case MESSAGE_TIMES: speeds_heard(s, w, &m->times); return;
+    case MESSAGE_TIMELINE: timeline_heard(s, w, m, progress_now_ns()); return;
     case MESSAGE_WARMED: plans_warmed(s, w, &m->warmed); return;
     case MESSAGE_WANT: on_want(s, key, &m->want); return;
     case MESSAGE_ENDED:
@@ -343,6 +344,7 @@ int master_run(const MasterOptions *o)
     configure(s);
     s->status = open_all(s);
     s->seen_epoch = s->core.epoch.number;
+    s->clock = timeline_clock();
     if (!s->status) {
         master_begin(&s->core, progress_now_ns());
         reports_begin(s);
@@ -359,6 +361,7 @@ int master_run(const MasterOptions *o)
     }
     reports_end(s);
     show_close(s);
+    timeline_end(s);
     net_close(s->net, 500);
     journal_close(&s->journal);
     int status = s->status;

@@ -8,6 +8,7 @@
 #include "control/journal.h"
 #include "control/master/master.h"
 #include "control/progress.h"
+#include "control/timeline.h"
 #include "control/zmq/net.h"
 
 #ifdef STAGECC_PAGE
@@ -49,7 +50,20 @@ typedef struct Story { // what has happened, for people
     char text[200];
 } Story;
 
+typedef struct HostClock { // CLOCK_MONOTONIC of some of the workers
+    uint64_t id;
+    // By how much the master's was ahead when their words came, at least: since since_ns, and in the minute before.
+    int64_t least_ns[2], since_ns;
+} HostClock;
+
+typedef struct RankPicture { // what a rank did when in a step
+    Timeline of;             // step 0: none
+    uint32_t n;
+    StepSpan spans[STEP_SPANS];
+} RankPicture;
+
 enum {
+    MOST_PICTURES = 4, // of a rank
     MOST_REPORTS = 64,
     MOST_STORIES = 200,
     MOST_HISTORY = 2000,
@@ -105,9 +119,13 @@ typedef struct Server {
     int n_stories; // ever
     int changes, losses;
     uint64_t seen_epoch, seen_hold;
-    uint64_t told_ends; // of ranks, in this epoch
-    int refused;        // frames
-    int64_t refused_ns; // when that was last told
+    uint64_t told_ends;                     // of ranks, in this epoch
+    int refused;                            // frames
+    int64_t refused_ns;                     // when that was last told
+    RankPicture (*pictures)[MOST_PICTURES]; // [MOST_RANKS]; NULL: none yet
+    uint64_t clock;                         // timeline_clock
+    HostClock clocks[MOST_WORKERS];
+    int n_clocks;
     MasterPhase seen_phase;
     int64_t ended_ns;             // the last epoch's; 0: none has
     double pause_s;               // from there until the next one ran
@@ -145,6 +163,10 @@ void reports_begin(Server *s); // of a master that has just begun
 void reports_heard(Server *s, uint32_t worker, const Message *m);
 void reports_commit(Server *s); // those up to the committed step
 void reports_end(Server *s);
+// timeline.c
+void timeline_heard(Server *s, uint32_t worker, const Message *m, int64_t now_ns);
+json_t *timeline_json(Server *s); // docs/page.md has its fields; null: nothing is known yet
+void timeline_end(Server *s);
 // story.c
 void story(Server *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void story_look(Server *s); // at what has changed

@@ -4,7 +4,9 @@
 #ifdef STAGECC_PAGE
 static json_t *tell(void *server)
 {
-    return status_json(server);
+    json_t *status = status_json(server);
+    json_object_set_new(status, "timeline", timeline_json(server));
+    return status;
 }
 
 int show_open(Server *s)

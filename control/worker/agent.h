@@ -53,6 +53,7 @@ typedef struct Program { // of a rank of this worker, in this epoch
     char error[ERROR_LINE];             // the last one that it reported
     uint64_t timed_step, timed_busy_ns; // up to there its times were told
     int64_t timed_ns;
+    int64_t pictured_step; // up to there its timeline was looked at
 } Program;
 
 typedef struct Dying { // killed, not yet collected
@@ -112,7 +113,8 @@ typedef struct Agent {
     int signal_fd, status;
     bool left, told_to_leave;
     bool finishes; // programs that have saved the last step may end by themselves
-    int64_t leaves_ns, clock_ns, looked_ns;
+    int64_t leaves_ns, clock_ns, looked_ns, pictured_ns;
+    uint64_t clock; // timeline_clock
     int64_t began_ns,
         told_ns; // told: of files that are on their way, or that there is no master
     char last_words[MESSAGE_WHY * 8]; // of a master that refused
@@ -171,6 +173,9 @@ bool programs_alive(const Agent *g);
 void programs_say_again(Agent *g); // to a master that has just come
 void programs_forget(Agent *g);    // what was kept for that
 void programs_wait(Agent *g);      // until all that were killed are gone
+
+// timeline.c
+void timeline_work(Agent *g, int64_t now_ns);
 
 // copies.c
 void copies_offer(Agent *g, const WorkerAction *a);

@@ -8,6 +8,7 @@
 #include "base/utf8.h"
 #include "control/interface.h"
 #include "control/progress.h"
+#include "control/timeline.h"
 #include "control/worker/agent.h"
 
 #include <errno.h>
@@ -172,6 +173,7 @@ static void work(Agent *g)
     copies_work(g, now_ns);
     relay_work(g, now_ns);
     programs_look(g, now_ns);
+    timeline_work(g, now_ns);
     tell_waits(g, now_ns);
 }
 
@@ -251,6 +253,7 @@ static bool open_all(Agent *g, sigset_t *before)
         if (getrandom(&config.has.incarnation, sizeof config.has.incarnation, 0) < 0)
             return false;
     g->began_ns = agent_now();
+    g->clock = timeline_clock();
     worker_init(&g->core, &config, g->began_ns);
     run_close(g, &g->run);
     run_close(g, &g->next);

@@ -40,7 +40,7 @@ typedef struct LittleMaster {
     bool commits;                    // what all hold
     uint64_t most;                   // and no step beyond
     char bits[LITTLE_STEPS + 1][16]; // of the losses
-    int doubles, times;
+    int doubles, times, timelines;
     uint8_t frame[NET_MOST];
     double rehearse; // of programs
 } LittleMaster;
@@ -228,6 +228,9 @@ static inline void little_take(LittleMaster *m, const NetEvent *e)
         little_report(m, &x);
     if (x.id == MESSAGE_TIMES)
         m->times++;
+    if (x.id == MESSAGE_TIMELINE)
+        m->timelines += x.timeline.epoch == m->epoch.number && x.rest_bytes &&
+                        x.timeline.step <= m->order.committed + 2;
     if (x.id == MESSAGE_ENDED) {
         w->ended++;
         snprintf(w->why, sizeof w->why, "%.*s", (int)x.rest_bytes, x.rest);

@@ -7,11 +7,13 @@
 #include <cmocka.h>
 
 #include "control/message.h"
+#include "plan/segment.h"
+#include "plan/stream.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_IDS = 23 };
+enum { N_IDS = 24 };
 
 static const struct {
     MessageFrom from;
@@ -25,6 +27,10 @@ static const struct {
 #include "control/message.def"
 #undef MESSAGE
 };
+
+static const StepSpan spans[] = {{1000, 1200, 3, RT_FORWARD, 0, 0},
+                                 {1200, 1900, 3, RT_RECV, SEGMENT_WAITS_FOR_RANK, 0},
+                                 {1950, 2000, 0, RT_N_OPCODES, SEGMENT_WAITS_FOR_MASTER, 0}};
 
 // One of each, with fields that are allowed.
 static Message example(int id)
@@ -54,6 +60,11 @@ static Message example(int id)
     if (rows[id].text) {
         m.rest = "h1 \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80";
         m.rest_bytes = strlen(m.rest);
+    }
+    if (id == MESSAGE_TIMELINE) {
+        m.timeline = (Timeline){2, 12, 99, 1000, 2000, 2500, 1, 0};
+        m.rest = (const char *)spans;
+        m.rest_bytes = sizeof spans;
     }
     return m;
 }
@@ -244,12 +255,45 @@ static void refuses_fields(void **state)
     refuses_field(MESSAGE_ANSWER, offsetof(Answer, zero), 1, "no such status");
 }
 
+// What a program did when: a field of a span altered, or of the step.
+static void refuses_spans(void **state)
+{
+    (void)state;
+    size_t first = sizeof(Timeline), second = first + sizeof(StepSpan);
+    refuses_field(MESSAGE_TIMELINE, offsetof(Timeline, rank), MOST_RANKS, "no such rank");
+    refuses_field(MESSAGE_TIMELINE, offsetof(Timeline, zero), 1, "no such rank");
+    refuses_field(MESSAGE_TIMELINE, offsetof(Timeline, step), 0, "no such step");
+    refuses_field(MESSAGE_TIMELINE, offsetof(Timeline, clock), 0, "no such step");
+    refuses_field(MESSAGE_TIMELINE, offsetof(Timeline, begin_ns) + 1, 9, "no such step");
+    refuses_field(MESSAGE_TIMELINE, offsetof(Timeline, begin_ns) + 7, 0x80, "no such step");
+    refuses_field(MESSAGE_TIMELINE, offsetof(Timeline, sent_ns) + 7, 0x20, "no such step");
+    refuses_field(MESSAGE_TIMELINE, offsetof(Timeline, sent_ns) + 1, 7, "no such step");
+    refuses_field(MESSAGE_TIMELINE, offsetof(Timeline, end_ns) + 1, 6, "out of order");
+    refuses_field(MESSAGE_TIMELINE, first + offsetof(StepSpan, begin_ns), 0xe7, "out of order");
+    refuses_field(MESSAGE_TIMELINE, second + offsetof(StepSpan, begin_ns), 0xaf,
+                  "out of order");
+    refuses_field(MESSAGE_TIMELINE, second + offsetof(StepSpan, end_ns) + 1, 4, "out of order");
+    refuses_field(MESSAGE_TIMELINE, first + offsetof(StepSpan, opcode), RT_N_OPCODES,
+                  "no such instruction");
+    refuses_field(MESSAGE_TIMELINE, second + offsetof(StepSpan, opcode), RT_N_OPCODES + 1,
+                  "no such instruction");
+    refuses_field(MESSAGE_TIMELINE, first + offsetof(StepSpan, waiting), 3,
+                  "no such instruction");
+    refuses_field(MESSAGE_TIMELINE, first + offsetof(StepSpan, zero), 1, "no such instruction");
+    char frame[4096];
+    Message m = example(MESSAGE_TIMELINE);
+    m.rest_bytes--;
+    assert_int_equal(message_put(frame, sizeof frame, &m), 0);
+    m.rest_bytes = 0;
+    assert_int_equal(message_put(frame, sizeof frame, &m), message_bytes(m.id));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_was_put), cmocka_unit_test(refuses_other_frames),
         cmocka_unit_test(refuses_text),       cmocka_unit_test(refuses_long_frames),
-        cmocka_unit_test(refuses_fields),
+        cmocka_unit_test(refuses_fields),     cmocka_unit_test(refuses_spans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -254,6 +254,7 @@ static void one_alone(void **state)
     go_to(UINT64_MAX);
     same_losses();
     assert_true(master.times > 0);
+    assert_true(master.timelines > 0);
     end();
 }
 

@@ -1,4 +1,4 @@
-// FUZZ: control/message.c control/epoch.c base/utf8.c
+// FUZZ: control/message.c control/epoch.c control/timeline.c base/utf8.c
 // Frames of the control protocol: any bytes are read or refused with a reason, whoever sends them; what is read is put
 // back to the same bytes.
 #include "control/message.h"

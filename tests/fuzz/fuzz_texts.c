@@ -1,10 +1,11 @@
-// FUZZ: base/*.c control/message.c control/epoch.c control/interface.c control/progress.c control/allow.c control/keys.c control/curve.c control/master_core.c control/master_epoch.c control/master_waits.c control/master/members.c control/master/reports.c control/master/speeds.c control/master/status.c control/master/story.c control/worker/start.c control/worker/tensors.c control/worker/parcel.c control/worker/states.c
+// FUZZ: base/*.c control/message.c control/epoch.c control/interface.c control/progress.c control/allow.c control/keys.c control/curve.c control/master_core.c control/master_epoch.c control/master_waits.c control/master/members.c control/master/reports.c control/master/speeds.c control/master/status.c control/master/story.c control/master/timeline.c control/timeline.c control/worker/start.c control/worker/tensors.c control/worker/parcel.c control/worker/states.c
 // What admitted workers, clients and a master say, behind message_check: fields and texts of JSON, some messages in a row.
 // A kind's letter, a byte for the sender, the bytes of the struct, the text; 0xff ends a message. Whatever was said, the
 // master's status is JSON without characters that would command a terminal.
 #include "control/master/server.h"
 #include "control/worker/parcel.h"
 #include "control/worker/start.h"
+#include "plan/walk.h"
 #include "tests/fuzz/silent.h"
 
 #include <stdlib.h>
@@ -77,6 +78,12 @@ int64_t plan_stage_bytes(const PlanStage *stage)
 {
     return stage->first_unit;
 }
+
+const char *const opcode_name[RT_N_OPCODES] = {
+#define X(KIND, name, meaning, operands) name,
+    STREAM_INSTRUCTIONS(X)
+#undef X
+};
 
 static CurveKey keys[WORKERS + 1]; // the last one is the master's
 
@@ -155,6 +162,12 @@ static void check_status(Server *s)
                 abort();
     free(text);
     json_decref(status);
+    json_t *timeline = timeline_json(s);
+    text = json_dumps(timeline, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!text)
+        abort();
+    free(text);
+    json_decref(timeline);
 }
 
 static void hear(Server *s, uint32_t worker, const Message *m)
@@ -175,6 +188,7 @@ static void hear(Server *s, uint32_t worker, const Message *m)
         if (x->has.speed_milli)
             speeds_heard(s, worker, &m->times);
         return;
+    case MESSAGE_TIMELINE: timeline_heard(s, worker, m, s->clock_ns += 1000000000); return;
     case MESSAGE_COMMAND: commands_heard(s, keys[worker ? WORKERS : 0], m); return;
     case MESSAGE_START: take_start(m); return;
     default: return;
@@ -192,7 +206,8 @@ static void say(Server *s, const uint8_t *data, size_t size)
     } kinds[] = {
         {MESSAGE_HELLO, FROM_WORKER, true, 'h'},    {MESSAGE_BEAT, FROM_WORKER, true, 'b'},
         {MESSAGE_REPORT, FROM_WORKER, true, 'r'},   {MESSAGE_TIMES, FROM_WORKER, true, 't'},
-        {MESSAGE_COMMAND, FROM_CLIENT, false, 'c'}, {MESSAGE_START, FROM_MASTER, false, 's'}};
+        {MESSAGE_TIMELINE, FROM_WORKER, true, 'p'}, {MESSAGE_COMMAND, FROM_CLIENT, false, 'c'},
+        {MESSAGE_START, FROM_MASTER, false, 's'}};
     static uint8_t frame[MESSAGE_MOST];
     static const Epoch epoch = {.number = 1,
                                 .parts = 1,
@@ -237,6 +252,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         reports_commit(&s);
     }
     reports_end(&s);
+    timeline_end(&s);
     arena_release(&s.allow_arena);
     arena_release(&s.arena);
     return 0;
