@@ -60,9 +60,10 @@ endif()
 if(MHD_INCLUDE)
   target_compile_definitions(control PUBLIC STAGECC_PAGE)
   target_include_directories(control SYSTEM PRIVATE ${MHD_INCLUDE})
-  set(PAGE_HTML ${CMAKE_SOURCE_DIR}/control/page/page.html)
+  set(PAGE_DIR ${CMAKE_SOURCE_DIR}/control/page)
+  file(GLOB PAGE_FILES CONFIGURE_DEPENDS ${PAGE_DIR}/*.html ${PAGE_DIR}/*.css ${PAGE_DIR}/*.js)
   set_source_files_properties(control/page/html.c PROPERTIES
-    COMPILE_DEFINITIONS "STAGECC_PAGE_HTML=\"${PAGE_HTML}\"" OBJECT_DEPENDS ${PAGE_HTML})
+    COMPILE_DEFINITIONS "STAGECC_PAGE_DIR=\"${PAGE_DIR}\"" OBJECT_DEPENDS "${PAGE_FILES}")
 endif()
 # The runtime that stage programs link. The oneDNN bindings are a library of their own, so that a
 # program of the ref backend needs nothing.

@@ -8,8 +8,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-// html.c: control/page/page.html
-extern const char page_html[], page_html_end[];
+// html.c: the files of control/page that a browser asks for; the last one's url is NULL.
+typedef struct PageFile {
+    const char *url, *type, *begin, *end; // the text, and the 0 behind it
+} PageFile;
+extern const PageFile page_files[];
 
 enum { PAGE_HOST = 256 };
 

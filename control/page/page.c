@@ -44,9 +44,8 @@ static const char *const always[][2] = {
     {"Referrer-Policy", "no-referrer"},
     {"Cross-Origin-Resource-Policy", "same-origin"},
     {"Content-Security-Policy",
-     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-     "frame-ancestors 'none'"},
+     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
 };
 
 // text: malloc'd, and taken, where `owned`.
@@ -83,13 +82,6 @@ static const json_t *status_now(Page *p)
     return p->now;
 }
 
-static enum MHD_Result answer_page(Page *p, Connection *c)
-{
-    (void)p;
-    return answer(c, MHD_HTTP_OK, "text/html; charset=utf-8", (char *)page_html,
-                  (size_t)(page_html_end - page_html), false);
-}
-
 static enum MHD_Result answer_nothing(Connection *c)
 {
     return refuse(c, MHD_HTTP_SERVICE_UNAVAILABLE, "there is no status now\n");
@@ -119,7 +111,6 @@ static const struct {
     const char *url;
     enum MHD_Result (*answer)(Page *p, Connection *c);
 } routes[] = {
-    {"/", answer_page},
     {"/status.json", answer_status},
     {"/metrics", answer_metrics},
 };
@@ -143,6 +134,10 @@ static enum MHD_Result handle(void *user, Connection *c, const char *url, const 
         return refuse(
             c, MHD_HTTP_MISDIRECTED_REQUEST,
             "this page answers to its address, to localhost and to its machine's name\n");
+    for (const PageFile *f = page_files; f->url; f++)
+        if (!strcmp(url, f->url))
+            return answer(c, MHD_HTTP_OK, f->type, (char *)f->begin,
+                          (size_t)(f->end - f->begin), false);
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
         if (!strcmp(url, routes[i].url))
             return routes[i].answer(p, c);

@@ -1,8 +1,8 @@
-// The master's status page: HTTP/1.1 from the thread that has the status, no thread of its own. Reads only, and says no
-// more than `stagecc status`; who may reach the address may read it (docs/page.md).
+// The master's status page: HTTP/1.1 from the thread that has the status, no thread of its own. Reads only; who may reach the
+// address may read it (docs/page.md).
 //
-//   /             the page: control/page/page.html, complete in itself
-//   /status.json  what `status` gives
+//   /             the page: control/page/page.html, and the files that it names
+//   /status.json  what `status` gives, as JSON
 //   /metrics      the same for Prometheus (text format 0.0.4)
 //
 // GET and HEAD, else 405. At most 32 connections, 8 KiB a request; who has not sent a request and taken its answer within

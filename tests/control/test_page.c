@@ -150,19 +150,33 @@ static void says(const char *line, int code, const char *wanted)
 // What is answered
 // ------------------------------------------------------------------------------------------------
 
+static void file_is(const char *url, const char *name, const char *type)
+{
+    char path[500], line[80];
+    size_t bytes;
+    snprintf(path, sizeof path, SOURCE_DIR "/control/page/%s", name);
+    snprintf(line, sizeof line, "GET %s", url);
+    char *file = file_read(path, &bytes), *answer = ask(line);
+    assert_non_null(file);
+    snprintf(line, sizeof line, "\r\nContent-Type: text/%s; charset=utf-8\r\n", type);
+    assert_non_null(strstr(answer, line));
+    assert_string_equal(body_of(answer), file);
+    free(answer);
+    free(file);
+}
+
 static void routes(void **state)
 {
     (void)state;
-    size_t bytes;
-    char *file = file_read(SOURCE_DIR "/control/page/page.html", &bytes);
-    char *answer = ask("GET /");
-    assert_non_null(strstr(answer, "\r\nContent-Type: text/html; charset=utf-8\r\n"));
-    assert_string_equal(body_of(answer), file);
+    file_is("/", "page.html", "html");
+    file_is("/page.css", "page.css", "css");
+    file_is("/draw.js", "draw.js", "javascript");
+    file_is("/curves.js", "curves.js", "javascript");
+    file_is("/timeline.js", "timeline.js", "javascript");
+    file_is("/page.js", "page.js", "javascript");
     assert_int_equal(calls, 0); // the page is the same whatever the status
-    free(answer);
-    free(file);
 
-    answer = ask("GET /status.json?now");
+    char *answer = ask("GET /status.json?now");
     assert_int_equal(code_of(answer), 200);
     assert_non_null(strstr(answer, "\r\nContent-Type: application/json\r\n"));
     json_t *got = json_loads(body_of(answer), 0, NULL), *sent = give_sample(NULL);
@@ -252,8 +266,8 @@ static void guards(void **state)
     static const char *const lines[] = {"GET /", "GET /status.json", "GET /metrics", "GET /x",
                                         "PUT /"};
     static const char *const wanted[] = {
-        "\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
-        "script-src 'unsafe-inline'; connect-src 'self'; img-src data:;",
+        "\r\nContent-Security-Policy: default-src 'none'; style-src 'self'; script-src 'self'; "
+        "connect-src 'self'; img-src data:;",
         "frame-ancestors 'none'", "\r\nX-Content-Type-Options: nosniff\r\n",
         "\r\nCache-Control: no-store\r\n"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {

@@ -4,9 +4,13 @@ into that folder, light and dark, wide and narrow, to be looked at."""
 
 import copy, html, json, math, os, random, re, subprocess, sys, tempfile
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from browser import boxes, browse
+
 serve, pictures = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
 GIB = 1 << 30
 NOW = 1764412345.123
+FILES = {"/", "/page.css", "/draw.js", "/curves.js", "/timeline.js", "/page.js"}
 
 
 def stage(n, replica, rank, worker, layers, predicted, busy, memory):
@@ -53,10 +57,14 @@ def sample():
               {"at": when[83] + 4, "text": "epoch 3: 3 stages on h1, h2, h4, rack2-node17.example.org", "epoch": 3},
               {"at": when[110], "text": "worker h4 leaves at the next change of plan"}]
     ranks = [{"rank": s["rank"], "spans": spans(s["stage"], s["busy_s"])} for s in stages]
+    for rank in ranks:
+        rank["begin_ms"], rank["end_ms"] = 0, rank["spans"][-1][3] + 20
+        rank["spans"].insert(0, ["wait_recv", 0, 0, rank["spans"][0][2]])
+    ranks[2]["spans"].append(["wait_master", 0, ranks[2]["end_ms"] - 15, ranks[2]["end_ms"]])
     return {"job": "0123456789abcdef", "model": "resnet152", "now": NOW, "phase": "running", "waits": "", "epoch": 3, "step": 120,
             "last_step": 400, "loss": history[-1][1], "samples_per_s": 17.2,
             "plan": {"name": "3 stages", "schedule": "1f1b", "batch": 32, "micro_batches": 4, "predicted_step_s": 1.2, "stages": stages},
-            "workers": workers, "history": history, "timeline": {"step": 119, "ranks": ranks}, "events": events,
+            "workers": workers, "history": history, "timeline": {"step": 119, "clocks": 1, "ranks": ranks}, "events": events,
             "changes": 2, "losses": 1, "last_pause_s": .8}
 
 
@@ -76,18 +84,6 @@ class Server:
     def __exit__(self, *_):
         self.process.stdin.close()
         assert self.process.wait(10) == 0
-
-
-def browse(folder, address, *options):
-    log = os.path.join(folder, "net.json")
-    command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-               "--disable-background-networking", "--disable-component-update", "--disable-extensions", "--disable-sync",
-               "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--enable-logging=stderr", "--log-net-log=" + log,
-               "--user-data-dir=" + os.path.join(folder, "profile"), "--timeout=30000", "--virtual-time-budget=3000", *options, address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return done.stdout, complaints, open(log, errors="replace").read()
 
 
 def shown(page):
@@ -125,10 +121,28 @@ def dump(folder, status, times=-1):
     return page, complaints, requests(net_log, address)
 
 
+def check_timeline(page, timeline):
+    """Each span where its times say, on one scale, in the row of its rank."""
+    drawn = boxes(page)
+    assert drawn.keys() == {r["rank"] for r in timeline["ranks"]}, drawn.keys()
+    begin, end = (pick(r[key] for r in timeline["ranks"]) for pick, key in ((min, "begin_ms"), (max, "end_ms")))
+    left, scale = drawn[0]["window"][0][0], max(b[0] + b[2] for row in drawn.values() for b in row["window"])
+    scale = (scale - left) / (end - begin)
+    words = {"forward": "forward", "backward": "backward", "update": "update", "reduce_sum": "exchange", "wait_recv": "wait", "wait_master": "leave"}
+    for r in timeline["ranks"]:
+        row, tops = drawn[r["rank"]], set()
+        for kind in set(words.values()):
+            want = [(left + (s[2] - begin) * scale, (s[3] - s[2]) * scale) for s in r["spans"] if words.get(s[0], "rest") == kind]
+            got = row.get(kind, [])
+            assert len(got) == len(want) and all(abs(g[0] - w[0]) < .05 and (abs(g[2] - w[1]) < .05 or w[1] < .6) for g, w in zip(got, want)), (r["rank"], kind, got, want)
+            tops |= {int(b[1] // 26) for b in got}
+        assert tops == {r["rank"]}, tops
+
+
 def check_sample(folder):
     page, complaints, asked = dump(folder, sample())
     assert not complaints, complaints
-    assert asked == {"/", "/status.json"}, asked
+    assert asked == FILES | {"/status.json"}, asked
     wants(page, "resnet152", "Running", "120 of 400", "17.2", "8 min 41 s", "Last pause 800 ms", "2 changes of plan", "4 of 5, 1 lost so far",
           "3 stages · 1f1b · batch 32 in 4 micro-batches · 1.20 s a step predicted · 1.86 s measured",
           "Stage 1 busy longest", "layer3.0 – layer3.21", "1.13 s busy, 980 ms predicted +15 %", "4.10 GiB of 16.0 GiB",
@@ -142,7 +156,7 @@ def check_sample(folder):
     curves = re.findall(r'class="curve" d="([^"]*)"', page)
     assert [d.count("L") for d in curves] == [119, 119] and "does not answer" not in seen
     assert page.count('class="epoch"') == 2 * 2 and page.count('class="event"') == 2 * 3
-    assert page.count("<rect") == 4 * 10, page.count("<rect")
+    check_timeline(page, sample()["timeline"])
     assert re.search(r'<title>120/400 · resnet152</title>', page)
 
 
@@ -161,9 +175,9 @@ def check_hostile(folder):
     status["workers"][1]["isa"] = {"toString": 1}
     page, complaints, asked = dump(folder, status)
     assert not complaints, complaints
-    assert asked == {"/", "/status.json"}, asked
+    assert asked == FILES | {"/status.json"}, asked
     wants(page, re.sub(r"\s+", " ", bad).strip())
-    assert tag(page, "phase")["class"] == "" and "<img" not in page and page.count("<script") == 1 and "<title>taken" not in page
+    assert tag(page, "phase")["class"] == "" and "<img" not in page and page.count("<script") == 4 and "<title>taken" not in page
 
 
 def check_little(folder):
@@ -189,7 +203,7 @@ def check_little(folder):
 def check_silence(folder):
     page, _, asked = dump(folder, "no status")
     wants(page, "The master does not answer (HTTP 503).", "No answer from the master")
-    assert "hidden" in tag(page, "all") and "hidden" not in tag(page, "trouble") and asked == {"/", "/status.json"}, asked
+    assert "hidden" in tag(page, "all") and "hidden" not in tag(page, "trouble") and asked == FILES | {"/status.json"}, asked
     page, _, _ = dump(folder, sample(), times=1)  # what was there stays, and it is said of when it is
     wants(page, "The master does not answer (HTTP 503). What is shown is of ", "120 of 400", "rack2-node17.example.org")
     assert tag(page, "phase")["class"] == "silent" and "hidden" not in tag(page, "trouble")
