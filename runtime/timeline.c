@@ -11,7 +11,6 @@ enum { WAIT_NS = 1000, MESSAGE_NS = 10 * 1000, FIRST_APART_NS = 1000 };
 
 typedef struct rt__timeline {
     StepKept *kept;   // [STEPS_KEPT], of this rank
-    bool draws;       // a step is under way
     bool inside;      // of an instruction,
     int64_t noted_ns; //   of which is noted what was until then
     int64_t apart_ns; // at least so far apart spans begin
@@ -99,7 +98,6 @@ static void note(rt_stage *s, int64_t until_ns)
 void rt__timeline_begin(rt_stage *s, int64_t now_ns)
 {
     rt__timeline *t = s->timeline;
-    t->draws = true;
     t->inside = false;
     t->apart_ns = 0;
     t->step.n = 0;
@@ -108,14 +106,14 @@ void rt__timeline_begin(rt_stage *s, int64_t now_ns)
 
 void rt__timeline_enter(rt_stage *s, int64_t now_ns)
 {
-    s->timeline->inside = s->timeline->draws;
+    s->timeline->inside = true;
     s->timeline->noted_ns = now_ns;
 }
 
 void rt__timeline_wait(rt_stage *s, int waiting, int64_t begin_ns, int64_t end_ns)
 {
     rt__timeline *t = s->timeline;
-    if (!t->draws || end_ns - begin_ns < WAIT_NS)
+    if (end_ns - begin_ns < WAIT_NS)
         return;
     note(s, begin_ns);
     add(t, &(StepSpan){.begin_ns = begin_ns,
@@ -138,7 +136,5 @@ void rt__timeline_end(rt_stage *s, int64_t now_ns)
     t->step.step = s->step;
     t->step.end_ns = now_ns;
     step_write(&t->kept[step_roundness(s->step)], &t->step);
-    t->draws = false;
-    if (s->step < s->first_step + s->stream_steps)
-        rt__timeline_begin(s, now_ns);
+    rt__timeline_begin(s, now_ns);
 }

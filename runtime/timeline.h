@@ -9,12 +9,13 @@ int rt__timeline_open(rt_stage *s); // no agent: nothing is noted; 0 or an rt_er
 void rt__timeline_close(rt_stage *s);
 
 // All that follows is for s->timeline, where it is not NULL. Times: CLOCK_MONOTONIC.
-void rt__timeline_begin(rt_stage *s, int64_t now_ns); // the step begins that s->step is before
+// A step begins; what came before is no part of it.
+void rt__timeline_begin(rt_stage *s, int64_t now_ns);
 void rt__timeline_enter(rt_stage *s, int64_t now_ns); // the instruction of s->opcode begins
 // A wait has ended, of that instruction or between two. waiting: SEGMENT_WAITS_FOR_….
 void rt__timeline_wait(rt_stage *s, int waiting, int64_t begin_ns, int64_t end_ns);
 void rt__timeline_leave(rt_stage *s, int64_t now_ns);
-// s->step is done; where steps overlap the next picture begins.
+// s->step is done, and the next one begins, unless rt__timeline_begin says later that it does.
 void rt__timeline_end(rt_stage *s, int64_t now_ns);
 
 #endif
