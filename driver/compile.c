@@ -244,6 +244,7 @@ int job_load(Job *j, Arena *a, Args *args)
         status = settle_batch(&args->options, j->graph);
     else if (!status)
         j->graph->block = !strcmp(args->options.isa, "avx2") ? 8 : 16;
+    j->graph_hash = status ? 0 : ir_hash(j->graph);
     return status || !args->profile ? status : measured_load(j, args->profile);
 }
 

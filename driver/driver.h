@@ -144,6 +144,7 @@ typedef struct Job {
     Args *args;
     const Backend *backend;
     Graph *graph;
+    uint64_t graph_hash; // as it was read
     Plan plan;
     const Plan *stored;           // --plan DIR; NULL: none
     bool profiled;                // the operand is a profiled graph
@@ -189,7 +190,7 @@ void report_plan_table(Text *out, const Plan *plan);
 int report_write(const char *path, Text *t); // the text is released
 int report_write_plan(
     const Job *j,
-    const char *dir); // plan.json listing.txt gpus=N.txt gpus=N.dot gpus=N.svg
+    const char *dir); // plan.json origin.json listing.txt gpus=N.txt gpus=N.dot gpus=N.svg
 int report_write_profile(const Job *j, const char *dir); // graph.txt graph.dot graph.svg
 
 // driver/listing.c: every line of the model's source with the stage and cost of the layers it makes.

@@ -62,7 +62,7 @@ static bool operands_good(const Args *args)
 {
     if (args->names.n && !args->slurm)
         error_at(NO_LOC,
-                 "stagecc launch takes one MODEL|GRAPH; only --slurm has a use for `%s`",
+                 "stagecc launch takes one MODEL|GRAPH|DIR; only --slurm has a use for `%s`",
                  args->names.items[0]);
     else if (args->slurm && args->hostfile)
         error_at(NO_LOC, "--slurm takes nodes from Slurm: drop --hostfile");

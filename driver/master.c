@@ -1,5 +1,6 @@
 // stagecc master: training that is planned again while it runs (docs/control.md).
 #include "driver/plan_maker.h"
+#include "driver/prebuilt.h"
 
 #include "base/text.h"
 #include "base/utf8.h"
@@ -18,6 +19,9 @@ typedef struct Setup {
     Arena *arena;
     Args *args;
     const char *journal, *profile;
+    Prebuilt prebuilt;
+    JobModel job;
+    Plan plan; // of the whole model
     MasterOptions options;
 } Setup;
 
@@ -92,26 +96,13 @@ static bool options_are_text(const MasterOptions *o)
     return true;
 }
 
-// Programs alone cannot be cut otherwise.
-static bool is_model(const char *operand)
-{
-    struct stat st;
-    if (stat(operand, &st) || !S_ISDIR(st.st_mode))
-        return true; // whoever reads it tells what it is
-    error_at((Loc){operand, 0, 0},
-             "this is a directory: a master cuts the model again as workers "
-             "come and go, so it needs the model itself, with the options "
-             "that it was built with");
-    return false;
-}
-
 static int read_arguments(Setup *m)
 {
-    const Args *args = m->args;
+    Args *args = m->args;
     MasterOptions *o = &m->options;
     const char *key = args->key ? args->key : "keys/master.key";
     int steps = -1;
-    if (!master_asked_well(args) || !is_model(args->operand))
+    if (!master_asked_well(args) || prebuilt_open(m->arena, args, &m->prebuilt))
         return EXIT_INPUT;
     whole_number("steps", args->steps, INT32_MAX, &steps);
     read_workers(args->workers, &o->min_workers, &o->max_workers);
@@ -159,23 +150,69 @@ static int find_times(Setup *m, Job *j)
     return measure(j, dir);
 }
 
+static int compile_model(Setup *m, Job *j)
+{
+    int status = check_schedule(j);
+    if (!status)
+        status = find_times(m, j);
+    j->compile.most_parts = MOST_PARTS;
+    if (!status)
+        status = job_compile(j, 1);
+    m->plan = j->plan;
+    m->job = (JobModel){.plan = &m->plan, .graph = j->graph_hash};
+    return status;
+}
+
+static void do_without_model(Setup *m)
+{
+    prebuilt_fix_stages(&m->prebuilt);
+    m->job = (JobModel){.plan = m->prebuilt.plan, .graph = m->prebuilt.origin.graph};
+    m->options.plan_only = true;
+}
+
 static int look_at_model(Setup *m)
 {
     Job j;
-    int status = job_load(&j, m->arena, m->args);
-    if (!status)
-        status = check_schedule(&j);
-    if (!status)
-        status = find_times(m, &j);
-    j.compile.most_parts = MOST_PARTS;
-    if (!status)
-        status = job_compile(&j, 1);
-    if (!status) {
-        m->options.model = arena_strdup(m->arena, j.graph->name);
-        m->options.n_parts = j.plan.units[j.plan.n_units - 1].part + 1;
+    const Prebuilt *p = &m->prebuilt;
+    if (p->dir && !prebuilt_has_model(p)) {
+        do_without_model(m);
+        return EXIT_DONE;
     }
+    int status = job_load(&j, m->arena, m->args);
+    if (!status && p->dir && !prebuilt_same_model(p, &j))
+        do_without_model(m);
+    else if (!status)
+        status = compile_model(m, &j);
     job_release(&j);
     return status;
+}
+
+static int parts_of(const Plan *p)
+{
+    return p->units[p->n_units - 1].part + 1;
+}
+
+// Parts are fixed when a job begins, and so is whether it has its model.
+static int make_plans(Setup *m, bool goes_on)
+{
+    char why[PLAN_WHY];
+    MasterOptions *o = &m->options;
+    o->model = m->job.plan->model;
+    o->n_parts = parts_of(m->job.plan);
+    m->job.profile = m->profile;
+    o->maker = plan_maker(m->arena, m->args, &m->job, m->journal, m->profile);
+    if (!m->prebuilt.dir)
+        return EXIT_DONE;
+    m->job.goes_on = goes_on;
+    o->plan = o->maker.given(o->maker.user, m->prebuilt.dir, why);
+    m->job.goes_on = false; // from now on what is kept is of this job
+    if (!o->plan) {
+        error_at((Loc){m->prebuilt.dir, 0, 0}, "%s", why);
+        return EXIT_INPUT;
+    }
+    o->n_parts = parts_of(o->plan->plan);
+    o->plan_only |= o->n_parts != parts_of(m->job.plan);
+    return EXIT_DONE;
 }
 
 static void on_event(void *log, const json_t *event)
@@ -191,9 +228,10 @@ int command_master(Arena *a, Args *args)
     if (!status)
         status = look_at_model(&m);
     bool goes_on = !access(arena_printf(a, "%s/journal", m.journal), R_OK);
+    if (!status)
+        status = make_plans(&m, goes_on);
     if (status || (status = run_log_open(&log, args, goes_on)))
         return status;
-    m.options.maker = plan_maker(a, args, m.journal, m.profile);
     m.options.event = on_event;
     m.options.user = &log;
     m.options.quiet = args->json;

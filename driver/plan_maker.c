@@ -39,6 +39,7 @@ typedef struct Build {
 struct MakerState {
     Arena *arena;
     const Args *args;
+    const JobModel *job;
     const char *self;          // this program, as it was when it began
     const char *dir, *profile; // JOURNAL/plans; NULL: no measured times
     int threads;
@@ -87,6 +88,7 @@ static bool load(MakerState *k, Build *b)
         return false;
     b->plan.name = b->name;
     b->plan.plan = plan;
+    b->plan.given = str_starts(b->name, GIVEN_PLAN);
     b->plan.machines = b->machines;
     b->plan.n_machines = b->n;
     b->state = BUILT;
@@ -306,6 +308,16 @@ static const BuiltPlan *named(void *user, const char *name)
     return load_machines(k, b) && load(k, b) ? &b->plan : NULL;
 }
 
+static const BuiltPlan *given(void *user, const char *dir, char why[PLAN_WHY])
+{
+    MakerState *k = user;
+    const char *name = given_plan_keep(k->arena, k->job, dir, k->dir, why);
+    const BuiltPlan *plan = name ? named(k, name) : NULL;
+    if (name && !plan)
+        snprintf(why, PLAN_WHY, "%s/%s cannot be read", k->dir, name);
+    return plan;
+}
+
 // Those of an earlier master, of this model and these options: their names say it.
 static void find_built(MakerState *k)
 {
@@ -326,11 +338,13 @@ static void find_built(MakerState *k)
         closedir(dir);
 }
 
-PlanMaker plan_maker(Arena *a, const Args *args, const char *journal, const char *profile)
+PlanMaker plan_maker(Arena *a, const Args *args, const JobModel *job, const char *journal,
+                     const char *profile)
 {
     MakerState *k = arena_new(a, MakerState);
     *k = (MakerState){.arena = a,
                       .args = args,
+                      .job = job,
                       .self = own_executable(a),
                       .dir = arena_printf(a, "%s/plans", journal),
                       .profile = profile,
@@ -347,5 +361,5 @@ PlanMaker plan_maker(Arena *a, const Args *args, const char *journal, const char
     if (dir_make(k->dir))
         fatal("cannot make the directory %s: %s", k->dir, strerror(errno));
     find_built(k);
-    return (PlanMaker){k, find, built, named, tick};
+    return (PlanMaker){k, find, built, named, given, tick};
 }

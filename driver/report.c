@@ -1,10 +1,9 @@
 // What people look at: the table of stages, plan.json, the profiled graph, pictures.
+#include "driver/origin.h"
 #include "driver/plan_report.h"
 #include "ir/dot.h"
-#include "passes/values.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,26 +131,6 @@ static int write_picture(const Job *j, const char *base, const int *stage_of_uni
     return status;
 }
 
-// Which part of the model each tensor is in that outlives a step (docs/control.md).
-static int write_parts(const Job *j, const char *dir)
-{
-    json_t *parts = json_object();
-    for (int i = 0; i < j->graph->nodes.n; i++) {
-        const Node *n = j->graph->nodes.items[i];
-        bool kept = value_persistent(n) && n->op != OP_ACCUMULATOR && n->unit >= 0;
-        if (kept)
-            json_object_set_new(parts, n->name, json_integer(j->plan.units[n->unit].part));
-    }
-    Text t = {0};
-    json_t *all = json_pack("{s:i, s:o}", "n", j->plan.units[j->plan.n_units - 1].part + 1,
-                            "parts", parts);
-    char *json = json_dumps(all, JSON_INDENT(1) | JSON_SORT_KEYS);
-    text_printf(&t, "%s\n", json);
-    free(json);
-    json_decref(all);
-    return report_write(arena_printf(j->arena, "%s/parts.json", dir), &t);
-}
-
 int report_write_plan(const Job *j, const char *dir)
 {
     const Plan *p = &j->plan;
@@ -164,8 +143,11 @@ int report_write_plan(const Job *j, const char *dir)
     free(json);
     int status = report_write(arena_printf(j->arena, "%s/plan.json", dir), &t);
     const char *base = arena_printf(j->arena, "%s/gpus=%d", dir, p->n_ranks);
+    const Origin origin = origin_of(j);
+    if (!status)
+        status = origin_write(&origin, dir);
     if (!status && j->args->parts)
-        status = write_parts(j, dir);
+        status = origin_write_parts(&origin, p, dir);
     if (!status)
         status = write_profile_graph(j, arena_printf(j->arena, "%s.txt", base));
     if (!status) {

@@ -3,6 +3,7 @@
 
 #include "control/ask.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -93,14 +94,14 @@ static int converse(Arena *a, const Args *args, json_t *command, void (*tell)(co
     if (command)
         status = ask(a, args, command, &answer);
     else
-        error_at(NO_LOC, "--drain: the name of a worker is UTF-8");
+        error_at(NO_LOC, "names of workers and directories are UTF-8");
     if (answer && args->watch && isatty(STDOUT_FILENO))
         printf("\033[H\033[2J");
     if (answer && args->json) {
         json_dumpf(answer, stdout, JSON_COMPACT);
         putchar('\n');
     } else if (answer && status)
-        error_at(NO_LOC, "%s", text_of(answer, "error"));
+        error_at((Loc){args->plan, 0, 0}, "%s", text_of(answer, "error"));
     else if (answer)
         tell(answer);
     fflush(stdout);
@@ -133,16 +134,35 @@ static void show_done(const json_t *answer)
     printf("%s\n", text_of(answer, "done"));
 }
 
+// The master may have been started elsewhere; a directory that is not here may be there.
+static json_t *plan_command(Arena *a, const char *plan)
+{
+    char here[PATH_MAX] = "", whole[PATH_MAX];
+    const char *dir = realpath(plan, whole);
+    if (!dir && *plan != '/' && getcwd(here, sizeof here))
+        dir = arena_printf(a, "%s/%s", here, plan);
+    return json_pack("{s:s, s:s}", "command", "plan", "directory", dir ? dir : plan);
+}
+
+static json_t *rescale_command(Arena *a, const Args *args)
+{
+    if (args->stop)
+        return json_pack("{s:s}", "command", "stop");
+    if (args->drain)
+        return json_pack("{s:s, s:s}", "command", "drain", "worker", args->drain);
+    if (args->plan)
+        return plan_command(a, args->plan);
+    return json_pack("{s:s, s:I}", "command", "rescale", "workers", (json_int_t)args->stages);
+}
+
 int command_rescale(Arena *a, Args *args)
 {
-    if ((args->stages > 0) + (args->drain != NULL) + args->stop != 1) {
-        error_at(NO_LOC, "stagecc rescale needs one of -n WORKERS, --drain WORKER and --stop");
+    int asked =
+        (args->stages > 0) + (args->plan != NULL) + (args->drain != NULL) + (int)args->stop;
+    if (asked != 1) {
+        error_at(NO_LOC, "stagecc rescale needs one of -n WORKERS, --plan DIR, --drain WORKER "
+                         "and --stop");
         return EXIT_INPUT;
     }
-    json_t *command = args->stop ? json_pack("{s:s}", "command", "stop")
-                      : args->drain
-                          ? json_pack("{s:s, s:s}", "command", "drain", "worker", args->drain)
-                          : json_pack("{s:s, s:I}", "command", "rescale", "workers",
-                                      (json_int_t)args->stages);
-    return converse(a, args, command, show_done);
+    return converse(a, args, rescale_command(a, args), show_done);
 }

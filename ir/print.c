@@ -102,6 +102,7 @@ static void put_attrs(Text *out, const Node *n)
         text_puts(out, "}");
 }
 
+// Without the place that it comes from.
 static void put_node(Text *out, const Node *n)
 {
     put_symbol(out, n->name);
@@ -133,8 +134,6 @@ static void put_node(Text *out, const Node *n)
         text_printf(out, " layout %s", layout_name[n->layout]);
     if (n->bytes)
         text_printf(out, " bytes %" PRId64, n->bytes);
-    put_loc(out, n->loc);
-    text_puts(out, "\n");
 }
 
 static int call_number(const Calls *calls, const Call *call)
@@ -185,6 +184,20 @@ static void put_layers(Text *out, const Graph *g)
     arena_release(&scratch);
 }
 
+static void put_results(Text *out, const Graph *g)
+{
+    if (g->loss) {
+        text_puts(out, "loss ");
+        put_symbol(out, g->loss->name);
+        text_puts(out, "\n");
+    }
+    if (g->output) {
+        text_puts(out, "output ");
+        put_symbol(out, g->output->name);
+        text_puts(out, "\n");
+    }
+}
+
 void ir_print(Text *out, const Graph *g)
 {
     text_puts(out, "graph ");
@@ -205,16 +218,26 @@ void ir_print(Text *out, const Graph *g)
         text_puts(out, "\n");
     }
     put_layers(out, g);
-    for (int i = 0; i < g->nodes.n; i++)
+    for (int i = 0; i < g->nodes.n; i++) {
         put_node(out, g->nodes.items[i]);
-    if (g->loss) {
-        text_puts(out, "loss ");
-        put_symbol(out, g->loss->name);
+        put_loc(out, g->nodes.items[i]->loc);
         text_puts(out, "\n");
     }
-    if (g->output) {
-        text_puts(out, "output ");
-        put_symbol(out, g->output->name);
-        text_puts(out, "\n");
+    put_results(out, g);
+}
+
+uint64_t ir_hash(const Graph *g)
+{
+    Text t = {0};
+    text_printf(&t, "%s %" PRId64 " %d\n", g->name, g->micro_batch, g->block);
+    for (int i = 0; i < g->layers.n; i++)
+        text_printf(&t, "%s %s\n", g->layers.items[i]->name, g->layers.items[i]->kind);
+    for (int i = 0; i < g->nodes.n; i++) {
+        put_node(&t, g->nodes.items[i]);
+        text_puts(&t, "\n");
     }
+    put_results(&t, g);
+    uint64_t hash = str_hash(t.data, t.length);
+    text_release(&t);
+    return hash;
 }

@@ -13,6 +13,8 @@
 #include "ir/graph.h"
 
 void ir_print(Text *out, const Graph *g);
+// Of what a graph computes: of all but names of files, lines, calls, stages and settings of training.
+uint64_t ir_hash(const Graph *g);
 // NULL when errors were reported (at file:line:col of the text). file is for messages only.
 Graph *ir_read(Arena *a, const char *file, const char *text);
 

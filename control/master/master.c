@@ -349,6 +349,7 @@ int master_run(const MasterOptions *o)
         master_begin(&s->core, progress_now_ns());
         reports_begin(s);
         speeds_recall(s);
+        given_begin(s);
         catch_signals();
         tell_begin(s);
         tell_endpoint(s);

@@ -28,6 +28,7 @@ typedef struct BuiltPlan {
     const Plan *plan;
     const Machine *machines; // [n_machines] that it was made for
     int n_machines;
+    bool given;            // by people: machines of any speed run it
     const PlanFile *files; // plan.json, parts.json and the programs
     int n_files;
 } BuiltPlan;
@@ -54,6 +55,8 @@ typedef struct PlanMaker {
     const BuiltPlan *(*built)(void *user, int i);
     // One that was built by an earlier master; NULL: it is gone.
     const BuiltPlan *(*named)(void *user, const char *name);
+    // One that people give: a directory of `stagecc build`. NULL: it is none of this job's, and why.
+    const BuiltPlan *(*given)(void *user, const char *dir, char why[PLAN_WHY]);
     void (*tick)(void *user); // looks after what is being built
 } PlanMaker;
 
@@ -71,6 +74,8 @@ typedef struct MasterOptions {
     double rehearse;               // Launch.rehearse
     int64_t first_step, last_step; // last -1: the programs will say (--epochs)
     PlanMaker maker;
+    const BuiltPlan *plan; // given, that training begins with; NULL: whatever is best
+    bool plan_only;        // there is no other one: the model is not here
     // What programs report and is committed: "step" in order, "eval", "checkpoint", "done". The last ones before a master ended
     // come again.
     void (*event)(void *user, const json_t *event);

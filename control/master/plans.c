@@ -85,7 +85,26 @@ static bool is_next(const Server *s, const Seats *seats)
            epoch_workers(&s->next) == seats_workers(seats);
 }
 
-static void warm(Server *s, const BuiltPlan *built, const Seats *seats)
+// To those who have not heard it and have no epoch to make ready: then they would not listen.
+static void tell_warm(Server *s)
+{
+    const Epoch *e = &s->next;
+    uint64_t untold = epoch_workers(e) & ~s->warm_told;
+    char *text = untold ? start_text(s, e) : NULL;
+    Message m = {.id = MESSAGE_WARM, .warm = *e, .rest = text};
+    m.rest_bytes = text ? strlen(text) : 0;
+    for (uint32_t w = 0; w < s->core.n_members; w++) {
+        const Beat *beat = &s->core.members[w].beat;
+        bool listens = beat->phase == WORKER_RUNNING || beat->phase == WORKER_STOPPED;
+        if (!(untold >> w & 1) || beat->epoch != s->core.epoch.number || !listens)
+            continue;
+        server_send(s, s->faces[w].key, &m);
+        s->warm_told |= UINT64_C(1) << w;
+    }
+    free(text);
+}
+
+void plans_warm(Server *s, const BuiltPlan *built, const Seats *seats)
 {
     Epoch *e = &s->next;
     *e = (Epoch){.number = s->core.epoch.number + 1, .parts = s->core.config.parts};
@@ -96,14 +115,9 @@ static void warm(Server *s, const BuiltPlan *built, const Seats *seats)
         e->incarnations[e->ranks[r].worker] =
             s->core.members[e->ranks[r].worker].has.incarnation;
     }
-    s->warmed = 0;
+    s->warmed = s->warm_told = 0;
     s->warm_ns = progress_now_ns();
-    char *text = start_text(s, e);
-    Message m = {.id = MESSAGE_WARM, .warm = *e, .rest = text, .rest_bytes = strlen(text)};
-    for (uint32_t w = 0; w < s->core.n_members; w++)
-        if (epoch_workers(e) >> w & 1)
-            server_send(s, s->faces[w].key, &m);
-    free(text);
+    tell_warm(s);
 }
 
 void plans_warmed(Server *s, uint32_t worker, const Warmed *m)
@@ -117,22 +131,19 @@ void plans_warmed(Server *s, uint32_t worker, const Warmed *m)
 }
 
 // All have answered, or it takes too long: then they start when it is time.
-static bool is_warm(const Server *s)
+bool plans_are_warm(Server *s)
 {
+    tell_warm(s);
     return (s->warmed & epoch_workers(&s->next)) == epoch_workers(&s->next) ||
            progress_now_ns() - s->warm_ns > WARM_S * SECOND_NS;
 }
 
-static void take_ranks(const Epoch *from, Epoch *e)
+// So many workers were asked for, whether it is faster or not; or a given plan is wanted no longer.
+static bool asked_for(Server *s, const Epoch *now, const Seats *seats)
 {
-    memcpy(e->ranks, from->ranks, sizeof e->ranks);
-    e->n_ranks = from->n_ranks;
-    e->plan = from->plan;
-}
-
-// So many workers were asked for, whether it is faster or not.
-static bool asked_for(const Server *s, const Epoch *now, const Seats *seats)
-{
+    const BuiltPlan *runs = ledger_built(s, now->plan);
+    if (runs && runs->given)
+        return true;
     return s->wanted && __builtin_popcountll(seats_workers(seats)) !=
                             __builtin_popcountll(epoch_workers(now));
 }
@@ -145,8 +156,8 @@ static PlanAnswer choose_another(Server *s, const PlanMember *members, uint32_t 
     const BuiltPlan *built = NULL;
     seats_find(s, members, n, seats_most(s, n), &seats);
     if (is_next(s, &seats)) {
-        take_ranks(&s->next, e);
-        return is_warm(s) ? PLAN_NEW : PLAN_LATER;
+        ranks_take(&s->next, e);
+        return plans_are_warm(s) ? PLAN_NEW : PLAN_LATER;
     }
     PlanAnswer answer = find_plan(s, members, n, &seats, &built);
     if (answer != PLAN_NEW)
@@ -156,11 +167,12 @@ static PlanAnswer choose_another(Server *s, const PlanMember *members, uint32_t 
     bool change =
         !now || (!same && (asked_for(s, now, &seats) || pays(s, now, built, seats.fastest)));
     if (change)
-        warm(s, built, &seats);
+        plans_warm(s, built, &seats);
     return change ? PLAN_LATER : PLAN_KEEP;
 }
 
-// Can the last epoch's ranks go on where they were? Whoever has joined meanwhile is thought of later.
+// Can the last epoch's ranks go on where they were? Whoever has joined meanwhile is thought of later. A given plan goes on
+// in given.c, or is over.
 static bool fits_in_place(Server *s, const PlanMember *members, uint32_t n)
 {
     Seats seats;
@@ -170,11 +182,11 @@ static bool fits_in_place(Server *s, const PlanMember *members, uint32_t n)
     for (uint32_t i = 0; i < n; i++)
         if (epoch_workers(last) >> members[i].worker & 1)
             own[n_own++] = members[i];
-    if (!last->number)
+    const BuiltPlan *built = last->number ? ledger_built(s, last->plan) : NULL;
+    if (!built || built->given)
         return false;
     seats_find(s, own, n_own, seats_most(s, n_own), &seats);
-    return epoch_workers(last) == seats_workers(&seats) &&
-           ranks_fit(ledger_built(s, last->plan), &seats);
+    return epoch_workers(last) == seats_workers(&seats) && ranks_fit(built, &seats);
 }
 
 // Nobody trains until there is an epoch, so a plan that is there counts more than the best one: that whose programs are
@@ -186,8 +198,8 @@ static PlanAnswer choose_now(Server *s, const PlanMember *members, uint32_t n, E
     const Epoch *last = &s->core.epoch;
     const BuiltPlan *built = NULL, *best = NULL;
     seats_find(s, members, n, seats_most(s, n), &seats);
-    if (is_next(s, &seats) && is_warm(s)) {
-        take_ranks(&s->next, e);
+    if (is_next(s, &seats) && plans_are_warm(s)) {
+        ranks_take(&s->next, e);
         return PLAN_NEW;
     }
     bool in_place = fits_in_place(s, members, n);
@@ -195,7 +207,7 @@ static PlanAnswer choose_now(Server *s, const PlanMember *members, uint32_t n, E
     PlanAnswer answer = find_plan(s, members, n, &fewer, &best);
     if (in_place) {
         built = ledger_built(s, last->plan);
-        take_ranks(last, e);
+        ranks_take(last, e);
     } else if (answer != PLAN_NONE) {
         built = answer == PLAN_NEW ? best : ranks_nearest(s, &fewer);
         if (built)
@@ -209,6 +221,9 @@ PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, con
                         Epoch *e)
 {
     Server *s = server;
+    PlanAnswer given;
+    if (given_choose(s, members, n, now, e, &given))
+        return given;
     if (!s->core.epoch.number && (int)n < seats_most(s, MOST_WORKERS) &&
         progress_now_ns() - s->joined_ns < SETTLE_S * SECOND_NS)
         return PLAN_LATER; // more may come
@@ -221,7 +236,8 @@ void plans_look_ahead(Server *s)
 {
     const Master *m = &s->core;
     int64_t now = progress_now_ns();
-    if (m->phase != MASTER_RUNNING || now - s->looked_ns < LOOK_AHEAD_S * SECOND_NS)
+    if (m->phase != MASTER_RUNNING || s->options->plan_only ||
+        now - s->looked_ns < LOOK_AHEAD_S * SECOND_NS)
         return;
     s->looked_ns = now;
     if (s->makeshift)

@@ -29,5 +29,14 @@ bool ranks_fit(const BuiltPlan *built, const Seats *seats);
 const BuiltPlan *ranks_nearest(const Server *s, const Seats *seats);
 // Ranks and plan of an epoch: who of those that are alike gets which stage is who holds most of it already.
 void ranks_fill(Server *s, const BuiltPlan *built, const Seats *seats, Epoch *e);
+void ranks_take(const Epoch *from, Epoch *e); // those of another epoch
+
+// plans.c: beside those that run, programs of what comes next are started (s->next).
+void plans_warm(Server *s, const BuiltPlan *built, const Seats *seats);
+bool plans_are_warm(Server *s);
+
+// given.c: what follows where people gave a plan. false: none is given, or it cannot be: plans are made as usual.
+bool given_choose(Server *s, const PlanMember *members, uint32_t n, const Epoch *now, Epoch *e,
+                  PlanAnswer *answer);
 
 #endif

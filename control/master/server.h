@@ -94,7 +94,8 @@ typedef struct Server {
     // What is wanted
     Epoch
         next; // whose programs are being started; its number tells whether it still can be that
-    uint64_t warmed;         // workers that have answered
+    uint64_t warm_told;      // workers that were told of it
+    uint64_t warmed;         // and have answered
     int64_t warm_ns;         // since when
     int wanted;              // workers; 0: as many as there are
     bool makeshift;          // the epoch's plan is not for the speeds of its workers
@@ -102,6 +103,10 @@ typedef struct Server {
     int64_t stopping_ns;     // since when training shall end; 0: with its last step
     bool cut;                // the steps from then on are left out
     int64_t runs_ns;         // when an epoch was last seen to run
+    // Given by people
+    const BuiltPlan *given;   // a plan; NULL: none, or it is over
+    bool given_waits;         // until there are workers for it; else it is over without them
+    char given_why[PLAN_WHY]; // what it waits for, as last said
     // Reports
     Epoch before; // the newest one: some of its reports may still come
     StepReport reports[MOST_REPORTS];
@@ -143,6 +148,13 @@ PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, con
                         Epoch *e);
 void plans_look_ahead(Server *s);
 void plans_warmed(Server *s, uint32_t worker, const Warmed *m);
+// given.c: plans that people give
+void given_begin(Server *s); // of a master that has just begun
+// Of a directory, by command; the answer's text. false: why not.
+bool given_take(Server *s, const char *dir, char text[PLAN_WHY]);
+void given_end(Server *s); // plans are made as usual
+// Where there is no other plan: does it wait for workers? Then why.
+bool given_lacks(const Server *s, char why[PLAN_WHY]);
 // start.c
 char *start_text(Server *s, const Epoch *e); // of START and WARM, malloc'd
 // speeds.c

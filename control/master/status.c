@@ -81,10 +81,13 @@ static json_t *stories_json(const Server *s)
 json_t *status_json(Server *s)
 {
     const Master *m = &s->core;
-    char waits[256], job[17];
+    char waits[256], job[17], why[PLAN_WHY];
     json_t *workers = json_array();
     int64_t last = m->config.last_step < INT64_MAX ? (int64_t)m->config.last_step : 0;
-    master_waits(m, progress_now_ns(), waits, sizeof waits);
+    if (given_lacks(s, why))
+        snprintf(waits, sizeof waits, "waiting for workers: %.230s", why);
+    else
+        master_waits(m, progress_now_ns(), waits, sizeof waits);
     snprintf(job, sizeof job, "%016llx", (unsigned long long)s->job);
     for (uint32_t w = 0; w < m->n_members; w++)
         json_array_append_new(workers, worker_json(s, w));
@@ -127,15 +130,26 @@ static Reply on_status(Server *s, const json_t *command)
 static Reply on_rescale(Server *s, const json_t *command)
 {
     json_int_t n = json_integer_value(json_object_get(command, "workers"));
+    if (s->options->plan_only)
+        return says(EXIT_INPUT, "error", "the model is not here, so there is no other plan");
     if (n < s->options->min_workers || n > s->options->max_workers)
         return says(EXIT_INPUT, "error",
                     "this job is for %d to %d workers (--workers), and that is not %lld",
                     s->options->min_workers, s->options->max_workers, (long long)n);
     s->wanted = (int)n;
+    given_end(s);
     story(s, "%lld worker%s wanted, by command", (long long)n, n == 1 ? "" : "s");
     server_take(s, &(MasterEvent){.kind = MASTER_REPLAN});
     return says(EXIT_DONE, "done", "from now on %lld worker%s; see stagecc status",
                 (long long)n, n == 1 ? "" : "s");
+}
+
+static Reply on_plan(Server *s, const json_t *command)
+{
+    const char *dir = json_string_value(json_object_get(command, "directory"));
+    char text[PLAN_WHY] = "which one?";
+    bool taken = dir && given_take(s, dir, text);
+    return says(taken ? EXIT_DONE : EXIT_INPUT, taken ? "done" : "error", "%s", text);
 }
 
 static Reply on_drain(Server *s, const json_t *command)
@@ -165,8 +179,11 @@ static Reply on_stop(Server *s, const json_t *command)
 static const struct {
     const char *name;
     Reply (*run)(Server *s, const json_t *command);
-} commands[] = {
-    {"status", on_status}, {"rescale", on_rescale}, {"drain", on_drain}, {"stop", on_stop}};
+} commands[] = {{"status", on_status},
+                {"rescale", on_rescale},
+                {"plan", on_plan},
+                {"drain", on_drain},
+                {"stop", on_stop}};
 
 void commands_heard(Server *s, const CurveKey key, const Message *m)
 {

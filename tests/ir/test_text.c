@@ -91,6 +91,38 @@ static void test_round_trip(void **state)
     assert_string_equal(g->output->name, "same");
 }
 
+// A text of `full` with the first `from` in it replaced.
+static uint64_t hash_with(const char *from, const char *to)
+{
+    const char *at = strstr(full, from);
+    assert_non_null(at);
+    Graph *g = read_text(
+        arena_printf(&arena, "%.*s%s%s", (int)(at - full), full, to, at + strlen(from)));
+    assert_string_equal(said, "");
+    return ir_hash(g);
+}
+
+static void test_a_hash_is_of_what_is_computed(void **state)
+{
+    (void)state;
+    static const char *const same[][2] = {
+        {"net.c:5:16", "elsewhere.c:6:1"},
+        {"file \"a model.c\"", "file \"another.c\""},
+        {"train \"lr\" \"0.1\"", "train \"lr\" \"0.2\""},
+        {"layer same relu in 2", "layer same relu stage 1"},
+    };
+    static const char *const others[][2] = {
+        {"block 8", "block 16"},       {"init=\"normal\"", "init=\"zeros\""},
+        {"value=0.25", "value=0.5"},   {"layer loss1 cross_entropy", "layer loss1 relu"},
+        {"output same", "output fc1"},
+    };
+    uint64_t hash = hash_with("net", "net");
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        assert_int_equal(hash_with(same[i][0], same[i][1]), hash);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_int_not_equal(hash_with(others[i][0], others[i][1]), hash);
+}
+
 static double value_after(const char *real, char *again, size_t size)
 {
     char text[300];
@@ -279,6 +311,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_a_hash_is_of_what_is_computed),
         cmocka_unit_test(test_reals_keep_their_bits),
         cmocka_unit_test(test_types_are_inferred_by_hand),
         cmocka_unit_test(test_errors_have_carets),
