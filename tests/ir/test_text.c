@@ -112,7 +112,7 @@ static void test_a_hash_is_of_what_is_computed(void **state)
         {"layer same relu in 2", "layer same relu stage 1"},
     };
     static const char *const others[][2] = {
-        {"block 8", "block 16"},       {"init=\"normal\"", "init=\"zeros\""},
+        {"block 8", "block 16"},       {"init=\"normal\"", "init=\"uniform\""},
         {"value=0.25", "value=0.5"},   {"layer loss1 cross_entropy", "layer loss1 relu"},
         {"output same", "output fc1"},
     };
