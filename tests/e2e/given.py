@@ -59,9 +59,12 @@ class Given(Cluster):
         return self.wait(f"a cut at {cuts}", lambda s: s["phase"] == "running" and self.first_layers(s) == cuts)
 
     def train(self, cuts):
-        """A few steps with a plan that stays."""
+        """A few steps with a plan that stays, each program on a worker of its own."""
         self.wait_step(self.wait_cut(cuts)["step"] + 4)
-        return self.wait_cut(cuts)
+        s = self.wait_cut(cuts)
+        workers = [stage["worker"] for stage in s["plan"]["stages"]]
+        assert len(set(workers)) == len(workers), workers
+        return s
 
     def wait_told(self, text):
         return self.wait(text, lambda s: any(text in e["text"] for e in s["events"]))
@@ -101,6 +104,8 @@ def by_command(c):
     c.train(usual)
     c.rescale("--plan", "two")  # by its name from here
     c.train(("linear1",))
+    c.rescale("-n", 2)  # as fast, and wanted all the same
+    c.wait("a plan of the master's own", lambda s: s["phase"] == "running" and s["plan"] and s["plan"]["name"].startswith("n2-"))
     c.rescale("--plan", made)
     c.kill_worker(worker_of(c.train(CUTS), 1))
     s = c.train(CUTS)  # there was one more
