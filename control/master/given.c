@@ -141,11 +141,11 @@ void given_end(Server *s)
 // false: there will be none of it.
 static bool stays(Server *s, const char why[PLAN_WHY])
 {
-    bool told = !strcmp(why, s->given_why);
-    memcpy(s->given_why, why, sizeof s->given_why);
     if (s->given_waits) {
-        if (!told)
+        if (!seats_gather(s) && strcmp(why, s->given_why) != 0) {
             story(s, "the plan that was given waits: %s", why);
+            memcpy(s->given_why, why, sizeof s->given_why);
+        }
         return true;
     }
     story(s, "the plan that was given is over: %s; plans are made as usual", why);
@@ -197,7 +197,7 @@ bool given_choose(Server *s, const PlanMember *members, uint32_t n, const Epoch 
         snprintf(why, sizeof why, "its programs have failed %d times without a step",
                  MOST_TRIES);
     }
-    if (!can)
+    if (!can) // where it waits others may run meanwhile
         return stays(s, why) && only;
     *s->given_why = 0;
     if (running)

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SETTLE_S = 3, LOOK_AHEAD_S = 1, WARM_S = 60 };
+enum { LOOK_AHEAD_S = 1, WARM_S = 60 };
 #define SECOND_NS INT64_C(1000000000)
 static const double worth =
     0.95; // of the time that a step takes now: what a change has to bring
@@ -224,8 +224,7 @@ PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, con
     PlanAnswer given;
     if (given_choose(s, members, n, now, e, &given))
         return given;
-    if (!s->core.epoch.number && (int)n < seats_most(s, MOST_WORKERS) &&
-        progress_now_ns() - s->joined_ns < SETTLE_S * SECOND_NS)
+    if ((int)n < seats_most(s, MOST_WORKERS) && seats_gather(s))
         return PLAN_LATER; // more may come
     return s->core.phase == MASTER_RUNNING ? choose_another(s, members, n, now, e)
                                            : choose_now(s, members, n, e);

@@ -17,7 +17,9 @@ typedef struct Seats { // in the order of Machine
     double fastest; // of their speeds, 1: as times say; machines' speeds are relative to it
 } Seats;
 
-// seats.c. So many workers are wanted, of n that are there.
+// seats.c. Training has not begun, and somebody has come just now: more may come.
+bool seats_gather(const Server *s);
+// So many workers are wanted, of n that are there.
 int seats_most(const Server *s, uint32_t n);
 // At most so many workers of them: who has most of the state already, then the fastest.
 void seats_find(const Server *s, const PlanMember *members, uint32_t n, int most, Seats *seats);
