@@ -21,6 +21,8 @@ const char *epoch_wrong(const Epoch *e)
     uint64_t owned = 0;
     if (!e->number || e->made >= e->number)
         return "no such epoch";
+    if (!e->copy_every || e->zero)
+        return "its states are never copied";
     if (!e->n_ranks || e->n_ranks > MOST_RANKS)
         return "no ranks, or too many";
     for (uint32_t r = 0; r < e->n_ranks && !why; r++)
@@ -57,6 +59,19 @@ bool epoch_rank_of(const Epoch *e, uint32_t rank, uint32_t worker)
 bool epoch_has(const Epoch *e, uint32_t worker, uint64_t incarnation)
 {
     return incarnation && e->incarnations[worker] == incarnation;
+}
+
+uint64_t epoch_point(const Epoch *e, uint64_t from, uint64_t last)
+{
+    if (from <= e->step)
+        return e->step;
+    uint64_t point = (from + e->copy_every - 1) / e->copy_every * e->copy_every;
+    return point < last ? point : last;
+}
+
+uint64_t epoch_made(const Epoch *e, uint64_t step)
+{
+    return step > e->step ? e->number : e->made;
 }
 
 uint64_t held_parts(const Held *held, uint32_t n, uint64_t step, uint64_t made)

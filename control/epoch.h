@@ -12,7 +12,7 @@ enum {
     MOST_WORKERS = 64,
     MOST_RANKS = 64,
     MOST_PARTS = 64, // pieces of the model that no plan cuts
-    MOST_HELD = 6,   // different states of parts that a worker holds
+    MOST_HELD = 8,   // different states of parts that a worker holds
     NOBODY = 0xffff, // instead of a worker
 };
 
@@ -38,6 +38,7 @@ typedef struct Epoch {
     uint64_t parts;      // of the model
     uint32_t n_ranks;
     uint32_t plan;               // which plan, as the shell counts them
+    uint32_t copy_every, zero;   // steps: whose states are copied and committed (epoch_point)
     uint16_t source[MOST_PARTS]; // the worker that has that state of a part; NOBODY: see made
     uint64_t incarnations[MOST_WORKERS]; // of the workers that take part; 0: does not
     EpochRank ranks[MOST_RANKS];         // the rest is 0
@@ -57,10 +58,12 @@ LAYOUT(Epoch, made, 16);
 LAYOUT(Epoch, parts, 24);
 LAYOUT(Epoch, n_ranks, 32);
 LAYOUT(Epoch, plan, 36);
-LAYOUT(Epoch, source, 40);
-LAYOUT(Epoch, incarnations, 168);
-LAYOUT(Epoch, ranks, 680);
-_Static_assert(sizeof(Epoch) == 2216, "as it travels");
+LAYOUT(Epoch, copy_every, 40);
+LAYOUT(Epoch, zero, 44);
+LAYOUT(Epoch, source, 48);
+LAYOUT(Epoch, incarnations, 176);
+LAYOUT(Epoch, ranks, 688);
+_Static_assert(sizeof(Epoch) == 2224, "as it travels");
 
 // Every part has exactly one owner, and all numbers are within their tables; else what is wrong.
 const char *epoch_wrong(const Epoch *e);
@@ -71,6 +74,11 @@ bool epoch_runs(const Epoch *e, uint16_t worker, uint64_t parts);
 bool epoch_rank_of(const Epoch *e, uint32_t rank, uint32_t worker);
 // Does this worker, in this life of it, take part?
 bool epoch_has(const Epoch *e, uint32_t worker, uint64_t incarnation);
+// The first step from `from` on whose state is copied and committed: the one that the epoch begins with, each
+// copy_every-th of training, and `last`, behind which the epoch ends.
+uint64_t epoch_point(const Epoch *e, uint64_t from, uint64_t last);
+// Of this epoch: which one made its state behind a step?
+uint64_t epoch_made(const Epoch *e, uint64_t step);
 
 // Parts in a state, of those held.
 uint64_t held_parts(const Held *held, uint32_t n, uint64_t step, uint64_t made);

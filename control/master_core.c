@@ -32,7 +32,8 @@ static bool apply_epoch(Master *m, const Record *r)
 
 static bool apply_commit(Master *m, const Record *r)
 {
-    if (r->commit.epoch != m->epoch.number || r->commit.step != m->committed + 1)
+    if (r->commit.epoch != m->epoch.number || r->commit.step <= m->committed ||
+        r->commit.step > epoch_point(&m->epoch, m->committed + 1, UINT64_MAX))
         return false;
     m->committed = r->commit.step;
     m->committed_made = r->commit.made;
@@ -81,8 +82,9 @@ static void on_journaled(Master *m, uint64_t record, int64_t now_ns)
     if (done.kind != RECORD_EPOCH)
         return;
     m->phase = MASTER_STARTING;
+    m->saved = m->epoch.copy_every > 1 ? m->epoch.step : 0;
     m->deadline_ns = now_ns + m->config.start_ns;
-    m->failures++; // until it commits
+    m->failures++; // until it runs
     for (uint32_t w = 0; w < m->n_members; w++)
         m->members[w].starts = true;
 }
@@ -248,14 +250,14 @@ static const Epoch *can_stay(const Master *m, const PlanMember *members, uint32_
     return &m->epoch;
 }
 
-// Shall others run it, or otherwise? Then it ends behind a step that nobody has begun yet: who knows that c is
-// committed may be in step c + 2.
+// Shall others run it, or otherwise? Then it ends behind a step that nobody can be beyond: who knows that all hold
+// the state behind step n may be in step n + 2.
 static void think_again(Master *m, int64_t now_ns)
 {
     PlanMember members[MOST_WORKERS];
     Held state = {m->committed, m->committed_made, 0};
     Epoch e = m->epoch;
-    if (!m->replan || m->hold || m->committed + 2 >= m->config.last_step)
+    if (!m->replan || m->hold || m->saved + 2 >= m->config.last_step)
         return;
     uint32_t n = master_candidates(m, now_ns, &state, members);
     if (n < m->config.min_workers)
@@ -264,7 +266,7 @@ static void think_again(Master *m, int64_t now_ns)
         m->config.planner(m->config.user, members, n, can_stay(m, members, n), &e);
     m->replan = answer == PLAN_LATER;
     if (answer == PLAN_NEW)
-        m->hold = m->committed + 2;
+        m->hold = m->saved + 2;
 }
 
 static void run_epoch(Master *m, int64_t now_ns, MasterActions *actions)
@@ -275,7 +277,7 @@ static void run_epoch(Master *m, int64_t now_ns, MasterActions *actions)
         return;
     }
     think_again(m, now_ns);
-    if (m->pending.kind || master_misses(m, &next) >= 0)
+    if (m->pending.kind || master_misses(m, &next, true) >= 0)
         return;
     Record r = {.kind = RECORD_COMMIT};
     r.commit.epoch = m->epoch.number;
@@ -297,6 +299,9 @@ static void look_for_new(Master *m, int64_t now_ns)
 static void advance(Master *m, int64_t now_ns, MasterActions *actions)
 {
     look_for_new(m, now_ns);
+    m->saved = master_saved(m);
+    if (m->saved > m->epoch.step)
+        m->failures = 0;
     for (uint32_t w = 0; w < m->n_members && !m->pending.kind; w++) {
         const Member *x = &m->members[w];
         if (!x->listed || (x->drain && x->drain != x->drained))
@@ -323,7 +328,8 @@ static Order order_now(const Master *m)
                                      [MASTER_DONE] = ORDER_STOP};
     return (Order){.epoch = m->epoch.number,
                    .committed = m->committed,
-                   .last = m->hold ? m->hold : m->config.last_step,
+                   .saved = m->saved,
+                   .last = master_last(m),
                    .what = what[m->phase],
                    .ends = !m->hold};
 }
@@ -395,9 +401,20 @@ static void tell_all(Master *m, int64_t now_ns, MasterActions *actions)
 
 // ------------------------------------------------------------------------------------------------
 
+uint64_t master_first_free(const Master *m)
+{
+    const Epoch *e = &m->epoch;
+    if (m->phase == MASTER_RUNNING || e->copy_every <= 1)
+        return m->saved + 3;
+    // What the master before this one told is not known; nobody is two steps beyond the next state to be copied but one.
+    uint64_t next = epoch_point(e, m->committed + 1, UINT64_MAX);
+    return epoch_point(e, next + 1, UINT64_MAX) + 3;
+}
+
 void master_init(Master *m, const MasterConfig *config)
 {
-    *m = (Master){.config = *config, .committed = config->first_step};
+    *m = (Master){
+        .config = *config, .committed = config->first_step, .saved = config->first_step};
 }
 
 void master_begin(Master *m, int64_t now_ns)
@@ -405,6 +422,7 @@ void master_begin(Master *m, int64_t now_ns)
     for (uint32_t w = 0; w < m->n_members; w++)
         m->members[w].heard_ns = now_ns;
     m->phase = m->epoch.number ? MASTER_STARTING : MASTER_WAITING;
+    m->saved = master_saved(m);
     m->deadline_ns = now_ns + m->config.start_ns;
     m->replan = true; // what was wanted before is forgotten
 }

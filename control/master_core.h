@@ -65,10 +65,11 @@ typedef struct MasterConfig {
     uint64_t parts;                 // of the model
     uint64_t first_step, last_step; // training begins behind the first: 0, or a checkpoint's
     uint32_t min_workers;
-    int64_t beat_ns;    // so often each side says something
-    int64_t silence_ns; // nothing heard for so long: lost
-    int64_t grace_ns;   // time to come back after a connection has ended
-    int64_t start_ns;   // time to make an epoch ready
+    uint32_t copy_every; // steps: of epochs to come
+    int64_t beat_ns;     // so often each side says something
+    int64_t silence_ns;  // nothing heard for so long: lost
+    int64_t grace_ns;    // time to come back after a connection has ended
+    int64_t start_ns;    // time to make an epoch ready
     Planner *planner;
     const char *(*name)(void *user, uint32_t worker); // as people call it; NULL: by its number
     void *user;
@@ -108,6 +109,7 @@ typedef struct Master {
     Epoch epoch;
     uint64_t committed, committed_made;
     // The rest is forgotten with the process
+    uint64_t saved; // the newest step whose state all ranks hold; committed, if that is newer
     MasterPhase phase;
     Record pending; // appended, not confirmed
     uint64_t appended;
@@ -168,6 +170,8 @@ bool master_replay(Master *m, const Record *record);
 // Begin, behind the last record.
 void master_begin(Master *m, int64_t now_ns);
 void master_take(Master *m, const MasterEvent *event, int64_t now_ns, MasterActions *actions);
+// The first step that nobody can have begun, of which all can still be told that training ends behind it.
+uint64_t master_first_free(const Master *m);
 // For what or whom it waits, in words.
 void master_waits(const Master *m, int64_t now_ns, char *out, size_t room);
 

@@ -50,28 +50,57 @@ static uint64_t missing(const Master *m, int64_t now_ns, const Held *state)
     return state->made ? parts : 0;
 }
 
+uint64_t master_last(const Master *m)
+{
+    return m->hold ? m->hold : m->config.last_step;
+}
+
 Held master_next_commit(const Master *m)
 {
-    bool begins = m->epoch.step > m->committed; // an epoch from a state that was not committed
-    return (Held){m->committed + 1, begins ? m->epoch.made : m->epoch.number, 0};
+    uint64_t step = epoch_point(&m->epoch, m->committed + 1, master_last(m));
+    return (Held){step, epoch_made(&m->epoch, step), 0};
+}
+
+// Does it come of the committed one, as far as the newest epoch made it or began with it? What an epoch before it
+// made beyond its beginning does not.
+static bool may_begin_with(const Master *m, const Held *state)
+{
+    const Epoch *e = &m->epoch;
+    return state->step > m->committed && state->step >= e->step &&
+           state->made == epoch_made(e, state->step);
 }
 
 bool master_find_state(const Master *m, int64_t now_ns, Held *state)
 {
-    *state = master_next_commit(m);
-    if (m->epoch.number && !missing(m, now_ns, state))
-        return true;
     *state = (Held){m->committed, m->committed_made, 0};
-    state->parts = missing(m, now_ns, state);
+    for (uint32_t w = 0; w < m->n_members && m->epoch.number; w++) {
+        const Beat *b = &m->members[w].beat;
+        for (uint32_t i = 0; i < b->n_held && member_speaks(m, &m->members[w], now_ns); i++)
+            if (b->held[i].step > state->step && may_begin_with(m, &b->held[i]) &&
+                !missing(m, now_ns, &b->held[i]))
+                *state = (Held){b->held[i].step, b->held[i].made, 0};
+    }
+    state->parts = state->step > m->committed ? 0 : missing(m, now_ns, state);
     return !state->parts;
 }
 
-int master_misses(const Master *m, const Held *state)
+uint64_t master_saved(const Master *m)
+{
+    const Beat *b = &m->members[m->epoch.ranks[0].worker].beat;
+    uint64_t saved = m->saved > m->committed ? m->saved : m->committed;
+    for (uint32_t i = 0; i < b->n_held && m->epoch.copy_every > 1; i++)
+        if (b->held[i].step > saved && may_begin_with(m, &b->held[i]) &&
+            master_misses(m, &b->held[i], false) < 0)
+            saved = b->held[i].step;
+    return saved;
+}
+
+int master_misses(const Master *m, const Held *state, bool copied)
 {
     for (uint32_t r = 0; r < m->epoch.n_ranks; r++) {
         const EpochRank *rank = &m->epoch.ranks[r];
         uint64_t parts = rank->runs & ~holds(&m->members[rank->worker], state);
-        if (rank->copier != NOBODY)
+        if (copied && rank->copier != NOBODY)
             parts |= rank->owns & ~holds(&m->members[rank->copier], state);
         if (parts)
             return (int)r;
@@ -147,7 +176,8 @@ PlanAnswer master_make_epoch(const Master *m, int64_t now_ns, Epoch *e)
     *e = (Epoch){.number = m->epoch.number + 1,
                  .step = state.step,
                  .made = state.made,
-                 .parts = m->config.parts};
+                 .parts = m->config.parts,
+                 .copy_every = m->config.copy_every};
     PlanAnswer answer = m->config.planner(m->config.user, members, n, NULL, e);
     if (answer != PLAN_NEW)
         return answer;

@@ -22,9 +22,13 @@ uint32_t master_candidates(const Master *m, int64_t now_ns, const Held *state,
 bool master_find_state(const Master *m, int64_t now_ns, Held *state);
 // The next epoch: the planner's ranks, copies with neighbours, states from who has them. PLAN_NEW: into e.
 PlanAnswer master_make_epoch(const Master *m, int64_t now_ns, Epoch *e);
-// Behind which step everything is held twice next; that is committed + 1.
+// The newest state that all ranks hold, beyond the committed one and m->saved, of the epoch that runs; else those.
+uint64_t master_saved(const Master *m);
+// Behind which step the epoch ends, as far as is known.
+uint64_t master_last(const Master *m);
+// Behind which step everything is held twice next.
 Held master_next_commit(const Master *m);
-// The rank whose state is missing there, or copy is; -1: none, it may be committed.
-int master_misses(const Master *m, const Held *state);
+// The rank whose state is missing there, or (copied) its copy is; -1: none.
+int master_misses(const Master *m, const Held *state, bool copied);
 
 #endif

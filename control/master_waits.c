@@ -59,7 +59,10 @@ static void before_epoch(const Master *m, int64_t now_ns, char *out, size_t room
 static void in_epoch(const Master *m, int64_t now_ns, char *out, size_t room)
 {
     Held next = master_next_commit(m);
-    int rank = master_misses(m, &next), speak = 0;
+    bool computes = m->saved + 1 < next.step; // no copy is waited for
+    if (computes)
+        next = (Held){m->saved + 1, m->epoch.number, 0};
+    int rank = master_misses(m, &next, !computes), speak = 0;
     for (uint32_t w = 0; w < m->n_members; w++)
         speak += member_speaks(m, &m->members[w], now_ns);
     if (!speak) {
@@ -72,7 +75,7 @@ static void in_epoch(const Master *m, int64_t now_ns, char *out, size_t room)
     }
     char names[2][NAME];
     const EpochRank *r = &m->epoch.ranks[rank];
-    bool copied = r->copier != NOBODY;
+    bool copied = r->copier != NOBODY && !computes;
     snprintf(out, room, "waiting for step %llu of rank %d: %s%s%s",
              (unsigned long long)next.step, rank, name_of(m, r->worker, names[0]),
              copied ? ", copied to " : "", copied ? name_of(m, r->copier, names[1]) : "");

@@ -71,8 +71,9 @@ typedef struct Beat {
 typedef struct Order {
     uint64_t epoch; // the newest one; all before it are over
     uint64_t committed;
-    uint64_t last; // no step beyond this one shall begin
-    uint32_t what; // OrderKind, for that epoch
+    uint64_t saved; // all ranks hold the state behind it
+    uint64_t last;  // no step beyond this one shall begin
+    uint32_t what;  // OrderKind, for that epoch
     uint32_t
         ends; // 1: training ends behind `last`, whatever programs were told; 0: the epoch does
 } Order;
@@ -184,9 +185,10 @@ LAYOUT(Beat, phase, 24);
 LAYOUT(Beat, n_held, 28);
 LAYOUT(Beat, held, 32);
 LAYOUT(Order, committed, 8);
-LAYOUT(Order, last, 16);
-LAYOUT(Order, what, 24);
-LAYOUT(Order, ends, 28);
+LAYOUT(Order, saved, 16);
+LAYOUT(Order, last, 24);
+LAYOUT(Order, what, 32);
+LAYOUT(Order, ends, 36);
 LAYOUT(ProgramEnded, rank, 8);
 LAYOUT(ProgramEnded, status, 12);
 LAYOUT(Cannot, rank, 8);
@@ -229,8 +231,8 @@ _Static_assert(sizeof(MessageHeader) == 8, "as it travels");
 _Static_assert(sizeof(Hello) == 40, "as it travels");
 _Static_assert(sizeof(Welcome) == 16, "as it travels");
 _Static_assert(sizeof(Refused) == 16, "as it travels");
-_Static_assert(sizeof(Beat) == 176, "as it travels");
-_Static_assert(sizeof(Order) == 32, "as it travels");
+_Static_assert(sizeof(Beat) == 224, "as it travels");
+_Static_assert(sizeof(Order) == 40, "as it travels");
 _Static_assert(sizeof(ProgramEnded) == 16, "as it travels");
 _Static_assert(sizeof(Cannot) == 16, "as it travels");
 _Static_assert(sizeof(Leave) == 8, "as it travels");

@@ -24,14 +24,15 @@ bool worker_holds(const Worker *w, uint64_t step, uint64_t made, uint32_t part)
     return held_parts(w->held, w->n_held, step, made) >> part & 1;
 }
 
+typedef bool Old(const Worker *w, const Held *h, uint64_t step);
+
 // Keep no state of these parts that `old` says is one.
-static void forget(Worker *w, uint64_t parts, bool (*old)(const Held *h, const Held *than),
-                   const Held *than)
+static void forget(Worker *w, uint64_t parts, Old *old, uint64_t step)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < w->n_held; i++) {
         Held h = w->held[i];
-        if (old(&h, than))
+        if (old(w, &h, step))
             h.parts &= ~parts;
         if (h.parts)
             w->held[n++] = h;
@@ -40,22 +41,33 @@ static void forget(Worker *w, uint64_t parts, bool (*old)(const Held *h, const H
     w->n_held = n;
 }
 
-static bool is_before(const Held *h, const Held *than)
+static bool is_before(const Worker *w, const Held *h, uint64_t step)
 {
-    return h->step < than->step;
+    (void)w;
+    return h->step < step;
 }
 
 // What an epoch that begins there has no use for: nobody goes back to it.
-static bool is_stray(const Held *h, const Held *begin)
+static bool is_stray(const Worker *w, const Held *h, uint64_t step)
 {
-    return h->step > begin->step || (h->step == begin->step && h->made != begin->made);
+    return h->step > step || (h->step == step && h->made != w->epoch.made);
 }
 
-// Who has these parts behind step n was allowed to update them to n, so n - 1 is committed: two states of a part are kept.
-static void keep(Worker *w, const Held *state)
+// Between the committed one and the one that the epoch begins with: an epoch before this has made it.
+static bool is_passed(const Worker *w, const Held *h, uint64_t step)
 {
-    Held committed = {state->step ? state->step - 1 : 0, 0, 0};
-    forget(w, state->parts, is_before, &committed);
+    return h->step > w->committed && h->step < step;
+}
+
+// By a program that has saved a step. Of what was to be kept there is a snapshot.
+static bool is_overwritten(const Worker *w, const Held *h, uint64_t step)
+{
+    return h->step + 1 < step && h->step != w->committed &&
+           h->step != epoch_point(&w->epoch, h->step, UINT64_MAX);
+}
+
+static void hold(Worker *w, const Held *state)
+{
     for (uint32_t i = 0; i < w->n_held; i++)
         if (w->held[i].step == state->step && w->held[i].made == state->made) {
             w->held[i].parts |= state->parts;
@@ -70,7 +82,7 @@ static void on_committed(Worker *w, uint64_t step)
     if (step <= w->committed)
         return;
     w->committed = step;
-    forget(w, UINT64_MAX, is_before, &(Held){step, 0, 0});
+    forget(w, UINT64_MAX, is_before, step);
 }
 
 // What it says
@@ -112,33 +124,83 @@ static void stop(Worker *w, WorkerActions *actions)
     w->phase = WORKER_STOPPED;
 }
 
+// The step whose state is copied and committed next.
+static uint64_t next_commit(const Worker *w)
+{
+    return epoch_point(&w->epoch, w->committed + 1, w->last);
+}
+
+// The next one of which a snapshot is made of this rank, before its program writes over it; UINT64_MAX: where every state is
+// committed none is, programs wait for that.
+static uint64_t next_kept(const Worker *w, uint32_t rank)
+{
+    uint64_t from = w->kept[rank];
+    bool is_next = w->committed >= from; // behind a last step that was none
+    if (w->epoch.copy_every == 1)
+        return UINT64_MAX;
+    return epoch_point(&w->epoch, from, is_next ? w->committed : UINT64_MAX);
+}
+
 static void limit(const Worker *w, WorkerActions *actions)
 {
     WorkerAction *a = act(actions, WORKER_LIMIT);
-    a->begin = w->committed + 2 < w->last ? w->committed + 2 : w->last;
-    a->update = w->committed + 1;
+    uint64_t stays =
+        w->everywhere; // the newest step whose state is written over by none that may be updated
+    for (uint32_t r = 0; r < w->epoch.n_ranks; r++)
+        if (is_mine(w, r) && next_kept(w, r) < stays)
+            stays = next_kept(w, r);
+    a->begin = stays + 2 < w->last ? stays + 2 : w->last;
+    a->update = stays + 1;
     a->last = w->ends ? w->last : UINT64_MAX;
 }
 
+// Of two states at most there are snapshots: the committed one, and the next.
+static void keep(Worker *w, uint32_t rank, WorkerActions *actions)
+{
+    uint64_t step = next_kept(w, rank);
+    if (step > w->saved[rank] || step > next_commit(w))
+        return;
+    WorkerAction *a = act(actions, WORKER_KEEP);
+    a->rank = rank;
+    a->step = step;
+    a->made = epoch_made(&w->epoch, step);
+}
+
+// Its program writes over it only when it is committed, or not at all?
+static bool may_copy(const Worker *w, uint32_t rank, uint64_t step)
+{
+    bool stays = w->epoch.copy_every == 1 || w->kept[rank] > step || step == w->last;
+    return stays && step <= w->saved[rank];
+}
+
+// What is to be committed next; or what the epoch began with, since its copier is another one.
 static void copy(Worker *w, uint32_t rank, int64_t now_ns, WorkerActions *actions)
 {
     const EpochRank *r = &w->epoch.ranks[rank];
-    if (r->copier == NOBODY || epoch_runs(&w->epoch, r->copier, r->owns))
+    uint64_t step = next_commit(w);
+    if (!may_copy(w, rank, step) && w->committed == w->epoch.step)
+        step = w->epoch.step;
+    if (r->copier == NOBODY || epoch_runs(&w->epoch, r->copier, r->owns) ||
+        !may_copy(w, rank, step))
+        return;
+    // It may have been lost, or come to a worker that did not know the epoch yet.
+    if (w->copied[rank] == step && now_ns - w->copied_ns[rank] < w->config.retry_ns)
         return;
     WorkerAction *a = act(actions, WORKER_COPY);
     a->rank = rank;
-    a->step = w->saved[rank];
-    a->made = w->saved_made[rank];
+    a->step = step;
+    a->made = epoch_made(&w->epoch, step);
+    w->copied[rank] = step;
     w->copied_ns[rank] = now_ns;
 }
 
-// A copy may have been lost, or come to a worker that did not know the epoch yet.
-static void copy_again(Worker *w, int64_t now_ns, WorkerActions *actions)
+static void look_after_states(Worker *w, int64_t now_ns, WorkerActions *actions)
 {
     for (uint32_t r = 0; r < w->epoch.n_ranks && w->phase == WORKER_RUNNING; r++)
-        if (is_mine(w, r) && w->saved[r] > w->committed &&
-            now_ns - w->copied_ns[r] >= w->config.retry_ns)
+        if (is_mine(w, r)) {
+            keep(w, r, actions);
             copy(w, r, now_ns, actions);
+        }
 }
 
 static void become_ready(Worker *w)
@@ -158,7 +220,7 @@ static void on_prepared(Worker *w, const WorkerEvent *event, int64_t now_ns,
         say(actions, MESSAGE_CANNOT)->cannot = (Cannot){event->epoch, event->rank, 0};
         stop(w, actions);
     } else {
-        keep(w, &(Held){w->epoch.step, w->epoch.made, w->epoch.ranks[event->rank].runs});
+        hold(w, &(Held){w->epoch.step, w->epoch.made, w->epoch.ranks[event->rank].runs});
         w->ready |= UINT64_C(1) << event->rank;
         become_ready(w);
     }
@@ -170,11 +232,22 @@ static void on_saved(Worker *w, const WorkerEvent *event, int64_t now_ns,
 {
     if (event->epoch != w->epoch.number || w->phase != WORKER_RUNNING)
         return;
-    keep(w, &(Held){event->step, event->epoch, w->epoch.ranks[event->rank].runs});
+    uint64_t parts = w->epoch.ranks[event->rank].runs;
+    forget(w, parts, is_overwritten, event->step);
+    hold(w, &(Held){event->step, event->epoch, parts});
     w->saved[event->rank] = event->step;
-    w->saved_made[event->rank] = event->epoch;
-    copy(w, event->rank, now_ns, actions);
+    look_after_states(w, now_ns, actions);
     beat(w, now_ns, actions);
+}
+
+static void on_kept(Worker *w, const WorkerEvent *event, int64_t now_ns, WorkerActions *actions)
+{
+    if (event->epoch != w->epoch.number || w->phase != WORKER_RUNNING ||
+        event->step != next_kept(w, event->rank))
+        return;
+    w->kept[event->rank] = event->step + 1;
+    limit(w, actions);
+    look_after_states(w, now_ns, actions);
 }
 
 bool worker_takes_copy(const Worker *w, uint64_t epoch, uint32_t rank)
@@ -188,7 +261,14 @@ static void on_arrived(Worker *w, const WorkerEvent *event, int64_t now_ns,
 {
     if (!worker_takes_copy(w, event->epoch, event->rank))
         return;
-    keep(w, &(Held){event->step, event->made, w->epoch.ranks[event->rank].owns});
+    const Epoch *e = &w->epoch;
+    uint64_t parts = e->ranks[event->rank].owns;
+    if (event->step >
+        e->step) { // the one before it is committed, or its owner would not send it
+        uint64_t before = (event->step - 1) / e->copy_every * e->copy_every;
+        forget(w, parts, is_before, before > e->step ? before : e->step);
+    }
+    hold(w, &(Held){event->step, event->made, parts});
     beat(w, now_ns, actions);
 }
 
@@ -235,13 +315,13 @@ static void on_start(Worker *w, const Epoch *e, int64_t now_ns, WorkerActions *a
     stop(w, actions);
     w->epoch = *e;
     w->ready = 0;
-    w->last = 0;
-    forget(w, UINT64_MAX, is_stray, &(Held){e->step, e->made, 0});
+    w->last = w->everywhere = 0;
+    forget(w, UINT64_MAX, is_stray, e->step);
     w->phase = WORKER_PREPARING;
     for (uint32_t r = 0; r < e->n_ranks; r++)
         if (is_mine(w, r)) {
-            w->saved[r] = e->step;
-            w->saved_made[r] = e->made;
+            w->saved[r] = w->kept[r] = e->step;
+            w->copied[r] = UINT64_MAX;
             act(actions, WORKER_PREPARE)->rank = r;
         }
     become_ready(w);
@@ -253,9 +333,7 @@ static void go(Worker *w, int64_t now_ns, WorkerActions *actions)
     bool begins = w->phase == WORKER_READY;
     w->phase = WORKER_RUNNING;
     limit(w, actions);
-    for (uint32_t r = 0; r < w->epoch.n_ranks && begins; r++)
-        if (is_mine(w, r))
-            copy(w, r, now_ns, actions); // of what it begins with: its copier is another one
+    look_after_states(w, now_ns, actions);
     if (begins)
         beat(w, now_ns, actions);
 }
@@ -276,6 +354,9 @@ static void on_order(Worker *w, const Order *o, int64_t now_ns, WorkerActions *a
             beat(w, now_ns, actions);
         return;
     }
+    forget(w, UINT64_MAX, is_passed, w->epoch.step);
+    if (o->saved > w->everywhere)
+        w->everywhere = o->saved;
     w->last = o->last;
     w->ends = o->ends;
     if (o->what == ORDER_GO && (w->phase == WORKER_READY || w->phase == WORKER_RUNNING))
@@ -305,7 +386,7 @@ static void on_clock(Worker *w, int64_t now_ns, WorkerActions *actions)
         leave(w, actions);
         return;
     }
-    copy_again(w, now_ns, actions);
+    look_after_states(w, now_ns, actions);
     if (!w->connected || now_ns - w->told_ns < w->beat_ns)
         return;
     if (w->welcomed)
@@ -337,6 +418,7 @@ void worker_take(Worker *w, const WorkerEvent *event, int64_t now_ns, WorkerActi
     case WORKER_HEARD: on_heard(w, event->message, now_ns, actions); return;
     case WORKER_PREPARED: on_prepared(w, event, now_ns, actions); return;
     case WORKER_SAVED: on_saved(w, event, now_ns, actions); return;
+    case WORKER_KEPT: on_kept(w, event, now_ns, actions); return;
     case WORKER_ENDED: on_ended(w, event, now_ns, actions); return;
     case WORKER_ARRIVED: on_arrived(w, event, now_ns, actions); return;
     }

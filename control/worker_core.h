@@ -2,7 +2,10 @@
 // memory of the states; its programs end with the epoch, the states do not.
 //
 // It follows the newest epoch that it hears of and nobody else; without the master it goes on as far as it may (two steps
-// beyond the committed one: the first is saved, the second has everything but its update), and waits there.
+// beyond the one that all ranks hold: the first is saved, the second has everything but its update), and waits there.
+//
+// A program writes the state behind step n over that behind n - 2. Where not every state is copied, the worker
+// keeps a snapshot of those that are, so that programs need not wait until copies are with others.
 #ifndef STAGECC_CONTROL_WORKER_CORE_H
 #define STAGECC_CONTROL_WORKER_CORE_H
 
@@ -23,12 +26,14 @@ typedef struct Worker {
     Epoch epoch;
     uint64_t ready; // ranks of mine
     uint64_t committed, last;
-    bool ends; // training does, behind `last`
+    uint64_t everywhere; // the newest step whose state all ranks hold
+    bool ends;           // training does, behind `last`
     Held held[MOST_HELD];
     uint32_t n_held;
-    uint64_t saved[MOST_RANKS];      // the newest step of my programs
-    uint64_t saved_made[MOST_RANKS]; // and the epoch that ran it
-    int64_t copied_ns[MOST_RANKS];   // when that was sent to the copier
+    uint64_t saved[MOST_RANKS]; // the newest step of my programs
+    uint64_t kept[MOST_RANKS];  // of what is before this one snapshots are not needed, or there
+    uint64_t copied[MOST_RANKS];   // step whose state was sent to the copier
+    int64_t copied_ns[MOST_RANKS]; // when that was
     int64_t beat_ns, told_ns, heard_ns;
 } Worker;
 
@@ -39,6 +44,7 @@ typedef enum WorkerEventKind {
     WORKER_HEARD,     // message
     WORKER_PREPARED, // epoch, rank: its state is in my memory and the program waits; failed: it does not
     WORKER_SAVED,   // epoch, rank: the state behind step is in my memory
+    WORKER_KEPT,    // epoch, rank: a snapshot of the state behind step is in my memory
     WORKER_ENDED,   // epoch, rank: the program has ended, with status
     WORKER_ARRIVED, // epoch, rank, step, made: a copy of another worker's state is in my memory
 } WorkerEventKind;
@@ -57,6 +63,7 @@ typedef enum WorkerActionKind {
     WORKER_SEND,    // message; HELLO gets a name
     WORKER_PREPARE, // rank: get the parts of its state from worker.epoch.source, start its program
     WORKER_LIMIT, // programs end behind `last`, may begin steps up to `begin` and update up to `update`
+    WORKER_KEEP,  // rank: make a snapshot of its state (step, made), unless that is under way
     WORKER_COPY,  // rank: send its state (step, made) to its copier, unless that is under way
     WORKER_END,   // kill all programs, at once
     WORKER_LEAVE, // end

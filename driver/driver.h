@@ -73,13 +73,13 @@ typedef struct Args {
     const char *eval_every, *random_shift, *log_json, *trace;
     const char *state, *restarts;
     const char *sim_micro_batches, *cores, *svg; // of simulate
-    const char *hostfile, *model;        // hostfile: also of run and deploy; model: of devices
-    VEC(const char *) names;             // operands of keygen; of launch those behind `--`
-    const char *workers;                 // of keygen and master
-    const char *listen, *journal, *page; // of master
-    int listening_fd;                    // of master: where it says its endpoint; 0: nowhere
-    const char *master, *key, *drain;    // of status, rescale and worker; key: of master, too
-    bool watch, stop;                    // of status; of rescale
+    const char *hostfile, *model; // hostfile: also of run and deploy; model: of devices
+    VEC(const char *) names;      // operands of keygen; of launch those behind `--`
+    const char *workers;          // of keygen and master
+    const char *listen, *journal, *page, *copy_every; // of master
+    int listening_fd;                 // of master: where it says its endpoint; 0: nowhere
+    const char *master, *key, *drain; // of status, rescale and worker; key: of master, too
+    bool watch, stop;                 // of status; of rescale
     bool replace;
     const char *slots, *device, *dir, *name, *give_up; // of worker
     bool tied;                                         // likewise

@@ -105,6 +105,9 @@ static int read_arguments(Setup *m)
     if (!master_asked_well(args) || prebuilt_open(m->arena, args, &m->prebuilt))
         return EXIT_INPUT;
     whole_number("steps", args->steps, INT32_MAX, &steps);
+    o->copy_every = 1;
+    if (!whole_number("copy-every", args->copy_every, 1 << 20, &o->copy_every))
+        return EXIT_INPUT;
     read_workers(args->workers, &o->min_workers, &o->max_workers);
     o->listening_fd = args->listening_fd;
     if (!read_resume(m))

@@ -71,7 +71,7 @@ void server_take(Server *s, const MasterEvent *event)
 {
     MasterActions actions;
     const MasterAction *append = NULL;
-    uint64_t committed = s->core.committed;
+    uint64_t saved = s->core.saved;
     Epoch before = s->core.epoch;
     master_take(&s->core, event, progress_now_ns(), &actions);
     for (int i = 0; i < actions.n; i++) {
@@ -86,8 +86,8 @@ void server_take(Server *s, const MasterEvent *event)
         speeds_begin(s);
         s->told_ends = 0;
     }
-    if (s->core.committed != committed)
-        reports_commit(s);
+    if (s->core.saved != saved)
+        reports_tell(s);
     story_look(s);
     if (append)
         ledger_append(s, append->record);
@@ -244,10 +244,9 @@ static void serve(Server *s)
 
 // ------------------------------------------------------------------------------------------------
 
-// Who knows that c is committed may be in step c + 2: c + 3 is the first that all can still be told of.
 bool server_stop(Server *s, const char *why)
 {
-    uint64_t last = s->core.committed + 3;
+    uint64_t last = master_first_free(&s->core);
     if (!s->core.epoch.number)
         return false;
     if (s->stopping_ns)
@@ -291,6 +290,7 @@ static void configure(Server *s)
                            .first_step = (uint64_t)o->first_step,
                            .last_step = o->last_step < 0 ? INT64_MAX : (uint64_t)o->last_step,
                            .min_workers = (uint32_t)o->min_workers,
+                           .copy_every = (uint32_t)o->copy_every,
                            .beat_ns = BEAT_MS * MS_NS,
                            .silence_ns = SILENCE_MS * MS_NS,
                            .grace_ns = GRACE_MS * MS_NS,

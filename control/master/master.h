@@ -69,6 +69,7 @@ typedef struct MasterOptions {
     const char *model;   // name
     int n_parts;         // of the model, at most MOST_PARTS
     int min_workers, max_workers;
+    int copy_every;             // steps: whose states are copied and committed
     const char *const *options; // [n_options] of every program
     int n_options;
     double rehearse;               // Launch.rehearse
@@ -76,7 +77,7 @@ typedef struct MasterOptions {
     PlanMaker maker;
     const BuiltPlan *plan; // given, that training begins with; NULL: whatever is best
     bool plan_only;        // there is no other one: the model is not here
-    // What programs report and is committed: "step" in order, "eval", "checkpoint", "done". The last ones before a master ended
+    // What programs report of steps that all have saved: "step" in order, each once, "eval", "checkpoint", "done". The last ones before a master ended
     // come again.
     void (*event)(void *user, const json_t *event);
     void *user;

@@ -1,5 +1,5 @@
-// What programs report. A step is told once, in order, when it is committed: one that is done again after a loss is none
-// twice. Errors that would come again and again end the job.
+// What programs report. A step is told once, in order, when all have saved it: one that is done again after a loss, whose
+// bits are the same, is none twice. Errors that would come again and again end the job.
 //
 // Who reports is believed what its own programs may say now: its key says who it is, not that it is right.
 #include "control/master/server.h"
@@ -46,7 +46,8 @@ static void keep(Server *s, uint64_t epoch, json_t *event)
         forget(s, i);
         break;
     }
-    bool may_be = step > s->logged && step <= (int64_t)s->core.committed + STEPS_AHEAD;
+    // How far they were the master before this one knew.
+    bool may_be = step > s->logged && step < (int64_t)master_first_free(&s->core);
     if (s->n_reports == MOST_REPORTS || !may_be)
         return;
     s->reports[s->n_reports++] = (StepReport){step, epoch, json_incref(event)};
@@ -74,14 +75,14 @@ static int next_report(const Server *s)
 {
     int found = -1;
     for (int i = 0; i < s->n_reports; i++) {
-        bool due = s->reports[i].step <= (int64_t)s->core.committed;
+        bool due = s->reports[i].step <= (int64_t)s->core.saved;
         if (due && (found < 0 || s->reports[i].step < s->reports[found].step))
             found = i;
     }
     return found;
 }
 
-void reports_commit(Server *s)
+void reports_tell(Server *s)
 {
     for (int i; (i = next_report(s)) >= 0; forget(s, i)) {
         const json_t *event = s->reports[i].event;
@@ -109,9 +110,9 @@ static void on_error(Server *s, uint32_t worker, const json_t *event)
     if (!will_come_again(status))
         return;
     story(s, "%s: %s", members_name(s, worker), message ? message : "a program has failed");
-    bool again = s->failures && s->failed_step == (int64_t)s->core.committed;
+    bool again = s->failures && s->failed_step == (int64_t)s->core.saved;
     s->failures = again ? s->failures + 1 : 1;
-    s->failed_step = (int64_t)s->core.committed;
+    s->failed_step = (int64_t)s->core.saved;
     if (s->failures < (status == EXIT_LOSS ? 2 : MOST_FAILURES))
         return;
     progress_end_line(&s->progress);
@@ -183,7 +184,7 @@ void reports_heard(Server *s, uint32_t worker, const Message *m)
 
 void reports_end(Server *s)
 {
-    reports_commit(s); // those that came behind the last commit
+    reports_tell(s); // those that came late
     progress_end_line(&s->progress);
     if (s->done && s->options->event && !s->status)
         s->options->event(s->options->user, s->done);

@@ -38,7 +38,7 @@ typedef struct KnownPlan { // PLAN in the journal
     const BuiltPlan *built; // NULL: not looked for yet, or gone
 } KnownPlan;
 
-typedef struct StepReport { // not committed yet
+typedef struct StepReport { // not saved by all yet
     int64_t step;
     uint64_t epoch;
     json_t *event;
@@ -67,7 +67,7 @@ enum {
     MOST_REPORTS = 64,
     MOST_STORIES = 200,
     MOST_HISTORY = 2000,
-    STEPS_AHEAD = 2, // programs may be beyond the committed one
+    STEPS_AHEAD = 2, // programs may be beyond the one that all have saved
 };
 
 typedef struct Server {
@@ -173,7 +173,7 @@ const char *members_called(void *server, uint32_t worker); // the same, for the 
 // reports.c
 void reports_begin(Server *s); // of a master that has just begun
 void reports_heard(Server *s, uint32_t worker, const Message *m);
-void reports_commit(Server *s); // those up to the committed step
+void reports_tell(Server *s); // those up to the step that all have saved
 void reports_end(Server *s);
 // timeline.c
 void timeline_heard(Server *s, uint32_t worker, const Message *m, int64_t now_ns);

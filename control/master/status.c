@@ -92,13 +92,13 @@ json_t *status_json(Server *s)
     for (uint32_t w = 0; w < m->n_members; w++)
         json_array_append_new(workers, worker_json(s, w));
     return json_pack(
-        "{s:s, s:s, s:f, s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:O, s:o, s:i, s:i, s:f}",
+        "{s:s, s:s, s:f, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:O, s:o, s:i, s:i, s:f}",
         "job", job, "model", s->options->model, "now", clock_unix_seconds(), "phase",
         master_phases[m->phase], "waits", waits, "epoch", (json_int_t)m->epoch.number, "step",
-        (json_int_t)m->committed, "last_step", (json_int_t)last, "loss", s->loss,
-        "samples_per_s", s->samples_per_s, "plan", plan_json_of(s), "workers", workers,
-        "history", s->history, "events", stories_json(s), "changes", s->changes, "losses",
-        s->losses, "last_pause_s", s->pause_s);
+        (json_int_t)m->saved, "committed", (json_int_t)m->committed, "last_step",
+        (json_int_t)last, "loss", s->loss, "samples_per_s", s->samples_per_s, "plan",
+        plan_json_of(s), "workers", workers, "history", s->history, "events", stories_json(s),
+        "changes", s->changes, "losses", s->losses, "last_pause_s", s->pause_s);
 }
 
 // Commands

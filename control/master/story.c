@@ -66,7 +66,7 @@ static void tell_end(Server *s)
     else
         s->losses += tell_lost(s);
     story(s, "epoch %llu has ended behind step %llu", (unsigned long long)m->epoch.number,
-          (unsigned long long)m->committed);
+          (unsigned long long)m->saved);
 }
 
 static void tell_running(Server *s)

@@ -68,6 +68,15 @@ typedef struct Incoming { // a copy of a rank of another worker
     Copy *copy;
 } Incoming;
 
+typedef struct Snapshot { // of a state of a rank of this worker, which is being made
+    uint64_t epoch;       // 0: none is
+    Held state;
+    Copy *copy;      // NULL: there is no room yet
+    Tensors tensors; // its own, once all is there
+    int next;        // of them
+    bool told;       // that there is none
+} Snapshot;
+
 typedef struct Kept { // a report that the master may have missed
     uint64_t epoch;
     uint32_t rank;
@@ -102,8 +111,10 @@ typedef struct Agent {
     Streams *streams;
     TransferLine line;
     Incoming incoming[MOST_RANKS];
+    Snapshot snapshots[MOST_RANKS];
     Run run, next;
     bool warmed; // that `next` is warm was told
+    bool keeps;  // it is busy with snapshots
     Dying dying[4 * MOST_RANKS];
     int n_dying;
     Kept kept[KEPT_STEPS];
@@ -187,6 +198,10 @@ void copies_fetched(Agent *g, const CurveKey key, const Fetch *fetch); // somebo
 bool copies_take(Agent *g, uint16_t from,
                  const Ticket *ticket);       // for a transfer of copies or of programs
 void copies_again(Agent *g, uint16_t worker); // its connection is a new one
+
+// snapshot.c
+void snapshots_begin(Agent *g, const WorkerAction *a); // unless it is under way
+bool snapshots_work(Agent *g);                         // true: there is more to do
 
 // relay.c
 void relay_work(Agent *g, int64_t now_ns);

@@ -251,7 +251,8 @@ static void begin_state(Agent *g, Run *r, int rank, int64_t now_ns)
     const Epoch *e = &r->of;
     uint64_t plan = atomic_load(&r->memory.header->plan_hash);
     bool reuse = e->made && !r->warm;
-    p->image = reuse ? image_with(&g->states, plan, (uint32_t)rank, e->step, e->made) : NULL;
+    p->image =
+        reuse ? image_with(&g->states, &g->core, plan, (uint32_t)rank, e->step, e->made) : NULL;
     if (p->image) {
         image_reuse(p->image, e->step, e->made, e->number);
         start(g, r, rank, now_ns);

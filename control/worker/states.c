@@ -60,15 +60,6 @@ Image *image_new(States *s, uint64_t plan, uint32_t rank, Tensors *tensors)
     return image;
 }
 
-Image *image_with(const States *s, uint64_t plan, uint32_t rank, uint64_t step, uint64_t made)
-{
-    for (Image *i = s->images; i; i = i->older)
-        if (!i->busy && i->header->plan == plan && i->header->rank == rank &&
-            image_has(i, step, made) >= 0)
-            return i;
-    return NULL;
-}
-
 static void begin(Image *image, uint64_t step, uint64_t made, uint64_t epoch)
 {
     image->step = step;
@@ -145,6 +136,7 @@ Copy *copy_new(States *s, const Held *state, uint64_t bytes)
     tensors_release(&c->tensors);
     c->state = *state;
     c->coming = true;
+    c->snapshot = false;
     return c;
 }
 
@@ -159,6 +151,38 @@ void copy_settle(Copy *c, Tensors *tensors, const Beginning *beginning)
 static bool copy_has(const Copy *c, uint64_t step, uint64_t made)
 {
     return c->state.parts && !c->coming && c->state.step == step && c->state.made == made;
+}
+
+bool states_snapshot(const States *s, const Held *state)
+{
+    for (const Copy *c = s->copies; c; c = c->next)
+        if (c->snapshot && copy_has(c, state->step, state->made) &&
+            !(state->parts & ~c->state.parts))
+            return true;
+    return false;
+}
+
+// Has it parts of a state behind another step that are held?
+static bool has_more(const States *s, const Image *image, const Worker *core, uint64_t step)
+{
+    for (int g = 0; g < GENERATIONS; g++) {
+        int64_t at = image_step(image->header, g);
+        Held h = {(uint64_t)at, at < 0 ? 0 : made_of(image, (uint64_t)at), 0};
+        h.parts = image->parts & held_parts(core->held, core->n_held, h.step, h.made);
+        if (at >= 0 && h.step != step && h.parts && !states_snapshot(s, &h))
+            return true;
+    }
+    return false;
+}
+
+Image *image_with(const States *s, const Worker *core, uint64_t plan, uint32_t rank,
+                  uint64_t step, uint64_t made)
+{
+    for (Image *i = s->images; i; i = i->older)
+        if (!i->busy && i->header->plan == plan && i->header->rank == rank &&
+            image_has(i, step, made) >= 0 && !has_more(s, i, core, step))
+            return i;
+    return NULL;
 }
 
 // What is here
@@ -183,9 +207,7 @@ static bool find_in_image(Image *image, uint64_t step, uint64_t made, const char
 
 bool states_find(const States *s, uint64_t step, uint64_t made, const char *name, Found *found)
 {
-    for (Image *i = s->images; i; i = i->older)
-        if (find_in_image(i, step, made, name, found))
-            return true;
+    // In copies first: nobody writes over them.
     for (Copy *c = s->copies; c; c = c->next) {
         const StateTensor *t = copy_has(c, step, made) ? tensors_find(&c->tensors, name) : NULL;
         if (!t)
@@ -193,6 +215,9 @@ bool states_find(const States *s, uint64_t step, uint64_t made, const char *name
         *found = (Found){t, c->data + t->at, c->beginning, .copy = c, .step = step};
         return true;
     }
+    for (Image *i = s->images; i; i = i->older)
+        if (find_in_image(i, step, made, name, found))
+            return true;
     return false;
 }
 
@@ -329,7 +354,10 @@ void states_sweep(States *s, const Worker *core, bool all)
     }
     for (Copy **at = &s->copies; *at;) {
         Copy *c = *at;
-        if (!c->coming && !cover(&covered, c->state.step, c->state.made, c->state.parts))
+        const Held *h = &c->state;
+        bool needed = cover(&covered, h->step, h->made, h->parts) ||
+                      (c->snapshot && held_parts(core->held, core->n_held, h->step, h->made));
+        if (!c->coming && !needed)
             c->state.parts = 0;
         if (c->state.parts || c->coming || c->pins || !all) {
             at = &c->next;

@@ -29,9 +29,10 @@ typedef struct Image { // plan/image.h
 
 typedef struct Copy {
     struct Copy *next;
-    Held state;  // parts 0: a block to be used again
-    bool coming; // not all of it is here
-    int pins;    // parcels that have tensors in it: it is not written over
+    Held state;    // parts 0: a block to be used again
+    bool coming;   // not all of it is here
+    bool snapshot; // of a program of this worker, which writes over it in its image
+    int pins;      // parcels that have tensors in it: it is not written over
     Beginning beginning;
     Tensors tensors;
     uint8_t *data;
@@ -66,8 +67,10 @@ bool states_gather(const States *s, const Held *state, Found **found, int *n,
 
 // A new image, empty: nothing of it is valid. Takes over the tensors. NULL with errno set. It is busy.
 Image *image_new(States *s, uint64_t plan, uint32_t rank, Tensors *tensors);
-// One that is not busy, of the same plan and rank, and has the state. NULL: there is none.
-Image *image_with(const States *s, uint64_t plan, uint32_t rank, uint64_t step, uint64_t made);
+// One that is not busy, of the same plan and rank, and has the state, and beside it nothing that the core holds
+// and no snapshot is of: a program that begins has no use for it. NULL: there is none.
+Image *image_with(const States *s, const Worker *core, uint64_t plan, uint32_t rank,
+                  uint64_t step, uint64_t made);
 // For a program of `epoch`, which begins with the state: of an image that has it, only that stays valid. It is busy.
 void image_reuse(Image *image, uint64_t step, uint64_t made, uint64_t epoch);
 // Generation 0 is filled: it is the state (step, made) now.
@@ -80,6 +83,9 @@ int image_has(const Image *image, uint64_t step, uint64_t made);
 Copy *copy_new(States *s, const Held *state, uint64_t bytes);
 void copy_settle(Copy *c, Tensors *tensors,
                  const Beginning *beginning); // it is all there; takes over the tensors
+
+// Is there a snapshot of these parts of a state?
+bool states_snapshot(const States *s, const Held *state);
 
 // Drops what `core` does not hold and nobody is busy with, and of several places that have a state all but one. Blocks
 // of copies are kept for later ones, unless `all`.

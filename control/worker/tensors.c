@@ -94,6 +94,11 @@ bool tensors_of_program(Tensors *t, const char *text, const json_t *parts,
     return good && settle(t, why);
 }
 
+static uint64_t aligned(uint64_t bytes)
+{
+    return (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
+}
+
 bool tensors_of_listing(Tensors *t, const json_t *listing, char why[TENSORS_WHY])
 {
     const json_t *list = json_object_get(listing, "tensors");
@@ -113,7 +118,7 @@ bool tensors_of_listing(Tensors *t, const json_t *listing, char why[TENSORS_WHY]
                                     .at = t->generation_bytes,
                                     .bytes = (uint64_t)bytes,
                                     .part = (uint32_t)part};
-        t->generation_bytes += ((uint64_t)bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
+        t->generation_bytes += aligned((uint64_t)bytes);
     }
     return settle(t, why);
 }
@@ -125,6 +130,22 @@ bool tensors_same(const Tensors *a, const Tensors *b)
         same = a->items[i].bytes == b->items[i].bytes &&
                !strcmp(a->items[i].name, b->items[i].name);
     return same;
+}
+
+void tensors_packed(Tensors *t, const Tensors *of)
+{
+    tensors_release(t);
+    t->n = of->n;
+    t->items = arena_array(&t->arena, StateTensor, t->n + 1);
+    for (int i = 0; i < t->n; i++) {
+        const StateTensor *x = &of->items[i];
+        t->items[i] = (StateTensor){.name = arena_strdup(&t->arena, x->name),
+                                    .layout = arena_strdup(&t->arena, x->layout),
+                                    .at = t->generation_bytes,
+                                    .bytes = x->bytes,
+                                    .part = x->part};
+        t->generation_bytes += aligned(x->bytes);
+    }
 }
 
 const StateTensor *tensors_find(const Tensors *t, const char *name)

@@ -33,7 +33,9 @@ bool tensors_of_program(Tensors *t, const char *json, const json_t *parts,
                         char why[TENSORS_WHY]);
 // Of `{"tensors": [[name, part, bytes, layout], …]}`; their places in a block are made up.
 bool tensors_of_listing(Tensors *t, const json_t *listing, char why[TENSORS_WHY]);
-bool tensors_same(const Tensors *a, const Tensors *b);               // names and sizes
+bool tensors_same(const Tensors *a, const Tensors *b); // names and sizes
+// The same, at other places: of a block that has nothing else. What was there is released.
+void tensors_packed(Tensors *t, const Tensors *of);
 const StateTensor *tensors_find(const Tensors *t, const char *name); // NULL: it has none
 void tensors_release(Tensors *t);
 

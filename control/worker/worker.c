@@ -86,7 +86,7 @@ static int timeout_ms(const Agent *g)
                    ? BUSY_MS
                    : IDLE_MS;
     int64_t left = (g->clock_ns + half_beat(g) - agent_now()) / 1000000;
-    return left < 0 ? 0 : left < most ? (int)left : most;
+    return left < 0 || g->keeps ? 0 : left < most ? (int)left : most;
 }
 
 static void stop(Agent *g, const char *why)
@@ -171,6 +171,7 @@ static void work(Agent *g)
     prepare_work(g, &g->run, now_ns);
     warm_work(g, now_ns);
     copies_work(g, now_ns);
+    g->keeps = snapshots_work(g);
     relay_work(g, now_ns);
     programs_look(g, now_ns);
     timeline_work(g, now_ns);

@@ -84,6 +84,7 @@ static inline void little_send(LittleMaster *m, int worker, const Message *messa
 static inline void little_order(LittleMaster *m, OrderKind what)
 {
     m->order.epoch = m->epoch.number;
+    m->order.saved = m->order.committed;
     m->order.what = what;
     for (int w = 0; w < m->n_workers; w++)
         if (m->workers[w].here)

@@ -6,7 +6,7 @@
 // cmocka wants the three above
 #include <cmocka.h>
 
-#include "control/master_core.h"
+#include "control/master_epoch.h"
 #include "control/worker_core.h"
 
 #include <string.h>
@@ -102,6 +102,7 @@ static void refuses_journals(void **state)
     epoch.epoch = (Epoch){.number = 1,
                           .parts = 3,
                           .n_ranks = 1,
+                          .copy_every = 1,
                           .incarnations = {5},
                           .ranks = {{3, 3, 0, NOBODY, 0}}};
     commit.commit.epoch = commit.commit.step = commit.commit.made = 1;
@@ -152,7 +153,8 @@ static void says_for_whom_it_waits(void **state)
     assert_string_equal(why, "waiting for a plan for 1 workers");
     master.config.name = called;
     master.phase = MASTER_RUNNING;
-    master.epoch = (Epoch){.number = 1, .parts = 1, .n_ranks = 1, .ranks = {{1, 1, 0, 1, 0}}};
+    master.epoch = (Epoch){
+        .number = 1, .parts = 1, .n_ranks = 1, .copy_every = 1, .ranks = {{1, 1, 0, 1, 0}}};
     master_waits(&master, 2 * SECOND, why, sizeof why);
     assert_string_equal(why, "waiting for step 1 of rank 0: h1, copied to h2");
     master.epoch.ranks[0].copier = NOBODY;
@@ -174,6 +176,7 @@ static void replay_epoch(void)
     r.epoch = (Epoch){.number = 1,
                       .parts = 3,
                       .n_ranks = 2,
+                      .copy_every = 5,
                       .incarnations = {1, 2},
                       .ranks = {{1, 1, 0, 1, 0}, {2, 2, 1, 0, 0}}};
     master_init(&master, &config);
@@ -234,6 +237,51 @@ static void ends_no_epoch_when_it_is_cut_off(void **state)
     assert_int_equal(master.phase, MASTER_WAITING); // but has not
 }
 
+static void say_held(uint8_t key, uint64_t epoch, WorkerPhase phase, const Held *held,
+                     uint32_t n)
+{
+    Message m = {.id = MESSAGE_BEAT,
+                 .beat = {.incarnation = key, .epoch = epoch, .phase = phase, .n_held = n}};
+    memcpy(m.beat.held, held, n * sizeof *held);
+    hear(key, &m, SECOND + key);
+}
+
+// Of steps that are not copied: one more may be begun and updated when all have it, and not only who is first.
+static void tells_what_all_hold(void **state)
+{
+    (void)state;
+    run_epoch_until(SECOND);
+    say_held(1, 1, WORKER_RUNNING, (Held[]){{1, 1, 1}, {2, 1, 1}}, 2);
+    assert_int_equal(master.saved, 0);
+    say_held(2, 1, WORKER_RUNNING, (Held[]){{0, 0, 2}, {1, 1, 2}}, 2);
+    assert_int_equal(master.saved, 1);
+    assert_int_equal(sent(MESSAGE_ORDER)->order.saved, 1);
+    assert_int_equal(sent(MESSAGE_ORDER)->order.committed, 0);
+    assert_int_equal(master_first_free(&master), 4);
+    assert_int_equal(master.pending.kind, RECORD_NONE); // nothing is committed
+    master.phase = MASTER_STARTING;                     // who knows how far they are?
+    assert_int_equal(master_first_free(&master), 13);
+}
+
+// What an epoch that is over made beyond the beginning of the next one comes of no committed state.
+static void begins_with_no_stray(void **state)
+{
+    (void)state;
+    Held found;
+    run_epoch_until(SECOND);
+    say_held(1, 1, WORKER_STOPPED, (Held[]){{2, 1, 3}, {3, 1, 3}}, 2);
+    assert_true(master_find_state(&master, SECOND, &found));
+    assert_int_equal(found.step, 3);
+    master.epoch.number = 2;
+    master.epoch.step = 2;
+    master.epoch.made = 1;
+    assert_true(master_find_state(&master, SECOND, &found));
+    assert_int_equal(found.step, 2);
+    say_held(1, 1, WORKER_STOPPED, (Held[]){{2, 1, 1}, {3, 1, 3}}, 2); // a part is nowhere
+    assert_true(master_find_state(&master, SECOND, &found));
+    assert_int_equal(found.step, 0);
+}
+
 // Workers
 // --------------------------------------------------------------------------------------
 
@@ -263,6 +311,7 @@ static void make_ready(void)
     start.start = (Epoch){.number = 1,
                           .parts = 3,
                           .n_ranks = 1,
+                          .copy_every = 1,
                           .incarnations = {9},
                           .ranks = {{3, 3, 0, NOBODY, 0}}};
     worker_init(&worker, &c, 0);
@@ -322,6 +371,8 @@ int main(void)
         cmocka_unit_test(says_for_whom_it_waits),
         cmocka_unit_test(tells_of_an_epoch_when_all_are_here),
         cmocka_unit_test(ends_no_epoch_when_it_is_cut_off),
+        cmocka_unit_test(tells_what_all_hold),
+        cmocka_unit_test(begins_with_no_stray),
         cmocka_unit_test(gives_up_without_master),
         cmocka_unit_test(leaves_when_refused),
         cmocka_unit_test(forgets_another_job),

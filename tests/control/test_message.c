@@ -43,13 +43,14 @@ static Message example(int id)
     if (id == MESSAGE_BEAT)
         m.beat = (Beat){9, 2, 11, WORKER_RUNNING, 2, {{11, 1, 3}, {12, 2, 3}}};
     if (id == MESSAGE_ORDER)
-        m.order = (Order){2, 11, 100, ORDER_GO, 0};
+        m.order = (Order){2, 11, 12, 100, ORDER_GO, 0};
     if (id == MESSAGE_START || id == MESSAGE_WARM)
         m.start = (Epoch){.number = 2,
                           .step = 11,
                           .made = 1,
                           .parts = 7,
                           .n_ranks = 2,
+                          .copy_every = 1,
                           .source = {0, 1, NOBODY},
                           .incarnations = {5, 6},
                           .ranks = {{3, 3, 0, 1, 0}, {6, 4, 1, NOBODY, 0}}};
@@ -230,6 +231,8 @@ static void refuses_fields(void **state)
     refuses_field(MESSAGE_START, offsetof(Epoch, n_ranks), 0, "no ranks");
     refuses_field(MESSAGE_START, offsetof(Epoch, n_ranks), MOST_RANKS + 1, "or too many");
     refuses_field(MESSAGE_START, offsetof(Epoch, parts), 15, "no owner");
+    refuses_field(MESSAGE_START, offsetof(Epoch, copy_every), 0, "never copied");
+    refuses_field(MESSAGE_START, offsetof(Epoch, zero), 1, "never copied");
     refuses_field(MESSAGE_START, offsetof(Epoch, source), 64, "source is no worker");
     refuses_field(MESSAGE_START, offsetof(Epoch, incarnations), 0, "does not take part");
     refuses_field(MESSAGE_START, offsetof(Epoch, ranks[1].owns), 6, "two owners");

@@ -143,7 +143,8 @@ static void end(void)
 
 static void epoch(uint64_t number, uint64_t step, uint64_t made)
 {
-    master.epoch = (Epoch){.number = number, .step = step, .made = made, .parts = 7};
+    master.epoch =
+        (Epoch){.number = number, .step = step, .made = made, .parts = 7, .copy_every = 1};
     for (int p = 0; p < MOST_PARTS; p++)
         master.epoch.source[p] = NOBODY;
     for (int w = 0; w < master.n_workers; w++)

@@ -164,7 +164,7 @@ def message(id, fields, text=b""):
 
 
 HELLO, ORDER, BEAT, STOPPED, RUNNING = 1, 5, 4, 0, 3
-SIZES = {1: 40, 2: 16, 3: 16, 4: 176, 5: 32, 6: 2216, 7: 16, 8: 16, 9: 8, 10: 40, 11: 40, 12: 48, 13: 8, 14: 16, 15: 16, 16: 16, 17: 16, 18: 40, 19: 32, 20: 32, 21: 2216, 22: 16}
+SIZES = {1: 40, 2: 16, 3: 16, 4: 224, 5: 40, 6: 2224, 7: 16, 8: 16, 9: 8, 10: 40, 11: 40, 12: 48, 13: 8, 14: 16, 15: 16, 16: 16, 17: 16, 18: 40, 19: 32, 20: 32, 21: 2224, 22: 16}
 U64 = 2**64 - 1
 
 
@@ -174,7 +174,7 @@ def hello(incarnation, memory=1 << 30, slots=1, speed=1000, text=b'{"name": "lia
 
 def beat(incarnation, epoch, phase, held=(), committed=0):
     states = b"".join(struct.pack("<QQQ", *h) for h in held)
-    return message(BEAT, struct.pack("<QQQII", incarnation, epoch, committed, phase, len(held)) + states.ljust(144, b"\0"))
+    return message(BEAT, struct.pack("<QQQII", incarnation, epoch, committed, phase, len(held)) + states.ljust(192, b"\0"))
 
 
 def report(epoch, rank, text):

@@ -108,9 +108,9 @@ static void begin(Server *s, MasterOptions *o)
     Master *m = &s->core;
     m->n_members = WORKERS;
     m->config.last_step = INT64_MAX;
-    m->committed = COMMITTED;
+    m->committed = m->saved = COMMITTED;
     s->logged = COMMITTED;
-    m->epoch = (Epoch){.number = 2, .step = COMMITTED - 2, .n_ranks = WORKERS};
+    m->epoch = (Epoch){.number = 2, .step = COMMITTED - 2, .n_ranks = WORKERS, .copy_every = 1};
     for (int i = 0; i < WORKERS; i++)
         m->epoch.ranks[i].worker = (uint16_t)i;
     s->before = m->epoch;
@@ -249,7 +249,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         data += n + (end != NULL);
         size -= n + (end != NULL);
         s.core.committed += s.core.committed < COMMITTED + 4;
-        reports_commit(&s);
+        s.core.saved = s.core.committed;
+        reports_tell(&s);
     }
     reports_end(&s);
     timeline_end(&s);

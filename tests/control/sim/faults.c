@@ -277,7 +277,7 @@ static void heal(World *w, const Event *e)
 // As the master's shell does: once it is in the journal the core is told.
 static void stop_training(World *w)
 {
-    uint64_t last = w->master.committed + 3;
+    uint64_t last = master_first_free(&w->master);
     if (!w->processes[MASTER].alive || !w->master.epoch.number || last >= w->last_step)
         return;
     w->last_step = w->master.config.last_step = last;

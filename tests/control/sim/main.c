@@ -37,7 +37,7 @@ static void run_seed(World *w, uint64_t seed)
     story(w, "seed %llu: %d hosts, at least %u, %u ranks at most, %u slots, %d faults%s",
           (unsigned long long)seed, w->n_hosts, w->min_workers, w->most_ranks, w->slots,
           w->faults_wanted, w->lossy ? ", more than is survived" : "");
-    oracle_ran(w, 0, 0, value_of(0, 0, 0));
+    oracle_ran(w, 0, 0, value_of(0, 0, 0), 0);
     start_master(w);
     for (int i = 0; i < w->n_hosts; i++)
         if (i < (int)w->min_workers || chance(w, 700))
@@ -63,10 +63,11 @@ static void show_worker(World *w, int host)
                (unsigned)c->held[i].parts);
     printf("; has (part, step, made)");
     for (uint32_t part = 0; part < PARTS; part++)
-        for (int i = 0; i < 2; i++)
-            if (p->states[part][i].there)
-                printf(" (%u, %d, %d)", part, (int)p->states[part][i].step,
-                       (int)p->states[part][i].made);
+        for (int i = 0; i < 2 + BLOCKS; i++) {
+            const State *s = i < 2 ? &p->images[part][i] : &p->blocks[part][i - 2];
+            if (s->there)
+                printf(" (%u, %d, %d)", part, (int)s->step, (int)s->made);
+        }
     puts("");
 }
 

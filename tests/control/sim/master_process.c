@@ -75,26 +75,37 @@ static void restarts(World *w, const Event *e)
     start_master(w);
 }
 
+// As it was started by hand: mostly as before.
+static uint32_t copy_every(World *w)
+{
+    static const uint32_t every[] = {1, 1, 2, 5};
+    if (!w->copy_every || chance(w, 50))
+        w->copy_every = every[between(w, 0, 3)];
+    return w->copy_every;
+}
+
 void start_master(World *w)
 {
     Process *p = &w->processes[MASTER];
+    if (p->alive)
+        return;
     MasterConfig config = {.job = 7,
                            .parts = (UINT64_C(1) << PARTS) - 1,
                            .last_step = w->last_step,
                            .min_workers = w->min_workers,
+                           .copy_every = copy_every(w),
                            .beat_ns = 200 * MS,
                            .silence_ns = SECOND,
                            .grace_ns = 250 * MS,
                            .start_ns = 4 * SECOND,
                            .planner = sim_planner,
                            .user = w};
-    if (p->alive)
-        return;
     p->alive = true;
     p->life++;
     p->stands_until = 0;
     p->dies_in = 0;
-    story(w, "master starts, %d records", w->n_journal);
+    story(w, "master starts, %d records, every %u. state is copied", w->n_journal,
+          config.copy_every);
     master_init(&w->master, &config);
     for (int i = 0; i < w->n_journal; i++) {
         if (!master_replay(&w->master, &w->journal[i]))

@@ -46,12 +46,56 @@ Label *label_of(World *w, uint64_t step, uint64_t made)
     return NULL;
 }
 
-void oracle_ran(World *w, uint64_t step, uint64_t made, uint64_t value)
+static int host_of(const World *w, uint32_t worker)
 {
-    Label *l = label_of(w, step, made);
-    if (step > w->committed + 1)
+    return w->master.members[worker].key.bytes[0] - 1;
+}
+
+static const Epoch *epoch_of(const World *w, uint64_t number)
+{
+    for (int i = w->n_journal; i-- > 0;)
+        if (w->journal[i].kind == RECORD_EPOCH && w->journal[i].epoch.number == number)
+            return &w->journal[i].epoch;
+    return NULL;
+}
+
+// All ranks have had its state behind this step.
+static bool is_saved(World *w, const Epoch *e, uint64_t step)
+{
+    const Label *l = label_of(w, step, epoch_made(e, step));
+    for (uint32_t r = 0; r < e->n_ranks; r++)
+        for (uint32_t part = 0; part < PARTS; part++)
+            if (e->ranks[r].runs >> part & 1 &&
+                !(l && l->had[part] >> host_of(w, e->ranks[r].worker) & 1))
+                return false;
+    return true;
+}
+
+// Nobody may be more than a step beyond the others, or beyond the copy behind that which is on its way.
+static void may_have_run(World *w, uint64_t step, uint64_t made)
+{
+    const Epoch *e = epoch_of(w, made);
+    uint64_t most = w->committed + 1;
+    if (!e)
+        return;
+    if (e->copy_every > 1)
+        most = epoch_point(e, epoch_point(e, w->committed + 1, UINT64_MAX) + 1, UINT64_MAX) + 1;
+    if (step > most)
         violated(w, "step %d of epoch %d is ended with %d committed", (int)step, (int)made,
                  (int)w->committed);
+    if (!is_saved(w, e, step - 1))
+        violated(w, "step %d of epoch %d is ended, and not all are behind the one before it",
+                 (int)step, (int)made);
+}
+
+void oracle_ran(World *w, uint64_t step, uint64_t made, uint64_t value, uint64_t before)
+{
+    Label *l = label_of(w, step, made);
+    may_have_run(w, step, made);
+    if (made > w->ran_made || (made == w->ran_made && step > w->ran)) {
+        w->ran = step;
+        w->ran_made = made;
+    }
     if (l && l->value != value)
         violated(w, "step %d of epoch %d is run from two states", (int)step, (int)made);
     if (l || w->violation)
@@ -59,7 +103,8 @@ void oracle_ran(World *w, uint64_t step, uint64_t made, uint64_t value)
     if (w->n_labels == (int)(sizeof w->labels / sizeof *w->labels))
         violated(w, "%d different states", w->n_labels);
     else
-        w->labels[w->n_labels++] = (Label){.step = step, .made = made, .value = value};
+        w->labels[w->n_labels++] =
+            (Label){.step = step, .made = made, .value = value, .before = before};
 }
 
 void oracle_saved(World *w, int host, uint32_t part, const State *state)
@@ -73,11 +118,6 @@ void oracle_saved(World *w, int host, uint32_t part, const State *state)
 
 // The journal
 // -----------------------------------------------------------------------------------
-
-static int host_of(const World *w, uint32_t worker)
-{
-    return w->master.members[worker].key.bytes[0] - 1;
-}
 
 // Who have its state before it is committed.
 static uint64_t holders(const World *w, const EpochRank *rank)
@@ -124,15 +164,33 @@ static void all_have_stopped(World *w)
     }
 }
 
+// Where only programs have ended, the next epoch repeats one step at most.
+static void repeats_little(World *w, const Epoch *e)
+{
+    for (uint32_t i = 0; i < w->master.n_members; i++) {
+        const Member *x = &w->master.members[i];
+        uint64_t incarnation = w->master.epoch.incarnations[i];
+        if (incarnation && (!hears(w, x) || x->has.incarnation != incarnation))
+            return;
+    }
+    if (w->ran_made == w->master.epoch.number && e->step + 1 < w->ran)
+        violated(w, "epoch %d goes back from step %d to %d, and nobody is lost", (int)e->number,
+                 (int)w->ran, (int)e->step);
+}
+
 // Nothing is committed that one host alone has ever had.
 void oracle_appended(World *w, const Record *r)
 {
     const Label *l =
         r->kind == RECORD_COMMIT ? label_of(w, r->commit.step, r->commit.made) : NULL;
-    if (r->kind == RECORD_EPOCH)
+    if (r->kind == RECORD_EPOCH) {
         all_have_stopped(w);
+        repeats_little(w, &r->epoch);
+    }
     if (r->kind == RECORD_COMMIT && !l)
         violated(w, "step %d is committed that nobody has run", (int)r->commit.step);
+    if (l && l->step != epoch_point(&w->master.epoch, l->step, master_last(&w->master)))
+        violated(w, "step %d is committed, which is none that is copied", (int)l->step);
     for (uint32_t k = 0; l && k < w->master.epoch.n_ranks; k++) {
         const EpochRank *rank = &w->master.epoch.ranks[k];
         uint64_t both = holders(w, rank);
@@ -167,15 +225,23 @@ static void begins(World *w, const Epoch *e)
           e->n_ranks);
 }
 
+// Does it come of the committed state, step by step?
+static bool descends(const World *w, const Label *l)
+{
+    for (int i = w->n_labels; l && l->step > w->committed && i-- > 0;)
+        if (w->labels[i].step + 1 == l->step && w->labels[i].value == l->before)
+            l = &w->labels[i]; // which was run before it
+    return l && l->step == w->committed && l->made == w->committed_made;
+}
+
 static void commits(World *w, uint64_t epoch, uint64_t step, uint64_t made)
 {
-    const Label *before = label_of(w, w->committed, w->committed_made);
     const Label *l = label_of(w, step, made);
-    if (step != w->committed + 1)
+    if (step <= w->committed)
         violated(w, "step %d is committed after %d", (int)step, (int)w->committed);
     if (epoch != w->epochs)
         violated(w, "step %d is committed by epoch %d, which is over", (int)step, (int)epoch);
-    if (!l || !before || l->value != value_of(before->value, step, made))
+    if (!descends(w, l))
         violated(w, "step %d does not come of the committed one before it", (int)step);
     w->committed = step;
     w->committed_made = made;
@@ -229,23 +295,24 @@ void oracle_accepts(World *w, const Event *e, const Program *p)
 static bool has(const World *w, int host, uint32_t part, uint64_t step, uint64_t made)
 {
     const Process *p = &w->processes[host];
-    for (int i = 0; i < 2 && p->alive; i++) {
-        const State *s = &p->states[part][i];
-        if (s->there && s->step == step && s->made == made)
-            return true;
-    }
-    return false;
+    return p->alive && find_state(p, part, step, made);
 }
 
 static void has_what_it_says(World *w, int host)
 {
     const Worker *core = &w->processes[host].core;
-    for (uint32_t i = 0; i < core->n_held; i++)
+    for (uint32_t i = 0; i < core->n_held; i++) {
+        uint64_t step = core->held[i].step;
+        bool passed = step > core->committed && step < core->epoch.step;
+        if (core->phase == WORKER_RUNNING && passed)
+            violated(w, "w%d holds the state behind step %d, which nobody goes back to", host,
+                     (int)step);
         for (uint32_t part = 0; part < PARTS; part++)
             if (core->held[i].parts >> part & 1 &&
                 !has(w, host, part, core->held[i].step, core->held[i].made))
                 violated(w, "w%d says that it has part %u behind step %d", host, part,
-                         (int)core->held[i].step);
+                         (int)step);
+    }
 }
 
 static bool another_has(const World *w, int except, uint32_t part, const Label *l)
@@ -281,8 +348,8 @@ static bool may_be_lost(World *w, int host, const Label *next)
 
 bool survivable(World *w, int host)
 {
-    Held next = master_next_commit(&w->master);
     const Epoch *e = &w->master.epoch;
+    Held next = e->number ? master_next_commit(&w->master) : (Held){0, 0, 0};
     for (uint32_t r = 0; r < e->n_ranks; r++)
         if (e->ranks[r].owns && e->ranks[r].copier == NOBODY &&
             host_of(w, e->ranks[r].worker) == host)

@@ -140,13 +140,14 @@ static void update(World *w, int host, uint32_t rank)
 {
     Program *p = program_of(w, host, rank);
     uint64_t parts = w->processes[host].core.epoch.ranks[rank].runs;
+    uint64_t before = p->value;
     p->step++;
-    p->value = value_of(p->value, p->step, p->epoch);
+    p->value = value_of(before, p->step, p->epoch);
     p->stage = AT_BEGIN;
-    oracle_ran(w, p->step, p->epoch, p->value);
+    oracle_ran(w, p->step, p->epoch, p->value, before);
     for (uint32_t part = 0; part < PARTS; part++)
         if (parts >> part & 1)
-            write_state(w, host, part,
+            write_image(w, host, part,
                         &(State){true, p->step, p->epoch, part_value(p->value, part)});
     tell_worker(
         w, host,
@@ -243,7 +244,7 @@ static void got_part(World *w, int host, uint32_t rank, uint32_t part, uint64_t 
     if (value != part_value(p->value, part))
         violated(w, "w%d gets another state of part %u than that behind step %d", host, part,
                  (int)e->step);
-    write_state(w, host, part, &(State){true, e->step, e->made, value});
+    begin_image(w, host, part, &(State){true, e->step, e->made, value});
     p->wanted &= ~(UINT64_C(1) << part);
     if (!p->wanted)
         prepared_in(w, host, rank, between(w, 5 * MS, 200 * MS));

@@ -3,32 +3,91 @@
 
 #include <string.h>
 
-// Memory: two states of each part
+// Memory: a program works in two states of each part; what else is held lies in blocks
 // ---------------------------------------------------------------------------------------
 
-State *find_state(Process *p, uint32_t part, uint64_t step, uint64_t made)
+static State *find_among(State *states, int n, uint64_t step, uint64_t made)
 {
-    for (int i = 0; i < 2; i++) {
-        State *s = &p->states[part][i];
-        if (s->there && s->step == step && s->made == made)
-            return s;
-    }
+    for (int i = 0; i < n; i++)
+        if (states[i].there && states[i].step == step && states[i].made == made)
+            return &states[i];
     return NULL;
 }
 
-// Over one that the core does not keep any more, else over the older one.
-void write_state(World *w, int host, uint32_t part, const State *state)
+const State *find_state(const Process *p, uint32_t part, uint64_t step, uint64_t made)
+{
+    Process *any = (Process *)p;
+    const State *s = find_among(any->blocks[part], BLOCKS, step, made);
+    return s ? s : find_among(any->images[part], 2, step, made);
+}
+
+// Over what the core does not hold.
+static void write_block(World *w, int host, uint32_t part, const State *state)
 {
     Process *p = &w->processes[host];
-    State *to = find_state(p, part, state->step, state->made), *s = p->states[part];
-    for (int i = 0; i < 2 && !to; i++)
-        if (!s[i].there || !worker_holds(&p->core, s[i].step, s[i].made, part))
-            to = &s[i];
-    if (!to)
-        to = s[0].step < s[1].step ? &s[0] : &s[1];
+    State *all = p->blocks[part], *to = find_among(all, BLOCKS, state->step, state->made);
+    for (int i = 0; i < BLOCKS && !to; i++)
+        if (!all[i].there || !worker_holds(&p->core, all[i].step, all[i].made, part))
+            to = &all[i];
+    if (!to) {
+        violated(w, "w%d holds more than %d states of part %u", host, BLOCKS, part);
+        return;
+    }
     *to = *state;
     to->there = true;
     oracle_saved(w, host, part, state);
+}
+
+void write_image(World *w, int host, uint32_t part, const State *state)
+{
+    w->processes[host].images[part][state->step % 2] = *state;
+    oracle_saved(w, host, part, state);
+}
+
+// Another image, where the one that is there has something else that is held.
+void begin_image(World *w, int host, uint32_t part, const State *state)
+{
+    Process *p = &w->processes[host];
+    for (int i = 0; i < 2; i++) {
+        State *s = &p->images[part][i];
+        bool same = s->step == state->step && s->made == state->made;
+        if (s->there && !same && worker_holds(&p->core, s->step, s->made, part))
+            write_block(w, host, part, s);
+        s->there = false;
+    }
+    write_image(w, host, part, state);
+}
+
+static void kept(World *w, const Event *e)
+{
+    Process *p = &w->processes[e->process];
+    const Worker *core = &p->core;
+    if (e->epoch != core->epoch.number || core->phase != WORKER_RUNNING ||
+        core->kept[e->rank] > e->step)
+        return; // it is over, or there already
+    for (uint32_t part = 0; part < PARTS; part++) {
+        const State *s = find_state(p, part, e->step, e->made);
+        if (!(core->epoch.ranks[e->rank].runs >> part & 1))
+            continue;
+        if (s)
+            write_block(w, e->process, part, s);
+        else
+            violated(w, "w%d: the program of rank %u has written over step %d", e->process,
+                     e->rank, (int)e->step);
+    }
+    tell_worker(w, e->process,
+                &(WorkerEvent){
+                    .kind = WORKER_KEPT, .epoch = e->epoch, .rank = e->rank, .step = e->step});
+}
+
+static void keep(World *w, int host, const WorkerAction *a)
+{
+    bool slow = w->processes[host].slow_until > w->now;
+    Event *e = happen_in(w, between(w, MS, slow ? 400 * MS : 20 * MS), kept, host);
+    e->epoch = w->processes[host].core.epoch.number;
+    e->rank = a->rank;
+    e->step = a->step;
+    e->made = a->made;
 }
 
 // Copies
@@ -41,7 +100,7 @@ static void copy_arrives(World *w, const Event *e)
         return;
     for (uint32_t part = 0; part < PARTS; part++)
         if (p->core.epoch.ranks[e->rank].owns >> part & 1)
-            write_state(w, e->process, part, &(State){true, e->step, e->made, e->values[part]});
+            write_block(w, e->process, part, &(State){true, e->step, e->made, e->values[part]});
     tell_worker(w, e->process,
                 &(WorkerEvent){.kind = WORKER_ARRIVED,
                                .epoch = e->epoch,
@@ -107,6 +166,7 @@ void tell_worker(World *w, int host, const WorkerEvent *event)
         case WORKER_SEND: says(w, host, a); break;
         case WORKER_PREPARE: prepare_program(w, host, a->rank); break;
         case WORKER_LIMIT: limit_programs(w, host, a); break;
+        case WORKER_KEEP: keep(w, host, a); break;
         case WORKER_COPY: copy(w, host, a); break;
         case WORKER_END: drop_programs(w, host); break;
         case WORKER_LEAVE: leaves(w, host); break;

@@ -17,6 +17,7 @@ enum {
     PARTS = 8,
     MOST_RECORDS = 1000,
     STORY_LINES = 60,
+    BLOCKS = 4, // of memory for other states of a part
 };
 
 typedef struct World World;
@@ -69,7 +70,8 @@ typedef struct Process {
     Worker core;
     uint32_t connection; // that it believes in; 0: none
     int64_t connected_at;
-    State states[PARTS][2];
+    State images[PARTS][2]; // where its program works, or worked: it writes over the older one
+    State blocks[PARTS][BLOCKS]; // snapshots, and copies of what others own
     Program programs[MOST_RANKS];
 } Process;
 
@@ -82,8 +84,8 @@ typedef struct Link { // of a worker with the master
 } Link;
 
 typedef struct Label {
-    uint64_t step, made, value;
-    uint64_t had[PARTS]; // workers that have ever had it
+    uint64_t step, made, value, before; // value: of the state that it comes of
+    uint64_t had[PARTS];                // workers that have ever had it
 } Label;
 
 struct World {
@@ -103,7 +105,7 @@ struct World {
     Link links[MOST_HOSTS];
     int64_t data_cut_until[MOST_HOSTS][MOST_HOSTS], data_last[MOST_HOSTS][MOST_HOSTS];
     int64_t slow_network_until, slow_disk_until;
-    uint32_t plan, most_ranks, min_workers, slots;
+    uint32_t plan, most_ranks, min_workers, slots, copy_every;
     uint64_t last_step;
     bool cut; // it was brought forward, by command
     // Faults
@@ -117,6 +119,8 @@ struct World {
     Label labels[2000];
     int n_labels, n_seen; // records
     uint64_t committed, committed_made, epochs;
+    uint64_t ran,
+        ran_made; // the newest step that was ended, by the newest epoch that has ended one
     int64_t committed_at, epoch_at;
     bool lost; // a committed state, in a lossy world
     const char *violation;
@@ -149,8 +153,9 @@ void tell_master(World *w, const MasterEvent *event);
 void start_worker(World *w, int host);
 void kill_worker(World *w, int host);
 void tell_worker(World *w, int host, const WorkerEvent *event);
-State *find_state(Process *p, uint32_t part, uint64_t step, uint64_t made);
-void write_state(World *w, int host, uint32_t part, const State *state);
+const State *find_state(const Process *p, uint32_t part, uint64_t step, uint64_t made);
+void begin_image(World *w, int host, uint32_t part, const State *state); // with this state
+void write_image(World *w, int host, uint32_t part, const State *state); // behind a step
 void prepare_program(World *w, int host, uint32_t rank);
 void drop_programs(World *w, int host);
 void wake_program(World *w, int host, uint32_t rank);
@@ -168,7 +173,7 @@ uint64_t value_of(uint64_t before, uint64_t step, uint64_t made); // of a state 
 uint64_t part_value(uint64_t value, uint32_t part);
 void violated(World *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 Label *label_of(World *w, uint64_t step, uint64_t made); // NULL: nobody has run that
-void oracle_ran(World *w, uint64_t step, uint64_t made, uint64_t value);
+void oracle_ran(World *w, uint64_t step, uint64_t made, uint64_t value, uint64_t before);
 void oracle_saved(World *w, int host, uint32_t part, const State *state);
 void oracle_appended(World *w, const Record *r);
 void oracle_durable(World *w, const Record *r);
