@@ -19,10 +19,8 @@ const char *epoch_wrong(const Epoch *e)
 {
     const char *why = NULL;
     uint64_t owned = 0;
-    if (!e->number || e->made >= e->number)
+    if (!e->number || e->made >= e->number || e->zero)
         return "no such epoch";
-    if (!e->copy_every || e->zero)
-        return "its states are never copied";
     if (!e->n_ranks || e->n_ranks > MOST_RANKS)
         return "no ranks, or too many";
     for (uint32_t r = 0; r < e->n_ranks && !why; r++)

@@ -24,7 +24,8 @@ static bool apply_member(Master *m, const Record *r)
 
 static bool apply_epoch(Master *m, const Record *r)
 {
-    if (epoch_wrong(&r->epoch) || r->epoch.number != m->epoch.number + 1)
+    if (epoch_wrong(&r->epoch) || !r->epoch.copy_every ||
+        r->epoch.number != m->epoch.number + 1)
         return false;
     m->epoch = r->epoch;
     return true;

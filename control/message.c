@@ -101,7 +101,8 @@ static const char *wrong_field(const Message *m)
     case MESSAGE_BEAT: return wrong_beat(&m->beat);
     case MESSAGE_ORDER:
         return m->order.what < N_ORDERS && m->order.ends <= 1 ? NULL : "no such order";
-    case MESSAGE_START: return epoch_wrong(&m->start);
+    case MESSAGE_START:
+        return m->start.copy_every ? epoch_wrong(&m->start) : "its states are never copied";
     case MESSAGE_WARM: return epoch_wrong(&m->warm);
     case MESSAGE_WARMED: return m->warmed.can < 2 && !m->warmed.zero ? NULL : "no such answer";
     case MESSAGE_ENDED: return wrong_rank(m->ended.rank, 0);

@@ -62,8 +62,9 @@ static bool is_passed(const Worker *w, const Held *h, uint64_t step)
 // By a program that has saved a step. Of what was to be kept there is a snapshot.
 static bool is_overwritten(const Worker *w, const Held *h, uint64_t step)
 {
-    return h->step + 1 < step && h->step != w->committed &&
-           h->step != epoch_point(&w->epoch, h->step, UINT64_MAX);
+    bool kept =
+        h->step == w->committed || h->step == epoch_point(&w->epoch, h->step, UINT64_MAX);
+    return h->step + 1 < step && !(kept && h->made);
 }
 
 static void hold(Worker *w, const Held *state)
@@ -173,12 +174,13 @@ static bool may_copy(const Worker *w, uint32_t rank, uint64_t step)
     return stays && step <= w->saved[rank];
 }
 
-// What is to be committed next; or what the epoch began with, since its copier is another one.
+// What is to be committed next; or what the epoch began with, since its copier is another one. Where training begins
+// there is nothing to copy.
 static void copy(Worker *w, uint32_t rank, int64_t now_ns, WorkerActions *actions)
 {
     const EpochRank *r = &w->epoch.ranks[rank];
     uint64_t step = next_commit(w);
-    if (!may_copy(w, rank, step) && w->committed == w->epoch.step)
+    if (!may_copy(w, rank, step) && w->committed == w->epoch.step && w->epoch.made)
         step = w->epoch.step;
     if (r->copier == NOBODY || epoch_runs(&w->epoch, r->copier, r->owns) ||
         !may_copy(w, rank, step))
@@ -320,7 +322,8 @@ static void on_start(Worker *w, const Epoch *e, int64_t now_ns, WorkerActions *a
     w->phase = WORKER_PREPARING;
     for (uint32_t r = 0; r < e->n_ranks; r++)
         if (is_mine(w, r)) {
-            w->saved[r] = w->kept[r] = e->step;
+            w->saved[r] = e->step;
+            w->kept[r] = e->step + !e->made;
             w->copied[r] = UINT64_MAX;
             act(actions, WORKER_PREPARE)->rank = r;
         }

@@ -84,7 +84,6 @@ static inline void little_send(LittleMaster *m, int worker, const Message *messa
 static inline void little_order(LittleMaster *m, OrderKind what)
 {
     m->order.epoch = m->epoch.number;
-    m->order.saved = m->order.committed;
     m->order.what = what;
     for (int w = 0; w < m->n_workers; w++)
         if (m->workers[w].here)
@@ -139,21 +138,35 @@ static inline bool little_holds(const LittleMaster *m, int worker, uint64_t step
     return !(parts & ~held_parts(b->held, b->n_held, step, made));
 }
 
-// The next step, when all who run it and their copiers have it.
+static inline bool little_all_hold(const LittleMaster *m, uint64_t step, bool copied)
+{
+    uint64_t made = epoch_made(&m->epoch, step);
+    for (uint32_t i = 0; i < m->epoch.n_ranks; i++) {
+        const EpochRank *r = &m->epoch.ranks[i];
+        bool copy = !copied || r->copier == NOBODY;
+        if (!little_holds(m, r->worker, step, made, r->runs) ||
+            (!copy && !little_holds(m, r->copier, step, made, r->owns)))
+            return false;
+    }
+    return true;
+}
+
+// The next step, when all who run it have it, and their copiers.
 static inline void little_commit(LittleMaster *m)
 {
-    uint64_t next = m->order.committed + 1;
-    bool all = m->commits && m->order.what == ORDER_GO && next <= m->most;
-    for (uint32_t i = 0; i < m->epoch.n_ranks && all; i++) {
-        const EpochRank *r = &m->epoch.ranks[i];
-        all =
-            little_holds(m, r->worker, next, m->epoch.number, r->runs) &&
-            (r->copier == NOBODY || little_holds(m, r->copier, next, m->epoch.number, r->owns));
-    }
-    if (!all)
+    Order before = m->order;
+    if (m->order.what != ORDER_GO)
         return;
-    m->order.committed = next;
-    little_order(m, ORDER_GO);
+    uint64_t next = epoch_point(&m->epoch, m->order.committed + 1, m->order.last);
+    if (m->commits && next <= m->most && little_all_hold(m, next, true))
+        m->order.committed = next;
+    for (next = m->order.last; next > m->order.saved && m->epoch.copy_every > 1; next--)
+        if (little_all_hold(m, next, false))
+            m->order.saved = next;
+    if (m->order.saved < m->order.committed)
+        m->order.saved = m->order.committed;
+    if (memcmp(&before, &m->order, sizeof before) != 0)
+        little_order(m, ORDER_GO);
 }
 
 // What workers say

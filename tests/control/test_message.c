@@ -232,7 +232,7 @@ static void refuses_fields(void **state)
     refuses_field(MESSAGE_START, offsetof(Epoch, n_ranks), MOST_RANKS + 1, "or too many");
     refuses_field(MESSAGE_START, offsetof(Epoch, parts), 15, "no owner");
     refuses_field(MESSAGE_START, offsetof(Epoch, copy_every), 0, "never copied");
-    refuses_field(MESSAGE_START, offsetof(Epoch, zero), 1, "never copied");
+    refuses_field(MESSAGE_START, offsetof(Epoch, zero), 1, "no such epoch");
     refuses_field(MESSAGE_START, offsetof(Epoch, source), 64, "source is no worker");
     refuses_field(MESSAGE_START, offsetof(Epoch, incarnations), 0, "does not take part");
     refuses_field(MESSAGE_START, offsetof(Epoch, ranks[1].owns), 6, "two owners");

@@ -147,6 +147,7 @@ static void epoch(uint64_t number, uint64_t step, uint64_t made)
         (Epoch){.number = number, .step = step, .made = made, .parts = 7, .copy_every = 1};
     for (int p = 0; p < MOST_PARTS; p++)
         master.epoch.source[p] = NOBODY;
+    master.order.saved = step;
     for (int w = 0; w < master.n_workers; w++)
         master.epoch.incarnations[w] = master.workers[w].has.incarnation;
 }
@@ -366,6 +367,51 @@ static void plan_changes(void **state)
     end();
 }
 
+static bool all_wait(const LittleMaster *m)
+{
+    return m->order.saved == 16;
+}
+
+// Each fifth state is copied: programs go on meanwhile, as far as there are snapshots, and each of these is a state to
+// begin with.
+static void copied_seldom(void **state)
+{
+    (void)state;
+    begin("out2", 2);
+    for (uint64_t number = 1; number <= 2;
+         number++) { // the second goes back to what is committed
+        epoch(number, number == 1 ? 0 : 5, number - 1);
+        master.epoch.copy_every = 5;
+        rank(1, 0, 1);
+        rank(6, 1, 0);
+        sources();
+        make_ready();
+        master.most = 5;
+        master.order.last = STEPS;
+        little_order(&master, ORDER_GO);
+        assert_true(little_until(&master, all_wait, PATIENCE_S));
+        assert_int_equal(master.order.committed, 5);
+        for (int w = 0; w < 2; w++) {
+            const Beat *b = &master.workers[w].beat;
+            uint64_t own = w ? 6 : 1;
+            assert_true(little_holds(&master, w, 5, 1, 7));
+            assert_true(little_holds(&master, w, 10, number, own));
+            assert_true(little_holds(&master, w, 15, number, own));
+            assert_false(held_parts(b->held, b->n_held, 14, number));
+        }
+        hurt_and_stop(1, SIGKILL, 128 + SIGKILL);
+    }
+    epoch(3, 16, 2);
+    master.epoch.copy_every = 5;
+    rank(1, 1, 0);
+    rank(6, 0, 1);
+    sources();
+    make_ready();
+    go_to(UINT64_MAX);
+    same_losses();
+    end();
+}
+
 // What cannot be is said, with why, and the worker goes on.
 static void cannot(void **state)
 {
@@ -393,9 +439,10 @@ static void cannot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plan_changes), cmocka_unit_test(cannot),
-        cmocka_unit_test(one_alone),    cmocka_unit_test(program_dies),
-        cmocka_unit_test(states_move),  cmocka_unit_test(state_from_afar),
+        cmocka_unit_test(plan_changes),    cmocka_unit_test(cannot),
+        cmocka_unit_test(one_alone),       cmocka_unit_test(program_dies),
+        cmocka_unit_test(copied_seldom),   cmocka_unit_test(states_move),
+        cmocka_unit_test(state_from_afar),
     };
     return cmocka_run_group_tests(tests, build, clean);
 }
