@@ -73,15 +73,15 @@ def joins_and_leaves(c):
     c.wait_stages(2)
 
 
-def repeats(c, change):
-    """Steps that were begun and are begun again, when another plan follows by what `change` does."""
+def repeats(c, change, begun=True):
+    """Steps that were begun, or ended, and are done again in the epoch that follows by what `change` does."""
     before = c.wait("it runs", lambda s: s["phase"] == "running")
     ranks = Killer(c).where(before)
     change()
     s = c.wait("the next epoch", lambda s: s["phase"] == "running" and s["epoch"] > before["epoch"])
     done = [memory.rank(rank) for rank, (_, memory) in enumerate(ranks)]
     begin = next(int(m[2]) for e in s["events"] if (m := EPOCH.match(e["text"])) and int(m[1]) == before["epoch"] + 1)
-    return max(step + (opcode >= 0) for _, opcode, step in done) - begin
+    return max(step + (begun and opcode >= 0) for _, opcode, step in done) - begin
 
 
 def fourth(c):
@@ -97,6 +97,21 @@ def fourth(c):
     c.wait("worker1 has left", lambda s: c.workers[1].poll() == 0)
     c.wait_stages(3)
     assert again == 0, f"{again} steps were done again"
+
+
+def copied_seldom(c):
+    """Not every state is copied: a program costs a step at most all the same, a worker those since the last copy."""
+    undisturbed(c)
+    c.wait("a step that is not copied", lambda s: s["step"] > s["committed"] > 0)
+    for i in (1, 2, 3):
+        c.wait_step(c.status()["step"] + 2)
+        again = repeats(c, lambda: os.kill(c.programs(i)[0], signal.SIGKILL), begun=False)
+        assert again <= 1, f"{again} steps were done again, and no worker was lost"
+    c.wait_step(c.status()["step"] + 2)
+    c.workers.pop(2).kill()
+    c.wait_stages(2)
+    c.start_worker(2)
+    c.wait_stages(3)
 
 
 def worker_stands_still(c):
@@ -127,7 +142,7 @@ def stopped(c):
         saved = sorted((c.folder / "saved").glob("step-*"))[-1]
         last = int(saved.name.split("-")[1])
         assert step + 3 <= last <= step + 20 and max(losses(c.log_json)) == last, (step, saved)
-        c.more = words("--resume", f"saved/{saved.name}", "--journal", f"journal{last}", "--profile", "journal/profile")
+        c.more = words(*c.more[:2], "--resume", f"saved/{saved.name}", "--journal", f"journal{last}", "--profile", "journal/profile")
         c.log_json.rename(c.folder / f"log-{last}.json")
         c.start_master()
     undisturbed(c)
@@ -137,7 +152,7 @@ def stopped(c):
 
 
 # The first one builds the programs of two and three stages for all others.
-SCENARIOS = {f.__name__: f for f in (rescale, program_killed, worker_killed, master_killed, joins_and_leaves, worker_stands_still, stopped, fourth)}
+SCENARIOS = {f.__name__: f for f in (rescale, program_killed, worker_killed, copied_seldom, master_killed, joins_and_leaves, worker_stands_still, stopped, fourth)}
 LONG = ("fourth",)
 ENDLESS = 100000  # steps: a scenario ends when it has seen what it is for
 
@@ -148,8 +163,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name in names or [n for n in SCENARIOS if n not in LONG]:
             scenario = SCENARIOS[name]
+            every = os.environ.get("COPY_EVERY", 3 if scenario == copied_seldom else 1)
             c = Cluster(stagecc, pathlib.Path(folder) / name, steps=60 if scenario == stopped else ENDLESS, workers=(1, 4 if scenario == fourth else 3), keys=5,
-                        rehearse=int(os.environ.get("REHEARSE", 100)), like=first)
+                        rehearse=int(os.environ.get("REHEARSE", 100)), like=first, more=words("--copy-every", every))
             begin = time.monotonic()
             try:
                 c.start_master()
