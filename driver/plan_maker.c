@@ -294,7 +294,7 @@ static const BuiltPlan *built(void *user, int i)
 {
     const MakerState *k = user;
     for (int b = 0; b < k->builds.n; b++)
-        if (k->builds.items[b]->state == BUILT && i-- == 0)
+        if (k->builds.items[b]->state == BUILT && !k->builds.items[b]->plan.given && i-- == 0)
             return &k->builds.items[b]->plan;
     return NULL;
 }

@@ -142,7 +142,7 @@ void given_end(Server *s)
 static bool stays(Server *s, const char why[PLAN_WHY])
 {
     if (s->given_waits) {
-        if (!seats_gather(s) && strcmp(why, s->given_why) != 0) {
+        if (!plans_gather(s) && strcmp(why, s->given_why) != 0) {
             story(s, "the plan that was given waits: %s", why);
             memcpy(s->given_why, why, sizeof s->given_why);
         }
@@ -160,10 +160,10 @@ static PlanAnswer choose_another(Server *s, const PlanMember *members, uint32_t 
     if (now && runs(s, now))
         return PLAN_KEEP;
     if (is_next(s, members, n)) {
-        ranks_take(&s->next, e);
-        return plans_are_warm(s) ? PLAN_NEW : PLAN_LATER;
+        next_take(&s->next, e);
+        return next_is_warm(s) ? PLAN_NEW : PLAN_LATER;
     }
-    plans_warm(s, s->given, seats);
+    next_begin(s, s->given, seats);
     return PLAN_LATER;
 }
 
@@ -172,9 +172,9 @@ static void choose_now(Server *s, const PlanMember *members, uint32_t n, const S
 {
     const Epoch *last = &s->core.epoch;
     if (runs(s, last) && all_there(last, members, n))
-        ranks_take(last, e);
-    else if (is_next(s, members, n) && plans_are_warm(s))
-        ranks_take(&s->next, e);
+        next_take(last, e);
+    else if (is_next(s, members, n) && next_is_warm(s))
+        next_take(&s->next, e);
     else
         ranks_fill(s, s->given, seats, e);
     s->makeshift = false;

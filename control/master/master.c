@@ -154,7 +154,7 @@ static void on_message(Server *s, const CurveKey key, const Message *m)
     case MESSAGE_REPORT: reports_heard(s, w, m); return;
     case MESSAGE_TIMES: speeds_heard(s, w, &m->times); return;
     case MESSAGE_TIMELINE: timeline_heard(s, w, m, progress_now_ns()); return;
-    case MESSAGE_WARMED: plans_warmed(s, w, &m->warmed); return;
+    case MESSAGE_WARMED: next_heard(s, w, &m->warmed); return;
     case MESSAGE_WANT: on_want(s, key, &m->want); return;
     case MESSAGE_ENDED:
         if (end_is_news(s, w, m->ended.epoch, m->ended.rank))

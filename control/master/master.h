@@ -51,7 +51,7 @@ typedef struct PlanMaker {
     // PLAN_NEW: *out, which stays. PLAN_LATER: it is being built, ask again. PLAN_NONE: it cannot be, and why.
     PlanAnswer (*find)(void *user, const PlanWish *wish, const BuiltPlan **out,
                        char why[PLAN_WHY]);
-    // All that are built, from 0; NULL: there are no more.
+    // All that are built for machines, not given, from 0; NULL: there are no more.
     const BuiltPlan *(*built)(void *user, int i);
     // One that was built by an earlier master; NULL: it is gone.
     const BuiltPlan *(*named)(void *user, const char *name);

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LOOK_AHEAD_S = 1, WARM_S = 60 };
+enum { SETTLE_S = 3, LOOK_AHEAD_S = 1 };
 #define SECOND_NS INT64_C(1000000000)
 static const double worth =
     0.95; // of the time that a step takes now: what a change has to bring
@@ -75,69 +75,6 @@ static bool pays(Server *s, const Epoch *now, const BuiltPlan *built, double fas
     return good;
 }
 
-// Beside those that run, the programs of what comes next are started
-// ------------------------------------------------------------------------------------------------
-
-// The same workers, whatever has been measured since: what is warm stays the plan.
-static bool is_next(const Server *s, const Seats *seats)
-{
-    return s->next.number == s->core.epoch.number + 1 &&
-           epoch_workers(&s->next) == seats_workers(seats);
-}
-
-// To those who have not heard it and have no epoch to make ready: then they would not listen.
-static void tell_warm(Server *s)
-{
-    const Epoch *e = &s->next;
-    uint64_t untold = epoch_workers(e) & ~s->warm_told;
-    char *text = untold ? start_text(s, e) : NULL;
-    Message m = {.id = MESSAGE_WARM, .warm = *e, .rest = text};
-    m.rest_bytes = text ? strlen(text) : 0;
-    for (uint32_t w = 0; w < s->core.n_members; w++) {
-        const Beat *beat = &s->core.members[w].beat;
-        bool listens = beat->phase == WORKER_RUNNING || beat->phase == WORKER_STOPPED;
-        if (!(untold >> w & 1) || beat->epoch != s->core.epoch.number || !listens)
-            continue;
-        server_send(s, s->faces[w].key, &m);
-        s->warm_told |= UINT64_C(1) << w;
-    }
-    free(text);
-}
-
-void plans_warm(Server *s, const BuiltPlan *built, const Seats *seats)
-{
-    Epoch *e = &s->next;
-    *e = (Epoch){.number = s->core.epoch.number + 1, .parts = s->core.config.parts};
-    ranks_fill(s, built, seats, e);
-    memset(e->source, 0xff, sizeof e->source); // NOBODY: not yet
-    for (uint32_t r = 0; r < e->n_ranks; r++) {
-        e->ranks[r].copier = NOBODY;
-        e->incarnations[e->ranks[r].worker] =
-            s->core.members[e->ranks[r].worker].has.incarnation;
-    }
-    s->warmed = s->warm_told = 0;
-    s->warm_ns = progress_now_ns();
-    tell_warm(s);
-}
-
-void plans_warmed(Server *s, uint32_t worker, const Warmed *m)
-{
-    if (m->number != s->next.number)
-        return;
-    s->warmed |= UINT64_C(1) << worker;
-    if (!m->can)
-        story(s, "%s starts its programs of the next plan when it is time",
-              members_name(s, worker));
-}
-
-// All have answered, or it takes too long: then they start when it is time.
-bool plans_are_warm(Server *s)
-{
-    tell_warm(s);
-    return (s->warmed & epoch_workers(&s->next)) == epoch_workers(&s->next) ||
-           progress_now_ns() - s->warm_ns > WARM_S * SECOND_NS;
-}
-
 // So many workers were asked for, whether it is faster or not; or a given plan is wanted no longer.
 static bool asked_for(Server *s, const Epoch *now, const Seats *seats)
 {
@@ -155,9 +92,9 @@ static PlanAnswer choose_another(Server *s, const PlanMember *members, uint32_t 
     Seats seats;
     const BuiltPlan *built = NULL;
     seats_find(s, members, n, seats_most(s, n), &seats);
-    if (is_next(s, &seats)) {
-        ranks_take(&s->next, e);
-        return plans_are_warm(s) ? PLAN_NEW : PLAN_LATER;
+    if (next_is_for(s, &seats)) {
+        next_take(&s->next, e);
+        return next_is_warm(s) ? PLAN_NEW : PLAN_LATER;
     }
     PlanAnswer answer = find_plan(s, members, n, &seats, &built);
     if (answer != PLAN_NEW)
@@ -167,7 +104,7 @@ static PlanAnswer choose_another(Server *s, const PlanMember *members, uint32_t 
     bool change =
         !now || (!same && (asked_for(s, now, &seats) || pays(s, now, built, seats.fastest)));
     if (change)
-        plans_warm(s, built, &seats);
+        next_begin(s, built, &seats);
     return change ? PLAN_LATER : PLAN_KEEP;
 }
 
@@ -198,8 +135,8 @@ static PlanAnswer choose_now(Server *s, const PlanMember *members, uint32_t n, E
     const Epoch *last = &s->core.epoch;
     const BuiltPlan *built = NULL, *best = NULL;
     seats_find(s, members, n, seats_most(s, n), &seats);
-    if (is_next(s, &seats) && plans_are_warm(s)) {
-        ranks_take(&s->next, e);
+    if (next_is_for(s, &seats) && next_is_warm(s)) {
+        next_take(&s->next, e);
         return PLAN_NEW;
     }
     bool in_place = fits_in_place(s, members, n);
@@ -207,7 +144,7 @@ static PlanAnswer choose_now(Server *s, const PlanMember *members, uint32_t n, E
     PlanAnswer answer = find_plan(s, members, n, &fewer, &best);
     if (in_place) {
         built = ledger_built(s, last->plan);
-        ranks_take(last, e);
+        next_take(last, e);
     } else if (answer != PLAN_NONE) {
         built = answer == PLAN_NEW ? best : ranks_nearest(s, &fewer);
         if (built)
@@ -217,6 +154,11 @@ static PlanAnswer choose_now(Server *s, const PlanMember *members, uint32_t n, E
     return built ? PLAN_NEW : answer;
 }
 
+bool plans_gather(const Server *s)
+{
+    return !s->core.epoch.number && progress_now_ns() - s->joined_ns < SETTLE_S * SECOND_NS;
+}
+
 PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, const Epoch *now,
                         Epoch *e)
 {
@@ -224,7 +166,7 @@ PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, con
     PlanAnswer given;
     if (given_choose(s, members, n, now, e, &given))
         return given;
-    if ((int)n < seats_most(s, MOST_WORKERS) && seats_gather(s))
+    if ((int)n < seats_most(s, MOST_WORKERS) && plans_gather(s))
         return PLAN_LATER; // more may come
     return s->core.phase == MASTER_RUNNING ? choose_another(s, members, n, now, e)
                                            : choose_now(s, members, n, e);

@@ -34,17 +34,10 @@ const BuiltPlan *ranks_nearest(const Server *s, const Seats *seats)
     const PlanMaker *maker = &s->options->maker;
     const BuiltPlan *built, *nearest = NULL;
     for (int i = 0; (built = maker->built(maker->user, i)); i++)
-        if (!built->given && ranks_fit(built, seats) &&
+        if (ranks_fit(built, seats) &&
             (!nearest || strangeness(built, seats) < strangeness(nearest, seats)))
             nearest = built;
     return nearest;
-}
-
-void ranks_take(const Epoch *from, Epoch *e)
-{
-    memcpy(e->ranks, from->ranks, sizeof e->ranks);
-    e->n_ranks = from->n_ranks;
-    e->plan = from->plan;
 }
 
 // Bytes that need not move where this seat is that device.

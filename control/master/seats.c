@@ -3,8 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { SPEED_STEP = 100, MEMORY_BITS = 3, SETTLE_S = 3 };
-#define SECOND_NS INT64_C(1000000000)
+enum { SPEED_STEP = 100, MEMORY_BITS = 3 };
 
 // Machines that are nearly alike shall have the same plan.
 static uint64_t rounded_down(uint64_t bytes)
@@ -33,11 +32,6 @@ static int by_machine(const void *a, const void *b) // as Machine says
     if (x->machine.memory_bytes != y->machine.memory_bytes)
         return x->machine.memory_bytes < y->machine.memory_bytes ? 1 : -1;
     return x->worker < y->worker ? -1 : x->worker > y->worker;
-}
-
-bool seats_gather(const Server *s)
-{
-    return !s->core.epoch.number && progress_now_ns() - s->joined_ns < SETTLE_S * SECOND_NS;
 }
 
 static int most_workers(const Server *s)

@@ -17,9 +17,7 @@ typedef struct Seats { // in the order of Machine
     double fastest; // of their speeds, 1: as times say; machines' speeds are relative to it
 } Seats;
 
-// seats.c. Training has not begun, and somebody has come just now: more may come.
-bool seats_gather(const Server *s);
-// So many workers are wanted, of n that are there.
+// seats.c. So many workers are wanted, of n that are there.
 int seats_most(const Server *s, uint32_t n);
 // At most so many workers of them: who has most of the state already, then the fastest.
 void seats_find(const Server *s, const PlanMember *members, uint32_t n, int most, Seats *seats);
@@ -31,11 +29,17 @@ bool ranks_fit(const BuiltPlan *built, const Seats *seats);
 const BuiltPlan *ranks_nearest(const Server *s, const Seats *seats);
 // Ranks and plan of an epoch: who of those that are alike gets which stage is who holds most of it already.
 void ranks_fill(Server *s, const BuiltPlan *built, const Seats *seats, Epoch *e);
-void ranks_take(const Epoch *from, Epoch *e); // those of another epoch
 
-// plans.c: beside those that run, programs of what comes next are started (s->next).
-void plans_warm(Server *s, const BuiltPlan *built, const Seats *seats);
-bool plans_are_warm(Server *s);
+// plans.c. Training has not begun, and somebody has come just now: more may come.
+bool plans_gather(const Server *s);
+
+// next.c. The next epoch's programs are started beside those that run.
+void next_begin(Server *s, const BuiltPlan *built, const Seats *seats);
+// For the same workers, whatever has been measured since: what is warm stays the plan.
+bool next_is_for(const Server *s, const Seats *seats);
+// All have answered, or it takes too long: then they start when it is time.
+bool next_is_warm(Server *s);
+void next_take(const Epoch *from, Epoch *e); // its ranks and its plan
 
 // given.c: what follows where people gave a plan. false: none is given, or it cannot be: plans are made as usual.
 bool given_choose(Server *s, const PlanMember *members, uint32_t n, const Epoch *now, Epoch *e,

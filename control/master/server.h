@@ -147,7 +147,8 @@ int ledger_last_step(Server *s, int64_t last_step);
 PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, const Epoch *now,
                         Epoch *e);
 void plans_look_ahead(Server *s);
-void plans_warmed(Server *s, uint32_t worker, const Warmed *m);
+// next.c
+void next_heard(Server *s, uint32_t worker, const Warmed *m);
 // given.c: plans that people give
 void given_begin(Server *s); // of a master that has just begun
 // Of a directory, by command; the answer's text. false: why not.
