@@ -85,7 +85,7 @@ void timeline_heard(Server *s, uint32_t worker, const Message *m, int64_t now_ns
     const Timeline *t = &m->timeline;
     const Epoch *e = &s->core.epoch;
     bool now = t->epoch == e->number && epoch_rank_of(e, t->rank, worker);
-    if (!now || t->step <= e->step || t->step > s->core.committed + STEPS_AHEAD)
+    if (!now || t->step <= e->step || t->step > s->core.saved + STEPS_AHEAD)
         return;
     clock_heard(s, t, now_ns);
     if (!s->pictures)
