@@ -28,11 +28,23 @@ typedef struct LittleWorker {
     char why[256]; // of the last CANNOT or ENDED
 } LittleWorker;
 
+enum { LITTLE_FILES = 4 };
+static const char *const little_names[LITTLE_FILES] = {"plan.json", "parts.json", "stage0",
+                                                       "stage1"};
+
+typedef struct LittleFile {
+    uint8_t hash[SHA256_BYTES];
+    char *data;
+    size_t bytes;
+} LittleFile;
+
 typedef struct LittleMaster {
     Key key;
     Net *net;
     NetSocket *listen;
     const char *dir; // of the programs
+    char read[512];  // of which these are
+    LittleFile files[LITTLE_FILES];
     LittleWorker workers[LITTLE_WORKERS];
     int n_workers;
     Epoch epoch;
@@ -90,27 +102,45 @@ static inline void little_order(LittleMaster *m, OrderKind what)
             little_send(m, w, &(Message){.id = MESSAGE_ORDER, .order = m->order});
 }
 
-static inline json_t *little_file(const LittleMaster *m, const char *name)
+static inline void little_forget(LittleMaster *m)
 {
-    char path[512], hex[SHA256_HEX + 1];
-    uint8_t hash[SHA256_BYTES];
-    size_t bytes = 0;
-    snprintf(path, sizeof path, "%s/%s", m->dir, name);
-    free(file_read(path, &bytes));
-    sha256_file(path, hash);
-    sha256_text(hash, hex);
-    return json_pack("[s, s, I]", name, hex, (json_int_t)bytes);
+    for (int i = 0; i < LITTLE_FILES; i++)
+        free(m->files[i].data);
+    memset(m->files, 0, sizeof m->files);
+    *m->read = 0;
+}
+
+// Once: workers ask for them a piece at a time.
+static inline void little_read(LittleMaster *m)
+{
+    if (!strcmp(m->read, m->dir))
+        return;
+    little_forget(m);
+    snprintf(m->read, sizeof m->read, "%s", m->dir);
+    for (int i = 0; i < LITTLE_FILES; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s", m->dir, little_names[i]);
+        m->files[i].data = file_read(path, &m->files[i].bytes);
+        sha256_file(path, m->files[i].hash);
+    }
+}
+
+static inline json_t *little_file(LittleMaster *m, int i)
+{
+    char hex[SHA256_HEX + 1];
+    little_read(m);
+    sha256_text(m->files[i].hash, hex);
+    return json_pack("[s, s, I]", little_names[i], hex, (json_int_t)m->files[i].bytes);
 }
 
 // Tells all of m->epoch. options: of the programs, ended by NULL.
 static inline void little_start(LittleMaster *m, const char *const *options)
 {
-    static const char *const names[] = {"plan.json", "parts.json", "stage0", "stage1"};
     char job[24];
     json_t *files = json_array(), *words = json_array(), *peers = json_array();
     snprintf(job, sizeof job, "%016" PRIx64, UINT64_C(0x1234500000000000) + m->epoch.number);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        json_array_append_new(files, little_file(m, names[i]));
+    for (int i = 0; i < LITTLE_FILES; i++)
+        json_array_append_new(files, little_file(m, i));
     for (int i = 0; options[i]; i++)
         json_array_append_new(words, json_string(options[i]));
     for (int w = 0; w < m->n_workers; w++)
@@ -186,22 +216,17 @@ static inline void little_hello(LittleMaster *m, int worker, const Message *h)
 
 static inline void little_want(LittleMaster *m, int worker, const Want *want)
 {
-    static const char *const names[] = {"plan.json", "parts.json", "stage0", "stage1"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char path[512];
-        uint8_t hash[SHA256_BYTES];
-        size_t bytes = 0;
-        snprintf(path, sizeof path, "%s/%s", m->dir, names[i]);
-        if (!sha256_file(path, hash) || memcmp(hash, want->hash, sizeof hash))
+    little_read(m);
+    for (int i = 0; i < LITTLE_FILES; i++) {
+        const LittleFile *f = &m->files[i];
+        if (!f->data || memcmp(f->hash, want->hash, sizeof f->hash) != 0)
             continue;
-        char *data = file_read(path, &bytes);
-        size_t left = bytes - want->from;
-        Message piece = {.id = MESSAGE_PIECE, .piece = {.from = want->from, .whole = bytes}};
-        memcpy(piece.piece.hash, hash, sizeof hash);
-        piece.rest = data + want->from;
+        size_t left = f->bytes - want->from;
+        Message piece = {.id = MESSAGE_PIECE, .piece = {.from = want->from, .whole = f->bytes}};
+        memcpy(piece.piece.hash, f->hash, sizeof f->hash);
+        piece.rest = f->data + want->from;
         piece.rest_bytes = left < 1 << 19 ? left : 1 << 19;
         little_send(m, worker, &piece);
-        free(data);
         return;
     }
 }

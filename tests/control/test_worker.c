@@ -136,6 +136,7 @@ static void end(void)
         assert_int_equal(status, 0);
     }
     net_close(master.net, 0);
+    little_forget(&master);
 }
 
 // Epochs
