@@ -24,7 +24,8 @@ typedef struct Taking {
     char *why; // [PLAN_WHY]; "": nothing is wrong so far
     Plan *plan;
     Origin origin;
-    uint64_t hash; // of the plan and its programs
+    char number[17]; // of the plan, which its programs have in them as text
+    uint64_t hash;   // of the plan and its programs
 } Taking;
 
 static bool wrong(Taking *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -186,6 +187,10 @@ static bool copy_program(Taking *t, int stage, const char *to)
     char *text = access(path, X_OK) ? NULL : file_read(path, &bytes);
     if (!text)
         return wrong(t, "there is no program of stage %d: `stagecc build` makes it", stage);
+    if (!memmem(text, bytes, t->number, strlen(t->number))) {
+        free(text);
+        return wrong(t, "its program of stage %d is of another plan: build it again", stage);
+    }
     const char *copy = arena_printf(t->arena, "%s/stage%d", to, stage);
     t->hash = t->hash * 31 + str_hash(text, bytes);
     bool good = write_file(t, copy, text, bytes) && !chmod(copy, 0755);
@@ -215,6 +220,7 @@ static bool write_all(Taking *t, const char *to)
     if (dir_make(to))
         return wrong(t, "cannot make the directory %.60s: %s", to, strerror(errno));
     t->hash = plan_hash(t->plan);
+    snprintf(t->number, sizeof t->number, "%016" PRIx64, t->hash);
     take_times(t);
     char *text = plan_to_json(t->plan);
     bool good = write_file(t, arena_printf(t->arena, "%s/plan.json", to), text, strlen(text)) &&

@@ -194,6 +194,7 @@ bool given_choose(Server *s, const PlanMember *members, uint32_t n, const Epoch 
     bool can = find_seats(s, s->given, members, n, &seats, why);
     if (can && !running && !only && runs(s, &s->core.epoch) && s->core.failures >= MOST_TRIES) {
         can = false;
+        s->failures = 0; // of other programs
         snprintf(why, sizeof why, "its programs have failed %d times without a step",
                  MOST_TRIES);
     }
