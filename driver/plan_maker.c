@@ -3,7 +3,7 @@
 //   JOURNAL/plans/NAME/         plan.json, parts.json, devices.json, stage0, stage0.c, …; NAME tells what it is for
 //   JOURNAL/plans/NAME.log      what the build said
 //
-// A folder has its name once all of it is there.
+// A folder has its name once all of it is there. The plan alone is made in no time (NAME.sketch), programs take seconds.
 #include "driver/plan_maker.h"
 
 #include "base/text.h"
@@ -17,12 +17,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MOST_BUILDS = 2, FORGOTTEN_S = 3 }; // what nobody wishes for any more is not built
+enum { FORGOTTEN_S = 3 }; // what nobody wishes for any more is not built
 #define SECOND_NS INT64_C(1000000000)
 
 typedef VEC(const char *) Words;
 
-typedef enum BuildState { WANTED, BUILDING, BUILT, FAILED } BuildState;
+typedef enum BuildState { WANTED, SKETCHING, BUILDING, BUILT, FAILED } BuildState;
 
 typedef struct Build {
     char name[PLAN_NAME + 1];
@@ -77,20 +77,26 @@ static bool load_files(MakerState *k, Build *b, const Plan *plan)
     return good;
 }
 
-// false: it is not there, or not whole.
-static bool load(MakerState *k, Build *b)
+// The plan alone. false: it is not there, or not whole.
+static bool load_plan(MakerState *k, Build *b, const char *path)
 {
-    const char *path = path_of(k, b, "/plan.json");
     char *text = file_read(path, NULL);
     const Plan *plan = text ? plan_from_json(k->arena, path, text) : NULL;
     free(text);
-    if (!plan || !load_files(k, b, plan))
+    if (!plan)
         return false;
     b->plan.name = b->name;
     b->plan.plan = plan;
     b->plan.given = str_starts(b->name, GIVEN_PLAN);
     b->plan.machines = b->machines;
     b->plan.n_machines = b->n;
+    return true;
+}
+
+static bool load(MakerState *k, Build *b)
+{
+    if (!load_plan(k, b, path_of(k, b, "/plan.json")) || !load_files(k, b, b->plan.plan))
+        return false;
     b->state = BUILT;
     return true;
 }
@@ -148,20 +154,26 @@ static void add_given(MakerState *k, Words *w)
     }
 }
 
-// Behind training, where that has the cores.
+// What nobody may ever need is built behind training, where that has the cores.
 static const char *const niceness[] = {
-    [PLAN_IN_CASE] = "10", [PLAN_WANTED] = "5", [PLAN_MISSED] = "0"};
+    [PLAN_SKETCHED] = "0", [PLAN_IN_CASE] = "10", [PLAN_WANTED] = "0", [PLAN_MISSED] = "0"};
 
-static void start(MakerState *k, Build *b)
+static const char build_shell[] = "log=\"$0\"; exec nice -n \"$@\" > \"$log\" 2>&1";
+static const char sketch_shell[] =
+    "log=\"$0\"; exec nice -n \"$@\" 2> \"$log\" > \"${log%.log}.sketch/plan.json\"";
+
+// The plan and its programs; of a sketch the plan alone.
+static void start(MakerState *k, Build *b, bool sketch)
 {
-    const char *out = path_of(k, b, ".new"), *devices = path_of(k, b, ".new/devices.json");
+    const char *out = path_of(k, b, sketch ? ".sketch" : ".new");
+    const char *devices = arena_printf(k->arena, "%s/devices.json", out);
     Words w = {0};
     process_run((const char *const[]){"rm", "-rf", "--", out, NULL}, NULL);
     if (dir_make(out) || !write_devices(k, b, devices))
         fatal("%s: cannot write: %s", out, strerror(errno));
     vec_push(k->arena, &w, "sh");
     vec_push(k->arena, &w, "-c");
-    vec_push(k->arena, &w, "log=\"$0\"; exec nice -n \"$@\" > \"$log\" 2>&1");
+    vec_push(k->arena, &w, sketch ? sketch_shell : build_shell);
     vec_push(k->arena, &w, path_of(k, b, ".log"));
     vec_push(k->arena, &w, niceness[b->urgency]);
     vec_push(k->arena, &w, k->self);
@@ -174,9 +186,13 @@ static void start(MakerState *k, Build *b)
     vec_push(k->arena, &w, arena_printf(k->arena, "--devices=%s", devices));
     vec_push(k->arena, &w, "--no-svg");
     vec_push(k->arena, &w, arena_printf(k->arena, "--output=%s", out));
+    if (sketch) {
+        vec_push(k->arena, &w, "--dry-run");
+        vec_push(k->arena, &w, "--json");
+    }
     vec_push(k->arena, &w, NULL);
     b->pid = process_start(w.items, NULL, 0);
-    b->state = BUILDING;
+    b->state = sketch ? SKETCHING : BUILDING;
 }
 
 static void fail(MakerState *k, Build *b)
@@ -195,8 +211,25 @@ static void fail(MakerState *k, Build *b)
 static void finish(MakerState *k, Build *b)
 {
     int status = process_wait(b->pid);
-    if (status || rename(path_of(k, b, ".new"), path_of(k, b, "")) || !load(k, b))
+    bool sketch = b->state == SKETCHING;
+    const char *out = path_of(k, b, sketch ? ".sketch" : ".new");
+    bool good =
+        !status && (sketch ? load_plan(k, b, arena_printf(k->arena, "%s/plan.json", out))
+                           : !rename(out, path_of(k, b, "")) && load(k, b));
+    if (sketch)
+        process_run((const char *const[]){"rm", "-rf", "--", out, NULL}, NULL);
+    if (!good)
         fail(k, b);
+    else if (sketch)
+        b->state = WANTED;
+}
+
+// Begun again when it is wished for.
+static void give_up(Build *b)
+{
+    kill(-b->pid, SIGTERM);
+    process_wait(b->pid);
+    b->state = WANTED;
 }
 
 static bool has_ended(pid_t pid)
@@ -208,23 +241,35 @@ static bool has_ended(pid_t pid)
 // What the shell asks for
 // ------------------------------------------------------------------------------------------------
 
+static bool is_wished(const Build *b)
+{
+    return progress_now_ns() - b->asked_ns < FORGOTTEN_S * SECOND_NS;
+}
+
+// One at a time, the most urgent one: two would both be there later.
 static void tick(void *user)
 {
     MakerState *k = user;
-    int64_t now_ns = progress_now_ns();
-    int running = 0;
-    Build *next = NULL;
+    Build *next = NULL, *running = NULL;
     for (int i = 0; i < k->builds.n; i++) {
         Build *b = k->builds.items[i];
-        if (b->state == BUILDING && has_ended(b->pid))
+        if ((b->state == BUILDING || b->state == SKETCHING) && has_ended(b->pid))
             finish(k, b);
-        running += b->state == BUILDING;
-        bool wanted = b->state == WANTED && now_ns - b->asked_ns < FORGOTTEN_S * SECOND_NS;
-        if (wanted && (!next || b->urgency > next->urgency))
+        if (b->state == BUILDING)
+            running = b;
+        if (b->state != WANTED || !is_wished(b))
+            continue;
+        if (b->urgency == PLAN_SKETCHED && !b->plan.plan)
+            start(k, b, true);
+        else if (b->urgency > PLAN_SKETCHED && (!next || b->urgency > next->urgency))
             next = b;
     }
-    if (next && running < (next->urgency ? MOST_BUILDS : 1))
-        start(k, next);
+    if (next && running && (next->urgency > running->urgency || !is_wished(running))) {
+        give_up(running);
+        running = NULL;
+    }
+    if (next && !running)
+        start(k, next, false);
 }
 
 static Build *find_build(MakerState *k, const char *name)
@@ -248,7 +293,7 @@ static void name_plan(const MakerState *k, const Machine *machines, int n,
     snprintf(name, PLAN_NAME + 1, "n%d-%016llx", n, key);
 }
 
-static Build *build_for(MakerState *k, const Machine *machines, int n, PlanUrgency urgency)
+static Build *build_for(MakerState *k, const Machine *machines, int n)
 {
     char name[PLAN_NAME + 1];
     name_plan(k, machines, n, name);
@@ -259,9 +304,16 @@ static Build *build_for(MakerState *k, const Machine *machines, int n, PlanUrgen
         if (!access(path_of(k, b, "/plan.json"), R_OK))
             load(k, b);
     }
-    b->urgency = urgency > b->urgency ? urgency : b->urgency;
-    b->asked_ns = progress_now_ns();
     return b;
+}
+
+// As urgently as it is wished for of late. To look at a plan that is there is no wish for its programs.
+static void wish_for(Build *b, PlanUrgency urgency)
+{
+    if (urgency == PLAN_SKETCHED && b->plan.plan)
+        return;
+    b->urgency = urgency > b->urgency || !is_wished(b) ? urgency : b->urgency;
+    b->asked_ns = progress_now_ns();
 }
 
 static bool fits(const Plan *p, const PlanWish *wish)
@@ -281,13 +333,15 @@ static PlanAnswer find(void *user, const PlanWish *wish, const BuiltPlan **out,
     Machine free[MOST_RANKS];
     for (int i = 0; i < wish->n; i++)
         free[i] = (Machine){wish->machines[i].speed_milli, 0};
-    Build *b = build_for(k, free, wish->n, wish->urgency);
-    if (b->state == BUILT && !fits(b->plan.plan, wish))
-        b = build_for(k, wish->machines, wish->n, wish->urgency);
+    Build *b = build_for(k, free, wish->n);
+    if (b->plan.plan && !fits(b->plan.plan, wish))
+        b = build_for(k, wish->machines, wish->n);
+    wish_for(b, wish->urgency);
     *out = &b->plan;
     if (b->state == FAILED)
         snprintf(why, PLAN_WHY, "%s", b->why);
-    return b->state == BUILT ? PLAN_NEW : b->state == FAILED ? PLAN_NONE : PLAN_LATER;
+    bool there = b->state == BUILT || (wish->urgency == PLAN_SKETCHED && b->plan.plan);
+    return b->state == FAILED ? PLAN_NONE : there ? PLAN_NEW : PLAN_LATER;
 }
 
 static const BuiltPlan *built(void *user, int i)

@@ -29,14 +29,15 @@ typedef struct BuiltPlan {
     const Machine *machines; // [n_machines] that it was made for
     int n_machines;
     bool given;            // by people: machines of any speed run it
-    const PlanFile *files; // plan.json, parts.json and the programs
+    const PlanFile *files; // plan.json, parts.json and the programs; none: it is a sketch
     int n_files;
 } BuiltPlan;
 
 typedef enum PlanUrgency {
-    PLAN_IN_CASE, // that somebody is lost
-    PLAN_WANTED,  // beside training
-    PLAN_MISSED,  // nobody trains without it
+    PLAN_SKETCHED, // the plan alone, its programs need not be there
+    PLAN_IN_CASE,  // that somebody is lost
+    PLAN_WANTED,   // beside training
+    PLAN_MISSED,   // nobody trains without it
 } PlanUrgency;
 
 typedef struct PlanWish {
