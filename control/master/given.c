@@ -34,7 +34,7 @@ static int heaviest(const Plan *p, int n, const bool *placed)
 static int arrange(const BuiltPlan *built, const Seats *all, Seats *seats)
 {
     bool taken[MOST_RANKS] = {0}, placed[MOST_RANKS] = {0};
-    *seats = (Seats){.n = built->n_machines, .fastest = all->fastest};
+    *seats = (Seats){.n = built->n_machines};
     for (int left = seats->n; left > 0; left--) {
         int d = heaviest(built->plan, seats->n, placed), i = 0;
         uint64_t bytes = (uint64_t)plan_device_bytes(built->plan, d);
@@ -177,7 +177,6 @@ static void choose_now(Server *s, const PlanMember *members, uint32_t n, const S
         next_take(&s->next, e);
     else
         ranks_fill(s, s->given, seats, e);
-    s->makeshift = false;
 }
 
 bool given_choose(Server *s, const PlanMember *members, uint32_t n, const Epoch *now, Epoch *e,

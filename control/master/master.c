@@ -67,6 +67,15 @@ static void send_action(Server *s, const MasterAction *a)
     free(text);
 }
 
+// Was it chosen for what it promised?
+static void begin_worth(Server *s)
+{
+    const Epoch *e = &s->core.epoch;
+    bool chosen = e->number == s->next.number && e->plan == s->next.plan &&
+                  epoch_workers(e) == epoch_workers(&s->next);
+    worth_epoch(&s->worth, e->step, chosen ? s->next_promised : 0);
+}
+
 void server_take(Server *s, const MasterEvent *event)
 {
     MasterActions actions;
@@ -84,10 +93,13 @@ void server_take(Server *s, const MasterEvent *event)
     if (s->core.epoch.number != before.number) {
         s->before = before;
         speeds_begin(s);
+        begin_worth(s);
         s->told_ends = 0;
     }
-    if (s->core.saved != saved)
+    if (s->core.saved != saved) {
         reports_tell(s);
+        worth_step(&s->worth, s->core.saved, progress_now_ns());
+    }
     story_look(s);
     if (append)
         ledger_append(s, append->record);
@@ -239,7 +251,7 @@ static void serve(Server *s)
         s->clock_ns = progress_now_ns();
         server_take(s, &(MasterEvent){.kind = MASTER_CLOCK});
     }
-    plans_look_ahead(s);
+    plans_tick(s);
 }
 
 // ------------------------------------------------------------------------------------------------

@@ -87,11 +87,19 @@ static void seat_devices(const Plan *p, const Seats *seats, int seat_of[MOST_RAN
     }
 }
 
+void ranks_place(const BuiltPlan *built, const Seats *seats, uint32_t workers[MOST_RANKS])
+{
+    int seat_of[MOST_RANKS];
+    seat_devices(built->plan, seats, seat_of);
+    for (int r = 0; r < built->plan->n_ranks; r++)
+        workers[r] = seats->items[seat_of[plan_device(built->plan, r)]].worker;
+}
+
 void ranks_fill(Server *s, const BuiltPlan *built, const Seats *seats, Epoch *e)
 {
     const Plan *p = built->plan;
-    int seat_of[MOST_RANKS];
-    seat_devices(p, seats, seat_of);
+    uint32_t workers[MOST_RANKS];
+    ranks_place(built, seats, workers);
     memset(e->ranks, 0, sizeof e->ranks);
     e->n_ranks = (uint32_t)p->n_ranks;
     e->plan = ledger_plan(s, built);
@@ -99,6 +107,6 @@ void ranks_fill(Server *s, const BuiltPlan *built, const Seats *seats, Epoch *e)
         uint64_t parts = parts_of(p, &p->stages[p->ranks[r].stage]);
         e->ranks[r].runs = parts;
         e->ranks[r].owns = p->ranks[r].replica ? 0 : parts;
-        e->ranks[r].worker = (uint16_t)seats->items[seat_of[plan_device(p, r)]].worker;
+        e->ranks[r].worker = (uint16_t)workers[r];
     }
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 enum { SPEED_STEP = 100, MEMORY_BITS = 3 };
+static const double alike = 0.85;
 
 // Machines that are nearly alike shall have the same plan.
 static uint64_t rounded_down(uint64_t bytes)
@@ -44,13 +45,25 @@ int seats_most(const Server *s, uint32_t n)
     return (int)n < most_workers(s) ? (int)n : most_workers(s);
 }
 
+// Workers that are nearly as fast as each other are taken for the same: there is one plan for them, in whatever order they
+// come, and it stays the same from run to run.
+static void join_alike(Seats *seats)
+{
+    for (int i = 0, end; i < seats->n; i = end) {
+        double sum = 0;
+        uint32_t first = seats->items[i].machine.speed_milli;
+        for (end = i; end < seats->n && seats->items[end].machine.speed_milli >= alike * first;
+             end++)
+            sum += seats->items[end].machine.speed_milli;
+        for (int k = i; k < end; k++)
+            seats->items[k].machine.speed_milli = (uint32_t)round(sum / (end - i));
+    }
+}
+
 // Speeds relative to the fastest one: the plan of equal machines is that of any others.
 static void compare_speeds(Seats *seats)
 {
-    double most = 1;
-    for (int i = 0; i < seats->n; i++)
-        most = fmax(most, seats->items[i].machine.speed_milli);
-    seats->fastest = most / SPEED_ONE;
+    double most = seats->n ? fmax(1, seats->items[0].machine.speed_milli) : 1;
     for (int i = 0; i < seats->n; i++) {
         Machine *m = &seats->items[i].machine;
         double share = SPEED_ONE * m->speed_milli / most / SPEED_STEP;
@@ -74,6 +87,8 @@ void seats_find(const Server *s, const PlanMember *members, uint32_t n, int most
         for (uint32_t k = 0; k < slots && seats->n < MOST_RANKS; k++)
             seats->items[seats->n++] = workers[i];
     }
+    qsort(seats->items, (size_t)seats->n, sizeof *seats->items, by_machine);
+    join_alike(seats);
     compare_speeds(seats);
     qsort(seats->items, (size_t)seats->n, sizeof *seats->items, by_machine);
 }

@@ -6,7 +6,9 @@
 #include "base/vec.h"
 #include "control/allow.h"
 #include "control/journal.h"
+#include "control/master/belief.h"
 #include "control/master/master.h"
+#include "control/master/worth.h"
 #include "control/progress.h"
 #include "control/timeline.h"
 #include "control/zmq/net.h"
@@ -26,11 +28,9 @@ typedef struct Face {
     char name[KEY_NAME + 1];
     char peer[NET_ENDPOINT]; // where other workers reach it; "": not said yet
     CurveKey key;
-    uint32_t speed_milli;   // as measured, smoothed; 0: not yet
-    uint32_t planned_milli; // that plans are made for; 0: it is not known yet
-    int others;             // how often in a row it was another one,
-    double other;           // and which
-    double busy_s;          // of a step, as measured
+    uint32_t speed_milli; // as measured, smoothed; 0: not yet
+    Belief speed;         // that plans are made for, in thousandths
+    double busy_s;        // of a step, as measured
 } Face;
 
 typedef struct KnownPlan { // PLAN in the journal
@@ -61,6 +61,14 @@ typedef struct RankPicture { // what a rank did when in a step
     uint32_t n;
     StepSpan spans[STEP_SPANS];
 } RankPicture;
+// Which plan is the best for these speeds. They hardly move, and to find it takes time.
+typedef struct Thought {
+    uint64_t epoch; // 0: none is known
+    uint32_t speeds[MOST_WORKERS];
+    const BuiltPlan *best;
+    double now_s, best_s; // forecasts of the plan that runs, and of the best one
+    int64_t at_ns;        // when it was last looked at
+} Thought;
 
 enum {
     MOST_PICTURES = 4, // of a rank
@@ -94,11 +102,14 @@ typedef struct Server {
     // What is wanted
     Epoch
         next; // whose programs are being started; its number tells whether it still can be that
-    uint64_t warm_told;      // workers that were told of it
-    uint64_t warmed;         // and have answered
-    int64_t warm_ns;         // since when
+    uint64_t warm_told, warmed; // workers that were told; and have answered
+    int64_t warm_ns;            // since when
+    double next_promised;       // worth_epoch
+    Worth worth;                // another plan because of speeds
+    const BuiltPlan *preparing; // a plan for them, for which programs are built; NULL: none
+    const BuiltPlan *not_worth; // the one with newcomers that was last said not to be worth it
+    Thought thought;
     int wanted;              // workers; 0: as many as there are
-    bool makeshift;          // the epoch's plan is not for the speeds of its workers
     char told_why[PLAN_WHY]; // why there is no plan, as last said
     int64_t stopping_ns;     // since when training shall end; 0: with its last step
     bool cut;                // the steps from then on are left out
@@ -132,9 +143,11 @@ typedef struct Server {
     HostClock clocks[MOST_WORKERS];
     int n_clocks;
     MasterPhase seen_phase;
-    int64_t ended_ns;             // the last epoch's; 0: none has
-    double pause_s;               // from there until the next one ran
-    int64_t joined_ns, looked_ns; // when the last one said hello; when it was last looked ahead
+    int64_t ended_ns;  // the last epoch's; 0: none has
+    double pause_s;    // from there until the next one ran
+    int64_t joined_ns; // when the last one said hello
+    int64_t looked_ns,
+        ahead_ns; // when plans were last thought of; and what is lost with somebody
 } Server;
 
 // ledger.c
@@ -146,7 +159,7 @@ int ledger_last_step(Server *s, int64_t last_step);
 // plans.c
 PlanAnswer plans_choose(void *server, const PlanMember *members, uint32_t n, const Epoch *now,
                         Epoch *e);
-void plans_look_ahead(Server *s);
+void plans_tick(Server *s); // now and then
 // next.c
 void next_heard(Server *s, uint32_t worker, const Warmed *m);
 // given.c: plans that people give
@@ -161,8 +174,9 @@ char *start_text(Server *s, const Epoch *e); // of START and WARM, malloc'd
 // speeds.c
 // Seconds of a step that the plan expects this rank to compute.
 double speeds_expected(const Server *s, const BuiltPlan *built, uint32_t rank);
-void speeds_recall(Server *s); // of a master that has just begun
-void speeds_begin(Server *s);  // an epoch
+double speeds_planned(const BuiltPlan *built, uint32_t rank); // of its machine, in thousandths
+void speeds_recall(Server *s);                                // of a master that has just begun
+void speeds_begin(Server *s);                                 // an epoch
 void speeds_heard(Server *s, uint32_t worker, const Times *t);
 uint32_t speeds_of(const Server *s, uint32_t worker); // thousandths, for a plan
 // members.c
