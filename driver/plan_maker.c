@@ -246,7 +246,8 @@ static bool is_wished(const Build *b)
     return progress_now_ns() - b->asked_ns < FORGOTTEN_S * SECOND_NS;
 }
 
-// One at a time, the most urgent one: two would both be there later.
+// One at a time, the most urgent one: two would both be there later. What has begun is finished where nothing is more
+// urgent: where speeds waver, wishes do, too, and nothing would ever be there.
 static void tick(void *user)
 {
     MakerState *k = user;
@@ -264,7 +265,7 @@ static void tick(void *user)
         else if (b->urgency > PLAN_SKETCHED && (!next || b->urgency > next->urgency))
             next = b;
     }
-    if (next && running && (next->urgency > running->urgency || !is_wished(running))) {
+    if (next && running && next->urgency > running->urgency) {
         give_up(running);
         running = NULL;
     }

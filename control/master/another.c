@@ -73,7 +73,7 @@ static bool newcomers_pay(Server *s, const Epoch *now, const BuiltPlan *built,
     return good;
 }
 
-// must: whether it is faster or not. PLAN_KEEP: those who run it now do so on.
+// must: whether it is faster or not, and at once where there are programs for so many, if for other speeds. PLAN_KEEP: those who run it now do so on.
 static PlanAnswer choose_workers(Server *s, const PlanMember *members, uint32_t n,
                                  const Epoch *now, bool must)
 {
@@ -82,6 +82,8 @@ static PlanAnswer choose_workers(Server *s, const PlanMember *members, uint32_t 
     char why[PLAN_WHY];
     PlanAnswer answer =
         plans_find(s, members, n, must ? PLAN_WANTED : PLAN_SKETCHED, &seats, &built);
+    if (must && answer == PLAN_LATER && (built = ranks_nearest(s, &seats)))
+        answer = PLAN_NEW;
     if (answer != PLAN_NEW)
         return must || answer == PLAN_LATER ? answer : PLAN_KEEP;
     if (!must &&
