@@ -80,9 +80,19 @@ class Killer:
                     return True
         return False
 
+    def settle(self):
+        """No change of plan is under way, as after somebody has come: the epoch has been the same for two seconds."""
+        seen = {}
+
+        def same(s):
+            since = seen.setdefault(s["epoch"], time.monotonic())
+            return s["phase"] == "running" and time.monotonic() > since + 2
+
+        return self.c.wait("it settles", same)
+
     def strike(self, kind, rank, opcode=None):
         """opcode None: at once. What was killed, where, and how far all were when it was noticed."""
-        status = self.c.wait("it runs", lambda s: s["phase"] == "running")
+        status = self.settle() if kind == "master" else self.c.wait("it runs", lambda s: s["phase"] == "running")
         ranks = self.where(status)
         rank %= len(ranks)
         worker, memory = ranks[rank]
