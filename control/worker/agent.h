@@ -29,6 +29,7 @@ typedef enum ProgramPhase {
     PROGRAM_TENSORS, // it is asked which it has
     PROGRAM_WARM,    // it runs, and waits at the gate; nobody has asked for it yet
     PROGRAM_STATE,   // comes from other workers
+    PROGRAM_KEEPS,   // its image has its state, and something that a snapshot is made of first
     PROGRAM_FILLED,  // it is there, and others of this worker lack theirs
     PROGRAM_STARTED, // and not ready
     PROGRAM_READY,
@@ -200,8 +201,9 @@ bool copies_take(Agent *g, uint16_t from,
 void copies_again(Agent *g, uint16_t worker); // its connection is a new one
 
 // snapshot.c
-void snapshots_begin(Agent *g, const WorkerAction *a); // unless it is under way
-bool snapshots_work(Agent *g);                         // true: there is more to do
+// Of what the image of its program has; unless it is under way.
+void snapshots_begin(Agent *g, uint32_t rank, uint64_t step, uint64_t made);
+bool snapshots_work(Agent *g); // true: there is more to do
 
 // relay.c
 void relay_work(Agent *g, int64_t now_ns);

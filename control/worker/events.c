@@ -61,7 +61,7 @@ static void perform(Agent *g, const WorkerAction *a)
     case WORKER_SEND: say(g, a); return;
     case WORKER_PREPARE: prepare_begin(g, a->rank); return;
     case WORKER_LIMIT: programs_limit(g, a); return;
-    case WORKER_KEEP: snapshots_begin(g, a); return;
+    case WORKER_KEEP: snapshots_begin(g, a->rank, a->step, a->made); return;
     case WORKER_COPY: copies_offer(g, a); return;
     case WORKER_END:
         if (!g->finishes)

@@ -245,17 +245,31 @@ static void fill(Agent *g, Run *r, int rank, int64_t now_ns)
         get_beginning(g, r, rank, now_ns);
 }
 
+// A program writes over all of its image but what it begins with. The committed state may be beside that: where there is no
+// memory for a snapshot, it is with its copier alone.
+static void keep_rest(Agent *g, Run *r, int rank, int64_t now_ns)
+{
+    Program *p = &r->programs[rank];
+    const Epoch *e = &r->of;
+    Held rest = image_rest(&g->states, p->image, &g->core, e->step);
+    if (rest.parts && !g->snapshots[rank].told) {
+        snapshots_begin(g, (uint32_t)rank, rest.step, rest.made);
+        return;
+    }
+    image_reuse(p->image, e->step, e->made, e->number);
+    start(g, r, rank, now_ns);
+}
+
 static void begin_state(Agent *g, Run *r, int rank, int64_t now_ns)
 {
     Program *p = &r->programs[rank];
     const Epoch *e = &r->of;
     uint64_t plan = atomic_load(&r->memory.header->plan_hash);
     bool reuse = e->made && !r->warm;
-    p->image =
-        reuse ? image_with(&g->states, &g->core, plan, (uint32_t)rank, e->step, e->made) : NULL;
+    p->image = reuse ? image_with(&g->states, plan, (uint32_t)rank, e->step, e->made) : NULL;
     if (p->image) {
-        image_reuse(p->image, e->step, e->made, e->number);
-        start(g, r, rank, now_ns);
+        p->image->busy = true;
+        enter(p, PROGRAM_KEEPS, now_ns);
         return;
     }
     p->image = image_new(&g->states, plan, (uint32_t)rank, &p->tensors);
@@ -416,6 +430,8 @@ void prepare_work(Agent *g, Run *r, int64_t now_ns)
             on_asked(g, r, rank, now_ns);
         if (p->phase == PROGRAM_TENSORS && p->asked_fd < 0)
             begin_state(g, r, rank, now_ns);
+        if (p->phase == PROGRAM_KEEPS)
+            keep_rest(g, r, rank, now_ns);
         if (p->phase == PROGRAM_STATE)
             work_on_state(g, r, rank, now_ns);
     }

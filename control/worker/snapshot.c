@@ -1,6 +1,6 @@
 // Snapshots: where not every state is copied to another worker (Epoch.copy_every), programs go on while one is, and write over
 // it in their images. So the core has a snapshot made first. It lies in a block like a copy of another worker's state, and
-// is found and dropped like one.
+// is found and dropped like one. So does what a program would write over in an image that it begins in.
 #include "control/worker/agent.h"
 
 #include <inttypes.h>
@@ -18,14 +18,14 @@ static void drop(Snapshot *s)
     *s = (Snapshot){0};
 }
 
-void snapshots_begin(Agent *g, const WorkerAction *a)
+void snapshots_begin(Agent *g, uint32_t rank, uint64_t step, uint64_t made)
 {
-    Snapshot *s = &g->snapshots[a->rank];
-    if (s->epoch == g->core.epoch.number && s->state.step == a->step)
+    Snapshot *s = &g->snapshots[rank];
+    if (s->epoch == g->core.epoch.number && s->state.step == step)
         return;
     drop(s);
     *s = (Snapshot){.epoch = g->core.epoch.number,
-                    .state = {a->step, a->made, g->core.epoch.ranks[a->rank].runs}};
+                    .state = {step, made, g->core.epoch.ranks[rank].runs}};
 }
 
 // The generation of its program's image that has it; -1: none.
@@ -33,9 +33,9 @@ static int generation(const Agent *g, uint32_t rank)
 {
     const Snapshot *s = &g->snapshots[rank];
     const Image *image = g->run.programs[rank].image;
-    bool runs = s->epoch == g->core.epoch.number && s->epoch == g->run.of.number &&
-                g->core.phase == WORKER_RUNNING && image;
-    return runs ? image_has(image, s->state.step, s->state.made) : -1;
+    bool now = s->epoch == g->core.epoch.number && s->epoch == g->run.of.number &&
+               g->core.phase != WORKER_STOPPED && image;
+    return now ? image_has(image, s->state.step, s->state.made) : -1;
 }
 
 static bool make_room(Agent *g, Snapshot *s, const Image *image)

@@ -162,25 +162,25 @@ bool states_snapshot(const States *s, const Held *state)
     return false;
 }
 
-// Has it parts of a state behind another step that are held?
-static bool has_more(const States *s, const Image *image, const Worker *core, uint64_t step)
+Held image_rest(const States *s, const Image *image, const Worker *core, uint64_t step)
 {
     for (int g = 0; g < GENERATIONS; g++) {
         int64_t at = image_step(image->header, g);
-        Held h = {(uint64_t)at, at < 0 ? 0 : made_of(image, (uint64_t)at), 0};
+        if (at < 0 || (uint64_t)at == step)
+            continue;
+        Held h = {(uint64_t)at, made_of(image, (uint64_t)at), 0};
         h.parts = image->parts & held_parts(core->held, core->n_held, h.step, h.made);
-        if (at >= 0 && h.step != step && h.parts && !states_snapshot(s, &h))
-            return true;
+        if (h.parts && !states_snapshot(s, &h))
+            return h;
     }
-    return false;
+    return (Held){0};
 }
 
-Image *image_with(const States *s, const Worker *core, uint64_t plan, uint32_t rank,
-                  uint64_t step, uint64_t made)
+Image *image_with(const States *s, uint64_t plan, uint32_t rank, uint64_t step, uint64_t made)
 {
     for (Image *i = s->images; i; i = i->older)
         if (!i->busy && i->header->plan == plan && i->header->rank == rank &&
-            image_has(i, step, made) >= 0 && !has_more(s, i, core, step))
+            image_has(i, step, made) >= 0)
             return i;
     return NULL;
 }

@@ -67,10 +67,11 @@ bool states_gather(const States *s, const Held *state, Found **found, int *n,
 
 // A new image, empty: nothing of it is valid. Takes over the tensors. NULL with errno set. It is busy.
 Image *image_new(States *s, uint64_t plan, uint32_t rank, Tensors *tensors);
-// One that is not busy, of the same plan and rank, and has the state, and beside it nothing that the core holds
-// and no snapshot is of: a program that begins has no use for it. NULL: there is none.
-Image *image_with(const States *s, const Worker *core, uint64_t plan, uint32_t rank,
-                  uint64_t step, uint64_t made);
+// One that is not busy, of the same plan and rank, and has the state. NULL: there is none.
+Image *image_with(const States *s, uint64_t plan, uint32_t rank, uint64_t step, uint64_t made);
+// What the core holds of a state behind another step in it, and no snapshot is of: when a program begins with `step` there,
+// that is lost. parts 0: nothing.
+Held image_rest(const States *s, const Image *image, const Worker *core, uint64_t step);
 // For a program of `epoch`, which begins with the state: of an image that has it, only that stays valid. It is busy.
 void image_reuse(Image *image, uint64_t step, uint64_t made, uint64_t epoch);
 // Generation 0 is filled: it is the state (step, made) now.

@@ -368,6 +368,34 @@ static void plan_changes(void **state)
     end();
 }
 
+static bool all_are_ahead(const LittleMaster *m)
+{
+    return little_all_hold(m, 8, false);
+}
+
+// Programs begin again with what is not committed yet, in their images: the committed state, which was there, too, stays.
+static void committed_stays(void **state)
+{
+    (void)state;
+    begin("out2", 2);
+    for (uint64_t number = 1; number <= 3; number++) {
+        static const uint64_t from[] = {0, 0, 8, 7};
+        epoch(number, from[number], number > 1);
+        master.order.saved = master.order.committed;
+        rank(1, 0, 1);
+        rank(6, 1, 0);
+        sources();
+        make_ready();
+        go_to(number < 3 ? 7 : UINT64_MAX);
+        if (number == 3)
+            break;
+        assert_true(little_until(&master, all_are_ahead, PATIENCE_S));
+        hurt_and_stop(1, SIGKILL, 128 + SIGKILL);
+    }
+    same_losses();
+    end();
+}
+
 static bool all_wait(const LittleMaster *m)
 {
     return m->order.saved == 16;
@@ -442,8 +470,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plan_changes),    cmocka_unit_test(cannot),
         cmocka_unit_test(one_alone),       cmocka_unit_test(program_dies),
-        cmocka_unit_test(copied_seldom),   cmocka_unit_test(states_move),
-        cmocka_unit_test(state_from_afar),
+        cmocka_unit_test(committed_stays), cmocka_unit_test(copied_seldom),
+        cmocka_unit_test(states_move),     cmocka_unit_test(state_from_afar),
     };
     return cmocka_run_group_tests(tests, build, clean);
 }

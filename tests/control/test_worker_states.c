@@ -133,8 +133,6 @@ static void hold(Worker *w, uint64_t step, uint64_t made, uint64_t held)
     w->held[w->n_held++] = (Held){step, made, held};
 }
 
-static const Worker core; // holds nothing
-
 static void states_have_names(void **state)
 {
     (void)state;
@@ -147,11 +145,11 @@ static void states_have_names(void **state)
     assert_int_equal(value_of(&s, 10, 3, "fc.weight"), -1);
     assert_int_equal(value_of(&s, 10, 2, "fc.bias"), -1);
     // An epoch goes back to 10: what came behind it is no state any more.
-    assert_null(image_with(&s, &core, PLAN + 1, RANK, 10, 2));
-    assert_null(image_with(&s, &core, PLAN, RANK + 1, 10, 2));
-    assert_ptr_equal(image_with(&s, &core, PLAN, RANK, 10, 2), image);
+    assert_null(image_with(&s, PLAN + 1, RANK, 10, 2));
+    assert_null(image_with(&s, PLAN, RANK + 1, 10, 2));
+    assert_ptr_equal(image_with(&s, PLAN, RANK, 10, 2), image);
     image_reuse(image, 10, 2, 4);
-    assert_null(image_with(&s, &core, PLAN, RANK, 10, 2)); // busy
+    assert_null(image_with(&s, PLAN, RANK, 10, 2)); // busy
     assert_int_equal(value_of(&s, 11, 3, "fc.weight"), -1);
     assert_int_equal(value_of(&s, 11, 4, "fc.weight"), -1);
     save(image, 1, 11, 5);
@@ -299,8 +297,8 @@ static void settle(Copy *c)
     copy_settle(c, &t, &(Beginning){1, 3, 99});
 }
 
-// A program that begins keeps of its image what it begins with.
-static void held_is_no_program_s(void **state)
+// What is lost of an image when a program begins there.
+static void images_have_more(void **state)
 {
     (void)state;
     States s = {0};
@@ -308,15 +306,17 @@ static void held_is_no_program_s(void **state)
     Image *image = image_of(&s, PLAN, 10, 2, 1);
     save(image, 1, 11, 2);
     hold(&w, 11, 3, 33);
-    assert_ptr_equal(image_with(&s, &w, PLAN, RANK, 11, 3), image);
-    hold(&w, 10, 2, 1);
-    assert_null(image_with(&s, &w, PLAN, RANK, 11, 3));
+    assert_int_equal(image_rest(&s, image, &w, 11).parts, 0);
+    hold(&w, 10, 2, 1 | 1 << 7);
+    Held rest = image_rest(&s, image, &w, 11);
+    assert_int_equal(rest.step, 10);
+    assert_int_equal(rest.made, 2);
+    assert_int_equal(rest.parts, 1);
     Copy *c = copy_of(&s, 10, 2);
-    settle(c);
-    assert_null(
-        image_with(&s, &w, PLAN, RANK, 11, 3)); // may be dropped, since the image has it
+    settle(c); // may be dropped, since the image has it
+    assert_int_equal(image_rest(&s, image, &w, 11).parts, 1);
     c->snapshot = true;
-    assert_ptr_equal(image_with(&s, &w, PLAN, RANK, 11, 3), image);
+    assert_int_equal(image_rest(&s, image, &w, 11).parts, 0);
     states_release(&s);
 }
 
@@ -385,7 +385,7 @@ int main(void)
         cmocka_unit_test(bare_parts),
         cmocka_unit_test(held_is_kept),
         cmocka_unit_test(unfinished_is_no_state),
-        cmocka_unit_test(held_is_no_program_s),
+        cmocka_unit_test(images_have_more),
         cmocka_unit_test(snapshots_outlive_images),
         cmocka_unit_test(blocks_are_used_again),
     };
