@@ -33,13 +33,19 @@ def peak_kib(pid):
             return int(line.split()[1])
 
 
-def listening_port(pid):
+def listening_ports(pid):
+    """Of a worker: that of the control plane, which greets, and its data port, which waits for a ticket."""
     inodes = {os.readlink(f) for f in pathlib.Path(f"/proc/{pid}/fd").iterdir() if f.is_symlink()}
+    greets = {}
     for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
         f = line.split()
-        if f[3] == "0A" and f"socket:[{f[9]}]" in inodes:
-            return int(f[1].split(":")[1], 16)
-    raise AssertionError(f"process {pid} listens nowhere")
+        if f[3] != "0A" or f"socket:[{f[9]}]" not in inodes:
+            continue
+        port = int(f[1].split(":")[1], 16)
+        with socket.create_connection(("127.0.0.1", port), 5) as s:
+            greets[s.recv(1) == b"\xff"] = port  # who says nothing is closed on after a second
+    assert greets.keys() == {True, False}, f"process {pid} listens at {greets}"
+    return greets[True], greets[False]
 
 
 # Those who prove nothing: what they say, as ZMTP (https://rfc.zeromq.org/spec/23) has it
@@ -164,7 +170,7 @@ def message(id, fields, text=b""):
 
 
 HELLO, ORDER, BEAT, STOPPED, RUNNING = 1, 5, 4, 0, 3
-SIZES = {1: 40, 2: 16, 3: 16, 4: 224, 5: 40, 6: 2224, 7: 16, 8: 16, 9: 8, 10: 40, 11: 40, 12: 48, 13: 8, 14: 16, 15: 16, 16: 16, 17: 16, 18: 40, 19: 32, 20: 32, 21: 2224, 22: 16}
+SIZES = {1: 40, 2: 16, 3: 16, 4: 224, 5: 40, 6: 2224, 7: 16, 8: 16, 9: 8, 10: 40, 11: 40, 12: 48, 13: 8, 14: 16, 15: 16, 16: 16, 17: 16, 18: 32, 19: 32, 20: 32, 21: 2224, 22: 16, 23: 56}
 U64 = 2**64 - 1
 
 
@@ -226,9 +232,8 @@ def peer_lies(epoch):
             yield message(17, struct.pack("<QII", e, rank, 0), chance.randbytes(1024))
             yield message(20, struct.pack("<QQQII", e, chance.getrandbits(64), e, rank, 0))
     for request in range(20):
-        listing = b'{"seed":1,"cursor":[0,0],"tensors":[["conv1.weight",0,1125899906842624,"x"]]}'
-        yield message(19, struct.pack("<QQQII", request, 0, len(listing), 0, 0), listing)
-        yield message(18, struct.pack("<QQQQQ", request, request, 1, U64, chance.choice((0, U64))), chance.choice((b"", b"conv1.weight", b"\x1b")))
+        yield message(19, struct.pack("<Q16sII", request, chance.randbytes(16), chance.choice((0, 9, 65535)), 0))
+        yield message(18, struct.pack("<QQQQ", request, request, 1, chance.choice((0, 1, U64))))
 
 
 # The visits
@@ -268,7 +273,11 @@ def strangers(c, table):
     other = read_key(c.folder / "others/keys/worker1.key")
     listed = {"master": read_key(c.folder / "keys/worker4.key"), "worker1": read_key(c.folder / "keys/worker2.key")}
     servers = {"master": read_key(c.folder / "keys/master.key")["public"], "worker1": read_key(c.folder / "keys/worker1.key")["public"]}
-    ports = {"master": (c.master.pid, c.port), "worker1": (c.workers[1].pid, listening_port(c.workers[1].pid))}
+    control, data = listening_ports(c.workers[1].pid)
+    ports = {"master": (c.master.pid, c.port), "worker1": (c.workers[1].pid, control)}
+    for name, speech in STRANGERS.items():
+        table(name, "data port", c.workers[1].pid, lambda: visit(data, speech))
+    table("opens and closes, 200 x", "data port", c.workers[1].pid, lambda: scan(data))
     for where, (pid, port) in ports.items():
         for name, speech in STRANGERS.items():
             table(name, where, pid, lambda: visit(port, speech))
@@ -340,7 +349,7 @@ def liars(c, table):
     # A peer of the next epoch, which runs on two workers.
     c.rescale("-n", 2)
     liar.stay(lambda: c.status()["phase"] == "running" and len(c.status()["plan"]["stages"]) == 2)
-    worker, port = c.workers[1], listening_port(c.workers[1].pid)
+    worker, port = c.workers[1], listening_ports(c.workers[1].pid)[0]
     peer = Client(port, liar.key, read_key(c.folder / "keys/worker1.key")["public"])
 
     def tell_peer():
