@@ -37,18 +37,24 @@ static Image *fill(States *s, uint64_t bytes, int n)
     return image;
 }
 
+static void wait(Streams *s)
+{
+    struct pollfd fd = {.fd = streams_fd(s), .events = POLLIN};
+    poll(&fd, 1, -1);
+    streams_seen(s);
+}
+
 static double move(States *s, Streams *streams, uint8_t *to, uint64_t each)
 {
     double from = clock_seconds();
     uint8_t ticket[TICKET_BYTES];
-    struct pollfd fd = {.fd = streams_fd(streams), .events = POLLIN};
     Parcel *p = parcel_new(s, &(Held){1, 1, 1});
     int n = p ? p->n : 0;
     if (!p || !streams_give(streams, p, 0, ticket))
         fatal("no parcel");
     Stream *t = stream_open(streams, "127.0.0.1", streams_port(streams), ticket);
     while (t && stream_phase(t) == STREAM_COMING)
-        poll(&fd, 1, 1);
+        wait(streams);
     StreamPlace *places = calloc((size_t)n, sizeof *places);
     for (int i = 0; i < n && places; i++)
         places[i] = (StreamPlace){to + each * (uint64_t)i, each};
@@ -56,12 +62,12 @@ static double move(States *s, Streams *streams, uint8_t *to, uint64_t each)
         fatal("no stream");
     stream_into(t, places, n);
     while (stream_phase(t) < STREAM_DONE)
-        poll(&fd, 1, 1);
+        wait(streams);
     if (stream_phase(t) != STREAM_DONE)
         fatal("the stream has failed");
     stream_close(t);
     while (!(p = streams_back(streams, 0, false)))
-        poll(&fd, 1, 1);
+        wait(streams);
     parcel_free(p);
     return clock_seconds() - from;
 }

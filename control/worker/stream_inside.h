@@ -6,8 +6,8 @@
 
 #include <stdatomic.h>
 
-// So much is summed up while it is in the cache, on its way into the socket or out of it.
-enum { STREAM_PIECE = 1 << 18 };
+// So much goes into a socket or out of it by one call: of 64 KiB, copying takes a third more.
+enum { STREAM_PIECE = 1 << 20 };
 
 typedef struct Seal {
     uint32_t crc32c, whole;
