@@ -2,10 +2,12 @@
 
   snapshots.py [--image N] [--rounds N] [--steps N] [--copy-every S ...]
 
-Pairs of ResNet-152 on digits, batch 32, SGD with momentum, three stages: under a master with its page, and the same
-programs by `stagecc run`. Each figure is the median time of a step; the ratio is taken round by round.
+Pairs of ResNet-152 on digits, batch 32, SGD with momentum, three stages on three machines (this one, three times): under a
+master with its page, and the same programs by `stagecc run --hostfile`, whose messages take the same way. Each figure is
+the median time of a step; the ratio is taken round by round.
 """
 import argparse
+import os
 import pathlib
 import statistics
 import sys
@@ -15,6 +17,7 @@ import time
 import common
 
 sys.path.insert(0, str(common.SOURCE / "tests" / "e2e"))
+import fake_ssh
 from cluster import Cluster, free_port, words
 
 BATCH, SKIP = 32, 4
@@ -69,10 +72,14 @@ def main():
         while builds(first):
             time.sleep(0.5)
         first.stop()
+        hosts = folder / "hosts"
+        hosts.write_text("h1\nh2\nh3\n")
+        os.environ.update(STAGECC_SSH=str(fake_ssh.put(folder / "shell", fake_ssh.SSH)), UCX_NET_DEVICES="lo")
+        common.run([common.STAGECC, "deploy", first.folder / "journal/plans" / name, "--hostfile", hosts])
         rows = {s: [] for s in o.copy_every}
         for r in range(o.rounds):
             for s in o.copy_every:
-                rates = common.step_rates(first.folder / "journal/plans" / name, "--data", DATA, "--steps", o.steps + SKIP, skip=SKIP)
+                rates = common.step_rates(first.folder / "journal/plans" / name, "--hostfile", hosts, "--data", DATA, "--steps", o.steps + SKIP, skip=SKIP)
                 alone = statistics.median(BATCH / rate for rate in rates)
                 alone_mean = statistics.mean(BATCH / rate for rate in rates)
                 more = ["--page", f"127.0.0.1:{free_port()}", *(["--copy-every", s] if s > 1 else [])]

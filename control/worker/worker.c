@@ -22,7 +22,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { LINE = 1024, IDLE_MS = 200, BUSY_MS = 10, FRAMES_AT_ONCE = 64, LINGER_MS = 500 };
+enum { LINE = 1024, IDLE_MS = 200, SHARED_MS = 50, BUSY_MS = 10, FRAMES_AT_ONCE = 64, LINGER_MS = 500 };
 #define RETRY_NS (SECOND_NS / 2)
 #define TELL_NS (2 * SECOND_NS)
 #define ALONE_NS (5 * SECOND_NS)
@@ -80,11 +80,13 @@ static int64_t half_beat(const Agent *g)
     return g->core.beat_ns / 2;
 }
 
+// What programs do is looked at for other hosts: often until they run, then seldom, since whoever looks takes a processor
+// from one of them. What is urgent comes by a descriptor.
 static int timeout_ms(const Agent *g)
 {
-    int most = g->core.phase == WORKER_PREPARING || g->run.n_hosts > 1 || g->next.of.number
-                   ? BUSY_MS
-                   : IDLE_MS;
+    bool runs = g->core.phase == WORKER_RUNNING || g->core.phase == WORKER_STOPPED;
+    int shared = g->run.n_hosts > 1 ? SHARED_MS : IDLE_MS;
+    int most = runs && !g->next.of.number ? shared : BUSY_MS;
     int64_t left = (g->clock_ns + half_beat(g) - agent_now()) / 1000000;
     return left < 0 || g->keeps ? 0 : left < most ? (int)left : most;
 }
