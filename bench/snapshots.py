@@ -20,12 +20,13 @@ sys.path.insert(0, str(common.SOURCE / "tests" / "e2e"))
 import fake_ssh
 from cluster import Cluster, free_port, words
 
-BATCH, SKIP = 32, 4
+BATCH, SKIP = 32, 4  # and three copies: memory is touched for the first time by them
 DATA = f"idx:{common.SOURCE}/examples/digits/train"
 
 
 def cluster(folder, options, more, like=None):
     c = Cluster(common.STAGECC, folder, model=common.SOURCE / "examples/resnet/resnet.c", steps=100000, data=DATA, options=options, workers=(3, 3), more=more, like=like)
+    c.ask_every_s = 0.5  # to ask takes time of the processors, too
     c.start_master()
     for i in (1, 2, 3):
         c.start_worker(i)
@@ -38,14 +39,14 @@ def builds(c):
     return bool(pathlib.Path(f"/proc/{c.master.pid}/task/{c.master.pid}/children").read_text().split())
 
 
-def under_master(folder, options, more, steps, like):
+def under_master(folder, options, more, steps, skip, like):
     c = cluster(folder, options, more, like)
     try:
         while builds(c):
             time.sleep(0.5)
-        first = c.status()["step"] + SKIP
+        first = c.status()["step"] + skip
         while (s := c.status())["step"] < first + steps:
-            time.sleep(2)  # to ask takes time of the processors, too
+            time.sleep(2)
         times = {step: at for step, _, _, at in s["history"]}
         epochs = s["epoch"]
         # Of what is committed together, each step took its share.
@@ -83,7 +84,7 @@ def main():
                 alone = statistics.median(BATCH / rate for rate in rates)
                 alone_mean = statistics.mean(BATCH / rate for rate in rates)
                 more = ["--page", f"127.0.0.1:{free_port()}", *(["--copy-every", s] if s > 1 else [])]
-                median, mean, plan, epochs = under_master(folder / f"{s}-{r}", options, more, o.steps, first)
+                median, mean, plan, epochs = under_master(folder / f"{s}-{r}", options, more, o.steps, max(SKIP, 3 * s), first)
                 rows[s].append((alone, median, mean / alone_mean))
                 print(f"copies every {s}: {1e3 * alone:7.0f} ms alone, {1e3 * median:7.0f} ms with a master: {median / alone:.3f}; means {mean / alone_mean:.3f}{'' if plan == name and epochs == 1 else f' (plan {plan}, epoch {epochs})'}", flush=True)
         for s, row in rows.items():

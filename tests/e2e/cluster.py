@@ -60,6 +60,7 @@ def losses(log):
 
 class Cluster:
     address = "127.0.0.1"  # of the master
+    ask_every_s = 0.02  # while something is waited for
 
     def on_host(self, name, command):
         """The command as it is started where "master", "worker2" … are."""
@@ -138,7 +139,7 @@ class Cluster:
             s = self.status()
             if condition(s):
                 return s
-            time.sleep(0.02)
+            time.sleep(self.ask_every_s)
         raise AssertionError(f"{what}: not within {seconds} s; {self.all_logs()}")
 
     def wait_step(self, step, seconds=60):
