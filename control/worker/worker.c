@@ -22,7 +22,14 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { LINE = 1024, IDLE_MS = 200, SHARED_MS = 50, BUSY_MS = 10, FRAMES_AT_ONCE = 64, LINGER_MS = 500 };
+enum {
+    LINE = 1024,
+    IDLE_MS = 200,
+    SHARED_MS = 50,
+    BUSY_MS = 10,
+    FRAMES_AT_ONCE = 64,
+    LINGER_MS = 500
+};
 #define RETRY_NS (SECOND_NS / 2)
 #define TELL_NS (2 * SECOND_NS)
 #define ALONE_NS (5 * SECOND_NS)
