@@ -125,7 +125,7 @@ typedef struct Agent {
     int signal_fd, status;
     bool left, told_to_leave;
     bool finishes; // programs that have saved the last step may end by themselves
-    int64_t leaves_ns, clock_ns, looked_ns, pictured_ns;
+    int64_t leaves_ns, clock_ns, looked_ns, pictured_ns, worked_ns;
     uint64_t clock; // timeline_clock
     int64_t began_ns,
         told_ns; // told: of files that are on their way, or that there is no master

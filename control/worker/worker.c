@@ -34,6 +34,8 @@ enum {
 #define TELL_NS (2 * SECOND_NS)
 #define ALONE_NS (5 * SECOND_NS)
 #define FINISH_NS (5 * SECOND_NS) // for programs to end behind the last step
+#define KEEP_NS                                                                                \
+    (10 * SECOND_NS) // blocks that nothing lies in, of a worker that has no programs
 
 void agent_say(const Agent *g, const char *format, ...)
 {
@@ -173,8 +175,10 @@ static void work(Agent *g)
         g->clock_ns = now_ns;
         agent_take(g, &(WorkerEvent){.kind = WORKER_CLOCK});
     }
-    // First of all: what another master's job has left is found by nobody.
-    states_sweep(&g->states, &g->core, g->core.phase == WORKER_STOPPED);
+    if (g->core.phase != WORKER_STOPPED)
+        g->worked_ns = now_ns;
+    // First of all: what another master's job has left is found by nobody. Blocks are kept from one epoch to the next.
+    states_sweep(&g->states, &g->core, now_ns - g->worked_ns > KEEP_NS);
     peers_work(g, now_ns);
     get_files(g, now_ns);
     prepare_work(g, &g->run, now_ns);
