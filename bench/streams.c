@@ -66,7 +66,7 @@ static double move(States *s, Streams *streams, uint8_t *to, uint64_t each)
     if (stream_phase(t) != STREAM_DONE)
         fatal("the stream has failed");
     stream_close(t);
-    while (!(p = streams_back(streams, 0, false)))
+    while (!(p = streams_back(streams, 0)))
         wait(streams);
     parcel_free(p);
     return clock_seconds() - from;

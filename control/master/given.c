@@ -236,7 +236,6 @@ bool given_take(Server *s, const char *dir, char text[PLAN_WHY])
     s->given = built;
     s->given_waits = s->options->plan_only;
     s->wanted = 0;
-    s->next = (Epoch){0};
     story(s, "the plan of %.120s is wanted, by command", dir);
     server_take(s, &(MasterEvent){.kind = MASTER_REPLAN});
     snprintf(text, PLAN_WHY, "from now on the plan of %.120s; see stagecc status%s", dir,

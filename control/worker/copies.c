@@ -93,7 +93,7 @@ static void arrive(Agent *g, uint32_t rank)
 void copies_work(Agent *g, int64_t now_ns)
 {
     streams_seen(g->streams);
-    for (Parcel *p; (p = streams_back(g->streams, now_ns, false));)
+    for (Parcel *p; (p = streams_back(g->streams, now_ns));)
         parcel_free(p);
     for (uint32_t rank = 0; rank < MOST_RANKS; rank++) {
         Incoming *in = &g->incoming[rank];

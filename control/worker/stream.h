@@ -28,9 +28,8 @@ void streams_close(Streams *s);   // all that come (Stream) are closed before
 
 // Somebody may come for it with the ticket. false: no memory; the parcel stays the caller's.
 bool streams_give(Streams *s, Parcel *p, int64_t now_ns, uint8_t ticket[TICKET_BYTES]);
-// One that has been sent, or that nobody has come for within PATIENCE_S: the caller's again. all: or that waits for somebody.
-// NULL: none.
-Parcel *streams_back(Streams *s, int64_t now_ns, bool all);
+// One that has been sent, or that nobody has come for within PATIENCE_S: the caller's again. NULL: none.
+Parcel *streams_back(Streams *s, int64_t now_ns);
 
 // Taking
 // ---------------------------------------------------------------------------------------

@@ -206,8 +206,12 @@ static int bind_to(const char *address, uint16_t *port)
 {
     const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
                                    .ai_socktype = SOCK_STREAM};
-    struct addrinfo *at;
-    struct sockaddr_storage bound = {0};
+    struct addrinfo *at = NULL;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } bound = {.six = {0}};
     socklen_t size = sizeof bound;
     if (getaddrinfo(address, "0", &hints, &at)) {
         errno = EADDRNOTAVAIL;
@@ -215,14 +219,13 @@ static int bind_to(const char *address, uint16_t *port)
     }
     int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool good = fd >= 0 && !bind(fd, at->ai_addr, at->ai_addrlen) && !listen(fd, MOST_TAKERS) &&
-                !getsockname(fd, (struct sockaddr *)&bound, &size);
+                !getsockname(fd, &bound.any, &size);
     freeaddrinfo(at);
     if (!good && fd >= 0)
         close(fd);
     if (!good)
         return -1;
-    *port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                              : ((struct sockaddr_in *)&bound)->sin_port);
+    *port = ntohs(bound.any.sa_family == AF_INET6 ? bound.six.sin6_port : bound.four.sin_port);
     return fd;
 }
 
@@ -263,7 +266,7 @@ void streams_close(Streams *s)
     while (s->n_takers)
         pthread_cond_wait(&s->ended, &s->lock);
     pthread_mutex_unlock(&s->lock);
-    for (Parcel *p; (p = streams_back(s, 0, true));)
+    for (Parcel *p; (p = streams_back(s, INT64_MAX));)
         parcel_free(p);
     close(s->tell_fd);
     close(s->end_fd);
@@ -309,19 +312,19 @@ bool streams_give(Streams *s, Parcel *p, int64_t now_ns, uint8_t ticket[TICKET_B
     return true;
 }
 
-static bool is_back(const Gift *g, int64_t now_ns, bool all)
+static bool is_back(const Gift *g, int64_t now_ns)
 {
     bool late = now_ns - g->since_ns > PATIENCE_S * SECOND_NS;
-    return g->phase == GIFT_GONE || (g->phase == GIFT_WAITS && (all || late));
+    return g->phase == GIFT_GONE || (g->phase == GIFT_WAITS && late);
 }
 
-Parcel *streams_back(Streams *s, int64_t now_ns, bool all)
+Parcel *streams_back(Streams *s, int64_t now_ns)
 {
     Parcel *parcel = NULL;
     pthread_mutex_lock(&s->lock);
     for (Gift **at = &s->gifts; *at && !parcel;) {
         Gift *gift = *at;
-        if (!is_back(gift, now_ns, all)) {
+        if (!is_back(gift, now_ns)) {
             at = &gift->next;
             continue;
         }

@@ -1,6 +1,5 @@
 #include "control/worker/stream_inside.h"
 
-#include "base/clock.h"
 #include "plan/crc32c.h"
 
 #include <errno.h>
@@ -60,7 +59,7 @@ static int connect_to(Stream *t)
 {
     const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
                                    .ai_socktype = SOCK_STREAM};
-    struct addrinfo *at;
+    struct addrinfo *at = NULL;
     if (getaddrinfo(t->host, t->port, &hints, &at))
         return -1;
     int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -244,6 +244,13 @@ static void same_losses(void)
     assert_int_equal(master.doubles, 0); // a step that was done twice had the same bits
 }
 
+static void go_to_the_end(void)
+{
+    go_to(UINT64_MAX);
+    same_losses();
+    end();
+}
+
 // ------------------------------------------------------------------------------------------------
 
 static void one_alone(void **state)
@@ -280,9 +287,7 @@ static void program_dies(void **state)
     rank(7, 0, NOBODY);
     sources();
     make_ready();
-    go_to(UINT64_MAX);
-    same_losses();
-    end();
+    go_to_the_end();
 }
 
 // Two workers run a stage each and have a copy of the other's; then they change places, then one runs both.
@@ -310,9 +315,7 @@ static void states_move(void **state)
     rank(6, 1, 0);
     sources();
     make_ready();
-    go_to(UINT64_MAX);
-    same_losses();
-    end();
+    go_to_the_end();
 }
 
 // Two of three run it; the one that has had nothing gets all from them.
@@ -332,9 +335,7 @@ static void state_from_afar(void **state)
     sources();
     make_ready();
     assert_true(little_holds(&master, 2, 9, 1, 7));
-    go_to(UINT64_MAX);
-    same_losses();
-    end();
+    go_to_the_end();
 }
 
 // The job goes on with other programs, cut in another way: states come out of images of the old ones.
@@ -363,9 +364,7 @@ static void plan_changes(void **state)
     rank(6, 0, 1);
     sources();
     make_ready();
-    go_to(UINT64_MAX);
-    same_losses();
-    end();
+    go_to_the_end();
 }
 
 static bool all_are_ahead(const LittleMaster *m)
@@ -436,9 +435,7 @@ static void copied_seldom(void **state)
     rank(6, 0, 1);
     sources();
     make_ready();
-    go_to(UINT64_MAX);
-    same_losses();
-    end();
+    go_to_the_end();
 }
 
 // What cannot be is said, with why, and the worker goes on.

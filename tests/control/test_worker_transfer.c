@@ -69,7 +69,7 @@ static void begin_network(Network *n, States *source)
 
 static void give_back(Network *n)
 {
-    for (Parcel *p; (p = streams_back(n->giver, n->now_ns, false));)
+    for (Parcel *p; (p = streams_back(n->giver, n->now_ns));)
         parcel_free(p);
 }
 
