@@ -168,9 +168,11 @@ bool net_send(NetSocket *s, const CurveKey key, const void *frame, size_t bytes)
 
 static void serve(Net *net)
 {
-    net__admit(net);
+    if (!net->quiet)
+        net__admit(net);
     for (int i = 0; i < net->sockets.n; i++) {
-        net__watch(net->sockets.items[i]);
+        if (!net->quiet)
+            net__watch(net->sockets.items[i]);
         net__try_again(net->sockets.items[i]);
     }
 }
@@ -194,7 +196,8 @@ static bool heard(NetSocket *s, NetFrame *f, NetEvent *event)
     return s->up;
 }
 
-// Is there an event to take? Ends of connections come before what newer connections say.
+// Is there an event to take? Ends of connections come before what newer connections say. Each look at a socket is two
+// calls of the kernel, so once all have been silent, it is poll that says when the next one is due.
 static bool look_ahead(Net *net)
 {
     NetFrame *f = &net->frames[net->ahead];
@@ -202,7 +205,8 @@ static bool look_ahead(Net *net)
     while (!net->has_next) {
         serve(net);
         net->has_next = told(net);
-        if (net->has_next || silent == net->sockets.n || dropped == DROPPED_MOST)
+        net->quiet |= silent == net->sockets.n;
+        if (net->has_next || net->quiet || dropped == DROPPED_MOST)
             break;
         NetSocket *s = net->sockets.items[++net->turn % net->sockets.n];
         NetReceived received = net__frame_receive(s, f);
@@ -230,7 +234,8 @@ static void add_item(Net *net, void *socket, int fd, short events)
     vec_push(&net->arena, &net->items, item);
 }
 
-static bool poll_all(Net *net, const struct pollfd *fds, int n, long timeout_ms)
+// How many are ready, or -1.
+static int poll_all(Net *net, const struct pollfd *fds, int n, long timeout_ms)
 {
     net->items.n = 0;
     add_item(net, net->zap, -1, ZMQ_POLLIN);
@@ -243,7 +248,10 @@ static bool poll_all(Net *net, const struct pollfd *fds, int n, long timeout_ms)
                  (short)((fds[i].events & POLLIN ? ZMQ_POLLIN : 0) |
                          (fds[i].events & POLLOUT ? ZMQ_POLLOUT : 0) |
                          (fds[i].events & POLLPRI ? ZMQ_POLLPRI : 0)));
-    return zmq.poll(net->items.items, net->items.n, timeout_ms) >= 0;
+    int ready = zmq.poll(net->items.items, net->items.n, timeout_ms);
+    for (int i = 0; i < net->items.n && ready > 0; i++)
+        net->quiet &= !net->items.items[i].socket || !net->items.items[i].revents;
+    return ready;
 }
 
 // Until `end`, or something here is to be done before it.
@@ -264,10 +272,11 @@ int net_wait(Net *net, struct pollfd *fds, int n, int timeout_ms)
         if (could_take) // so nothing was looked at
             serve(net);
         bool over = can_take || clock_seconds() >= end;
-        if (!poll_all(net, fds, n, over ? 0 : most_ms(net, end)))
+        int polled = poll_all(net, fds, n, over ? 0 : most_ms(net, end));
+        if (polled < 0)
             return -1;
         int ready = poll(fds, (nfds_t)n, 0); // with all that poll knows to tell
-        if (ready || over)
+        if (ready || over || (!polled && clock_seconds() >= end))
             return ready;
     }
 }

@@ -76,6 +76,7 @@ struct Net {
     int taken, turn, numbers;
     VEC(zmq_pollitem_t) items;
     uint64_t clock;
+    bool quiet; // nothing came of any socket, and poll has told of nothing since
     NetEvent next;
     bool has_next;
     NetFrame frames[2]; // that of `next`, and the one that was taken
