@@ -2,8 +2,9 @@
 
   rescale.py [STAGECC]
 
-Pause of a change: the longest time between two committed steps around it, less the median step. Rates: samples/s by the
-times of commits, from two steps behind a change on, beside `stagecc simulate --cores` of the same plan.
+Pause of a change: the longest time between two committed steps around it, less the median step; and the same from the
+command on, while programs are built and started beside those that run. Rates: samples/s by the times of commits, from two
+steps behind a change on, beside `stagecc simulate --cores` of the same plan.
 """
 import json
 import pathlib
@@ -36,22 +37,25 @@ def simulated(cluster, name):
 def changes(c):
     rows = []
     for n in (3, *CHANGES):
+        asked = c.status()["step"]
         if rows:
             c.rescale("-n", n)
         s = c.wait_stages(n, 900)
         begin = s["step"]
-        rows.append((n, begin, s["plan"]["name"]))
+        rows.append((n, asked, begin, s["plan"]["name"]))
         c.wait_step(begin + EACH, 900)
     times = {step: at for step, _, _, at in c.status()["history"]}
-    print(f"{'stages':>6} {'from step':>9} {'pause s':>8} {'step s':>7} {'simulated':>9} {'ratio':>6}")
-    pauses = []
-    for n, begin, name in rows:
+    print(f"{'stages':>6} {'from step':>9} {'pause s':>8} {'beside s':>8} {'step s':>7} {'simulated':>9} {'ratio':>6}")
+    pauses, besides = [], []
+    for n, asked, begin, name in rows:
         step = statistics.median(gaps(times, begin + 2, begin + EACH))
         pause = max(gaps(times, max(begin - 2, 1), begin + 2)) - step if begin > 3 else 0
+        beside = max(gaps(times, max(asked, 1), begin + 2)) - step if begin > 3 else 0
         pauses += [pause] if begin > 3 else []
+        besides += [beside] if begin > 3 else []
         sim = simulated(c, name)
-        print(f"{n:6} {begin:9} {pause:8.2f} {step:7.2f} {sim:9.2f} {sim / step:6.2f}")
-    print(f"pause of a change: median {statistics.median(pauses):.2f} s, most {max(pauses):.2f} s, of {len(pauses)}")
+        print(f"{n:6} {begin:9} {pause:8.2f} {beside:8.2f} {step:7.2f} {sim:9.2f} {sim / step:6.2f}")
+    print(f"pause of a change: median {statistics.median(pauses):.2f} s, most {max(pauses):.2f} s, of {len(pauses)}; from the command on: median {statistics.median(besides):.2f} s")
 
 
 def main():

@@ -49,6 +49,18 @@ bool epoch_runs(const Epoch *e, uint16_t worker, uint64_t parts)
     return false;
 }
 
+uint16_t epoch_neighbour(const Epoch *e, uint32_t rank)
+{
+    uint16_t own = e->ranks[rank].worker, next = NOBODY;
+    for (uint32_t i = e->n_ranks; i-- > 1 && e->ranks[rank].owns;) {
+        uint16_t other = e->ranks[(rank + i) % e->n_ranks].worker;
+        if (other != own && epoch_runs(e, other, e->ranks[rank].owns))
+            return other;
+        next = other != own ? other : next;
+    }
+    return next;
+}
+
 bool epoch_rank_of(const Epoch *e, uint32_t rank, uint32_t worker)
 {
     return rank < e->n_ranks && e->ranks[rank].worker == worker;

@@ -126,22 +126,13 @@ uint32_t master_candidates(const Master *m, int64_t now_ns, const Held *state,
     return n;
 }
 
-// Another worker to have what a rank owns: one that runs it, else the next rank's; where one worker has all, any other.
-static uint16_t neighbour(const Epoch *e, uint32_t rank, const PlanMember *members, uint32_t n)
+// Where one worker has all, any other gets copies.
+static uint16_t copier(const Epoch *e, uint32_t rank, const PlanMember *members, uint32_t n)
 {
-    uint16_t own = e->ranks[rank].worker, next = NOBODY;
-    for (uint32_t i = e->n_ranks; i-- > 1 && e->ranks[rank].owns;) {
-        uint16_t other = e->ranks[(rank + i) % e->n_ranks].worker;
-        if (other != own && epoch_runs(e, other, e->ranks[rank].owns))
-            return other;
-        next = other != own ? other : next;
-    }
-    if (next != NOBODY || !e->ranks[rank].owns)
-        return next;
-    for (uint32_t i = 0; i < n; i++)
-        if (members[i].worker != own)
-            return (uint16_t)members[i].worker;
-    return NOBODY;
+    uint16_t own = e->ranks[rank].worker, next = epoch_neighbour(e, rank);
+    for (uint32_t i = 0; i < n && next == NOBODY && e->ranks[rank].owns; i++)
+        next = members[i].worker != own ? (uint16_t)members[i].worker : next;
+    return next;
 }
 
 // Its owner where that has it, else the first who does.
@@ -182,7 +173,7 @@ PlanAnswer master_make_epoch(const Master *m, int64_t now_ns, Epoch *e)
     if (answer != PLAN_NEW)
         return answer;
     for (uint32_t r = 0; r < e->n_ranks; r++) {
-        e->ranks[r].copier = neighbour(e, r, members, n);
+        e->ranks[r].copier = copier(e, r, members, n);
         take_part(m, e, e->ranks[r].worker);
         take_part(m, e, e->ranks[r].copier);
     }

@@ -322,6 +322,17 @@ int64_t memory_library_bytes(Compile *c, PlanStage *s)
     return count_library(&p, false).bytes;
 }
 
+// That are kept from one micro-batch to the next.
+static int64_t gradient_bytes(const Placer *p)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < p->persistent.blocks.n; i++) {
+        const Node *n = p->c->graph->nodes.items[p->persistent.nodes.items[i]];
+        bytes += n->op == OP_ACCUMULATOR ? aligned(n->bytes) : 0;
+    }
+    return bytes;
+}
+
 static void place_stage(Placer *p)
 {
     PlanStage *s = p->stage;
@@ -337,6 +348,7 @@ static void place_stage(Placer *p)
     int64_t others = line_up(p, &p->persistent, PLACE_PERSISTENT, 0);
     s->persistent_bytes = line_up(p, &p->weights, PLACE_WEIGHT, others);
     s->version_bytes = s->persistent_bytes - others;
+    s->state_bytes = s->persistent_bytes - gradient_bytes(p);
     s->slot_bytes = pack_region(p, &p->slot, PLACE_SLOT);
     for (int phase = 0; phase < N_PHASES; phase++) {
         int64_t bytes = pack_region(p, &p->scratch[phase], PLACE_SCRATCH);

@@ -97,6 +97,7 @@ typedef struct PlanStage {
     int64_t in_bytes, out_bytes; // across the two boundaries, one direction
     Place *places;               // [Plan.n_nodes], by node id
     int64_t persistent_bytes;    // parameters + gradients + optimizer state + statistics
+    int64_t state_bytes;         // of them: all but the gradients; 0: not said
     int64_t version_bytes;       // the parameters, at its end: what each further version takes
     int64_t slot_bytes;          // activations of one micro-batch
     int64_t scratch_bytes;

@@ -222,6 +222,7 @@ static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
     read_again(r, o, s);
     read_predictions(r, o, s);
     s->persistent_bytes = reader_get_bytes(r, o, "persistent_bytes");
+    s->state_bytes = reader_get_bytes_or_0(r, o, "state_bytes");
     s->slot_bytes = reader_get_bytes(r, o, "slot_bytes");
     s->scratch_bytes = reader_get_bytes(r, o, "scratch_bytes");
     s->edge_bytes = reader_get_bytes(r, o, "edge_bytes");

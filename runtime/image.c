@@ -118,6 +118,8 @@ static int map(rt_stage *s, rt__image *m)
     if (at == MAP_FAILED)
         return cannot(s, "map");
     m->header = at;
+    if (!foreign)
+        madvise(at, m->bytes, MADV_POPULATE_WRITE); // else the first steps do it
     if (!foreign && !atomic_load(&m->header->magic))
         begin(s, m->header, bytes);
     const ImageHeader *h = m->header;

@@ -38,7 +38,7 @@ void next_begin(Server *s, const BuiltPlan *built, const Seats *seats)
     ranks_fill(s, built, seats, e);
     memset(e->source, 0xff, sizeof e->source); // NOBODY: not yet
     for (uint32_t r = 0; r < e->n_ranks; r++) {
-        e->ranks[r].copier = NOBODY;
+        e->ranks[r].copier = epoch_neighbour(e, r);
         e->incarnations[e->ranks[r].worker] =
             s->core.members[e->ranks[r].worker].has.incarnation;
     }

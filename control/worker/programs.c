@@ -279,8 +279,10 @@ static void on_warm_line(void *user, int rank, const char *line)
     json_t *json = json_loads(line, 0, NULL);
     const char *event = json_string_value(json_object_get(json, "event"));
     const char *message = json_string_value(json_object_get(json, "message"));
-    if (event && !strcmp(event, "warm") && p->phase == PROGRAM_STARTED)
+    if (event && !strcmp(event, "warm") && p->phase == PROGRAM_STARTED) {
+        image_touch(p->image);
         p->phase = PROGRAM_WARM;
+    }
     if (event && !strcmp(event, "error"))
         snprintf(g->next.why, sizeof g->next.why, "%s", message ? message : "it failed");
     json_decref(json);

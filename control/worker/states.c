@@ -60,6 +60,11 @@ Image *image_new(States *s, uint64_t plan, uint32_t rank, Tensors *tensors)
     return image;
 }
 
+void image_touch(const Image *image)
+{
+    madvise(image->header, image->bytes, MADV_POPULATE_WRITE);
+}
+
 static void begin(Image *image, uint64_t step, uint64_t made, uint64_t epoch)
 {
     image->step = step;
@@ -92,61 +97,6 @@ void image_settle(Image *image, uint64_t step, uint64_t made, uint64_t epoch,
 
 // Copies
 // ---------------------------------------------------------------------------------------
-
-// A large one in large pages, where the machine has them: touching it first costs a tenth then.
-static uint8_t *block_new(uint64_t bytes)
-{
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED)
-        return NULL;
-    madvise(at, bytes, MADV_HUGEPAGE);
-    return at;
-}
-
-static void copy_free(Copy *c)
-{
-    munmap(c->data, c->room);
-    tensors_release(&c->tensors);
-    free(c);
-}
-
-static Copy *spare(const States *s, uint64_t bytes)
-{
-    for (Copy *c = s->copies; c; c = c->next)
-        if (!c->state.parts && !c->coming && !c->pins && c->room >= bytes)
-            return c;
-    return NULL;
-}
-
-Copy *copy_new(States *s, const Held *state, uint64_t bytes)
-{
-    Copy *c = spare(s, bytes);
-    if (!c) {
-        uint64_t room = bytes ? bytes : 1;
-        uint8_t *data = block_new(room);
-        c = data ? calloc(1, sizeof *c) : NULL;
-        if (!c) {
-            if (data)
-                munmap(data, room);
-            return NULL;
-        }
-        *c = (Copy){.next = s->copies, .data = data, .room = room};
-        s->copies = c;
-    }
-    tensors_release(&c->tensors);
-    c->state = *state;
-    c->coming = true;
-    c->snapshot = false;
-    return c;
-}
-
-void copy_settle(Copy *c, Tensors *tensors, const Beginning *beginning)
-{
-    c->tensors = *tensors;
-    *tensors = (Tensors){0};
-    c->beginning = *beginning;
-    c->coming = false;
-}
 
 static bool copy_has(const Copy *c, uint64_t step, uint64_t made)
 {

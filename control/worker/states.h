@@ -36,7 +36,8 @@ typedef struct Copy {
     Beginning beginning;
     Tensors tensors;
     uint8_t *data;
-    uint64_t room;
+    uint64_t room, touched; // bytes
+    bool taken;             // of copies_ready
 } Copy;
 
 typedef struct States {
@@ -80,10 +81,17 @@ void image_settle(Image *image, uint64_t step, uint64_t made, uint64_t epoch,
 // The generation that has the state; -1: none.
 int image_has(const Image *image, uint64_t step, uint64_t made);
 
+// The generations' memory is this process's, too, once a program has made it.
+void image_touch(const Image *image);
+
 // A block for a state that comes, of so many bytes. NULL: no memory.
 Copy *copy_new(States *s, const Held *state, uint64_t bytes);
 void copy_settle(Copy *c, Tensors *tensors,
                  const Beginning *beginning); // it is all there; takes over the tensors
+void copy_free(Copy *c);                      // once it is not among the states
+// Makes blocks for so many copies that will come, as far as those that are there, used or not, do not do, and touches their
+// memory, some of it at a time. true: nothing is left to do.
+bool copies_ready(States *s, const uint64_t *bytes, int n);
 
 // Is there a snapshot of these parts of a state?
 bool states_snapshot(const States *s, const Held *state);

@@ -175,7 +175,7 @@ static void work(Agent *g)
         g->clock_ns = now_ns;
         agent_take(g, &(WorkerEvent){.kind = WORKER_CLOCK});
     }
-    if (g->core.phase != WORKER_STOPPED)
+    if (g->core.phase != WORKER_STOPPED || g->next.of.number)
         g->worked_ns = now_ns;
     // First of all: what another master's job has left is found by nobody. Blocks are kept from one epoch to the next.
     states_sweep(&g->states, &g->core, now_ns - g->worked_ns > KEEP_NS);

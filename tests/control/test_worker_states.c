@@ -16,6 +16,7 @@ int main(void)
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { PLAN = 7, RANK = 1 };
 
@@ -374,6 +375,40 @@ static void blocks_are_used_again(void **state)
     states_release(&s);
 }
 
+static bool is_resident(const Copy *c)
+{
+    unsigned char pages[1 << 14] = {0};
+    size_t n = (c->room + 4095) / 4096;
+    assert_true(n <= sizeof pages && !mincore(c->data, c->room, pages));
+    for (size_t i = 0; i < n; i++)
+        if (!(pages[i] & 1))
+            return false;
+    return true;
+}
+
+// What will come finds memory that was touched; what is there does not get more.
+static void blocks_are_ready_beforehand(void **state)
+{
+    (void)state;
+    States s = {0};
+    Worker w = {0};
+    const uint64_t large[] = {40 << 20, 40 << 20}, smaller[] = {20 << 20, 30 << 20};
+    int calls = 1;
+    while (!copies_ready(&s, large, 2))
+        calls++;
+    assert_true(calls > 4); // a piece at a time
+    assert_true(is_resident(s.copies) && is_resident(s.copies->next));
+    assert_null(s.copies->next->next);
+    Copy *first = copy_new(&s, &(Held){1, 1, 33}, 40 << 20);
+    settle(first);
+    hold(&w, 1, 1, 33);
+    states_sweep(&s, &w, false);
+    assert_true(copies_ready(&s, smaller, 2)); // once the one that holds something is free
+    assert_ptr_not_equal(copy_new(&s, &(Held){2, 1, 33}, 40 << 20), first);
+    assert_null(s.copies->next->next);
+    states_release(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +423,7 @@ int main(void)
         cmocka_unit_test(images_have_more),
         cmocka_unit_test(snapshots_outlive_images),
         cmocka_unit_test(blocks_are_used_again),
+        cmocka_unit_test(blocks_are_ready_beforehand),
     };
     return cmocka_run_group_tests(tests, open_parts, close_parts);
 }

@@ -61,6 +61,7 @@ static PlanStage stages[] = {
      .forward_s = 0.1,
      .backward_s = 1.0 / 3,
      .persistent_bytes = 64,
+     .state_bytes = 48,
      .slot_bytes = 128,
      .scratch_bytes = 192,
      .edge_bytes = 16384,
@@ -117,6 +118,7 @@ static void reads_back_what_it_wrote(void **state)
     assert_int_equal(q->ranks[0].train.n, 15);
     assert_memory_equal(q->edges[0].touch, touch_act, sizeof touch_act);
     assert_true(plan_hash(q) == plan_hash(&p));
+    assert_int_equal(q->stages[0].state_bytes, 48);
     assert_int_equal(plan_stage_bytes(&q->stages[0]), 64 + 2 * 128 + 192 + 16384 + 1);
     assert_int_equal(plan_stage_of_unit(q, 0), 0);
     assert_int_equal(plan_stage_of_unit(q, 1), 1);
