@@ -34,7 +34,9 @@ static void tell(Server *s)
 void next_begin(Server *s, const BuiltPlan *built, const Seats *seats)
 {
     Epoch *e = &s->next;
-    *e = (Epoch){.number = s->core.epoch.number + 1, .parts = s->core.config.parts};
+    *e = (Epoch){.number = s->core.epoch.number + 1,
+                 .parts = s->core.config.parts,
+                 .copy_every = s->core.config.copy_every};
     ranks_fill(s, built, seats, e);
     memset(e->source, 0xff, sizeof e->source); // NOBODY: not yet
     for (uint32_t r = 0; r < e->n_ranks; r++) {

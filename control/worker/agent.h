@@ -12,7 +12,13 @@
 #include "control/worker/worker.h"
 #include "control/zmq/net.h"
 
-enum { AGENT_WHY = 400, MOST_FDS = 10 * MOST_RANKS + 8, ERROR_LINE = 4096, KEPT_STEPS = 4 };
+enum {
+    AGENT_WHY = 400,
+    MOST_FDS = 10 * MOST_RANKS + 8,
+    ERROR_LINE = 4096,
+    KEPT_STEPS = 4,
+    MOST_COPIES = GENERATIONS * MOST_RANKS
+};
 #define SECOND_NS INT64_C(1000000000)
 
 typedef struct Peer { // another worker, as the newest START names it
@@ -195,6 +201,9 @@ void copies_offered(Agent *g, uint16_t from, const Offer *offer);
 void copies_work(Agent *g, int64_t now_ns);
 void copies_stop(Agent *g, bool all); // those of epochs that are over, or all
 void copies_init(Agent *g);
+// Bytes of those that this worker will get or make in the epoch of a run that is opened. How many.
+int copies_to_come(const Agent *g, const Run *r, uint64_t bytes[MOST_COPIES]);
+bool copies_make_room(Agent *g, const Run *r); // for some of them at a time; true: for all
 void copies_fetched(Agent *g, const CurveKey key, const Fetch *fetch); // somebody wants parts
 bool copies_take(Agent *g, uint16_t from,
                  const Ticket *ticket);       // for a transfer of copies or of programs

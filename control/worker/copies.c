@@ -113,6 +113,31 @@ void copies_work(Agent *g, int64_t now_ns)
     }
 }
 
+// Room
+// ---------------------------------------------------------------------------------------
+
+// Two for each: one is held while the next one comes. Of what its own programs keep where they do not wait for copies.
+int copies_to_come(const Agent *g, const Run *r, uint64_t bytes[MOST_COPIES])
+{
+    const Epoch *e = &r->of;
+    int n = 0;
+    for (uint32_t rank = 0; rank < e->n_ranks; rank++) {
+        const EpochRank *k = &e->ranks[rank];
+        int64_t state = r->plan->stages[r->plan->ranks[rank].stage].state_bytes;
+        bool comes = k->copier == g->core.number && !epoch_runs(e, k->copier, k->owns);
+        bool stays = k->worker == g->core.number && k->copier != NOBODY && e->copy_every > 1;
+        for (int i = 0; i < GENERATIONS && (comes || stays) && state; i++)
+            bytes[n++] = (uint64_t)state;
+    }
+    return n;
+}
+
+bool copies_make_room(Agent *g, const Run *r)
+{
+    uint64_t bytes[MOST_COPIES];
+    return !r->opened || copies_ready(&g->states, bytes, copies_to_come(g, r, bytes));
+}
+
 // Streams
 // ---------------------------------------------------------------------------------------
 

@@ -38,26 +38,12 @@ void warm_adopt(Agent *g, const Message *m)
     run_expect(g, &g->next, m);
 }
 
-// Of copies that this worker gets in that epoch, two of each: one is held while the next one comes.
-static int copies_to_come(const Agent *g, uint64_t bytes[GENERATIONS * MOST_RANKS])
-{
-    const Run *r = &g->next;
-    int n = 0;
-    for (uint32_t rank = 0; rank < r->of.n_ranks; rank++) {
-        const EpochRank *e = &r->of.ranks[rank];
-        bool comes = e->copier == g->core.number && !epoch_runs(&r->of, e->copier, e->owns);
-        for (int i = 0; i < GENERATIONS && comes; i++)
-            bytes[n++] = (uint64_t)r->plan->stages[r->plan->ranks[rank].stage].state_bytes;
-    }
-    return n;
-}
-
 // Both states of what these programs keep, all else that they need, and copies.
 static bool has_room(const Agent *g)
 {
     const Run *r = &g->next;
-    uint64_t bytes = 0, copies[GENERATIONS * MOST_RANKS];
-    for (int i = copies_to_come(g, copies); i > 0;)
+    uint64_t bytes = 0, copies[MOST_COPIES];
+    for (int i = copies_to_come(g, r, copies); i > 0;)
         bytes += copies[--i];
     for (int rank = agent_next_of(g, r, -1); rank >= 0; rank = agent_next_of(g, r, rank)) {
         const PlanStage *s = &r->plan->stages[r->plan->ranks[rank].stage];
@@ -89,12 +75,6 @@ static void begin(Agent *g, int64_t now_ns)
         }
 }
 
-static bool has_blocks(Agent *g)
-{
-    uint64_t copies[GENERATIONS * MOST_RANKS];
-    return copies_ready(&g->states, copies, copies_to_come(g, copies));
-}
-
 void warm_work(Agent *g, int64_t now_ns)
 {
     Run *r = &g->next;
@@ -108,7 +88,7 @@ void warm_work(Agent *g, int64_t now_ns)
         agent_say(g, "programs of the next plan start when it is time: %s", r->why);
         answer(g, false);
         warm_drop(g);
-    } else if (all_warm(g) && has_blocks(g)) {
+    } else if (all_warm(g) && copies_make_room(g, r)) {
         agent_say(g, "programs of the next plan wait for their states");
         answer(g, true);
     }
