@@ -3,8 +3,9 @@
   rescale.py [STAGECC]
 
 Pause of a change: the longest time between two committed steps around it, less the median step; and the same from the
-command on, while programs are built and started beside those that run. Rates: samples/s by the times of commits, from two
-steps behind a change on, beside `stagecc simulate --cores` of the same plan.
+command on, while programs are built and started beside those that run. A step: by the times of commits, from two steps
+behind a change on, and again once the master compiles nothing (it shares the processors here, and gets ready for losses);
+beside `stagecc simulate --cores` of the same plan, which knows of no copies either.
 """
 import json
 import pathlib
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
@@ -34,6 +36,11 @@ def simulated(cluster, name):
     return out["step_s"]
 
 
+def builds(c):
+    """Does the master compile?"""
+    return bool(pathlib.Path(f"/proc/{c.master.pid}/task/{c.master.pid}/children").read_text().split())
+
+
 def changes(c):
     rows = []
     for n in (3, *CHANGES):
@@ -42,19 +49,25 @@ def changes(c):
             c.rescale("-n", n)
         s = c.wait_stages(n, 900)
         begin = s["step"]
-        rows.append((n, asked, begin, s["plan"]["name"]))
         c.wait_step(begin + EACH, 900)
+        while builds(c):
+            time.sleep(0.5)
+        calm = c.status()  # a better plan may have followed
+        rows.append((n, asked, begin, s["plan"]["name"], calm["step"], calm["plan"]["name"]))
+        c.wait_step(calm["step"] + EACH, 900)
     times = {step: at for step, _, _, at in c.status()["history"]}
-    print(f"{'stages':>6} {'from step':>9} {'pause s':>8} {'beside s':>8} {'step s':>7} {'simulated':>9} {'ratio':>6}")
+    print(f"{'stages':>6} {'from step':>9} {'pause s':>8} {'beside s':>8} {'step s':>7} {'calm s':>7} {'simulated':>9} {'ratios':>11}")
     pauses, besides = [], []
-    for n, asked, begin, name in rows:
+    for n, asked, begin, name, calm, later_name in rows:
         step = statistics.median(gaps(times, begin + 2, begin + EACH))
         pause = max(gaps(times, max(begin - 2, 1), begin + 2)) - step if begin > 3 else 0
         beside = max(gaps(times, max(asked, 1), begin + 2)) - step if begin > 3 else 0
         pauses += [pause] if begin > 3 else []
         besides += [beside] if begin > 3 else []
+        later = statistics.median(gaps(times, calm + 1, calm + EACH))
         sim = simulated(c, name)
-        print(f"{n:6} {begin:9} {pause:8.2f} {beside:8.2f} {step:7.2f} {sim:9.2f} {sim / step:6.2f}")
+        ratios = f"{sim / step:5.2f} {simulated(c, later_name) / later:5.2f}"
+        print(f"{n:6} {begin:9} {pause:8.2f} {beside:8.2f} {step:7.2f} {later:7.2f} {sim:9.2f} {ratios}")
     print(f"pause of a change: median {statistics.median(pauses):.2f} s, most {max(pauses):.2f} s, of {len(pauses)}; from the command on: median {statistics.median(besides):.2f} s")
 
 

@@ -148,8 +148,8 @@ class Cluster:
     def wait_stages(self, n, seconds=60):
         return self.wait(f"{n} stages", lambda s: s["phase"] == "running" and s["plan"] and len(s["plan"]["stages"]) == n, seconds)
 
-    def wait_end(self, status=0, seconds=120):
-        assert self.master.wait(seconds) == status, self.all_logs()
+    def wait_end(self, status=0, *, seconds=120):
+        assert self.master.wait(seconds) == status, f"{self.master.returncode}\n{self.all_logs()}"
         for i, w in self.workers.items():
             assert w.wait(10) in (0, -signal.SIGKILL), f"worker{i}: {w.returncode}\n{self.all_logs()}"
 

@@ -51,7 +51,7 @@ def one_run(folder, options, like, strikes, sizes={2, 3}, **more):
             c.start_worker(i)
         killer.wait_for_plans(sizes)
         strikes(killer)
-        c.wait_end(600)
+        c.wait_end(seconds=600)
         c.check()
     finally:
         c.stop()

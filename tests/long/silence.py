@@ -143,7 +143,7 @@ def main():
         try:
             c.start_master()
             SCENARIOS[name](c)
-            c.wait_end(300)
+            c.wait_end(seconds=300)
             c.check()
             print(f"{name}: the same bits", flush=True)
         finally:
