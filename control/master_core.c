@@ -251,6 +251,13 @@ static const Epoch *can_stay(const Master *m, const PlanMember *members, uint32_
     return &m->epoch;
 }
 
+// The newest step behind which all ranks of an epoch that runs hold the state: at least the one that it began with, which
+// may not be committed.
+static uint64_t held_by_all(const Master *m)
+{
+    return m->saved > m->epoch.step ? m->saved : m->epoch.step;
+}
+
 // Shall others run it, or otherwise? Then it ends behind a step that nobody can be beyond: who knows that all hold
 // the state behind step n may be in step n + 2.
 static void think_again(Master *m, int64_t now_ns)
@@ -258,7 +265,7 @@ static void think_again(Master *m, int64_t now_ns)
     PlanMember members[MOST_WORKERS];
     Held state = {m->committed, m->committed_made, 0};
     Epoch e = m->epoch;
-    if (!m->replan || m->hold || m->saved + 2 >= m->config.last_step)
+    if (!m->replan || m->hold || held_by_all(m) + 2 >= m->config.last_step)
         return;
     uint32_t n = master_candidates(m, now_ns, &state, members);
     if (n < m->config.min_workers)
@@ -267,7 +274,7 @@ static void think_again(Master *m, int64_t now_ns)
         m->config.planner(m->config.user, members, n, can_stay(m, members, n), &e);
     m->replan = answer == PLAN_LATER;
     if (answer == PLAN_NEW)
-        m->hold = m->saved + 2;
+        m->hold = held_by_all(m) + 2;
 }
 
 static void run_epoch(Master *m, int64_t now_ns, MasterActions *actions)
@@ -406,7 +413,7 @@ uint64_t master_first_free(const Master *m)
 {
     const Epoch *e = &m->epoch;
     if (m->phase == MASTER_RUNNING || e->copy_every <= 1)
-        return m->saved + 3;
+        return held_by_all(m) + 3;
     // What the master before this one told is not known; nobody is two steps beyond the next state to be copied but one.
     uint64_t next = epoch_point(e, m->committed + 1, UINT64_MAX);
     return epoch_point(e, next + 1, UINT64_MAX) + 3;

@@ -263,6 +263,27 @@ static void tells_what_all_hold(void **state)
     assert_int_equal(master_first_free(&master), 13);
 }
 
+static PlanAnswer new_plan(void *user, const PlanMember *members, uint32_t n, const Epoch *now,
+                           Epoch *e)
+{
+    (void)user, (void)members, (void)n, (void)now, (void)e;
+    return PLAN_NEW;
+}
+
+// An epoch may begin beyond the committed step, with a state that all hold: its programs are two steps further soon.
+static void ends_behind_nothing_begun(void **state)
+{
+    (void)state;
+    run_epoch_until(SECOND);
+    master.epoch.step = 5;
+    assert_int_equal(master_first_free(&master), 8);
+    master.config.planner = new_plan;
+    master.replan = true;
+    say_held(1, 1, WORKER_RUNNING, (Held[]){{5, 0, 3}}, 1);
+    assert_int_equal(master.hold, 7);
+    assert_int_equal(sent(MESSAGE_ORDER)->order.last, 7);
+}
+
 // What an epoch that is over made beyond the beginning of the next one comes of no committed state.
 static void begins_with_no_stray(void **state)
 {
@@ -372,6 +393,7 @@ int main(void)
         cmocka_unit_test(tells_of_an_epoch_when_all_are_here),
         cmocka_unit_test(ends_no_epoch_when_it_is_cut_off),
         cmocka_unit_test(tells_what_all_hold),
+        cmocka_unit_test(ends_behind_nothing_begun),
         cmocka_unit_test(begins_with_no_stray),
         cmocka_unit_test(gives_up_without_master),
         cmocka_unit_test(leaves_when_refused),

@@ -154,10 +154,12 @@ static void update(World *w, int host, uint32_t rank)
         &(WorkerEvent){.kind = WORKER_SAVED, .epoch = p->epoch, .rank = rank, .step = p->step});
 }
 
-// Who begins the last step saves behind it what stays of the job: all do, or nobody.
+// Who begins the last step saves behind it what stays of the job: all do, or nobody. What programs of an epoch that is over
+// believe is nobody's concern: nothing comes of what they do.
 static void knows_the_end(World *w, const Program *p, uint64_t next)
 {
-    if (next > w->last_step || (w->cut && (p->last == next) != (w->last_step == next)))
+    if (p->epoch == w->epochs &&
+        (next > w->last_step || (w->cut && (p->last == next) != (w->last_step == next))))
         violated(w,
                  "step %d is begun, training ends behind step %d, and a program believes %lld",
                  (int)next, (int)w->last_step, (long long)p->last);
