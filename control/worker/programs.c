@@ -301,6 +301,7 @@ static void poll_next(Agent *g)
         child_collect(&p->child);
         p->image->busy = false;
         p->image = NULL;
+        p->phase = PROGRAM_DONE; // the master may have heard that it is warm
         if (!*r->why)
             snprintf(r->why, sizeof r->why, "its program of rank %d has ended", rank);
     }

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -58,6 +59,15 @@ def losses(log):
     return found
 
 
+def is_program(pid):
+    """One that trains, or will: it is not asked what its tensors are."""
+    try:
+        path, *options = pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:  # it has ended
+        return False
+    return re.fullmatch(r".*/stage\d+", path) and options[0] != "--tensors"
+
+
 class Cluster:
     address = "127.0.0.1"  # of the master
     ask_every_s = 0.02  # while something is waited for
@@ -111,7 +121,7 @@ class Cluster:
     def programs(self, i):
         """Process numbers of a worker's programs."""
         children = pathlib.Path(f"/proc/{self.workers[i].pid}/task/{self.workers[i].pid}/children")
-        return [int(p) for p in children.read_text().split() if "/stage" in pathlib.Path(f"/proc/{p}/cmdline").read_text().split("\0")[0]]
+        return [int(p) for p in children.read_text().split() if is_program(p)]
 
     def stop(self):
         for p in [self.master, *self.workers.values()]:

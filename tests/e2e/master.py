@@ -40,6 +40,33 @@ def program_killed(c):
         c.wait_step(step + 2)
 
 
+def warm_program_killed(c):
+    """One that waits for its turn is gone when that comes; the master has heard before that it is warm."""
+    undisturbed(c)
+    c.wait_step(4)
+    run = {p for i in c.workers for p in c.programs(i)}
+    logs = {i: len(c.log(f"worker{i}").read_text()) for i in c.workers}
+    c.rescale("-n", 2)
+
+    def warm(i):
+        return [p for p in c.programs(i) if p not in run]
+
+    end = time.monotonic() + 60
+    while sum(len(warm(i)) for i in c.workers) < 2:
+        assert time.monotonic() < end, "no programs of the next plan"
+    os.kill(c.master.pid, signal.SIGSTOP)
+    for i in c.workers:
+        while warm(i) and "programs of the next plan wait" not in c.log(f"worker{i}").read_text()[logs[i]:]:
+            assert time.monotonic() < end, c.all_logs()
+            time.sleep(0.001)
+    gone = next(p for i in c.workers for p in warm(i))
+    os.kill(gone, signal.SIGKILL)
+    Killer.gone(gone)
+    os.kill(c.master.pid, signal.SIGCONT)
+    c.wait_stages(2)
+    assert all(w.poll() is None for w in c.workers.values()), c.all_logs()
+
+
 def worker_killed(c):
     """What it held is with its neighbour; it comes back later."""
     undisturbed(c)
@@ -152,7 +179,7 @@ def stopped(c):
 
 
 # The first one builds the programs of two and three stages for all others.
-SCENARIOS = {f.__name__: f for f in (rescale, program_killed, worker_killed, copied_seldom, master_killed, joins_and_leaves, worker_stands_still, stopped, fourth)}
+SCENARIOS = {f.__name__: f for f in (rescale, program_killed, warm_program_killed, worker_killed, copied_seldom, master_killed, joins_and_leaves, worker_stands_still, stopped, fourth)}
 LONG = ("fourth",)
 ENDLESS = 100000  # steps: a scenario ends when it has seen what it is for
 
