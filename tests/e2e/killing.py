@@ -21,7 +21,7 @@ import time
 # As plan/stream.h numbers them.
 OPCODES = ["acquire", "recv", "send", "release", "load", "forward", "backward", "backward_weight", "backward_part", "reduce_put", "reduce_sum", "reduce_get", "share_put",
            "share_get", "norm_gather", "norm_apply", "update", "eval"]
-HEADER, STATUS = 256, 320  # of plan/segment.h
+HEADER, GATE, STATUS = 256, 60, 320  # of plan/segment.h
 EPOCH = re.compile(r"epoch (\d+) from step (\d+): ")
 
 
@@ -30,7 +30,7 @@ def name_of(opcode):
 
 
 class Memory:
-    """The newest job's memory of a worker; it stays readable when all are dead."""
+    """The memory of the job that a worker runs, and none of programs that wait for their turn; it stays readable when all are dead."""
 
     def __init__(self, pid):
         self.map = None
@@ -38,7 +38,8 @@ class Memory:
             try:
                 if "stagecc-job" in os.readlink(fd):
                     with open(fd, "rb") as file:
-                        self.map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+                        memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+                    self.map = self.map if struct.unpack_from("<I", memory, GATE)[0] else memory
             except (OSError, ValueError):  # gone, or without a size yet
                 continue
         assert self.map, f"process {pid} has no job's memory"
