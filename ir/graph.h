@@ -176,7 +176,8 @@ const int64_t *node_ints(const Node *n, AttrKey key);
 const char *node_string(const Node *n, AttrKey key);
 bool node_is(const Node *n, char flag); // one of the flags of ops.def: E L X V
 
-int64_t shape_count(Shape s); // elements; -1 when it does not fit 62 bits
+int64_t shape_count(Shape s);                       // elements; -1 when it does not fit 62 bits
+int64_t shape_product(Shape s, int begin, int end); // of dimensions begin .. end-1
 bool shape_equal(Shape a, Shape b);
 const char *shape_text(Arena *a, Shape s); // "[4,64,8,8]"
 int64_t dtype_bytes(DType t);

@@ -158,6 +158,14 @@ int64_t shape_count(Shape s)
     return count;
 }
 
+int64_t shape_product(Shape s, int begin, int end)
+{
+    int64_t n = 1;
+    for (int i = begin; i < end; i++)
+        n *= s.dim[i];
+    return n;
+}
+
 bool shape_equal(Shape a, Shape b)
 {
     return a.rank == b.rank && !memcmp(a.dim, b.dim, sizeof a.dim[0] * (size_t)a.rank);

@@ -52,11 +52,3 @@ int64_t c_last(const Node *n)
 {
     return n->shape.rank ? n->shape.dim[n->shape.rank - 1] : 1;
 }
-
-int64_t c_product(Shape s, int begin, int end)
-{
-    int64_t n = 1;
-    for (int i = begin; i < end; i++)
-        n *= s.dim[i];
-    return n;
-}

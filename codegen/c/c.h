@@ -27,5 +27,4 @@ c_form(const Node *n); // of a kernel for such elements: "" or "_bf16" behind it
 int64_t c_elements(const Node *n);
 int64_t c_stored(const Node *n); // elements in memory: with the padding of a kernel's layout
 int64_t c_last(const Node *n);   // size of the last dimension
-int64_t c_product(Shape s, int begin, int end); // of dimensions begin .. end-1
 #endif

@@ -20,7 +20,7 @@ int64_t largest_divisor(int64_t n, int64_t limit)
 static Channels blocks_of(const Emit *e, const Node *norm)
 {
     Shape s = norm->shape;
-    int64_t n = s.dim[0], c = s.dim[1], pixels = c_product(s, 2, s.rank);
+    int64_t n = s.dim[0], c = s.dim[1], pixels = shape_product(s, 2, s.rank);
     int64_t block = e->graph->block;
     if (norm->layout == LAYOUT_BLOCKED)
         return (Channels){c / block, 1, block, n, pixels, c * pixels, pixels * block, block};

@@ -197,7 +197,7 @@ static int64_t stride(Shape s, Shape x, int d)
     int own = d - (s.rank - x.rank);
     if (own < 0 || x.dim[own] == 1)
         return 0;
-    return c_product(x, own + 1, x.rank);
+    return shape_product(x, own + 1, x.rank);
 }
 
 static bool merges(const Loop *l, int d, int inner)

@@ -66,8 +66,8 @@ void c_emit_softmax(Emit *e, const Node *n)
     emit(e, "c_softmax$form($y, $x, $lengths, $each, $rows, $causal);\n", "form", EMIT_TEXT,
          c_form(n), "y", EMIT_VALUE, n, "x", EMIT_VALUE, n->inputs[0], "lengths", EMIT_VALUE,
          n->n_inputs > 1 ? n->inputs[1] : NULL, "each", EMIT_INT,
-         c_product(n->shape, 1, rank - 1), "rows", EMIT_TEXT, rows(e, n), "causal", EMIT_INT,
-         causal, NULL);
+         shape_product(n->shape, 1, rank - 1), "rows", EMIT_TEXT, rows(e, n), "causal",
+         EMIT_INT, causal, NULL);
 }
 
 void c_emit_mask(Emit *e, const Node *n)
@@ -76,8 +76,8 @@ void c_emit_mask(Emit *e, const Node *n)
     int axis = (int)node_int(n, A_AXIS);
     emit(e, "c_mask$form($y, $x, $lengths, $n, $before, $length, $after);\n", "form", EMIT_TEXT,
          c_form(n), "y", EMIT_VALUE, n, "x", EMIT_VALUE, n->inputs[0], "lengths", EMIT_VALUE,
-         n->inputs[1], "n", EMIT_INT, s.dim[0], "before", EMIT_INT, c_product(s, 1, axis),
-         "length", EMIT_INT, s.dim[axis], "after", EMIT_INT, c_product(s, axis + 1, s.rank),
+         n->inputs[1], "n", EMIT_INT, s.dim[0], "before", EMIT_INT, shape_product(s, 1, axis),
+         "length", EMIT_INT, s.dim[axis], "after", EMIT_INT, shape_product(s, axis + 1, s.rank),
          NULL);
 }
 

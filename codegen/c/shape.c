@@ -126,8 +126,8 @@ void c_emit_transpose(Emit *e, const Node *n)
     Shape from = n->inputs[0]->shape, to = n->shape;
     Walk w = {0};
     for (int d = 0; d < to.rank; d++)
-        walk_add(&w, to.dim[d], c_product(to, d + 1, to.rank),
-                 c_product(from, (int)perm[d] + 1, from.rank));
+        walk_add(&w, to.dim[d], shape_product(to, d + 1, to.rank),
+                 shape_product(from, (int)perm[d] + 1, from.rank));
     if (!w.rank)
         w = (Walk){1, {1}, {1}, {1}};
     int last = w.rank - 1, inner = inner_of(w.x, w.rank);
@@ -152,7 +152,7 @@ void c_emit_reorder(Emit *e, const Node *n)
     emit(e, "$f$form($y, $x, $planes, $pixels, $block);\n", "form", EMIT_TEXT, c_form(n), "f",
          EMIT_TEXT, n->layout == LAYOUT_BLOCKED ? "c_block" : "c_unblock", "y", EMIT_VALUE, n,
          "x", EMIT_VALUE, n->inputs[0], "planes", EMIT_INT, s.dim[0] * s.dim[1] / block,
-         "pixels", EMIT_INT, c_product(s, 2, s.rank), "block", EMIT_INT, block, NULL);
+         "pixels", EMIT_INT, shape_product(s, 2, s.rank), "block", EMIT_INT, block, NULL);
 }
 
 // As tensors travel between stages: <stagecc/transfer.h>.
@@ -180,8 +180,8 @@ typedef struct Rows { // of a tensor cut at `axis`: what one row before the axis
 
 static Rows rows_of(const Node *n, int axis)
 {
-    int64_t inner = c_product(n->shape, axis + 1, n->shape.rank);
-    return (Rows){c_product(n->shape, 0, axis), n->shape.dim[axis] * inner, inner};
+    int64_t inner = shape_product(n->shape, axis + 1, n->shape.rank);
+    return (Rows){shape_product(n->shape, 0, axis), n->shape.dim[axis] * inner, inner};
 }
 
 static const char *offset(Emit *e, const Node *n, int64_t at)
@@ -270,14 +270,15 @@ void c_emit_bias_grad(Emit *e, const Node *n)
     Shape s = n->inputs[0]->shape;
     int axis = (int)node_int(n, A_AXIS);
     if (n->inputs[0]->layout != LAYOUT_BLOCKED) {
-        sum_channels(e, n, c_product(s, 0, axis), s.dim[axis], c_product(s, axis + 1, s.rank));
+        sum_channels(e, n, shape_product(s, 0, axis), s.dim[axis],
+                     shape_product(s, axis + 1, s.rank));
         return;
     }
     CHECK(axis == 1, "codegen", "%s keeps dimension %d of a blocked image", n->name, axis);
     emit(e, "c_sum_blocks$form($y, $x, $before, $channels, $pixels, $block);\n", "form",
          EMIT_TEXT, c_form(n->inputs[0]), "y", EMIT_VALUE, n, "x", EMIT_VALUE, n->inputs[0],
          "before", EMIT_INT, s.dim[0], "channels", EMIT_INT, s.dim[1], "pixels", EMIT_INT,
-         c_product(s, 2, s.rank), "block", EMIT_INT, (int64_t)e->graph->block, NULL);
+         shape_product(s, 2, s.rank), "block", EMIT_INT, (int64_t)e->graph->block, NULL);
 }
 
 // y's dimension of x's dimension d; false: x is summed up along it.
@@ -315,10 +316,10 @@ void c_emit_sum_to(Emit *e, const Node *n)
     }
     Walk outer = {0}, inner = {0};
     for (int d = 0; d < x.rank; d++) {
-        int64_t step = c_product(x, d + 1, x.rank);
+        int64_t step = shape_product(x, d + 1, x.rank);
         int own = d - (x.rank - n->shape.rank);
         if (kept(n, x, d))
-            walk_add(&outer, x.dim[d], c_product(n->shape, own + 1, n->shape.rank), step);
+            walk_add(&outer, x.dim[d], shape_product(n->shape, own + 1, n->shape.rank), step);
         else
             walk_add(&inner, x.dim[d], 0, step);
     }

@@ -31,11 +31,3 @@ int64_t ref_last(const Node *n)
 {
     return n->shape.rank ? n->shape.dim[n->shape.rank - 1] : 1;
 }
-
-int64_t ref_product(Shape s, int begin, int end)
-{
-    int64_t n = 1;
-    for (int i = begin; i < end; i++)
-        n *= s.dim[i];
-    return n;
-}

@@ -34,7 +34,7 @@ void ref_emit_matmul(Emit *e, const Node *n)
     int64_t ta = node_int(n, A_TRANSPOSE_A), k = a->shape.dim[rank - (ta ? 2 : 1)];
     emit(e, "ref_matmul($y, $a, $b, $batch, $m, $k, $n, $ta, $tb);\n", "y", EMIT_VALUE, n, "a",
          EMIT_VALUE, a, "b", EMIT_VALUE, n->inputs[1], "batch", EMIT_INT,
-         ref_product(n->shape, 0, rank - 2), "m", EMIT_INT, n->shape.dim[rank - 2], "k",
+         shape_product(n->shape, 0, rank - 2), "m", EMIT_INT, n->shape.dim[rank - 2], "k",
          EMIT_INT, k, "n", EMIT_INT, ref_last(n), "ta", EMIT_INT, ta, "tb", EMIT_INT,
          node_int(n, A_TRANSPOSE_B), NULL);
 }
@@ -44,8 +44,8 @@ void ref_emit_bias_grad(Emit *e, const Node *n)
     Shape s = n->inputs[0]->shape;
     int axis = (int)node_int(n, A_AXIS);
     emit(e, "ref_bias_grad($db, $dy, $before, $channels, $after);\n", "db", EMIT_VALUE, n, "dy",
-         EMIT_VALUE, n->inputs[0], "before", EMIT_INT, ref_product(s, 0, axis), "channels",
-         EMIT_INT, s.dim[axis], "after", EMIT_INT, ref_product(s, axis + 1, s.rank), NULL);
+         EMIT_VALUE, n->inputs[0], "before", EMIT_INT, shape_product(s, 0, axis), "channels",
+         EMIT_INT, s.dim[axis], "after", EMIT_INT, shape_product(s, axis + 1, s.rank), NULL);
 }
 
 void ref_emit_embedding(Emit *e, const Node *n)

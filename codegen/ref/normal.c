@@ -5,7 +5,7 @@
 static const char *planes(Emit *e, Shape s)
 {
     return arena_printf(e->scratch, "%lld, %lld, %lld", (long long)s.dim[0],
-                        (long long)s.dim[1], (long long)ref_product(s, 2, s.rank));
+                        (long long)s.dim[1], (long long)shape_product(s, 2, s.rank));
 }
 
 static const char *rows(Emit *e, const Node *n)
@@ -106,7 +106,7 @@ void ref_emit_softmax(Emit *e, const Node *n)
     int64_t causal = node_int(n, A_CAUSAL) && rank > 1 ? n->shape.dim[rank - 2] : 0;
     emit(e, "ref_softmax($y, $x, $lengths, $each, $rows, $causal);\n", "y", EMIT_VALUE, n, "x",
          EMIT_VALUE, n->inputs[0], "lengths", EMIT_VALUE, n->n_inputs > 1 ? n->inputs[1] : NULL,
-         "each", EMIT_INT, ref_product(n->shape, 1, rank - 1), "rows", EMIT_TEXT, rows(e, n),
+         "each", EMIT_INT, shape_product(n->shape, 1, rank - 1), "rows", EMIT_TEXT, rows(e, n),
          "causal", EMIT_INT, causal, NULL);
 }
 
@@ -116,8 +116,8 @@ void ref_emit_mask(Emit *e, const Node *n)
     int axis = (int)node_int(n, A_AXIS);
     emit(e, "ref_mask($y, $x, $lengths, $n, $before, $length, $after);\n", "y", EMIT_VALUE, n,
          "x", EMIT_VALUE, n->inputs[0], "lengths", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
-         s.dim[0], "before", EMIT_INT, ref_product(s, 1, axis), "length", EMIT_INT, s.dim[axis],
-         "after", EMIT_INT, ref_product(s, axis + 1, s.rank), NULL);
+         s.dim[0], "before", EMIT_INT, shape_product(s, 1, axis), "length", EMIT_INT,
+         s.dim[axis], "after", EMIT_INT, shape_product(s, axis + 1, s.rank), NULL);
 }
 
 void ref_emit_softmax_grad(Emit *e, const Node *n)

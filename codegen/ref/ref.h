@@ -8,6 +8,5 @@
 #include "codegen/emitters.def"
 
 int64_t ref_elements(const Node *n);
-int64_t ref_last(const Node *n);                  // size of the last dimension
-int64_t ref_product(Shape s, int begin, int end); // of dimensions begin .. end-1
+int64_t ref_last(const Node *n); // size of the last dimension
 #endif

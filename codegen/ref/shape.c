@@ -147,8 +147,8 @@ typedef struct Rows { // of a tensor cut at `axis`: what one row before the axis
 
 static Rows rows_of(const Node *n, int axis)
 {
-    int64_t inner = ref_product(n->shape, axis + 1, n->shape.rank);
-    return (Rows){ref_product(n->shape, 0, axis), n->shape.dim[axis] * inner, inner};
+    int64_t inner = shape_product(n->shape, axis + 1, n->shape.rank);
+    return (Rows){shape_product(n->shape, 0, axis), n->shape.dim[axis] * inner, inner};
 }
 
 static void copy_rows(Emit *e, const Node *y, int64_t y_at, const Node *x, int64_t x_at,
@@ -203,6 +203,6 @@ void ref_emit_reorder(Emit *e, const Node *n)
     Shape s = n->shape;
     emit(e, "ref_reorder($y, $x, $n, $c, $pixels, $block, $to);\n", "y", EMIT_VALUE, n, "x",
          EMIT_VALUE, n->inputs[0], "n", EMIT_INT, s.dim[0], "c", EMIT_INT, s.dim[1], "pixels",
-         EMIT_INT, ref_product(s, 2, s.rank), "block", EMIT_INT, (int64_t)e->graph->block, "to",
-         EMIT_INT, (int64_t)(n->layout == LAYOUT_BLOCKED), NULL);
+         EMIT_INT, shape_product(s, 2, s.rank), "block", EMIT_INT, (int64_t)e->graph->block,
+         "to", EMIT_INT, (int64_t)(n->layout == LAYOUT_BLOCKED), NULL);
 }
