@@ -25,7 +25,7 @@ typedef struct Emit {
     struct Routine *routine; // whose body is being written; NULL outside
     const int
         *layer_index; // by Layer.id: where it stands in the program's table; -1: not there
-    void *user;       // the backend's own, set by its prologue
+    struct KernelTable *library; // kernels that it calls (codegen/kernels.h); NULL: none
 } Emit;
 
 // Declarations at the outer level of a node's code begin with `const`: the code gets a block then.

@@ -1,7 +1,7 @@
 // The fast backend for CPUs: oneDNN for convolutions and matrix products, generated loops for the rest. It
 // computes in float, from tensors of float or bf16.
 #include "codegen/c/c.h"
-#include "codegen/c/kernels.h"
+#include "codegen/kernels.h"
 
 static EmitNode *const emitters[N_OPS] = {
 #define EMITTER(ID, name) [OP_##ID] = c_emit_##name,
@@ -29,8 +29,8 @@ const Backend backend_c = {
     .emit_group = c_emit_group,
     .prologue = prologue,
     .program_fields = c_library_fields,
-    .weight_kernel = c_library_weight,
-    .kernel_key = kernel_key,
+    .weight_kernel = kernels_weight,
+    .kernel_key = c_kernel_key,
 };
 
 const char *c_form(const Node *n)

@@ -12,10 +12,10 @@ void c_emit_group(Emit *e, Node *const *nodes, int n); // loops.c
 const Node *c_also_reads(const Node *n);               // norm_loops.c
 
 // library.c: what the library's kernels need before all functions, in the program's constant, and
-// how a parameter lies that belongs to one of them (Backend.weight_kernel).
+// which of them a node calls (Backend.kernel_key).
 void c_library_prologue(Emit *e);
 void c_library_fields(Emit *e);
-int c_library_weight(Emit *e, const Node *param);
+const char *c_kernel_key(Arena *a, const Graph *g, const Node *n);
 // How much of a gradient's accumulation its own call does: nothing, the step's first micro-batch, all.
 typedef enum CSum { C_SUM_NOTHING, C_SUM_FIRST, C_SUM_ALL } CSum;
 CSum c_library_sum(const Emit *e, const Node *grad);

@@ -1,150 +1,119 @@
 // Rows of library kernels. A convolution's three kernels say the same sizes; linear layers, their
 // gradients and matmul are all one kind of product, told apart by how far their elements lie apart. Beside
 // bf16 a weight is still the parameter in f32: the library's copy of it, in a layout of its own, is bf16.
-#include "codegen/c/kernels.h"
+#include "codegen/kernels.h"
 
 #include "ir/product.h"
 
 #include <string.h>
+
+// One row of rt_program.kernels. Everything follows from the node's shapes, attributes and layouts.
+typedef struct KernelRow {
+    const char *key;           // all that decides the kernel; unique, no quotes
+    const char *name;          // of its index in the program: CONV2D_64X56X56_64_3X3
+    const char *row;           // the initialiser
+    VEC(const Node *) weights; // parameters that the library copies for it once a step
+} KernelRow;
 
 typedef struct KernelTable {
     VEC(KernelRow) rows;
     int *row_of, *adding; // by node id; -1: none
 } KernelTable;
 
-typedef enum Form { IN_KEY, IN_ROW } Form;
+typedef long long ll; // printf's
+
+typedef enum Into { IN_KEY, IN_ROW } Into;
 
 // Element types of the operands and the result, in the order of calls; nothing where all are f32.
-static const char *types(Arena *a, const Node *x, const Node *w, const Node *y, Form form)
+static const char *types(Arena *a, const Node *x, const Node *w, const Node *y, Into into)
 {
     static const char *const constant[N_DTYPES] = {[F32] = "RT_F32", [BF16] = "RT_BF16"};
     if (x->dtype != BF16)
         return "";
-    if (form == IN_KEY)
+    if (into == IN_KEY)
         return arena_printf(a, ", %s by %s to %s", dtype_name(x->dtype), dtype_name(w->dtype),
                             dtype_name(y->dtype));
     return arena_printf(a, " .types = {%s, %s, %s},", constant[x->dtype], constant[w->dtype],
                         constant[y->dtype]);
 }
 
-// The parameter of which the kernel needs a copy in another layout or type; NULL: it takes what is there.
+// The parameter of which the library keeps a copy if it wants one; NULL: none.
 static const Node *copied_weight(const Node *n)
 {
     bool weight = n->op == OP_CONV2D || n->op == OP_CONV2D_GRAD_INPUT || n->op == OP_LINEAR ||
                   n->op == OP_LINEAR_GRAD_INPUT;
-    if (!weight || (n->inputs[0]->dtype != BF16 && n->op != OP_CONV2D_GRAD_INPUT))
-        return NULL;
-    const Node *w = emit_root(n->inputs[1]);
-    return w->op == OP_PARAM ? w : NULL;
+    const Node *w = weight ? emit_root(n->inputs[1]) : NULL;
+    return w && w->op == OP_PARAM ? w : NULL;
 }
 
 // Convolutions
 // ----------------------------------------------------------------------------------------
 
-typedef struct Conv {
-    Shape x, y, w;
-    bool x_blocked, y_blocked, w_plain, bias;
-} Conv;
-
-// An image of one pixel is the same bytes either way, and the library wants one of them.
-static bool may_block(const Graph *g, const Node *n, Shape s)
+Conv conv_of(const Node *n)
 {
-    bool pixel = s.dim[2] == 1 && s.dim[3] == 1 && s.dim[1] % g->block == 0;
-    return n->layout == LAYOUT_BLOCKED || pixel;
-}
-
-static bool groups_block(const Graph *g, const Conv *c, int64_t groups)
-{
-    bool depthwise = groups == c->x.dim[1] && groups == c->y.dim[1];
-    bool wide = c->x.dim[1] / groups % g->block == 0 && c->y.dim[1] / groups % g->block == 0;
-    return groups == 1 || depthwise || wide;
-}
-
-static void settle_layouts(const Graph *g, const Node *n, const Node *x, const Node *y, Conv *c)
-{
-    bool fits = groups_block(g, c, node_int(n, A_GROUPS));
-    c->y_blocked =
-        y->layout == LAYOUT_BLOCKED ||
-        (fits && may_block(g, y, c->y) && (may_block(g, x, c->x) || c->x.dim[1] % g->block));
-    c->x_blocked = c->y_blocked && may_block(g, x, c->x);
-    if (c->y_blocked && !c->x_blocked && node_int(n, A_GROUPS) > 1)
-        c->y_blocked = false; // of one pixel, then
-}
-
-static Conv conv_of(const Graph *g, const Node *n)
-{
-    const Node *a = n->inputs[0], *b = n->inputs[1];
-    Conv c = {.x = a->shape, .w = b->shape, .y = n->shape};
-    const Node *x = a, *y = n, *w = b;
-    if (n->op == OP_CONV2D_GRAD_INPUT) {
-        c.x = n->shape;
-        c.y = a->shape;
-        x = n;
-        y = a;
-    } else if (n->op == OP_CONV2D_GRAD_WEIGHT) {
-        c.w = n->shape;
-        c.y = b->shape;
-        w = n;
-        y = b;
+    Node *const *in = n->inputs;
+    switch ((int)n->op) {
+    case OP_CONV2D: return (Conv){.x = in[0], .w = in[1], .y = n};
+    case OP_CONV2D_GRAD_INPUT: return (Conv){.x = n, .w = in[1], .y = in[0]};
+    case OP_CONV2D_GRAD_WEIGHT: return (Conv){.x = in[0], .w = n, .y = in[1]};
     }
-    settle_layouts(g, n, x, y, &c);
-    c.w_plain = c.y_blocked && w->layout != LAYOUT_KERNEL;
-    c.bias = n->op == OP_CONV2D && n->n_inputs > 2;
-    return c;
+    BUG("codegen", "%s is no convolution", n->name);
 }
 
-typedef long long ll; // printf's
-
-static const char *conv_sizes(Arena *a, const Graph *g, const Node *n, const Conv *c)
+static bool has_bias(const Node *n)
 {
+    return n->op == OP_CONV2D && n->n_inputs > 2;
+}
+
+static const char *conv_sizes(Arena *a, const Node *n, const KernelWords *words)
+{
+    Conv c = conv_of(n);
+    const int64_t *x = c.x->shape.dim, *y = c.y->shape.dim, *w = c.w->shape.dim;
     const int64_t *stride = node_ints(n, A_STRIDE), *pad = node_ints(n, A_PADDING);
     const int64_t *dilation = node_ints(n, A_DILATION);
     return arena_printf(a,
                         ".conv = {.n = %lld, .c = %lld, .h = %lld, .w = %lld, .k = %lld, "
                         ".p = %lld, .q = %lld,\n              .r = %lld, .s = %lld, "
                         ".groups = %lld, .stride = {%lld, %lld}, .padding = {%lld, %lld, %lld, "
-                        "%lld},\n              .dilation = {%lld, %lld}, .block = %d, "
-                        ".x_blocked = %d, .y_blocked = %d%s%s}",
-                        (ll)c->x.dim[0], (ll)c->x.dim[1], (ll)c->x.dim[2], (ll)c->x.dim[3],
-                        (ll)c->y.dim[1], (ll)c->y.dim[2], (ll)c->y.dim[3], (ll)c->w.dim[2],
-                        (ll)c->w.dim[3], (ll)node_int(n, A_GROUPS), (ll)stride[0],
+                        "%lld},\n              .dilation = {%lld, %lld}%s%s}",
+                        (ll)x[0], (ll)x[1], (ll)x[2], (ll)x[3], (ll)y[1], (ll)y[2], (ll)y[3],
+                        (ll)w[2], (ll)w[3], (ll)node_int(n, A_GROUPS), (ll)stride[0],
                         (ll)stride[1], (ll)pad[0], (ll)pad[1], (ll)pad[2], (ll)pad[3],
-                        (ll)dilation[0], (ll)dilation[1], g->block, c->x_blocked, c->y_blocked,
-                        c->w_plain ? ", .w_plain = 1" : "", c->bias ? ", .bias = 1" : "");
+                        (ll)dilation[0], (ll)dilation[1], words->row,
+                        has_bias(n) ? ", .bias = 1" : "");
 }
 
-static const char *conv_key(Arena *a, const Graph *g, const Node *n, const Conv *c)
+static const char *conv_key(Arena *a, const Node *n, const KernelWords *words)
 {
+    Conv c = conv_of(n);
+    const int64_t *x = c.x->shape.dim, *y = c.y->shape.dim, *w = c.w->shape.dim;
     const int64_t *stride = node_ints(n, A_STRIDE), *pad = node_ints(n, A_PADDING);
     const int64_t *dilation = node_ints(n, A_DILATION);
     return arena_printf(
         a,
         "%s %lldx%lldx%lldx%lld to %lldx%lldx%lld, %lldx%lld, stride %lldx%lld, "
-        "padding %lld %lld %lld %lld, dilation %lldx%lld, groups %lld, %s to "
-        "%s%d%s%s%s%s",
-        op_info[n->op].name, (ll)c->x.dim[0], (ll)c->x.dim[1], (ll)c->x.dim[2], (ll)c->x.dim[3],
-        (ll)c->y.dim[1], (ll)c->y.dim[2], (ll)c->y.dim[3], (ll)c->w.dim[2], (ll)c->w.dim[3],
-        (ll)stride[0], (ll)stride[1], (ll)pad[0], (ll)pad[1], (ll)pad[2], (ll)pad[3],
-        (ll)dilation[0], (ll)dilation[1], (ll)node_int(n, A_GROUPS),
-        c->x_blocked ? "blocked" : "plain", c->y_blocked ? "blocked " : "plain ", g->block,
-        c->w_plain ? ", plain weight" : "", c->bias ? ", bias" : "",
-        node_int(n, A_FAST) ? ", winograd" : "",
+        "padding %lld %lld %lld %lld, dilation %lldx%lld, groups %lld%s%s%s%s",
+        op_info[n->op].name, (ll)x[0], (ll)x[1], (ll)x[2], (ll)x[3], (ll)y[1], (ll)y[2],
+        (ll)y[3], (ll)w[2], (ll)w[3], (ll)stride[0], (ll)stride[1], (ll)pad[0], (ll)pad[1],
+        (ll)pad[2], (ll)pad[3], (ll)dilation[0], (ll)dilation[1], (ll)node_int(n, A_GROUPS),
+        words->key, has_bias(n) ? ", bias" : "", node_int(n, A_FAST) ? ", winograd" : "",
         types(a, n->inputs[0], n->inputs[1], n, IN_KEY));
 }
 
-static void conv_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
+static void conv_row(Arena *a, const Node *n, const KernelWords *words, KernelRow *row)
 {
-    Conv c = conv_of(g, n);
+    Conv c = conv_of(n);
+    const int64_t *x = c.x->shape.dim, *w = c.w->shape.dim;
     const char *op = n->op == OP_CONV2D              ? "RT_CONV2D"
                      : n->op == OP_CONV2D_GRAD_INPUT ? "RT_CONV2D_GRAD_INPUT"
                                                      : "RT_CONV2D_GRAD_WEIGHT";
-    row->key = conv_key(a, g, n, &c);
-    row->name = arena_printf(a, "%s_%lldX%lldX%lld_%lld_%lldX%lld", op + strlen("RT_"),
-                             (ll)c.x.dim[1], (ll)c.x.dim[2], (ll)c.x.dim[3], (ll)c.y.dim[1],
-                             (ll)c.w.dim[2], (ll)c.w.dim[3]);
+    row->key = conv_key(a, n, words);
+    row->name =
+        arena_printf(a, "%s_%lldX%lldX%lld_%lld_%lldX%lld", op + strlen("RT_"), (ll)x[1],
+                     (ll)x[2], (ll)x[3], (ll)c.y->shape.dim[1], (ll)w[2], (ll)w[3]);
     row->row =
         arena_printf(a, ".op = %s,%s%s\n     %s", op, node_int(n, A_FAST) ? " .fast = 1," : "",
-                     types(a, n->inputs[0], n->inputs[1], n, IN_ROW), conv_sizes(a, g, n, &c));
+                     types(a, n->inputs[0], n->inputs[1], n, IN_ROW), conv_sizes(a, n, words));
 }
 
 // Products
@@ -158,44 +127,54 @@ static const char *matrix(Arena *a, const Product *p, int64_t rows, int64_t colu
                         turned ? (ll)rows : 1LL);
 }
 
-static void product_row(Arena *a, const Node *n, bool add, KernelRow *row)
+static void product_row(Arena *a, const Node *n, const KernelWords *words, bool add,
+                        KernelRow *row)
 {
     Product p = product_of(n);
     bool fast = node_int(n, A_FAST) != 0;
     const char *form = arena_printf(a, "%c%c", p.a_turned ? 'T' : 'N', p.b_turned ? 'T' : 'N');
     row->key = arena_printf(
-        a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s%s%s", form, (ll)p.batch, (ll)p.m,
-        (ll)p.k, (ll)p.k, (ll)p.n, p.bias ? ", bias" : "", add ? ", add" : "",
+        a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s%s%s%s", form, (ll)p.batch, (ll)p.m,
+        (ll)p.k, (ll)p.k, (ll)p.n, words->key, p.bias ? ", bias" : "", add ? ", add" : "",
         fast ? ", strassen" : "", types(a, n->inputs[0], n->inputs[1], n, IN_KEY));
     row->name = arena_printf(a, "MATMUL_%s_%lldX%lldX%lld%s", form, (ll)p.m, (ll)p.k, (ll)p.n,
                              add ? "_ADD" : "");
     row->row = arena_printf(
         a,
         ".op = RT_MATMUL,%s%s\n     .product = {.batch = {1, %lld}, .m = %lld, .n = %lld, .k = %lld, "
-        ".a = %s,\n                 .b = %s, .c = %s%s%s}",
+        ".a = %s,\n                 .b = %s, .c = %s%s%s%s}",
         fast ? " .fast = 1," : "", types(a, n->inputs[0], n->inputs[1], n, IN_ROW), (ll)p.batch,
         (ll)p.m, (ll)p.n, (ll)p.k, matrix(a, &p, p.m, p.k, p.a_turned),
-        matrix(a, &p, p.k, p.n, p.b_turned), matrix(a, &p, p.m, p.n, false),
+        matrix(a, &p, p.k, p.n, p.b_turned), matrix(a, &p, p.m, p.n, false), words->row,
         p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "");
 }
 
-bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelRow *row)
+static bool is_convolution(Op op)
 {
-    switch ((int)n->op) {
-    case OP_CONV2D:
-    case OP_CONV2D_GRAD_INPUT:
-    case OP_CONV2D_GRAD_WEIGHT: conv_row(a, g, n, row); return true;
-    }
-    if (!is_product(n->op))
+    return op == OP_CONV2D || op == OP_CONV2D_GRAD_INPUT || op == OP_CONV2D_GRAD_WEIGHT;
+}
+
+// false: the node calls no library kernel. add: the kernel that adds to what is there.
+static bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelWordsOf *words_of,
+                       bool add, KernelRow *row)
+{
+    if (!is_convolution(n->op) && !is_product(n->op))
         return false;
-    product_row(a, n, false, row);
+    KernelWords words = words_of(a, g, n);
+    *row = (KernelRow){0};
+    if (is_convolution(n->op))
+        conv_row(a, n, &words, row);
+    else
+        product_row(a, n, &words, add, row);
+    if (words.copies_weight && copied_weight(n))
+        vec_push(a, &row->weights, copied_weight(n));
     return true;
 }
 
-const char *kernel_key(Arena *a, const Graph *g, const Node *n)
+const char *kernel_key(Arena *a, const Graph *g, const Node *n, KernelWordsOf *words_of)
 {
-    KernelRow row = {0};
-    return kernel_row(a, g, n, &row) ? row.key : NULL;
+    KernelRow row;
+    return kernel_row(a, g, n, words_of, false, &row) ? row.key : NULL;
 }
 
 // The table
@@ -221,16 +200,6 @@ static const char *new_name(Arena *a, const KernelTable *t, const char *wish)
     return name;
 }
 
-static int add_row(Emit *e, KernelTable *t, KernelRow row)
-{
-    int at = find_key(t, row.key);
-    if (at >= 0)
-        return at;
-    row.name = new_name(e->scratch, t, row.name);
-    vec_push(e->scratch, &t->rows, row);
-    return t->rows.n - 1;
-}
-
 static void add_weight(Emit *e, KernelRow *row, const Node *w)
 {
     for (int i = 0; i < row->weights.n; i++)
@@ -239,23 +208,34 @@ static void add_weight(Emit *e, KernelRow *row, const Node *w)
     vec_push(e->scratch, &row->weights, w);
 }
 
-static void collect(Emit *e, KernelTable *t)
+static int add_row(Emit *e, KernelTable *t, KernelRow row)
+{
+    int at = find_key(t, row.key);
+    if (at < 0) {
+        row.name = new_name(e->scratch, t, row.name);
+        vec_push(e->scratch, &t->rows, row);
+        return t->rows.n - 1;
+    }
+    for (int i = 0; i < row.weights.n; i++)
+        add_weight(e, &t->rows.items[at], row.weights.items[i]);
+    return at;
+}
+
+static void collect(Emit *e, KernelTable *t, KernelWordsOf *words_of)
 {
     int n_nodes = e->graph->nodes.n;
     t->row_of = arena_array(e->scratch, int, n_nodes);
     t->adding = arena_array(e->scratch, int, n_nodes);
     for (int i = 0; i < n_nodes; i++) {
         const Node *n = e->graph->nodes.items[i];
-        KernelRow row = {0};
+        KernelRow row;
         t->row_of[i] = t->adding[i] = -1;
-        if (!emit_here(e, n) || !kernel_row(e->scratch, e->graph, n, &row))
+        if (!emit_here(e, n) || !kernel_row(e->scratch, e->graph, n, words_of, false, &row))
             continue;
         t->row_of[i] = add_row(e, t, row);
-        if (copied_weight(n))
-            add_weight(e, &t->rows.items[t->row_of[i]], copied_weight(n));
         if (n->op != OP_LINEAR_GRAD_WEIGHT || e->plan->options.micro_batches == 1)
             continue;
-        product_row(e->scratch, n, true, &row);
+        kernel_row(e->scratch, e->graph, n, words_of, true, &row);
         t->adding[i] = add_row(e, t, row);
     }
 }
@@ -275,10 +255,10 @@ static void write_weights(Emit *e, const KernelRow *row)
     text_printf(e->out, "}, .n_weights = %d", row->weights.n);
 }
 
-void kernels_write(Emit *e)
+void kernels_write(Emit *e, KernelWordsOf *words_of)
 {
-    KernelTable *t = e->user = arena_new(e->scratch, KernelTable);
-    collect(e, t);
+    KernelTable *t = e->library = arena_new(e->scratch, KernelTable);
+    collect(e, t, words_of);
     if (!t->rows.n)
         return;
     text_puts(e->out, "\nenum {\n");
@@ -299,26 +279,33 @@ void kernels_write(Emit *e)
     text_puts(e->out, "};\n");
 }
 
-int kernels_count(const Emit *e)
+void kernels_fields(Emit *e)
 {
-    return ((const KernelTable *)e->user)->rows.n;
+    int n = e->library->rows.n;
+    if (n)
+        text_printf(e->out, "    .kernels = kernels,\n    .n_kernels = %d,\n", n);
 }
 
-int kernels_find(Emit *e, const Node *n)
+int kernels_weight(Emit *e, const Node *param)
 {
-    return ((const KernelTable *)e->user)->row_of[n->id];
+    for (int i = 0; i < e->graph->nodes.n; i++) {
+        const Node *n = e->graph->nodes.items[i];
+        if (n->op == OP_CONV2D && n->inputs[1] == param && emit_here(e, n))
+            return e->library->row_of[n->id];
+    }
+    BUG("codegen", "no convolution computes with %s", param->name);
 }
 
 const char *kernels_name(Emit *e, const Node *n)
 {
-    const KernelTable *t = e->user;
+    const KernelTable *t = e->library;
     CHECK(t->row_of[n->id] >= 0, "codegen", "%s has no library kernel", n->name);
     return t->rows.items[t->row_of[n->id]].name;
 }
 
 const char *kernels_adding(Emit *e, const Node *n)
 {
-    const KernelTable *t = e->user;
+    const KernelTable *t = e->library;
     CHECK(t->adding[n->id] >= 0, "codegen", "%s has no kernel that adds", n->name);
     return t->rows.items[t->adding[n->id]].name;
 }
