@@ -1,5 +1,5 @@
 // Emitters of the c backend. Heavy ops call oneDNN (library.c); everything else is generated loops
-// (loops.c) or calls of hand-written kernels, runtime/kernels/c_*.h (normal.c, shape.c, update.c).
+// (loops.c) or calls of hand-written kernels, runtime/kernels/c_*.h (normal.c, pool.c, shape.c, update.c).
 #ifndef STAGECC_CODEGEN_C_H
 #define STAGECC_CODEGEN_C_H
 
@@ -16,11 +16,6 @@ const Node *c_also_reads(const Node *n);               // norm_loops.c
 void c_library_prologue(Emit *e);
 void c_library_fields(Emit *e);
 const char *c_kernel_key(Arena *a, const Graph *g, const Node *n);
-// How much of a gradient's accumulation its own call does: nothing, the step's first micro-batch, all.
-typedef enum CSum { C_SUM_NOTHING, C_SUM_FIRST, C_SUM_ALL } CSum;
-CSum c_library_sum(const Emit *e, const Node *grad);
-// The accumulator that a gradient is for and nobody else; NULL: it is read otherwise too.
-const Node *c_destination(const Emit *e, const Node *grad);
 
 const char *
 c_form(const Node *n); // of a kernel for such elements: "" or "_bf16" behind its name

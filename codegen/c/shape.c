@@ -1,6 +1,7 @@
 // What moves elements or sums them up. Copies, turned matrices and plain sums are calls of
 // <stagecc/c_shape.h>; other orders of dimensions are loops around them.
 #include "codegen/c/c.h"
+#include "codegen/heavy.h"
 
 // Letters of generated loops; the names of a model's tensors have more than one.
 static const char letters[] = "abcdfg";
@@ -236,7 +237,7 @@ void c_emit_embedding(Emit *e, const Node *n)
 
 void c_emit_embedding_grad(Emit *e, const Node *n)
 {
-    const Node *sum = c_destination(e, n);
+    const Node *sum = emit_destination(e, n);
     emit(e, "c_embedding_grad$form($dtable, $ids, $dy, $n, $rows, $width, $padding, $first);\n",
          "form", EMIT_TEXT, c_form(n->inputs[1]), "dtable", EMIT_VALUE, sum ? sum : n, "first",
          EMIT_TEXT, sum ? emit_is_first(e) : "1", "ids", EMIT_VALUE, n->inputs[0], "dy",

@@ -1,15 +1,16 @@
 // Sums of gradients, and optimizers: calls of <stagecc/c_update.h>. Learning rate, step and clip factor
 // are the runtime's. Tensors may lie as a library kernel wants them, padding included: it stays zero.
 #include "codegen/c/c.h"
+#include "codegen/heavy.h"
 
 void c_emit_accumulate(Emit *e, const Node *n)
 {
-    CSum done = c_library_sum(e, n->inputs[1]);
-    if (done == C_SUM_ALL)
+    GradSum done = emit_grad_sum(e, n->inputs[1]);
+    if (done == GRAD_SUM_ALL)
         return;
     emit(e,
-         done == C_SUM_FIRST ? "if ($place > 0)\n    c_accumulate($sum, $grad, $n, 0);\n"
-                             : "c_accumulate($sum, $grad, $n, $first);\n",
+         done == GRAD_SUM_FIRST ? "if ($place > 0)\n    c_accumulate($sum, $grad, $n, 0);\n"
+                                : "c_accumulate($sum, $grad, $n, $first);\n",
          "place", EMIT_TEXT, emit_place_in_step(e), "first", EMIT_TEXT, emit_is_first(e), "sum",
          EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
          c_stored(n->inputs[0]), NULL);
