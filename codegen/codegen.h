@@ -110,6 +110,7 @@ const Node *emit_root(const Node *n);           // through views
 bool emit_here(const Emit *e, const Node *n);   // this stage runs it; not for leaves
 bool emit_stored(const Emit *e, const Node *n); // has memory in this stage, or is a number;
                                                 //   false: lives inside its group only
+int64_t emit_elements(const Node *n); // in memory: with the padding of a kernel's layout
 // A number that is written into the code: a constant of one element, or what a micro-batch counts in its step.
 // NULL: it is none.
 const char *emit_number(Emit *e, const Node *n);

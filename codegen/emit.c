@@ -107,6 +107,12 @@ bool emit_stored(const Emit *e, const Node *n)
     return is_number(n) || e->stage->places[n->id].kind != PLACE_NONE;
 }
 
+int64_t emit_elements(const Node *n)
+{
+    return n->layout == LAYOUT_KERNEL ? n->bytes / dtype_bytes(n->dtype)
+                                      : shape_count(n->shape);
+}
+
 // Every stage that holds a parameter updates it.
 bool emit_here(const Emit *e, const Node *n)
 {

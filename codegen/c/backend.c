@@ -1,6 +1,7 @@
 // The fast backend for CPUs: oneDNN for convolutions and matrix products, generated loops for the rest. It
 // computes in float, from tensors of float or bf16.
 #include "codegen/c/c.h"
+#include "codegen/chain.h"
 #include "codegen/kernels.h"
 
 static EmitNode *const emitters[N_OPS] = {
@@ -25,7 +26,7 @@ const Backend backend_c = {
     .bf16 = true,
     .flags = "-fno-math-errno -fno-trapping-math -mprefer-vector-width=512",
     .emit = emitters,
-    .also_reads = c_also_reads,
+    .also_reads = chain_also_reads,
     .emit_group = c_emit_group,
     .prologue = prologue,
     .program_fields = c_library_fields,
@@ -41,11 +42,6 @@ const char *c_form(const Node *n)
 int64_t c_elements(const Node *n)
 {
     return shape_count(n->shape);
-}
-
-int64_t c_stored(const Node *n)
-{
-    return n->layout == LAYOUT_KERNEL ? n->bytes / dtype_bytes(n->dtype) : c_elements(n);
 }
 
 int64_t c_last(const Node *n)

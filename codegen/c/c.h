@@ -9,7 +9,6 @@
 #include "codegen/emitters.def"
 
 void c_emit_group(Emit *e, Node *const *nodes, int n); // loops.c
-const Node *c_also_reads(const Node *n);               // norm_loops.c
 
 // library.c: what the library's kernels need before all functions, in the program's constant, and
 // which of them a node calls (Backend.kernel_key).
@@ -20,6 +19,5 @@ const char *c_kernel_key(Arena *a, const Graph *g, const Node *n);
 const char *
 c_form(const Node *n); // of a kernel for such elements: "" or "_bf16" behind its name
 int64_t c_elements(const Node *n);
-int64_t c_stored(const Node *n); // elements in memory: with the padding of a kernel's layout
-int64_t c_last(const Node *n);   // size of the last dimension
+int64_t c_last(const Node *n); // size of the last dimension
 #endif

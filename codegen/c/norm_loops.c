@@ -6,10 +6,8 @@
 //       what applies per channel, from the sums
 //       for (n, b, p, l)                 the norm and the members behind it
 //
-// Members before batch_norm_grad are stored by the first look if they have memory, and else computed
-// again by the second. Where batch_norm was followed by relu, relu_grad does not read what relu made,
-// but computes its sign from the norm's input, which is read anyhow. Large results of the second look
-// go past the cache.
+// Which members each look computes is codegen/chain.c's. Large results of the second look go past the
+// cache.
 //
 // Where replicas share their statistics (A_REPLICAS), the first look goes over all runs, then the sums
 // of all channels are exchanged, then the second one goes over all runs.
@@ -20,33 +18,12 @@ enum {
     STREAMED = 32 << 20 // bytes of a tensor of which no cache will hold much until it is read
 };
 
-// The relu behind batch_norm whose sign the gradient of both can find out for itself; NULL: none.
-static const Node *known_relu(const Node *norm_grad)
-{
-    const Node *relu_grad = norm_grad->inputs[1], *mean = norm_grad->inputs[3];
-    if (norm_grad->op != OP_BATCH_NORM_GRAD || relu_grad->op != OP_RELU_GRAD ||
-        relu_grad->group < 0 || relu_grad->group != norm_grad->group)
-        return NULL;
-    const Node *relu = relu_grad->inputs[1];
-    const Node *norm = relu->op == OP_RELU ? relu->inputs[0] : NULL;
-    bool same = norm && norm->op == OP_BATCH_NORM && norm->inputs[0] == norm_grad->inputs[0] &&
-                norm->inputs[1] == norm_grad->inputs[2] && mean->op == OP_RESULT &&
-                mean->inputs[0] == norm && norm->layout == norm_grad->layout;
-    return same ? relu : NULL;
-}
-
-const Node *c_also_reads(const Node *n)
-{
-    const Node *relu = n->op == OP_BATCH_NORM_GRAD ? known_relu(n) : NULL;
-    return relu ? relu->inputs[0]->inputs[2] : NULL;
-}
-
 // Forward
 // ----------------------------------------------------------------------------------------------
 
-static void sum_up(Loop *l, const Channels *c, const Node *norm)
+static void sum_up(Chain *chain, const Channels *c, const Node *norm)
 {
-    Emit *e = l->e;
+    Emit *e = chain->e;
     emit(e, "c_norm_clear(&k, $channels);\n", "channels", EMIT_INT, c->per_run * c->width,
          NULL);
     int indent = channels_open(e, c);
@@ -81,9 +58,9 @@ static void ready(Emit *e, const Channels *c, const Node *norm)
          c->per_run * c->width, NULL);
 }
 
-static void take_running(Loop *l, const Channels *c, const Node *norm)
+static void take_running(Chain *chain, const Channels *c, const Node *norm)
 {
-    Emit *e = l->e;
+    Emit *e = chain->e;
     emit(e, "c_norm_fixed(&k, $mean, $var, $gamma, $beta, $eps, $channels);\n", "mean",
          EMIT_TEXT, channels_vector(e, c, norm->inputs[3]), "var", EMIT_TEXT,
          channels_vector(e, c, norm->inputs[4]), "gamma", EMIT_TEXT,
@@ -91,47 +68,6 @@ static void take_running(Loop *l, const Channels *c, const Node *norm)
          channels_vector(e, c, norm->inputs[2]), "eps", EMIT_TEXT,
          emit_double(e, node_real(norm, A_EPS)), "channels", EMIT_INT, c->per_run * c->width,
          NULL);
-}
-
-// Bodies
-// ----------------------------------------------------------------------------------------------
-
-// The members before the norm that `needed` or members from `from` on read, save those in memory.
-static void find_needed(const Loop *l, bool *needed, int norm, int from)
-{
-    for (int i = l->n; i-- > 0;)
-        for (int k = 0; k < l->nodes[i]->n_inputs && (i >= from || needed[i]); k++) {
-            int member = loop_member(l, l->nodes[i]->inputs[k]);
-            if (member >= 0 && member < norm)
-                needed[member] |= !emit_stored(l->e, l->nodes[member]);
-        }
-}
-
-static void compute_needed(Loop *l, const bool *needed, int norm)
-{
-    for (int i = 0; i < l->n; i++)
-        l->in_variable[i] = false;
-    for (int i = 0; i < norm; i++)
-        if (needed[i])
-            loop_body(l, i, i + 1);
-}
-
-// What makes dy, and members that have memory.
-static void first_look(Loop *l, int norm)
-{
-    bool needed[LOOP_MAX] = {false};
-    for (int i = 0; i < norm; i++)
-        needed[i] = l->nodes[i] == l->nodes[norm]->inputs[1] || emit_stored(l->e, l->nodes[i]);
-    find_needed(l, needed, norm, l->n);
-    compute_needed(l, needed, norm);
-}
-
-static void second_look(Loop *l, int norm)
-{
-    bool needed[LOOP_MAX] = {false};
-    find_needed(l, needed, norm, norm);
-    compute_needed(l, needed, norm);
-    loop_body(l, norm, l->n);
 }
 
 // Backward
@@ -147,26 +83,26 @@ static int64_t strip_pixels(const Channels *c)
 }
 
 // dy: where the gradients of `rows` pixels lie, x alike.
-static void add_gradients(Loop *l, const Channels *c, const char *dy, int64_t dy_row,
+static void add_gradients(Chain *chain, const Channels *c, const char *dy, int64_t dy_row,
                           const char *x, const char *rows)
 {
-    emit(l->e,
+    emit(chain->e,
          channels_side_by_side(c)
              ? "c_norm_grad_add$form(&k, $first, $dy, $dy_row, $x, $x_row, $rows, $width);\n"
              : "c_norm_grad_add_row$form(&k, $first, $dy, $x, $rows);\n",
-         "form", EMIT_TEXT, c_form(l->known_by), "first", EMIT_TEXT,
-         channels_index(l->e, c, ""), "dy", EMIT_TEXT, dy, "dy_row", EMIT_INT, dy_row, "x",
+         "form", EMIT_TEXT, c_form(chain->nodes[chain->norm]), "first", EMIT_TEXT,
+         channels_index(chain->e, c, ""), "dy", EMIT_TEXT, dy, "dy_row", EMIT_INT, dy_row, "x",
          EMIT_TEXT, x, "x_row", EMIT_INT, c->pixel_step, "rows", EMIT_TEXT, rows, "width",
          EMIT_INT, c->width, NULL);
 }
 
 // The loops over a strip: members before the norm; dy goes to d if it has no memory. Members that
 // need to know their channel get a loop over lanes.
-static void strip(Loop *l, const Channels *c, int norm, const char *rows)
+static void strip(Chain *chain, const Channels *c, const char *rows)
 {
-    Emit *e = l->e;
-    const Node *dy = l->nodes[norm]->inputs[1];
-    bool lanes = l->known && c->width > 1;
+    Emit *e = chain->e;
+    const Node *dy = chain->nodes[chain->norm]->inputs[1];
+    bool lanes = chain->known && c->width > 1;
     int indent = e->indent;
     const char *width = arena_printf(e->scratch, "%lld", (long long)c->width);
     const char *all = c->width == 1 ? rows : arena_printf(e->scratch, "%s * %s", rows, width);
@@ -180,19 +116,19 @@ static void strip(Loop *l, const Channels *c, int norm, const char *rows)
          EMIT_TEXT, lanes ? width : all, NULL);
     e->indent += 4;
     emit(e, "const int64_t i = o + $j;\n", "j", EMIT_TEXT, j, NULL);
-    first_look(l, norm);
+    chain_first_look(chain);
     if (!emit_stored(e, dy))
         emit(e, "d[$j] = $dy;\n", "j", EMIT_TEXT, j, "dy", EMIT_TEXT,
-             loop_stored(e, dy, loop_value(l, dy)), NULL);
+             loop_stored(e, dy, chain_value(chain, dy)), NULL);
     e->indent -= 4;
     emit(e, "}\n", NULL);
     e->indent = indent;
 }
 
-static void sum_up_strips(Loop *l, const Channels *c, int norm)
+static void sum_up_strips(Chain *chain, const Channels *c)
 {
-    Emit *e = l->e;
-    const Node *n = l->nodes[norm], *dy = n->inputs[1];
+    Emit *e = chain->e;
+    const Node *n = chain->nodes[chain->norm], *dy = n->inputs[1];
     int64_t pixels = strip_pixels(c);
     bool stored = emit_stored(e, dy);
     const char *count = arena_printf(e->scratch, "%lld", (long long)pixels);
@@ -208,8 +144,9 @@ static void sum_up_strips(Loop *l, const Channels *c, int norm)
              c->pixels, "n", EMIT_TEXT, count, NULL);
         count = "m";
     }
-    strip(l, c, norm, count);
-    add_gradients(l, c, stored ? arena_printf(e->scratch, "%s + o", emit_value(e, dy)) : "d",
+    strip(chain, c, count);
+    add_gradients(chain, c,
+                  stored ? arena_printf(e->scratch, "%s + o", emit_value(e, dy)) : "d",
                   stored ? c->pixel_step : c->width,
                   arena_printf(e->scratch, "%s + o", emit_value(e, n->inputs[0])), count);
     e->indent -= 4;
@@ -217,15 +154,15 @@ static void sum_up_strips(Loop *l, const Channels *c, int norm)
     e->indent -= indent;
 }
 
-static void sum_up_whole(Loop *l, const Channels *c, const Node *n)
+static void sum_up_whole(Chain *chain, const Channels *c, const Node *n)
 {
-    Emit *e = l->e;
+    Emit *e = chain->e;
     int indent = channels_open(e, c);
     const char *at = channels_place(e, c, false);
-    add_gradients(l, c, arena_printf(e->scratch, "%s + %s", emit_value(e, n->inputs[1]), at),
-                  c->pixel_step,
-                  arena_printf(e->scratch, "%s + %s", emit_value(e, n->inputs[0]), at),
-                  arena_printf(e->scratch, "%lld", (long long)c->pixels));
+    add_gradients(
+        chain, c, arena_printf(e->scratch, "%s + %s", emit_value(e, n->inputs[1]), at),
+        c->pixel_step, arena_printf(e->scratch, "%s + %s", emit_value(e, n->inputs[0]), at),
+        arena_printf(e->scratch, "%lld", (long long)c->pixels));
     e->indent -= indent;
 }
 
@@ -237,16 +174,16 @@ static void begin_gradients(Emit *e, const Channels *c, const Node *n)
     emit(e, "c_norm_grad_begin(&k, $mean, $var, $gamma, $beta, $eps, $channels);\n", "mean",
          EMIT_TEXT, mean, "var", EMIT_TEXT, var, "gamma", EMIT_TEXT,
          channels_vector(e, c, n->inputs[2]), "beta", EMIT_TEXT,
-         channels_vector(e, c, c_also_reads(n)), "eps", EMIT_TEXT, eps, "channels", EMIT_INT,
-         c->per_run * c->width, NULL);
+         channels_vector(e, c, chain_also_reads(n)), "eps", EMIT_TEXT, eps, "channels",
+         EMIT_INT, c->per_run * c->width, NULL);
 }
 
-static void sum_up_gradients(Loop *l, const Channels *c, int norm)
+static void sum_up_gradients(Chain *chain, const Channels *c)
 {
-    if (loop_member(l, l->nodes[norm]->inputs[1]) >= 0)
-        sum_up_strips(l, c, norm);
+    if (chain_member(chain, chain->nodes[chain->norm]->inputs[1]) >= 0)
+        sum_up_strips(chain, c);
     else
-        sum_up_whole(l, c, l->nodes[norm]);
+        sum_up_whole(chain, c, chain->nodes[chain->norm]);
 }
 
 static void ready_gradients(Emit *e, const Channels *c, const Node *n, const Node *dgamma,
@@ -263,65 +200,62 @@ static void ready_gradients(Emit *e, const Channels *c, const Node *n, const Nod
 // Both
 // ----------------------------------------------------------------------------------------------
 
-static const char *outside(Loop *l, const Node *n)
+static const char *load(const Chain *chain, const Node *n)
 {
-    return arena_printf(l->e->scratch, "%s[i %% %lld]", emit_value(l->e, n),
-                        (long long)c_elements(n));
-}
-
-static bool stores(const Loop *l, int norm)
-{
-    for (int i = norm; i < l->n; i++)
-        if (emit_stored(l->e, l->nodes[i]))
-            return true;
-    return false;
+    return loop_load(chain, n,
+                     arena_printf(chain->e->scratch, "i %% %lld", (long long)c_elements(n)));
 }
 
 // The member whose result goes past the cache, by way of t: the last that is stored, of a large
 // blocked image, whose rows begin where such stores may.
-static int streamed(const Loop *l, int norm)
+static const Node *streamed(const Chain *chain)
 {
-    int member = -1;
-    for (int i = norm; i < l->n; i++)
-        if (emit_stored(l->e, l->nodes[i]) && l->nodes[i]->layout == LAYOUT_BLOCKED &&
-            l->nodes[i]->bytes >= STREAMED)
-            member = i;
+    const Node *member = NULL;
+    for (int i = chain->norm; i < chain->n; i++)
+        if (emit_stored(chain->e, chain->nodes[i]) &&
+            chain->nodes[i]->layout == LAYOUT_BLOCKED && chain->nodes[i]->bytes >= STREAMED)
+            member = chain->nodes[i];
     return member;
 }
 
-static void apply_lanes(Loop *l, const Channels *c, int norm)
+static const char *place(const Chain *chain, const Node *n)
 {
-    Emit *e = l->e;
-    l->streamed = streamed(l, norm);
-    bool stream = l->streamed >= 0;
-    if (stream) {
+    return n == chain->user ? "t[l]" : loop_place(chain, n);
+}
+
+static const Form form = {"c", "i", load, place, loop_stored};
+
+static void apply_lanes(Chain *chain, const Channels *c)
+{
+    Emit *e = chain->e;
+    const Node *stream = streamed(chain);
+    chain->user = stream;
+    if (stream)
         emit(e, "const int64_t o = $at;\n$type t[$width];\n", "at", EMIT_TEXT,
-             channels_place(e, c, true), "type", EMIT_TEXT,
-             emit_ctype(l->nodes[l->streamed]->dtype), "width", EMIT_INT, c->width, NULL);
-    }
+             channels_place(e, c, true), "type", EMIT_TEXT, emit_ctype(stream->dtype), "width",
+             EMIT_INT, c->width, NULL);
     loop_pragma(e, false, true);
     loop_for(e, "l", c->width, 1, " {");
     e->indent += 4;
     emit(e, "const int64_t i = $at + l;\n", "at", EMIT_TEXT,
          stream ? "o" : channels_place(e, c, true), NULL);
-    second_look(l, norm);
+    chain_second_look(chain);
     e->indent -= 4;
     emit(e, "}\n", NULL);
     if (stream)
-        emit(e, "c_stream$form(&$y[o], t, $width);\n", "form", EMIT_TEXT,
-             c_form(l->nodes[l->streamed]), "y", EMIT_VALUE, l->nodes[l->streamed], "width",
-             EMIT_INT, c->width, NULL);
+        emit(e, "c_stream$form(&$y[o], t, $width);\n", "form", EMIT_TEXT, c_form(stream), "y",
+             EMIT_VALUE, stream, "width", EMIT_INT, c->width, NULL);
 }
 
-static void apply(Loop *l, const Channels *c, int norm)
+static void apply(Chain *chain, const Channels *c)
 {
-    Emit *e = l->e;
+    Emit *e = chain->e;
     int indent = channels_open(e, c);
     if (channels_side_by_side(c)) {
-        bool stream = streamed(l, norm) >= 0;
+        bool stream = streamed(chain) != NULL;
         loop_for(e, "p", c->pixels, 1, stream ? " {" : "");
         e->indent += 4;
-        apply_lanes(l, c, norm);
+        apply_lanes(chain, c);
         e->indent -= 4;
         if (stream)
             emit(e, "}\n", NULL);
@@ -330,19 +264,19 @@ static void apply(Loop *l, const Channels *c, int norm)
         loop_for(e, "p", c->pixels, 1, " {");
         e->indent += 4;
         emit(e, "const int64_t i = $at;\n", "at", EMIT_TEXT, channels_place(e, c, true), NULL);
-        second_look(l, norm);
+        chain_second_look(chain);
         e->indent -= 4;
         emit(e, "}\n", NULL);
     }
     e->indent -= indent;
-    if (l->streamed >= 0)
+    if (chain->user)
         emit(e, "c_stream_end();\n", NULL);
 }
 
 // The loop over runs, and what it knows per channel.
-static void open_runs(Loop *l, const Channels *c, const Node *n)
+static void open_runs(Chain *chain, const Channels *c, const Node *n)
 {
-    Emit *e = l->e;
+    Emit *e = chain->e;
     bool grad = n->op == OP_BATCH_NORM_GRAD;
     loop_pragma(e, loop_parallel(e, c_elements(n)), false);
     loop_for(e, "a", c->blocks, c->per_run, " {");
@@ -368,9 +302,9 @@ static void move_sums(Emit *e, const Channels *c, const Node *n, const char *how
 }
 
 // Between the looks, where the sums are those of all replicas. A gradient's dgamma and dbeta are its own.
-static void exchange(Loop *l, const Channels *c, const Node *n)
+static void exchange(Chain *chain, const Channels *c, const Node *n)
 {
-    Emit *e = l->e;
+    Emit *e = chain->e;
     bool grad = n->op == OP_BATCH_NORM_GRAD;
     const Node *dgamma = grad ? emit_output(e, n, 1) : NULL;
     const Node *dbeta = grad ? emit_output(e, n, 2) : NULL;
@@ -380,22 +314,22 @@ static void exchange(Loop *l, const Channels *c, const Node *n)
     close_runs(e);
     emit(e, "rt_add_round(s, mb, rt_sums(s), $n); // of all replicas\n", "n", EMIT_INT,
          2 * n->shape.dim[1], NULL);
-    open_runs(l, c, n);
+    open_runs(chain, c, n);
     move_sums(e, c, n, "take");
 }
 
 // The first look: what applies per channel.
-static void find_statistics(Loop *l, const Channels *c, int norm)
+static void find_statistics(Chain *chain, const Channels *c)
 {
-    Emit *e = l->e;
-    const Node *n = l->nodes[norm];
+    Emit *e = chain->e;
+    const Node *n = chain->nodes[chain->norm];
     bool grad = n->op == OP_BATCH_NORM_GRAD, shared = node_int(n, A_REPLICAS) > 1;
     if (grad)
-        sum_up_gradients(l, c, norm);
+        sum_up_gradients(chain, c);
     else
-        sum_up(l, c, n);
+        sum_up(chain, c, n);
     if (shared)
-        exchange(l, c, n);
+        exchange(chain, c, n);
     if (grad)
         ready_gradients(e, c, n, shared ? NULL : emit_output(e, n, 1),
                         shared ? NULL : emit_output(e, n, 2));
@@ -403,23 +337,20 @@ static void find_statistics(Loop *l, const Channels *c, int norm)
         ready(e, c, n);
 }
 
-void loop_norm(Loop *l, int norm)
+void loop_norm(Chain *chain)
 {
-    Emit *e = l->e;
-    const Node *n = l->nodes[norm];
+    Emit *e = chain->e;
+    const Node *n = chain->nodes[chain->norm];
     Channels c = channels_of(e, n);
-    bool grad = n->op == OP_BATCH_NORM_GRAD;
-    l->channel = channels_index(e, &c, channels_side_by_side(&c) ? "l" : "");
-    l->outside = outside;
-    l->known = grad ? known_relu(n) : NULL;
-    l->known_by = n;
-    loop_keys(l);
-    open_runs(l, &c, n);
+    chain->channel = channels_index(e, &c, channels_side_by_side(&c) ? "l" : "");
+    chain->form = &form;
+    loop_keys(chain);
+    open_runs(chain, &c, n);
     if (n->op == OP_BATCH_NORM_INFER)
-        take_running(l, &c, n);
+        take_running(chain, &c, n);
     else
-        find_statistics(l, &c, norm);
-    if (stores(l, norm))
-        apply(l, &c, norm);
+        find_statistics(chain, &c);
+    if (chain_applies(chain))
+        apply(chain, &c);
     close_runs(e);
 }

@@ -13,7 +13,7 @@ void c_emit_accumulate(Emit *e, const Node *n)
                                 : "c_accumulate($sum, $grad, $n, $first);\n",
          "place", EMIT_TEXT, emit_place_in_step(e), "first", EMIT_TEXT, emit_is_first(e), "sum",
          EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "n", EMIT_INT,
-         c_stored(n->inputs[0]), NULL);
+         emit_elements(n->inputs[0]), NULL);
 }
 
 void c_emit_sgd(Emit *e, const Node *n)
@@ -25,7 +25,7 @@ void c_emit_sgd(Emit *e, const Node *n)
                   : "c_sgd($param, $grad, $n, (float)rt_lr(s), (float)rt_clip(s), $decay, "
                     "rt_next(s));\n",
          "param", EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "momentum",
-         EMIT_VALUE, momentum, "n", EMIT_INT, c_stored(n->inputs[0]), "factor", EMIT_REAL,
+         EMIT_VALUE, momentum, "n", EMIT_INT, emit_elements(n->inputs[0]), "factor", EMIT_REAL,
          node_real(n, A_MOMENTUM), "decay", EMIT_REAL, node_real(n, A_WEIGHT_DECAY), "nesterov",
          EMIT_INT, node_int(n, A_NESTEROV), NULL);
 }
@@ -44,5 +44,5 @@ void c_emit_adam(Emit *e, const Node *n)
          "rt_next(s), $options);\n",
          "param", EMIT_VALUE, n->inputs[0], "grad", EMIT_VALUE, n->inputs[1], "avg", EMIT_VALUE,
          n->inputs[2], "avg_sq", EMIT_VALUE, n->inputs[3], "n", EMIT_INT,
-         c_stored(n->inputs[0]), "options", EMIT_TEXT, options, NULL);
+         emit_elements(n->inputs[0]), "options", EMIT_TEXT, options, NULL);
 }
