@@ -2,81 +2,10 @@
 // <stagecc/c_shape.h>; other orders of dimensions are loops around them.
 #include "codegen/c/c.h"
 #include "codegen/heavy.h"
-
-// Letters of generated loops; the names of a model's tensors have more than one.
-static const char letters[] = "abcdfg";
-
-// Dimensions of a walk, and how far apart their elements are in two tensors.
-typedef struct Walk {
-    int rank;
-    int64_t dim[MAX_RANK], y[MAX_RANK], x[MAX_RANK];
-} Walk;
-
-// Adds a dimension inside those before, or merges it with the last, if both tensors allow.
-static void walk_add(Walk *w, int64_t dim, int64_t y, int64_t x)
-{
-    int last = w->rank - 1;
-    if (dim == 1)
-        return;
-    if (last >= 0 && w->y[last] == dim * y && w->x[last] == dim * x) {
-        w->dim[last] *= dim;
-        w->y[last] = y;
-        w->x[last] = x;
-        return;
-    }
-    w->dim[w->rank] = dim;
-    w->y[w->rank] = y;
-    w->x[w->rank++] = x;
-}
-
-static Walk walk_without(const Walk *w, int a, int b)
-{
-    Walk rest = {0};
-    for (int d = 0; d < w->rank; d++)
-        if (d != a && d != b) {
-            rest.dim[rest.rank] = w->dim[d];
-            rest.y[rest.rank] = w->y[d];
-            rest.x[rest.rank++] = w->x[d];
-        }
-    return rest;
-}
-
-// "y + a * 64 + b * 8" from `first` letter on.
-static const char *walk_at(Emit *e, const char *text, const Walk *w, const int64_t *step,
-                           int first)
-{
-    for (int d = 0; d < w->rank; d++)
-        if (step[d])
-            text = arena_printf(e->scratch, "%s + %c * %lld", text, letters[first + d],
-                                (long long)step[d]);
-    return text;
-}
-
-static void walk_open(Emit *e, const Walk *w, int first)
-{
-    for (int d = 0; d < w->rank; d++) {
-        const char i[2] = {letters[first + d], 0};
-        emit(e, "for (int64_t $i = 0; $i < $end; $i++)\n", "i", EMIT_TEXT, i, "end", EMIT_INT,
-             w->dim[d], NULL);
-        e->indent += 4;
-    }
-}
-
-static void walk_close(Emit *e, const Walk *w)
-{
-    e->indent -= 4 * w->rank;
-}
+#include "codegen/walk.h"
 
 // Order of dimensions
 // ----------------------------------------------------------------------------------------------
-
-static int inner_of(const int64_t *step, int rank)
-{
-    for (int d = 0; d < rank; d++)
-        if (step[d] == 1)
-            return d;
-    return -1;
-}
 
 // Rows of one run each, if there is nothing around them.
 static void copy_rows_of(Emit *e, const Node *n, const Walk *w)
@@ -123,15 +52,8 @@ static void copy_runs(Emit *e, const Node *n, const Walk *w)
 
 void c_emit_transpose(Emit *e, const Node *n)
 {
-    const int64_t *perm = node_ints(n, A_PERM);
-    Shape from = n->inputs[0]->shape, to = n->shape;
-    Walk w = {0};
-    for (int d = 0; d < to.rank; d++)
-        walk_add(&w, to.dim[d], shape_product(to, d + 1, to.rank),
-                 shape_product(from, (int)perm[d] + 1, from.rank));
-    if (!w.rank)
-        w = (Walk){1, {1}, {1}, {1}};
-    int last = w.rank - 1, inner = inner_of(w.x, w.rank);
+    Walk w = walk_transpose(n);
+    int last = w.rank - 1, inner = walk_inner(&w, w.x);
     if (inner == last) {
         copy_runs(e, n, &w);
         return;
@@ -174,16 +96,6 @@ void c_emit_decode(Emit *e, const Node *n)
 
 // Copies
 // ----------------------------------------------------------------------------------------------
-
-typedef struct Rows { // of a tensor cut at `axis`: what one row before the axis holds
-    int64_t count, length, inner;
-} Rows;
-
-static Rows rows_of(const Node *n, int axis)
-{
-    int64_t inner = shape_product(n->shape, axis + 1, n->shape.rank);
-    return (Rows){shape_product(n->shape, 0, axis), n->shape.dim[axis] * inner, inner};
-}
 
 static const char *offset(Emit *e, const Node *n, int64_t at)
 {
@@ -282,48 +194,15 @@ void c_emit_bias_grad(Emit *e, const Node *n)
          shape_product(s, 2, s.rank), "block", EMIT_INT, (int64_t)e->graph->block, NULL);
 }
 
-// y's dimension of x's dimension d; false: x is summed up along it.
-static bool kept(const Node *n, Shape x, int d)
-{
-    int own = d - (x.rank - n->shape.rank);
-    return own >= 0 && n->shape.dim[own] == x.dim[d];
-}
-
-// The dimensions of x as [summed, kept, summed], if they fall into such parts.
-static bool one_kept_part(const Node *n, Shape x, int64_t part[3])
-{
-    int at = 0;
-    part[0] = part[1] = part[2] = 1;
-    for (int d = 0; d < x.rank; d++) {
-        bool keep = kept(n, x, d);
-        if (x.dim[d] == 1)
-            continue;
-        if (keep != (at == 1))
-            at++;
-        if (at > 2)
-            return false;
-        part[at] *= x.dim[d];
-    }
-    return true;
-}
-
 void c_emit_sum_to(Emit *e, const Node *n)
 {
-    Shape x = n->inputs[0]->shape;
     int64_t part[3];
-    if (one_kept_part(n, x, part)) {
+    if (walk_sum_parts(n, part)) {
         sum_channels(e, n, part[0], part[1], part[2]);
         return;
     }
-    Walk outer = {0}, inner = {0};
-    for (int d = 0; d < x.rank; d++) {
-        int64_t step = shape_product(x, d + 1, x.rank);
-        int own = d - (x.rank - n->shape.rank);
-        if (kept(n, x, d))
-            walk_add(&outer, x.dim[d], shape_product(n->shape, own + 1, n->shape.rank), step);
-        else
-            walk_add(&inner, x.dim[d], 0, step);
-    }
+    Walk outer, inner;
+    walk_sum(n, &outer, &inner);
     const char *from = walk_at(e, emit_value(e, n->inputs[0]), &outer, outer.x, 0);
     from = walk_at(e, from, &inner, inner.x, outer.rank);
     walk_open(e, &outer, 0);
