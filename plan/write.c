@@ -140,7 +140,7 @@ static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
         put_predictions(o, s);
     put_int(o, "memory_bytes", plan_stage_bytes(s));
     put_int(o, "persistent_bytes", s->persistent_bytes);
-    if (s->state_bytes)
+    if (everything && s->state_bytes)
         put_int(o, "state_bytes", s->state_bytes);
     put_int(o, "slot_bytes", s->slot_bytes);
     put_int(o, "scratch_bytes", s->scratch_bytes);
