@@ -11,7 +11,7 @@ option(STAGECC_TESTS "Build the tests" ON)
 option(STAGECC_FUZZERS "Build the libFuzzer targets (clang only)" OFF)
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wswitch-enum
-                    -Wmissing-prototypes -Wformat=2 -ffp-contract=off)
+                    $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes> -Wformat=2 -ffp-contract=off)
 if(STAGECC_WERROR)
   add_compile_options(-Werror)
 endif()

@@ -6,7 +6,8 @@ function(public_header source name)
 endfunction()
 public_header(plan/stream.h stream.h)
 file(GLOB RUNTIME_HEADERS RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS
-     runtime/stage.h runtime/random.h runtime/bf16.h runtime/kernels/*.h)
+     runtime/stage.h runtime/random.h runtime/bf16.h runtime/kernels/*.h
+     runtime/cuda/*.h runtime/cuda/*.cuh)
 foreach(header ${RUNTIME_HEADERS})
   get_filename_component(name ${header} NAME)
   public_header(${header} ${name})

@@ -1,0 +1,123 @@
+// What tests of CUDA kernels on the processor share (runtime/cuda/cu_host.h): tensors beside their values in
+// double, launches in all orders of threads.
+#ifndef STAGECC_TESTS_CUDA_TEST_H
+#define STAGECC_TESTS_CUDA_TEST_H
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <initializer_list>
+#include <vector>
+
+#include <stagecc/cu.h>
+
+#include "tests/kernels/cuda_reference.h"
+
+static const double F32 = 1e-5, BF16 = 1e-2; // relative to the largest element
+
+template <typename T> constexpr double limit_of()
+{
+    return sizeof(T) == sizeof(float) ? F32 : BF16;
+}
+
+static bool failed;
+
+// n elements, each of which an out-of-bounds access is seen of by AddressSanitizer, and what they ought to be.
+template <typename T> struct Tensor {
+    int64_t n;
+    T *f;
+    std::vector<double> d;
+
+    explicit Tensor(int64_t count) : n(count), f(NULL), d((size_t)count)
+    {
+        void *room = NULL;
+        if (posix_memalign(&room, 64, (size_t)n * sizeof *f))
+            abort();
+        f = (T *)room;
+        memset(room, 0xff, bytes()); // NaN
+    }
+    ~Tensor()
+    {
+        free(f);
+    }
+    Tensor(const Tensor &) = delete;
+    Tensor &operator=(const Tensor &) = delete;
+
+    size_t bytes() const
+    {
+        return (size_t)n * sizeof *f;
+    }
+    const double *want() const
+    {
+        return d.data();
+    }
+    void set(int64_t i, double value) // as nearly as T holds it
+    {
+        f[i] = cu_from_float<T>((float)value);
+        d[(size_t)i] = (double)cu_to_float(f[i]);
+    }
+};
+
+// Uniform in [middle - spread, middle + spread), other numbers at every call.
+template <typename T> static void draw(Tensor<T> &t, double middle = 0, double spread = 1)
+{
+    static uint64_t drawn;
+    for (int64_t i = 0; i < t.n; i++)
+        t.set(i, middle + spread * (2 * (double)rt_uniform(9, drawn++) - 1));
+}
+
+struct Result {
+    void *at;
+    size_t bytes;
+    template <typename T> Result(Tensor<T> &t) : at(t.f), bytes(t.bytes())
+    {
+    }
+};
+
+// Launches in every order of blocks, warps and lanes, with results poisoned beforehand: they must have the
+// same bits.
+template <typename F>
+static void in_orders(const char *what, std::initializer_list<Result> results, F launch)
+{
+    std::vector<std::vector<uint8_t>> first;
+    for (cu_order = 0; cu_order < CU_ORDERS; cu_order++) {
+        for (const Result &r : results)
+            memset(r.at, 0xff, r.bytes);
+        launch();
+        size_t k = 0;
+        for (const Result &r : results) {
+            std::vector<uint8_t> bits((uint8_t *)r.at, (uint8_t *)r.at + r.bytes);
+            if (cu_order == 0)
+                first.push_back(bits);
+            else if (bits != first[k]) {
+                printf("%s: result %zu has other bits in order %d: a race\n", what, k,
+                       cu_order);
+                failed = true;
+            }
+            k++;
+        }
+    }
+    cu_order = 0;
+}
+
+template <typename T> static void close_to(const char *what, const Tensor<T> &t, double limit)
+{
+    double scale = 1e-30, worst = 0;
+    for (int64_t i = 0; i < t.n; i++) {
+        double got = (double)cu_to_float(t.f[i]), want = t.d[(size_t)i];
+        if (isnan(got) != isnan(want))
+            worst = INFINITY;
+        if (isnan(got) || isnan(want))
+            continue;
+        scale = fmax(scale, fabs(want));
+        worst = fmax(worst, fabs(got - want));
+    }
+    bool ok = worst <= limit * scale;
+    printf("  %-30s %7lld elements, off by %.1e of %.0e%s\n", what, (long long)t.n,
+           worst / scale, limit, ok ? "" : ": TOO FAR");
+    failed |= !ok;
+}
+
+#endif
