@@ -1,7 +1,7 @@
 // CUDA kernels on the processor, for tests: the text of a kernel compiled as it stands by a C++ compiler.
 //
-// Blocks run one after the other. The threads of a block are fibers (ucontext) of one thread of the system: at
-// a barrier, or where the lanes of a warp exchange values, a fiber gives way to the next. So nothing here is
+// Blocks run one after the other. The threads of a block are fibers of one thread of the system: at a barrier,
+// or where the lanes of a warp exchange values, a fiber gives way to the next. So nothing here is
 // a race; but what would be one on a device shows: a test repeats a launch in CU_ORDERS orders of blocks,
 // warps and lanes (cu_order), and bits that differ are a race. Shared memory is NaN before every block. A
 // barrier that only some threads of a block reach, or an exchange that only some lanes of a warp reach, ends
@@ -12,6 +12,7 @@
 #ifndef STAGECC_CU_HOST_H
 #define STAGECC_CU_HOST_H
 
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,20 +45,22 @@ enum { CU_ORDERS = 4 };
 
 enum cu_state { CU_READY, CU_AT_EXCHANGE, CU_AT_BARRIER, CU_DONE };
 
+// ucontext gives a fiber its stack; from then on _setjmp and _longjmp switch, which make no system calls.
 struct cu_fiber {
-    ucontext_t context;
+    jmp_buf here;
     cu_state state;
     unsigned exchanges; // so far; their parity tells which row of `lane` is meant
 };
 
 struct cu_block {
     cu_fiber fiber[CU_HOST_THREADS];
-    ucontext_t scheduler;
+    jmp_buf scheduler;
+    ucontext_t beginning; // of the scheduler, where a fiber is made
     int threads, now;
+    int made; // fibers that have a stack, each of which runs one thread after the other
     uint64_t lane[2][CU_HOST_THREADS]; // values on their way between lanes
     void (*body)(void *);
     void *arguments;
-    uint8_t *stacks;
 };
 
 static cu_block cu_now;
@@ -105,7 +108,8 @@ static inline void cu_give_way(cu_state state)
 {
     cu_fiber *self = &cu_now.fiber[cu_now.now];
     self->state = state;
-    swapcontext(&self->context, &cu_now.scheduler);
+    if (_setjmp(self->here) == 0)
+        _longjmp(cu_now.scheduler, 1);
 }
 
 static inline void __syncthreads()
@@ -131,20 +135,39 @@ template <typename T> static inline T __shfl_xor_sync(unsigned mask, T value, in
     return cu_exchange(mask, value, cu_now.now % CU_HOST_WARP ^ with);
 }
 
-static inline void cu_enter()
+static void cu_live()
 {
-    cu_now.body(cu_now.arguments);
-    cu_give_way(CU_DONE);
+    if (_setjmp(cu_now.fiber[cu_now.now].here) == 0)
+        setcontext(&cu_now.beginning);
+    for (;;) {
+        cu_now.body(cu_now.arguments);
+        cu_give_way(CU_DONE);
+    }
 }
 
 // The scheduler
 // ----------------------------------------------------------------------------------------------
 
+static inline void cu_make_fiber()
+{
+    ucontext_t context;
+    void *stack =
+        mmap(NULL, CU_HOST_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stack == MAP_FAILED || getcontext(&context))
+        cu_die("no memory for stacks");
+    context.uc_stack.ss_sp = stack;
+    context.uc_stack.ss_size = CU_HOST_STACK;
+    makecontext(&context, cu_live, 0);
+    cu_now.now = cu_now.made++;
+    swapcontext(&cu_now.beginning, &context);
+}
+
 static inline void cu_resume(int thread)
 {
     cu_now.now = thread;
     threadIdx.x = (unsigned)thread;
-    swapcontext(&cu_now.scheduler, &cu_now.fiber[thread].context);
+    if (_setjmp(cu_now.scheduler) == 0)
+        _longjmp(cu_now.fiber[thread].here, 1);
 }
 
 // Until every lane is at a barrier of the block, or done.
@@ -178,15 +201,8 @@ __attribute__((no_sanitize("address"), noinline)) static void cu_poison_shared()
 static inline void cu_begin_block()
 {
     cu_poison_shared();
-    for (int i = 0; i < cu_now.threads; i++) {
-        cu_fiber *f = &cu_now.fiber[i];
-        getcontext(&f->context);
-        f->context.uc_stack.ss_sp = cu_now.stacks + (size_t)i * CU_HOST_STACK;
-        f->context.uc_stack.ss_size = CU_HOST_STACK;
-        makecontext(&f->context, cu_enter, 0);
-        f->state = CU_READY;
-        f->exchanges = 0;
-    }
+    for (int i = 0; i < cu_now.threads; i++)
+        cu_now.fiber[i].state = CU_READY;
 }
 
 static inline void cu_run_block()
@@ -212,13 +228,8 @@ template <typename F> static void cu_launch(int64_t grid, int64_t block, F call)
     if (grid < 1 || grid > INT32_MAX || block < 1 || block > CU_HOST_THREADS ||
         block % CU_HOST_WARP)
         cu_die("a launch of no blocks, or of blocks that are not whole warps");
-    if (!cu_now.stacks) {
-        void *room = mmap(NULL, (size_t)CU_HOST_THREADS * CU_HOST_STACK, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (room == MAP_FAILED)
-            cu_die("no memory for stacks");
-        cu_now.stacks = (uint8_t *)room;
-    }
+    while (cu_now.made < (int)block)
+        cu_make_fiber();
     cu_now.threads = (int)block;
     cu_now.body = [](void *arguments) { (*(F *)arguments)(); };
     cu_now.arguments = &call;

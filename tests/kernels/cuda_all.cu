@@ -1,5 +1,8 @@
 // Every kernel once for both types, for nvcc.sh: it need compile only.
+#include <stagecc/cu_columns.cuh>
 #include <stagecc/cu_elementwise.cuh>
+#include <stagecc/cu_layer_norm.cuh>
+#include <stagecc/cu_row.cuh>
 
 // All element-wise functions, so that a host's function in one of them is seen.
 template <typename T> static __global__ void elementwise(T *y, const T *a, const T *b)
@@ -19,19 +22,24 @@ template <typename T> static __global__ void elementwise(T *y, const T *a, const
     cu_store<8>(y + threadIdx.x * 8, x);
 }
 
-template <typename T> static void all(cudaStream_t stream, T *t)
+template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *f, double *part)
 {
+    cu_layer_norm<T, C>(stream, t, f, f, t, f, f, 100, 1e-5);
+    cu_layer_norm_grad<T, C>(stream, t, t, t, f, f, f, 100);
+    cu_layer_norm_grad_params<T, C>(stream, f, f, part, t, t, f, f, 100);
+}
+
+template <typename T> static void all(cudaStream_t stream, T *t, float *f, double *part)
+{
+    rows<T, 37>(stream, t, f, part);
+    rows<T, 768>(stream, t, f, part);
+    rows<T, 4096>(stream, t, f, part);
     CU_LAUNCH(elementwise<T>, 1, 256, stream, t, t, t);
 }
 
-void all_f32(cudaStream_t stream, float *t);
-void all_f32(cudaStream_t stream, float *t)
+void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part);
+void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part)
 {
-    all(stream, t);
-}
-
-void all_bf16(cudaStream_t stream, rt_bf16 *t);
-void all_bf16(cudaStream_t stream, rt_bf16 *t)
-{
-    all(stream, t);
+    all(stream, f, f, part);
+    all(stream, b, f, part);
 }

@@ -22,6 +22,11 @@ template <typename T> constexpr double limit_of()
     return sizeof(T) == sizeof(float) ? F32 : BF16;
 }
 
+template <typename T> constexpr const char *type_of()
+{
+    return sizeof(T) == sizeof(float) ? "f32" : "bf16";
+}
+
 static bool failed;
 
 // n elements, each of which an out-of-bounds access is seen of by AddressSanitizer, and what they ought to be.
@@ -52,6 +57,12 @@ template <typename T> struct Tensor {
     const double *want() const
     {
         return d.data();
+    }
+    // What a kernel has computed is from now on what it ought to be.
+    void keep()
+    {
+        for (int64_t i = 0; i < n; i++)
+            d[(size_t)i] = (double)cu_to_float(f[i]);
     }
     void set(int64_t i, double value) // as nearly as T holds it
     {
