@@ -2,7 +2,9 @@
 #include <stagecc/cu_columns.cuh>
 #include <stagecc/cu_elementwise.cuh>
 #include <stagecc/cu_layer_norm.cuh>
+#include <stagecc/cu_loss.cuh>
 #include <stagecc/cu_row.cuh>
+#include <stagecc/cu_softmax.cuh>
 
 // All element-wise functions, so that a host's function in one of them is seen.
 template <typename T> static __global__ void elementwise(T *y, const T *a, const T *b)
@@ -24,6 +26,14 @@ template <typename T> static __global__ void elementwise(T *y, const T *a, const
 
 template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *f, double *part)
 {
+    const int32_t *labels = (const int32_t *)(const void *)f;
+    cu_softmax<T, C>(stream, t, t, labels, 1, 100, 10);
+    cu_softmax_grad<T, C>(stream, t, t, t, 100);
+    cu_cross_entropy<T, C>(stream, f, f, part, t, labels, 100, 0.1);
+    cu_cross_entropy_grad<T, C>(stream, t, f, t, labels, f, f, 100, 0.1);
+    cu_cross_entropy_both<T, C>(stream, f, t, part, f, t, labels, f, 100, 0.1);
+    cu_mse<T, C>(stream, f, part, t, f);
+    cu_mse_grad<T, C>(stream, t, t, f, f);
     cu_layer_norm<T, C>(stream, t, f, f, t, f, f, 100, 1e-5);
     cu_layer_norm_grad<T, C>(stream, t, t, t, f, f, f, 100);
     cu_layer_norm_grad_params<T, C>(stream, f, f, part, t, t, f, f, 100);
