@@ -1,4 +1,5 @@
 // Every kernel once for both types, for nvcc.sh: it need compile only.
+#include <stagecc/cu_batch_norm.cuh>
 #include <stagecc/cu_columns.cuh>
 #include <stagecc/cu_elementwise.cuh>
 #include <stagecc/cu_layer_norm.cuh>
@@ -34,6 +35,12 @@ template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *
     cu_cross_entropy_both<T, C>(stream, f, t, part, f, t, labels, f, 100, 0.1);
     cu_mse<T, C>(stream, f, part, t, f);
     cu_mse_grad<T, C>(stream, t, t, f, f);
+    cu_norm *norm = (cu_norm *)(void *)part;
+    cu_norm_grad *grad = (cu_norm_grad *)(void *)part;
+    cu_batch_norm<T, C, cu_relu>(stream, t, f, f, part, norm, t, f, f, 100, 1e-5);
+    cu_batch_norm_infer<T, C>(stream, t, norm, t, f, f, f, f, 100, 1e-5);
+    cu_batch_norm_grad<T, C, cu_relu>(stream, t, f, f, part, norm, grad, t, t, f, f, f, f, 100,
+                                      1e-5);
     cu_layer_norm<T, C>(stream, t, f, f, t, f, f, 100, 1e-5);
     cu_layer_norm_grad<T, C>(stream, t, t, t, f, f, f, 100);
     cu_layer_norm_grad_params<T, C>(stream, f, f, part, t, t, f, f, 100);
@@ -52,4 +59,5 @@ void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part)
 {
     all(stream, f, f, part);
     all(stream, b, f, part);
+    cu_running_update(stream, f, f, f, f, 100, 0.1, 1000);
 }
