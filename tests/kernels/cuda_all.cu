@@ -6,6 +6,7 @@
 #include <stagecc/cu_loss.cuh>
 #include <stagecc/cu_row.cuh>
 #include <stagecc/cu_softmax.cuh>
+#include <stagecc/cu_update.cuh>
 
 // All element-wise functions, so that a host's function in one of them is seen.
 template <typename T> static __global__ void elementwise(T *y, const T *a, const T *b)
@@ -60,4 +61,8 @@ void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part)
     all(stream, f, f, part);
     all(stream, b, f, part);
     cu_running_update(stream, f, f, f, f, 100, 0.1, 1000);
+    cu_accumulate(stream, f, f, 100, false);
+    cu_sgd(stream, (cu_update *)(void *)part, 1, 1, 0, (cu_step *)(void *)f, {0.9f, 0, false});
+    cu_adam(stream, (cu_update *)(void *)part, 1, 1, 0, (cu_step *)(void *)f,
+            {0, 0.999f, 0.1f, 0.001f, 1e-8f});
 }

@@ -1,7 +1,37 @@
 #define REAL double
 #include <stagecc/ref.h>
+#define C_THREADS 1
+#include <stagecc/c.h>
 
 #include "tests/kernels/cuda_reference.h"
+
+static void adam_in_double(double *param, const double *grad, double *exp_avg,
+                           double *exp_avg_sq, int64_t n, int64_t next, const Adam *adam)
+{
+    const ref_adam_options o = {adam->beta1, adam->beta2, adam->eps, adam->decay,
+                                adam->decoupled};
+    ref_adam(param, grad, exp_avg, exp_avg_sq, n, adam->lr, adam->clip, adam->step, next, &o);
+}
+
+static c_adam_options options(const Adam *adam)
+{
+    return (c_adam_options){adam->beta1, adam->beta2, adam->eps, adam->decay, adam->decoupled};
+}
+
+static void adam_in_float(float *param, const float *grad, float *exp_avg, float *exp_avg_sq,
+                          int64_t n, int64_t next, const Adam *adam)
+{
+    const c_adam_options o = options(adam);
+    c_adam(param, grad, exp_avg, exp_avg_sq, n, adam->lr, adam->clip, adam->step, next, &o);
+}
+
+static AdamStep adam_prepare(const Adam *adam)
+{
+    const c_adam_options o = options(adam);
+    const c_adam_step k = c_adam_prepare(adam->lr, adam->clip, adam->step, &o);
+    return (AdamStep){k.clip, k.decay, k.shrink,     k.beta2, k.new1,
+                      k.new2, k.eps,   k.correction, k.size};
+}
 
 const Reference ref = {
     .relu = ref_relu,
@@ -29,4 +59,14 @@ const Reference ref = {
     .batch_norm_infer = ref_batch_norm_infer,
     .batch_norm_grad = ref_batch_norm_grad,
     .running_update = ref_running_update,
+    .sgd = ref_sgd,
+    .adam = adam_in_double,
+};
+
+const CBackend c_backend = {
+    .accumulate = c_accumulate,
+    .sgd = c_sgd,
+    .sgd_momentum = c_sgd_momentum,
+    .adam_prepare = adam_prepare,
+    .adam = adam_in_float,
 };

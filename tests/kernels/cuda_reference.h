@@ -1,4 +1,4 @@
-// The reference kernels in double, which are C, for tests in C++.
+// The reference kernels in double, and the c backend's where bits have to be equal: C, for tests in C++.
 #ifndef STAGECC_TESTS_CUDA_REFERENCE_H
 #define STAGECC_TESTS_CUDA_REFERENCE_H
 
@@ -7,6 +7,13 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+// What adam knows of a step and of its options.
+typedef struct Adam {
+    double lr, clip, beta1, beta2, eps, decay;
+    int decoupled;
+    int64_t step;
+} Adam;
 
 // ref_NAME of <stagecc/ref.h>, with real = double.
 typedef struct Reference {
@@ -54,9 +61,31 @@ typedef struct Reference {
                             double eps);
     void (*running_update)(double *running_mean, double *running_var, const double *mean,
                            const double *var, int64_t c, double momentum, int64_t count);
+    void (*sgd)(double *param, const double *grad, double *momentum, int64_t n, double lr,
+                double clip, double factor, int nesterov, double decay, int64_t next);
+    void (*adam)(double *param, const double *grad, double *exp_avg, double *exp_avg_sq,
+                 int64_t n, int64_t next, const Adam *adam);
 } Reference;
 
 extern const Reference ref;
+
+typedef struct AdamStep { // c_adam_step
+    float clip, decay, shrink, beta2, new1, new2, eps, correction, size;
+} AdamStep;
+
+// c_NAME of <stagecc/c.h>, in float.
+typedef struct CBackend {
+    void (*accumulate)(float *sum, const float *grad, int64_t n, int first);
+    void (*sgd)(float *param, const float *grad, int64_t n, float lr, float clip, float decay,
+                int64_t next);
+    void (*sgd_momentum)(float *param, const float *grad, float *momentum, int64_t n, float lr,
+                         float clip, float factor, float decay, int nesterov, int64_t next);
+    AdamStep (*adam_prepare)(const Adam *adam);
+    void (*adam)(float *param, const float *grad, float *exp_avg, float *exp_avg_sq, int64_t n,
+                 int64_t next, const Adam *adam);
+} CBackend;
+
+extern const CBackend c_backend;
 
 #ifdef __cplusplus
 }
