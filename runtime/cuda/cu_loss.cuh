@@ -40,10 +40,10 @@ CU_INLINE double cu_cross_entropy_row(double *term, const T *row, int32_t label,
     largest = cu_team_max<CU_LOSS_THREADS>(largest);
     for (int at = (int)threadIdx.x * N; at < V; at += STEP) {
         cu_load<N>(v, row + at);
+        // Each in double: a loss near 0 is what the others add to a 1.
         CU_UNROLL
         for (int i = 0; i < N; i++)
-            sum += (double)rt_exp(v[i] -
-                                  largest); // beside a 1, a loss near 0 is what the others add
+            sum += (double)rt_exp(v[i] - largest);
     }
     const double lse = (double)largest + cu_log(cu_team_sum<CU_LOSS_THREADS>(sum));
     const double mean = smoothing > 0 ? cu_team_sum<CU_LOSS_THREADS>(total) / V : 0;

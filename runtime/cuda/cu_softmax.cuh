@@ -19,8 +19,9 @@ static __global__ void __launch_bounds__(cu_team_threads(LANES))
     row.load(x + r * C);
     row.map([=](float v, int at) { return at < seen ? v : -__builtin_inff(); });
     const float largest = row.largest();
-    row.map([=](float v, int at) { return at < seen ? rt_exp(v - largest) : 0; });
+    row.map([=](float v, int) { return rt_exp(v - largest); });
     const float factor = (float)(1 / row.sum());
+    // Where none is seen, all are NaN up to here.
     row.map([=](float v, int at) { return at < seen ? v * factor : 0; });
     row.store(y + r * C);
 }

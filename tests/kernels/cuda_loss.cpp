@@ -15,7 +15,7 @@ template <typename T, int V> static void test_cross_entropy(int64_t rows, double
     std::vector<int32_t> labels((size_t)rows);
     printf("%s, %lld rows of %d logits, smoothing %g\n", type_of<T>(), (long long)rows, V,
            smoothing);
-    draw(logits, 10, 4);
+    draw(logits, 90, 4);
     dloss.set(0, SHARE);
     for (int64_t r = 0; r < rows; r++)
         labels[(size_t)r] = r % 3 == 1 ? -1 : (int32_t)((r * 7 + V - 1) % V);

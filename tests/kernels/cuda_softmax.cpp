@@ -10,7 +10,7 @@ static void test_rows(int64_t rows, int64_t causal, const int32_t *lengths, int6
     Tensor<T> x(rows * C), y(rows * C), dy(rows * C), dx(rows * C);
     printf("%s, %lld rows of %d%s%s\n", type_of<T>(), (long long)rows, C,
            causal ? ", causal" : "", lengths ? ", lengths" : "");
-    draw(x, 20, 8);
+    draw(x, 100, 8);
     draw(dy);
     ref.softmax(y.d.data(), x.want(), lengths, each, rows, C, causal);
     in_orders("softmax", {y},
@@ -37,7 +37,7 @@ template <typename T> static void test_type()
     test_rows<T, 6>(48, 6, lengths, 12);
 }
 
-// What is masked is not looked at: a NaN there stays where it is.
+// What is masked is not looked at, be it NaN or by far the largest.
 static void test_masked()
 {
     static const int32_t length = 3;
@@ -45,7 +45,7 @@ static void test_masked()
     draw(x);
     ref.softmax(y.d.data(), x.want(), &length, 1, 1, 8, 0);
     for (int i = 3; i < 8; i++)
-        x.f[i] = NAN;
+        x.f[i] = i % 2 ? NAN : 300;
     in_orders("softmax beside NaN", {y},
               [&] { cu_softmax<float, 8>(NULL, y.f, x.f, &length, 1, 1, 0); });
     close_to("y beside NaN", y, F32);
