@@ -93,16 +93,20 @@ class Killer:
 
     def strike(self, kind, rank, opcode=None):
         """opcode None: at once. What was killed, where, and how far all were when it was noticed."""
-        status = self.settle() if kind == "master" else self.c.wait("it runs", lambda s: s["phase"] == "running")
-        ranks = self.where(status)
-        rank %= len(ranks)
-        worker, memory = ranks[rank]
-        if opcode is not None:
-            self.aim(memory, rank, opcode)
-        pid = {"program": memory.rank(rank)[0], "worker": self.c.workers[worker].pid, "master": self.c.master.pid}[kind]
-        assert pid > 0
-        lost = self.lost_masters()
-        at = time.time()
+        end = time.monotonic() + 60
+        while True:
+            status = self.settle() if kind == "master" else self.c.wait("it runs", lambda s: s["phase"] == "running")
+            ranks = self.where(status)
+            rank %= len(ranks)
+            worker, memory = ranks[rank]
+            if opcode is not None:
+                self.aim(memory, rank, opcode)
+            pid = {"program": memory.rank(rank)[0], "worker": self.c.workers[worker].pid, "master": self.c.master.pid}[kind]
+            lost = self.lost_masters()
+            at = time.time()
+            if pid and alive(pid):  # else a change of plan has come in between
+                break
+            assert time.monotonic() < end, "nobody to kill"
         os.kill(pid, signal.SIGKILL)
         row = {"kind": kind, "rank": rank, "epoch": status["epoch"], "at": at}
         if kind == "master":

@@ -30,7 +30,7 @@ def main():
                 for kind, rank, opcode in KILLS:
                     killer.go_on()
                     killer.strike(kind, rank, OPCODES.index(opcode))
-                c.wait_end()
+                c.wait_end(seconds=300)
                 c.check()
             finally:
                 c.stop()
