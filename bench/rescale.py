@@ -36,11 +36,6 @@ def simulated(cluster, name):
     return out["step_s"]
 
 
-def builds(c):
-    """Does the master compile?"""
-    return bool(pathlib.Path(f"/proc/{c.master.pid}/task/{c.master.pid}/children").read_text().split())
-
-
 def changes(c):
     rows = []
     for n in (3, *CHANGES):
@@ -50,7 +45,7 @@ def changes(c):
         s = c.wait_stages(n, 900)
         begin = s["step"]
         c.wait_step(begin + EACH, 900)
-        while builds(c):
+        while c.builds():
             time.sleep(0.5)
         calm = c.status()  # a better plan may have followed
         rows.append((n, asked, begin, s["plan"]["name"], calm["step"], calm["plan"]["name"]))

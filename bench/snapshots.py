@@ -34,15 +34,10 @@ def cluster(folder, options, more, like=None):
     return c
 
 
-def builds(c):
-    """Does the master compile?"""
-    return bool(pathlib.Path(f"/proc/{c.master.pid}/task/{c.master.pid}/children").read_text().split())
-
-
 def under_master(folder, options, more, steps, skip, like):
     c = cluster(folder, options, more, like)
     try:
-        while builds(c):
+        while c.builds():
             time.sleep(0.5)
         first = c.status()["step"] + skip
         while (s := c.status())["step"] < first + steps:
@@ -70,7 +65,7 @@ def main():
         folder = pathlib.Path(folder)
         first = cluster(folder / "first", options, [])
         name = first.status()["plan"]["name"]
-        while builds(first):
+        while first.builds():
             time.sleep(0.5)
         first.stop()
         hosts = folder / "hosts"

@@ -70,7 +70,7 @@ const char *epoch_wrong(const Epoch *e);
 uint64_t epoch_workers(const Epoch *e); // that run its ranks: a bit each
 // Does a program of this worker run all of these parts?
 bool epoch_runs(const Epoch *e, uint16_t worker, uint64_t parts);
-// Another worker to have what a rank owns: one that runs it, else that of the rank before; NOBODY: one worker runs all.
+// Another worker to have what a rank owns: one that runs it, else the next rank's; NOBODY: one worker runs all.
 uint16_t epoch_neighbour(const Epoch *e, uint32_t rank);
 // Is it this worker's rank?
 bool epoch_rank_of(const Epoch *e, uint32_t rank, uint32_t worker);

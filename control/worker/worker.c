@@ -183,7 +183,8 @@ static void work(Agent *g)
     get_files(g, now_ns);
     prepare_work(g, &g->run, now_ns);
     warm_work(g, now_ns);
-    copies_make_room(g, &g->run);
+    if (g->core.phase != WORKER_STOPPED)
+        copies_make_room(g, &g->run);
     copies_work(g, now_ns);
     g->keeps = snapshots_work(g);
     relay_work(g, now_ns);

@@ -118,10 +118,17 @@ class Cluster:
         self.workers[i] = self.start(f"worker{i}", "worker", "--master", f"{self.address}:{self.port}", "--key", f"keys/worker{i}.key", "--dir", f"cache{i}")
         return self.workers[i]
 
+    @staticmethod
+    def children(process):
+        return pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
     def programs(self, i):
         """Process numbers of a worker's programs."""
-        children = pathlib.Path(f"/proc/{self.workers[i].pid}/task/{self.workers[i].pid}/children")
-        return [int(p) for p in children.read_text().split() if is_program(p)]
+        return [int(p) for p in self.children(self.workers[i]) if is_program(p)]
+
+    def builds(self):
+        """Does the master compile?"""
+        return bool(self.children(self.master))
 
     def stop(self):
         for p in [self.master, *self.workers.values()]:
