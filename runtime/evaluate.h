@@ -22,10 +22,17 @@ typedef struct rt__predictions {
     int64_t rows, classes;
 } rt__predictions;
 
+// Of such rows: those whose label is not negative; how many of them have the label first, or among the first five.
+// Its rank is the number of classes that beat it; of equal logits the lower class wins, as with an argmax from the
+// left. Where the label's logit is not a number, or the label no class, it is neither.
+typedef struct rt__hits {
+    uint64_t rows, first, fifth;
+} rt__hits;
+
 void rt__score_reset(rt__score *score);
 // One micro-batch. `loss` is the mean over its rows whose label is not negative, as cross_entropy
 // gives it; without such a row the micro-batch changes nothing but `samples`.
-void rt__score_add(rt__score *score, const rt__predictions *p, double loss, int64_t samples);
+void rt__score_add(rt__score *score, const rt__hits *hits, double loss, int64_t samples);
 // The same for losses over every element (mse): all `samples` must be valid.
 void rt__score_add_loss(rt__score *score, double loss, int64_t samples);
 
@@ -34,10 +41,10 @@ int rt__evaluate_open(
 void rt__evaluate_close(rt_stage *s);
 void rt__evaluate_begin(rt_stage *s); // a new evaluation
 void rt__evaluate_begin_batch(rt_stage *s);
-// Micro-batch mb of the evaluation batch at s->eval_first has run: its place in s->scores is filled. 0
-// or an rt_error (RT_E_LOSS: its loss is not finite).
+// Micro-batch mb of the evaluation batch at s->eval_first has run: its place in s->scores is filled, at the end of
+// the batch at the latest. 0 or an rt_error (RT_E_LOSS: its loss is not finite).
 int rt__evaluate_mb(rt_stage *s, int mb);
-// Adds all micro-batches up in their order, those of other replicas too.
-void rt__evaluate_end_batch(rt_stage *s);
+// Adds all micro-batches up in their order, those of other replicas too. The same errors.
+int rt__evaluate_end_batch(rt_stage *s);
 
 #endif

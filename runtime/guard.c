@@ -1,5 +1,8 @@
 #include "runtime/guard.h"
 
+#include "runtime/device.h"
+#include "runtime/plain.h"
+
 #include <fenv.h>
 #include <inttypes.h>
 #include <math.h>
@@ -108,11 +111,11 @@ static bool earlier(const SegmentStatus *a, int rank_a, const SegmentStatus *b, 
     return back_a ? rank_a > rank_b : rank_a < rank_b;
 }
 
-static int first_suspect(const rt_stage *s)
+static int first_suspect(const rt_stage *s, int64_t step)
 {
     int best = -1;
     for (int i = 0; i < rt__n_ranks(s->program); i++) {
-        if (atomic_load(&s->statuses[i].suspect_step) != s->step + 1)
+        if (atomic_load(&s->statuses[i].suspect_step) != step + 1)
             continue;
         if (best < 0 || earlier(&s->statuses[i], i, &s->statuses[best], best))
             best = i;
@@ -120,28 +123,28 @@ static int first_suspect(const rt_stage *s)
     return best;
 }
 
-static int complain(rt_stage *s, const char *what, int suspect)
+static int complain(rt_stage *s, const char *what, int64_t step, int suspect)
 {
     char here[2 * SEGMENT_NAME], name[RT__RANK_NAME];
     if (suspect >= 0)
         return rt_fail(
             s, RT_E_LOSS, "%s at step %" PRId64 "; first trouble: %.*s, micro-batch %d, %s",
-            what, s->step + 1, 2 * SEGMENT_NAME - 1, s->statuses[suspect].suspect,
+            what, step + 1, 2 * SEGMENT_NAME - 1, s->statuses[suspect].suspect,
             s->statuses[suspect].suspect_mb, rt__rank_name(s->program, suspect, name));
     describe_here(s, here, sizeof here);
-    return rt_fail(s, RT_E_LOSS, "%s at step %" PRId64 "; noticed in: %s, %s", what,
-                   s->step + 1, here, rt__rank_name(s->program, s->rank, name));
+    return rt_fail(s, RT_E_LOSS, "%s at step %" PRId64 "; noticed in: %s, %s", what, step + 1,
+                   here, rt__rank_name(s->program, s->rank, name));
 }
 
-int rt__guard_loss(rt_stage *s, double loss)
+int rt__guard_loss(rt_stage *s, double loss, int64_t step, int mb)
 {
     if (isfinite(loss))
         return 0;
     char what[128];
-    snprintf(what, sizeof what, "the loss of micro-batch %d is %s", rt__mb_of_step(s),
+    snprintf(what, sizeof what, "the loss of micro-batch %d is %s", mb,
              isnan(loss) ? "nan" : "inf");
     rt__guard_mark(s);
-    return complain(s, what, first_suspect(s));
+    return complain(s, what, step, first_suspect(s, step));
 }
 
 // Another stage may be in its next step already: only this stage's suspect is sure to be of this one.
@@ -150,7 +153,7 @@ static int gradient(rt_stage *s, const rt_tensor *t)
     char what[256];
     snprintf(what, sizeof what, "the gradient of %s is not finite", t->name);
     bool mine = atomic_load(&s->status->suspect_step) == s->step + 1;
-    return complain(s, what, mine ? s->rank : -1);
+    return complain(s, what, s->step, mine ? s->rank : -1);
 }
 
 int rt__guard_norm(rt_stage *s, int index, double part)
@@ -164,31 +167,12 @@ int rt__guard_norm(rt_stage *s, int index, double part)
 // Gradients
 // -------------------------------------------------------------------------------------
 
-// Exponents of all ones, counted without branches so that the loop is a vector loop.
-static bool finite_f32(const uint32_t *x, int64_t n)
+static bool finite_tensor(rt_stage *s, const rt_tensor *t)
 {
-    uint32_t bad = 0;
-    for (int64_t i = 0; i < n; i++)
-        bad |= (x[i] & 0x7f800000) == 0x7f800000;
-    return !bad;
-}
-
-static bool finite_f64(const uint64_t *x, int64_t n)
-{
-    uint64_t bad = 0;
-    for (int64_t i = 0; i < n; i++)
-        bad |= (x[i] & 0x7ff0000000000000) == 0x7ff0000000000000;
-    return !bad;
-}
-
-static bool finite_tensor(const rt_stage *s, const rt_tensor *t)
-{
-    const void *at = rt__tensor(s, t);
-    if (t->dtype == RT_F32)
-        return finite_f32(at, t->bytes / 4);
-    if (t->dtype == RT_F64)
-        return finite_f64(at, t->bytes / 8);
-    return true;
+    if (t->dtype != RT_F32 && t->dtype != RT_F64)
+        return true;
+    return s->device->finite(s, rt__tensor(s, t), t->bytes / rt__dtype_bytes(t->dtype),
+                             t->dtype);
 }
 
 int rt__guard_gradients(rt_stage *s, bool always)

@@ -12,8 +12,8 @@
 void rt__guard_begin_stream(rt_stage *s);
 void rt__guard_end_step(rt_stage *s); // before s->step moves on
 void rt__guard_mark(rt_stage *s);     // end of a layer (s->layer) or of an instruction
-// The loss of micro-batch s->mb. 0 or RT_E_LOSS.
-int rt__guard_loss(rt_stage *s, double loss);
+// The loss of micro-batch mb of the step behind `step` others. 0 or RT_E_LOSS.
+int rt__guard_loss(rt_stage *s, double loss, int64_t step, int mb);
 // Part `index` of the squared gradient norm. 0 or RT_E_LOSS.
 int rt__guard_norm(rt_stage *s, int index, double part);
 // Before the update, where nothing else has looked at the gradients: reads them all if a flag was

@@ -1,6 +1,7 @@
 #include "runtime/image.h"
 
 #include "plan/image.h"
+#include "runtime/device.h"
 #include "runtime/segment.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ typedef struct rt__image {
 // Does the program work in its generations?
 static bool in_place(const rt_stage *s)
 {
-    return s->image && !s->program->train_steps;
+    return s->image && !s->program->train_steps && !s->device->apart;
 }
 
 static uint8_t *generation_at(const rt_stage *s, int g)
@@ -45,7 +46,8 @@ static void copy(rt_stage *s, int g, bool load, bool statistics)
         if (is_statistic)
             shadow += rt__image_statistic_bytes(t);
         if (is_statistic == statistics && t->role != RT_ACCUMULATOR)
-            memcpy(load ? here : there, load ? there : here, (size_t)t->bytes);
+            load ? s->device->put(s, here, there, (size_t)t->bytes)
+                 : s->device->get(s, there, here, (size_t)t->bytes);
     }
 }
 
@@ -201,7 +203,7 @@ void rt__image_close(rt_stage *s)
 // Beginning
 // --------------------------------------------------------------------------------------
 
-static void take(rt_stage *s, int g)
+static int take(rt_stage *s, int g)
 {
     s->step = step_at(s, g);
     const ImageGeneration *from = &s->image->header->generation[g];
@@ -212,6 +214,7 @@ static void take(rt_stage *s, int g)
     else
         copy(s, g, true, false);
     copy(s, g, true, true);
+    return rt__device_wait(s);
 }
 
 int rt__image_begin(rt_stage *s, bool *found)
@@ -232,9 +235,7 @@ int rt__image_begin(rt_stage *s, bool *found)
                        s->options.state);
     int g = forget(s, step);
     *found = step >= 0;
-    if (*found)
-        take(s, g);
-    return 0;
+    return *found ? take(s, g) : 0;
 }
 
 // Both generations have what no update writes, and no sums of gradients.
@@ -276,18 +277,22 @@ void rt__image_turn(rt_stage *s)
     work_in(s, to);
 }
 
-void rt__image_save(rt_stage *s)
+int rt__image_save(rt_stage *s)
 {
     if (!s->image)
-        return;
+        return 0;
     ImageHeader *h = s->image->header;
     int g = in_place(s) ? working_in(s) : !image_newest(h);
     set_step(s, g, -1);
     if (!in_place(s))
         copy(s, g, false, false);
     copy(s, g, false, true);
+    int error = rt__device_wait(s);
+    if (error)
+        return error;
     h->seed = s->seed;
     h->generation[g].epoch = s->cursor.epoch;
     h->generation[g].index = s->cursor.index;
     set_step(s, g, s->step);
+    return 0;
 }

@@ -7,7 +7,8 @@
 // Nothing is copied but statistics: programs work in the newest generation, and an update reads parameters and
 // optimizer state there and writes them to the other one (rt_next), which becomes the newest. Only statistics change
 // before an update, so they are copied behind each step. Asynchronous schedules, whose steps between two drains
-// are saved together, work in memory of their own and copy all behind a drain.
+// are saved together, work in memory of their own and copy all behind a drain; programs on a device that has memory
+// of its own copy all behind a step.
 //
 // That two generations are enough: nobody ends a step before every other rank has begun it. So when one overwrites
 // the state behind step n, in its update of step n + 2, all have that behind n + 1. All ranks of a job go on from the
@@ -30,7 +31,8 @@ void rt__image_begin_update(rt_stage *s);
 void rt__image_turn(
     rt_stage *s); // the update is done: its results are what the next step works with
 // Behind a step, or a drain, that is done in every respect, checkpoint and evaluation included.
-void rt__image_save(rt_stage *s);
+// 0 or the device's rt_error.
+int rt__image_save(rt_stage *s);
 void rt__image_close(rt_stage *s);
 
 // runtime/image_layout.c: the same for every rank of a stage.

@@ -1,14 +1,16 @@
 #include "runtime/loop.h"
 
+#include "runtime/device.h"
 #include "runtime/evaluate.h"
 #include "runtime/guard.h"
 #include "runtime/image.h"
+#include "runtime/load.h"
 #include "runtime/norm.h"
 #include "runtime/pace.h"
 #include "runtime/profile.h"
 #include "runtime/reduce.h"
-#include "runtime/report.h"
 #include "runtime/segment.h"
+#include "runtime/settle.h"
 #include "runtime/share.h"
 #include "runtime/timeline.h"
 #include "runtime/trace.h"
@@ -45,8 +47,7 @@ int64_t rt__samples_now(const rt_stage *s)
     return samples_of_step(s, step_of(s, s->mb));
 }
 
-// Of micro-batch mb of a step of so many: all but the last ones of an epoch are full.
-static int64_t samples_of_mb(const rt_stage *s, int64_t samples, int64_t mb)
+int64_t rt__samples_of_mb(const rt_stage *s, int64_t samples, int64_t mb)
 {
     int64_t size = s->program->micro_batch, left = samples - mb * size;
     return left < 0 ? 0 : left < size ? left : size;
@@ -55,7 +56,7 @@ static int64_t samples_of_mb(const rt_stage *s, int64_t samples, int64_t mb)
 double rt_share(const rt_stage *s, int mb)
 {
     int64_t samples = samples_of_step(s, step_of(s, mb));
-    int64_t own = samples_of_mb(s, samples, mb % s->program->micro_batches);
+    int64_t own = rt__samples_of_mb(s, samples, mb % s->program->micro_batches);
     return (double)own / (double)samples;
 }
 
@@ -99,23 +100,7 @@ static void copy_version(rt_stage *s, int64_t from, int64_t to)
     uint8_t *weights = s->arena + p->persistent_bytes - p->version_bytes;
     int64_t source = version_at(p, from), target = version_at(p, to);
     if (source != target)
-        memcpy(weights + target, weights + source, (size_t)p->version_bytes);
-}
-
-// The loss of a step: the mean over micro-batches in double, rounded to the model's type. In the last step of
-// an epoch each counts by its samples.
-static double rounded_loss(const rt_stage *s)
-{
-    int64_t samples = rt__samples_now(s);
-    double sum = 0, weighted = 0;
-    for (int mb = 0; mb < s->program->micro_batches; mb++) {
-        int64_t own = samples_of_mb(s, samples, mb);
-        sum += s->losses[mb];
-        weighted += own ? s->losses[mb] * (double)own : 0;
-    }
-    bool whole = samples == rt__batch(s->program);
-    double mean = whole ? sum / s->program->micro_batches : weighted / (double)samples;
-    return s->program->real == RT_F64 ? mean : (double)(float)mean;
+        s->device->move(s, weights + target, weights + source, (size_t)p->version_bytes);
 }
 
 // Of the stream's last step.
@@ -137,7 +122,7 @@ static void clear_gradients(rt_stage *s)
     for (int i = 0; i < s->program->n_tensors; i++) {
         const rt_tensor *t = &s->program->tensors[i];
         if (t->role == RT_ACCUMULATOR)
-            memset(rt__tensor(s, t), 0, (size_t)t->bytes);
+            s->device->zero(s, rt__tensor(s, t), (size_t)t->bytes);
     }
 }
 
@@ -147,16 +132,10 @@ static void between_steps(rt_stage *s)
     atomic_store_explicit(&s->status->opcode, -1, memory_order_relaxed);
 }
 
-static void finish_step(rt_stage *s)
+static int finish_step(rt_stage *s)
 {
     int64_t now = rt__now_ns();
-    s->step_s = (double)(now - s->updated_ns) * 1e-9;
-    s->train_s += s->step_s;
-    s->updated_ns = now;
-    s->loss = rounded_loss(s);
-    s->run_samples += rt__samples_now(s);
-    if (s->replicas > 1) // it has those of the others now
-        memset(s->losses, 0, (size_t)s->program->micro_batches * sizeof *s->losses);
+    rt__owe_step(s);
     rt__guard_end_step(s);
     rt__image_turn(s);
     s->step++;
@@ -166,7 +145,7 @@ static void finish_step(rt_stage *s)
     between_steps(s);
     if (s->timeline)
         rt__timeline_end(s, now);
-    rt__report_step(s);
+    return rt__settle(s, rt__lag(s));
 }
 
 // Instructions
@@ -192,56 +171,22 @@ static int run_release(rt_stage *s, const rt_instr *i)
     return rt__release(s, i->edge, (int)i->mb);
 }
 
-static int load_train(rt_stage *s, int input, rt__why *why)
-{
-    const rt_input *in = &s->program->inputs[input];
-    void *to =
-        in->edge != RT_NO_EDGE ? rt_slot(s, in->edge, s->mb) : rt_act(s, s->mb, in->offset);
-    int mb = rt__mb_of_step(s);
-    rt__cursor first = rt__cursor_mb(s->loading, mb, s->program->micro_batch);
-    int64_t samples = samples_of_mb(s, rt__samples_now(s), mb);
-    return rt__data_train(s->data, input, first, samples, to, why);
-}
-
-static int load_eval(rt_stage *s, int input, rt__why *why)
-{
-    const rt_input *in = &s->program->inputs[input];
-    void *to = in->eval_edge != RT_NO_EDGE ? rt_slot(s, in->eval_edge, s->mb)
-                                           : rt_scratch(s, in->eval_offset);
-    if (s->alone)
-        return rt__data_alone(s->test, input, s->eval_first + (uint64_t)s->mb, to, why);
-    uint64_t first = s->eval_first + (uint64_t)s->mb * (uint64_t)s->program->micro_batch;
-    return rt__data_eval(s->test, input, first, to, why);
-}
-
 static int run_load(rt_stage *s, const rt_instr *i)
 {
-    rt__why why;
-    int step = s->evaluating ? 0 : (int)i->mb / s->program->micro_batches;
-    for (; s->loading_step < step; s->loading_step++)
-        s->loading = rt__cursor_next(s->data, s->loading, rt__portions(s->program));
-    for (int k = 0; k < s->program->n_inputs; k++) {
-        int status = s->evaluating ? load_eval(s, k, &why) : load_train(s, k, &why);
-        if (status)
-            return rt__fail_why(s, status, &why);
-    }
-    return 0;
+    return rt__load(s, (int)i->mb);
 }
 
 static int run_forward(rt_stage *s, const rt_instr *i)
 {
-    const rt_program *p = s->program;
-    p->forward(s, (int)i->mb);
-    if (!rt__has_loss(p) || s->error)
+    s->device->run(s, s->program->forward, (int)i->mb);
+    if (!rt__has_loss(s->program) || s->error)
         return (int)s->error;
-    double loss = rt__real_at(rt_act(s, s->mb, p->loss_offset), p->real);
-    s->losses[rt__mb_of_step(s)] = loss;
-    return rt__guard_loss(s, loss);
+    return rt__owe_loss(s);
 }
 
 static int run_backward_part(rt_stage *s, const rt_instr *i)
 {
-    s->program->parts[s->part++](s, (int)i->mb);
+    s->device->run(s, s->program->parts[s->part++], (int)i->mb);
     return 0;
 }
 
@@ -258,7 +203,7 @@ static int run_backward(rt_stage *s, const rt_instr *i)
 {
     if (s->part)
         return run_rest(s, i);
-    s->program->backward(s, (int)i->mb);
+    s->device->run(s, s->program->backward, (int)i->mb);
     return 0;
 }
 
@@ -266,40 +211,35 @@ static int run_backward_weight(rt_stage *s, const rt_instr *i)
 {
     if (s->part)
         return run_rest(s, i);
-    s->program->backward_weight(s, (int)i->mb);
+    s->device->run(s, s->program->backward_weight, (int)i->mb);
     return 0;
 }
 
 static int run_reduce_put(rt_stage *s, const rt_instr *i)
 {
-    rt__reduce_put(s, (int)i->mb);
-    return 0;
+    return rt__reduce_put(s, (int)i->mb);
 }
 
 static int run_reduce_sum(rt_stage *s, const rt_instr *i)
 {
-    rt__reduce_sum(s, (int)i->mb);
-    return 0;
+    return rt__reduce_sum(s, (int)i->mb);
 }
 
 static int run_reduce_get(rt_stage *s, const rt_instr *i)
 {
-    rt__reduce_get(s, (int)i->mb);
-    return 0;
+    return rt__reduce_get(s, (int)i->mb);
 }
 
 static int run_share_put(rt_stage *s, const rt_instr *i)
 {
     (void)i;
-    rt__share_put(s);
-    return 0;
+    return rt__share_put(s);
 }
 
 static int run_share_get(rt_stage *s, const rt_instr *i)
 {
     (void)i;
-    rt__share_get(s);
-    return 0;
+    return rt__share_get(s);
 }
 
 static int run_norm_gather(rt_stage *s, const rt_instr *i)
@@ -314,9 +254,14 @@ static int run_norm_apply(rt_stage *s, const rt_instr *i)
     return rt__norm_apply(s);
 }
 
+static void update(rt_stage *s, int mb)
+{
+    (void)mb;
+    s->program->update(s);
+}
+
 static int run_update(rt_stage *s, const rt_instr *i)
 {
-    (void)i;
     s->lr = rt__lr_at(&s->rate, s->step);
     copy_version(s, s->version - s->first_step - 1, s->version - s->first_step);
     if (!s->program->norm_parts) { // else the norm has looked at every gradient
@@ -329,13 +274,13 @@ static int run_update(rt_stage *s, const rt_instr *i)
     if (error)
         return error;
     rt__image_begin_update(s);
-    s->program->update(s);
+    s->device->run(s, update, (int)i->mb);
     return (int)s->error;
 }
 
 static int run_eval(rt_stage *s, const rt_instr *i)
 {
-    s->program->eval_forward(s, (int)i->mb);
+    s->device->run(s, s->program->eval_forward, (int)i->mb);
     if (!rt__has_loss(s->program) || s->error)
         return (int)s->error;
     return rt__evaluate_mb(s, (int)i->mb);
@@ -426,6 +371,8 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
     if (s->profile)
         rt__profile_begin(s);
     int error = instructions[i->opcode](s, i);
+    if (rt__is_timed(s) && !error)
+        error = rt__device_wait(s);
     if (s->profile)
         rt__profile_end(s);
     rt__guard_mark(s);
@@ -440,7 +387,7 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
         add_busy(s->status, end - begin - (s->waited_ns - waited));
     error = error ? error : (int)s->error;
     if (!error && i->opcode == RT_UPDATE)
-        finish_step(s);
+        error = finish_step(s);
     return error ? error : (int)s->error;
 }
 
@@ -543,9 +490,10 @@ int rt__eval_batch(rt_stage *s)
         error = run_one(s, &s->own->eval[k], 0);
     s->evaluating = false;
     between_steps(s);
+    if (!error)
+        error = rt__evaluate_end_batch(s);
     if (error)
         return error;
-    rt__evaluate_end_batch(s);
     s->eval_batch++;
     s->eval_first += (uint64_t)(s->alone ? s->eval_micro_batches : rt__eval_samples(s));
     return 0;

@@ -17,6 +17,8 @@ rt__portion
 rt__portions(const rt_program *program);    // likewise; where a loss counts every sample, the
                                             //   last of an epoch has whole micro-batches
 int64_t rt__samples_now(const rt_stage *s); // of the step of s->mb
+// Of micro-batch mb of a step of so many: all but the last ones of an epoch are full.
+int64_t rt__samples_of_mb(const rt_stage *s, int64_t samples, int64_t mb);
 int64_t rt__stream_micro_batches(const rt_stage *s); // of all steps of the running stream
 int64_t rt__eval_samples(const rt_stage *s);         // of an evaluation batch
 bool rt__has_loss(const rt_program *program);        // this stage computes the loss

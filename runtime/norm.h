@@ -10,8 +10,9 @@
 
 int rt__norm_open(rt_stage *s); // 0 or RT_E_MEMORY
 void rt__norm_close(rt_stage *s);
-int rt__norm_gather(rt_stage *s);                   // NORM_GATHER: 0 or RT_E_LOSS
-int rt__norm_apply(rt_stage *s);                    // NORM_APPLY: sets rt_stage.clip
-double rt__norm_part(const rt_stage *s, int index); // of this stage's gradient `index`
+int rt__norm_gather(rt_stage *s); // NORM_GATHER: 0 or RT_E_LOSS
+int rt__norm_apply(rt_stage *s);  // NORM_APPLY: sets rt_stage.clip
+// Of this stage's gradient `index`, one that it has; there once the device was waited for.
+void rt__norm_part(rt_stage *s, int index, double *part);
 
 #endif

@@ -1,16 +1,14 @@
 #include "runtime/reduce.h"
 
-#include "runtime/evaluate.h"
+#include "runtime/device.h"
+#include "runtime/plain.h"
 #include "runtime/transport.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-enum { BLOCK = 1024 };
 
 // A bucket's tensors follow each other in its messages, each at a multiple of RT_ALIGN.
 typedef struct Part {
-    const rt_tensor *tensor; // NULL: at
+    const rt_tensor *tensor; // NULL: at, in the host's memory
     uint8_t *at;             // in this replica
     int64_t offset, bytes;
     rt_dtype dtype;
@@ -19,6 +17,7 @@ typedef struct Part {
 typedef struct rt__bucket {
     Part *parts;
     int n_parts;
+    const void **from; // [replicas]: room for where an addition takes its parts from
 } rt__bucket;
 
 // Opening
@@ -50,7 +49,8 @@ int rt__reduce_open(rt_stage *s)
         const rt_bucket *from = &p->buckets[i];
         rt__bucket *b = &s->buckets[i];
         b->parts = calloc((size_t)from->n_tensors + 1, sizeof *b->parts);
-        if (!b->parts)
+        b->from = calloc((size_t)s->replicas, sizeof *b->from);
+        if (!b->parts || !b->from)
             return rt_fail(s, RT_E_MEMORY, "no memory for a bucket of %d tensors",
                            from->n_tensors);
         for (int k = 0; k < from->n_tensors; k++) {
@@ -64,8 +64,10 @@ int rt__reduce_open(rt_stage *s)
 
 void rt__reduce_close(rt_stage *s)
 {
-    for (int i = 0; s->buckets && i < s->program->n_buckets; i++)
+    for (int i = 0; s->buckets && i < s->program->n_buckets; i++) {
         free(s->buckets[i].parts);
+        free(s->buckets[i].from);
+    }
     free(s->buckets);
     s->buckets = NULL;
 }
@@ -98,20 +100,31 @@ static uint8_t *sum_slot(rt_stage *s, int number)
     return rt__slot(s, b->first_edge + s->replicas - 1, number);
 }
 
-void rt__reduce_put(rt_stage *s, int number)
+static const rt_device *device_of(const rt_stage *s, const Part *p)
+{
+    return p->tensor ? s->device : &rt__host;
+}
+
+int rt__reduce_put(rt_stage *s, int number)
 {
     const rt__bucket *b = &s->buckets[bucket_of(s, number)];
     uint8_t *to = part_slot(s, number, s->replica);
-    for (int i = 0; i < b->n_parts; i++)
-        memcpy(to + b->parts[i].offset, own(s, &b->parts[i]), (size_t)b->parts[i].bytes);
+    for (int i = 0; i < b->n_parts; i++) {
+        const Part *p = &b->parts[i];
+        device_of(s, p)->get(s, to + p->offset, own(s, p), (size_t)p->bytes);
+    }
+    return rt__device_wait(s);
 }
 
-void rt__reduce_get(rt_stage *s, int number)
+int rt__reduce_get(rt_stage *s, int number)
 {
     const rt__bucket *b = &s->buckets[bucket_of(s, number)];
     const uint8_t *from = sum_slot(s, number);
-    for (int i = 0; i < b->n_parts; i++)
-        memcpy(own(s, &b->parts[i]), from + b->parts[i].offset, (size_t)b->parts[i].bytes);
+    for (int i = 0; i < b->n_parts; i++) {
+        const Part *p = &b->parts[i];
+        device_of(s, p)->put(s, own(s, p), from + p->offset, (size_t)p->bytes);
+    }
+    return rt__device_wait(s);
 }
 
 // Adding
@@ -141,41 +154,30 @@ static int parts_of(const rt_stage *s, int number)
     return are_statistics(s, number) && s->program->sums ? 1 : s->replicas;
 }
 
-// Statistics are averaged, all else is added up. Both types differ in nothing but their name.
-#define ADD(real)                                                                              \
-    static void add_##real(rt_stage *s, int number, const Piece *p)                            \
-    {                                                                                          \
-        real sum[BLOCK];                                                                       \
-        int64_t n = p->bytes / (int64_t)sizeof *sum;                                           \
-        int parts = parts_of(s, number);                                                       \
-        memcpy(sum, piece_of(s, number, p, 0), (size_t)p->bytes);                              \
-        for (int r = 1; r < parts; r++) {                                                      \
-            const real *x = (const real *)(const void *)piece_of(s, number, p, r);             \
-            for (int64_t i = 0; i < n; i++)                                                    \
-                sum[i] += x[i];                                                                \
-        }                                                                                      \
-        if (are_statistics(s, number))                                                         \
-            for (int64_t i = 0; i < n; i++)                                                    \
-                sum[i] /= (real)parts;                                                         \
-        memcpy(own(s, p->part) + p->at, sum, (size_t)p->bytes);                                \
-        memcpy(sum_slot(s, number) + p->part->offset + p->at, sum, (size_t)p->bytes);          \
-    }
-ADD(float)
-ADD(double)
-
-void rt__reduce_sum(rt_stage *s, int number)
+// Statistics are averaged, all else is added up.
+static void add_piece(rt_stage *s, int number, const Piece *p, const void **from)
 {
-    const rt__bucket *b = &s->buckets[bucket_of(s, number)];
+    const rt_device *device = device_of(s, p->part);
+    uint8_t *to = own(s, p->part) + p->at;
+    int parts = parts_of(s, number);
+    for (int r = 0; r < parts; r++)
+        from[r] = piece_of(s, number, p, r);
+    device->add(s, to, from, parts, p->bytes / rt__dtype_bytes(p->part->dtype), p->part->dtype,
+                are_statistics(s, number) ? parts : 1);
+    device->get(s, sum_slot(s, number) + p->part->offset + p->at, to, (size_t)p->bytes);
+}
+
+int rt__reduce_sum(rt_stage *s, int number)
+{
+    rt__bucket *b = &s->buckets[bucket_of(s, number)];
     for (int i = 0; i < b->n_parts; i++) {
-        bool wide = b->parts[i].dtype == RT_F64;
-        int64_t step = BLOCK * (int64_t)(wide ? sizeof(double) : sizeof(float));
         Piece p = {.part = &b->parts[i]};
-        for (; p.at < p.part->bytes; p.at += step) {
-            p.bytes = p.part->bytes - p.at < step ? p.part->bytes - p.at : step;
-            if (wide)
-                add_double(s, number, &p);
-            else
-                add_float(s, number, &p);
+        int64_t portion = device_of(s, p.part)->portion;
+        for (; p.at < p.part->bytes; p.at += p.bytes) {
+            int64_t left = p.part->bytes - p.at;
+            p.bytes = left < portion ? left : portion;
+            add_piece(s, number, &p, b->from);
         }
     }
+    return rt__device_wait(s);
 }

@@ -9,8 +9,9 @@
 
 int rt__reduce_open(rt_stage *s); // 0 or RT_E_MEMORY
 void rt__reduce_close(rt_stage *s);
-void rt__reduce_put(rt_stage *s, int number); // REDUCE_PUT
-void rt__reduce_sum(rt_stage *s, int number); // REDUCE_SUM
-void rt__reduce_get(rt_stage *s, int number); // REDUCE_GET
+// 0 or the device's rt_error.
+int rt__reduce_put(rt_stage *s, int number); // REDUCE_PUT
+int rt__reduce_sum(rt_stage *s, int number); // REDUCE_SUM
+int rt__reduce_get(rt_stage *s, int number); // REDUCE_GET
 
 #endif

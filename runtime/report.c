@@ -142,19 +142,19 @@ static void bits_of(const rt_stage *s, double x, char text[24])
 // Progress by hand
 // -------------------------------------------------------------------------------
 
-static void show_progress(rt_stage *s)
+static void show_progress(rt_stage *s, int64_t step)
 {
-    bool terminal = isatty(STDERR_FILENO), last = s->step == s->last_step;
+    bool terminal = isatty(STDERR_FILENO), last = step == s->last_step;
     int64_t now = rt__now_ns();
     if (!last && now - s->shown_ns < (terminal ? SHOW_TERMINAL_NS : SHOW_FILE_NS))
         return;
     s->shown_ns = now;
-    int64_t left = (int64_t)per_second((double)(s->last_step - s->step) * s->train_s,
-                                       (double)s->run_updates);
+    int64_t left =
+        (int64_t)per_second((double)(s->last_step - step) * s->train_s, (double)s->run_updates);
     fprintf(stderr,
             "%sstep %" PRId64 "/%" PRId64 "  loss %.4f  %.1f %s/s  %" PRId64 ":%02" PRId64
             " left%s",
-            terminal ? "\r\033[K" : "", s->step, s->last_step, s->loss,
+            terminal ? "\r\033[K" : "", step, s->last_step, s->loss,
             samples_per_s(s) * (double)tokens(s), tokens(s) > 1 ? "tokens" : "samples",
             left / 60, left % 60, terminal && !last ? "" : "\n");
 }
@@ -215,12 +215,12 @@ void rt__report_saved(rt_stage *s)
         report_to_agent(s, "saved");
 }
 
-void rt__report_step(rt_stage *s)
+void rt__report_step(rt_stage *s, int64_t step, int64_t samples)
 {
     if (!tells(s))
         return;
     if (shows_progress(s))
-        show_progress(s);
+        show_progress(s, step);
     if (!to_launcher(s))
         return;
     char bits[24];
@@ -229,11 +229,10 @@ void rt__report_step(rt_stage *s)
     add(&l,
         "{\"event\":\"step\",\"step\":%" PRId64 ",\"loss\":%.*g,\"loss_bits\":\"%s\""
         ",\"samples_per_s\":%.6g",
-        s->step, s->program->real == RT_F64 ? 17 : 9, s->loss, bits,
-        per_second((double)rt__samples_now(s), s->step_s));
+        step, s->program->real == RT_F64 ? 17 : 9, s->loss, bits,
+        per_second((double)samples, s->step_s));
     if (tokens(s) > 1)
-        add(&l, ",\"tokens_per_s\":%.6g",
-            per_second((double)(rt__samples_now(s) * tokens(s)), s->step_s));
+        add(&l, ",\"tokens_per_s\":%.6g", per_second((double)(samples * tokens(s)), s->step_s));
     send(s, &l);
 }
 

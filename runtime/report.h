@@ -12,7 +12,7 @@ void rt__report_start(rt_stage *s); // data and length of the run
 void rt__report_warm(rt_stage *s);
 void rt__report_ready(rt_stage *s);
 void rt__report_saved(rt_stage *s);
-void rt__report_step(rt_stage *s);
+void rt__report_step(rt_stage *s, int64_t step, int64_t samples);
 void rt__report_eval(rt_stage *s);
 void rt__report_checkpoint(rt_stage *s, const char *path);
 void rt__report_warning(rt_stage *s, const char *text);

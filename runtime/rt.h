@@ -65,14 +65,16 @@ struct rt_stage {
     const rt_replica *own;       // what it does
     rt__options options;
 
-    // Memory: persistent | further versions of the weights | in_flight slots | scratch, one mapping; with an image
-    // persistent lies there, twice.
+    // Memory of the device: persistent | further versions of the weights | in_flight slots | scratch, one piece; with
+    // an image in which the program works persistent lies there, twice.
     uint8_t *arena, *slots, *scratch;
     int64_t base,
         next; // bytes from arena to persistent tensors now, and from there to what updates make
     void *mapping;
     size_t mapping_bytes;
-    void *backend_state; // the backend's own
+    const struct rt_device *device; // where that is, and who works on it
+    void *device_state;             // its own
+    void *backend_state;            // the backend's own
 
     // The job
     SegmentHeader *segment;
@@ -117,15 +119,18 @@ struct rt_stage {
     rt__lr_schedule rate;
     double lr, clip;
     int part;       // of backward: so many have run
-    double *losses; // [micro_batches], of this step; after its end those of all replicas
+    double *losses; // [micro_batches], of the step that was settled last; those of all replicas
+    struct rt__unsettled *unsettled;   // steps before that (runtime/settle.c)
     double (*scores)[RT_SCORE_FIELDS]; // likewise, of this evaluation batch
+    struct rt__evaluated *evaluated;   // [micro_batches] (runtime/evaluate.c)
     struct rt__bucket *buckets;        // [n_buckets] (runtime/reduce.c)
     double *sums;                      // runtime/round.c; NULL: none
     double *norm;                      // [norm_parts], where this stage sums them up
-    int *norm_begin; // [norm_parts + 1]: where each part's accumulators begin in
-    int *norm_uses;  //   this list of tensors (runtime/norm.c)
-    bool suspicious; // a floating-point exception was seen (runtime/guard.c)
-    bool must_check; // look at every gradient of this step, whatever was seen
+    int *norm_begin;        // [norm_parts + 1]: where each part's accumulators begin in
+    int *norm_uses;         //   this list of tensors (runtime/norm.c)
+    const void **norm_from; // [n_tensors]: room for where they lie
+    bool suspicious;        // a floating-point exception was seen (runtime/guard.c)
+    bool must_check;        // look at every gradient of this step, whatever was seen
 
     // Metrics (runtime/report.c, runtime/evaluate.c)
     int report_fd;                 // -1: run by hand
@@ -168,7 +173,5 @@ static inline uint8_t *rt__tensor(const rt_stage *s, const rt_tensor *t)
 {
     return s->arena + s->base + t->offset;
 }
-// Persistent tensors, as checkpoint.h and initial.h want them.
-rt__memory rt__stage_memory(rt_stage *s);
 
 #endif

@@ -8,6 +8,7 @@
 #include "runtime/profile.h"
 #include "runtime/report.h"
 #include "runtime/segment.h"
+#include "runtime/settle.h"
 #include "runtime/signals.h"
 #include "runtime/trace.h"
 
@@ -157,15 +158,18 @@ static int one_stream(rt_stage *s)
     // The flags of other threads than this one are not seen (runtime/guard.c).
     s->must_check = s->program->threads > 1 && save_is_due(s, s->step + steps);
     error = rt__train_stream(s, steps);
+    if (!error && (s->image || save_is_due(s, s->step) || evaluation_is_due(s)))
+        error = rt__settle(s, 0);
     if (error)
         return error;
     if (save_is_due(s, s->step))
         error = rt__save(s);
     if (!error && evaluation_is_due(s))
         error = evaluate(s);
+    if (!error)
+        error = rt__image_save(s);
     if (error)
         return error;
-    rt__image_save(s);
     rt__report_saved(s);
     return 0;
 }
@@ -191,6 +195,10 @@ static int train(rt_stage *s)
         tell_idle(s);
     while (!error && s->step < s->last_step && (uint64_t)s->step != rt__ends_behind(s))
         error = one_stream(s);
+    if (!error || error == RT_E_INTERRUPTED) {
+        int late = rt__settle(s, 0);
+        error = late ? late : error;
+    }
     if (!error && idle && s->test)
         error = evaluate(s);
     return error;

@@ -3,6 +3,7 @@
 #include "runtime/run.h"
 
 #include "runtime/checkpoint.h"
+#include "runtime/device.h"
 #include "runtime/image.h"
 #include "runtime/initial.h"
 #include "runtime/loop.h"
@@ -41,11 +42,15 @@ static int write_own_part(rt_stage *s)
 {
     if (s->replica > 0)
         return 0;
-    rt__memory m = rt__stage_memory(s);
+    rt__memory m;
     rt__shard shard;
     rt__why why;
+    int error = rt__memory_open(s, &m, true);
+    if (error)
+        return error;
     int status = rt__checkpoint_write(s->options.checkpoint, s->step, s->program->stage, &m,
                                       &shard, &why);
+    rt__memory_close(s, &m, false);
     if (status) { // maybe because another stage has failed and deleted the directory
         int aborted = rt__check_abort(s);
         return aborted ? aborted : rt__fail_why(s, status, &why);
@@ -116,13 +121,19 @@ static int check_batch(rt_stage *s)
 
 static int first_values(rt_stage *s)
 {
-    rt__memory m = rt__stage_memory(s);
+    rt__memory m;
     rt__why why, extra = {""};
+    int error = rt__memory_open(s, &m, false);
+    if (error)
+        return error;
     int status = rt__initialise(&m, s->seed, &why);
     if (!status && s->options.init)
         status = rt__init_load(s->options.init, &m, s->program->n_stages == 1, &extra, &why);
+    error = rt__memory_close(s, &m, !status);
     if (status)
         return rt__fail_why(s, status, &why);
+    if (error)
+        return error;
     if (*extra.text)
         rt__report_warning(s, extra.text);
     return 0;
@@ -143,25 +154,34 @@ static void take_progress(rt_stage *s, const rt__checkpoint *c)
     s->seed = at.seed;
 }
 
+static int load(rt_stage *s, const rt__checkpoint *c)
+{
+    rt__memory m;
+    rt__why why;
+    int error = rt__memory_open(s, &m, false);
+    if (error)
+        return error;
+    int status = rt__initialise(&m, s->seed, &why); // accumulators begin at zero
+    if (!status)
+        status = rt__checkpoint_load(c, &m, &why);
+    error = rt__memory_close(s, &m, !status);
+    return status ? rt__fail_why(s, status, &why) : error;
+}
+
 static int resume(rt_stage *s)
 {
-    rt__memory m = rt__stage_memory(s);
     rt__checkpoint *c;
     rt__why why;
     int status = rt__checkpoint_open(&c, s->options.resume, &why);
     if (status)
         return rt__fail_why(s, status, &why);
-    status = rt__initialise(&m, s->seed, &why); // accumulators begin at zero
-    if (!status)
-        status = rt__checkpoint_load(c, &m, &why);
-    if (status)
-        rt__fail_why(s, status, &why);
-    else
+    int error = load(s, c);
+    if (!error)
         take_progress(s, c);
-    if (!status && s->rank == 0 && !rt__checkpoint_same_contract(c, s->program, &why))
+    if (!error && s->rank == 0 && !rt__checkpoint_same_contract(c, s->program, &why))
         rt__report_warning(s, why.text);
     rt__checkpoint_close(c);
-    return (int)s->error;
+    return error ? error : (int)s->error;
 }
 
 int rt__prepare(rt_stage *s)

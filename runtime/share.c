@@ -1,8 +1,7 @@
 #include "runtime/share.h"
 
+#include "runtime/device.h"
 #include "runtime/transport.h"
-
-#include <string.h>
 
 static bool takes(const rt_stage *s, const rt_edge *e)
 {
@@ -12,7 +11,7 @@ static bool takes(const rt_stage *s, const rt_edge *e)
     return false;
 }
 
-static void move_all(rt_stage *s, bool put)
+static int move_all(rt_stage *s, bool put)
 {
     const rt_program *p = s->program;
     for (int i = 0; i < p->n_shares; i++) {
@@ -20,18 +19,19 @@ static void move_all(rt_stage *s, bool put)
         const rt_tensor *t = &p->tensors[p->shares[i].tensor];
         uint8_t *own = rt__tensor(s, t);
         if (put && e->producer == s->rank)
-            memcpy(rt__slot(s, p->shares[i].edge, 0), own, (size_t)t->bytes);
+            s->device->get(s, rt__slot(s, p->shares[i].edge, 0), own, (size_t)t->bytes);
         if (!put && takes(s, e))
-            memcpy(own, rt__slot(s, p->shares[i].edge, 0), (size_t)t->bytes);
+            s->device->put(s, own, rt__slot(s, p->shares[i].edge, 0), (size_t)t->bytes);
     }
+    return rt__device_wait(s);
 }
 
-void rt__share_put(rt_stage *s)
+int rt__share_put(rt_stage *s)
 {
-    move_all(s, true);
+    return move_all(s, true);
 }
 
-void rt__share_get(rt_stage *s)
+int rt__share_get(rt_stage *s)
 {
-    move_all(s, false);
+    return move_all(s, false);
 }

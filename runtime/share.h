@@ -5,7 +5,8 @@
 
 #include "runtime/rt.h"
 
-void rt__share_put(rt_stage *s); // SHARE_PUT
-void rt__share_get(rt_stage *s); // SHARE_GET
+// 0 or the device's rt_error.
+int rt__share_put(rt_stage *s); // SHARE_PUT
+int rt__share_get(rt_stage *s); // SHARE_GET
 
 #endif

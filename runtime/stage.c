@@ -1,6 +1,7 @@
 // One stage program in memory: an arena of persistent tensors, slots of micro-batches in flight and
 // scratch, all at the plan's offsets, and the job's segment. Everything is mapped and touched here;
 // a training step allocates nothing.
+#include "runtime/device.h"
 #include "runtime/evaluate.h"
 #include "runtime/image.h"
 #include "runtime/machine.h"
@@ -9,16 +10,14 @@
 #include "runtime/reduce.h"
 #include "runtime/round.h"
 #include "runtime/segment.h"
+#include "runtime/settle.h"
 #include "runtime/timeline.h"
 #include "runtime/transport.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-enum { HUGE_PAGE = 2 << 20 };
 
 const char *const rt__opcode_name[RT_N_OPCODES] = {
 #define X(KIND, name, meaning, operands) name,
@@ -40,6 +39,9 @@ void rt__stage_init(rt_stage *s, const rt_program *program, int replica)
                     .replica = replica,
                     .replicas = rt__n_replicas(program),
                     .rank = rt__first_rank(program, program->stage) + replica,
+                    .device = program->backend && program->backend->device
+                                  ? program->backend->device
+                                  : &rt__host,
                     .own = program->replicas ? &program->replicas[replica] : NULL,
                     .timeout_ns = timeout_from_environment(),
                     .spin = spin && *spin == '1',
@@ -62,32 +64,16 @@ static int64_t kept_here(const rt_stage *s)
     return s->arena ? 0 : p->persistent_bytes + rt__older_weights(p);
 }
 
-// Whole huge pages where the arena is large: fewer faults now, fewer TLB misses later.
-static int map_arena(rt_stage *s)
+static int open_arena(rt_stage *s)
 {
     const rt_program *p = s->program;
     int64_t kept = kept_here(s);
     uint64_t bytes = (uint64_t)kept + (uint64_t)p->scratch_bytes +
                      (uint64_t)p->in_flight * (uint64_t)p->slot_bytes;
-    bool huge = bytes >= UINT64_C(16) * HUGE_PAGE;
-    char name[RT__RANK_NAME];
-    int error = rt__machine_fits(s, bytes);
+    uint8_t *own;
+    int error = s->device->open(s, bytes, &own);
     if (error)
         return error;
-    s->mapping_bytes = segment_round_up(bytes + 1, SEGMENT_PAGE) + (huge ? HUGE_PAGE : 0);
-    s->mapping = mmap(NULL, s->mapping_bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (s->mapping == MAP_FAILED) {
-        s->mapping = NULL;
-        return rt_fail(s, RT_E_MEMORY, "%s: cannot map %zu bytes: %s",
-                       rt__rank_name(p, s->rank, name), s->mapping_bytes, strerror(errno));
-    }
-    uintptr_t begin = (uintptr_t)s->mapping;
-    uint8_t *own = (uint8_t *)(huge ? segment_round_up(begin, HUGE_PAGE) : begin);
-    if (huge)
-        madvise(own, bytes, MADV_HUGEPAGE);
-    for (uint64_t at = 0; at < bytes; at += SEGMENT_PAGE)
-        *(volatile uint8_t *)(own + at) = 0;
     s->arena = s->arena ? s->arena : own;
     s->slots = own + kept;
     s->scratch = s->slots + (int64_t)p->in_flight * p->slot_bytes;
@@ -137,11 +123,13 @@ int rt__stage_open(rt_stage *s, int job_fd)
     if (!error)
         error = rt__image_open(s);
     if (!error)
-        error = map_arena(s);
+        error = open_arena(s);
     if (!error)
         error = rt__norm_open(s);
     if (!error)
         error = rt__evaluate_open(s);
+    if (!error)
+        error = rt__settle_open(s);
     if (!error)
         error = rt__reduce_open(s);
     if (!error)
@@ -160,27 +148,16 @@ void rt__stage_close(rt_stage *s)
 {
     if (s->backend_state && s->program->backend->release)
         s->program->backend->release(s);
+    s->device->close(s); // before the messages that it may still write
     rt__timeline_close(s);
     rt__transport_close(s);
-    if (s->mapping)
-        munmap(s->mapping, s->mapping_bytes);
     rt__image_close(s);
     rt__norm_close(s);
     rt__reduce_close(s);
     rt__round_close(s);
     rt__evaluate_close(s);
-    s->mapping = NULL;
+    rt__settle_close(s);
     s->arena = s->slots = s->scratch = NULL;
-}
-
-rt__memory rt__stage_memory(rt_stage *s)
-{
-    const rt_program *p = s->program;
-    return (rt__memory){.tensors = p->tensors,
-                        .n_tensors = p->n_tensors,
-                        .base = s->arena + s->base,
-                        .backend = p->backend,
-                        .stage = s};
 }
 
 // What generated code asks for

@@ -128,6 +128,8 @@ typedef struct rt_backend {
     int (*probe)(rt_stage *s, const char *path); // measure every kernel, write kernels.json
     // How a tensor with a kernel lies, in words that are equal where bytes may be copied: "ABcd8b8a".
     void (*layout)(const rt_stage *s, const rt_tensor *t, char *text, size_t size);
+    const struct rt_device
+        *device; // where its tensors lie (runtime/device.h); NULL: in the host's memory
 } rt_backend;
 
 typedef struct rt_program {

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "runtime/bf16.h"
+#include "runtime/device.h"
 #include "runtime/evaluate.h"
 
 #include <math.h>
@@ -22,6 +23,13 @@ static void near(double a, double b)
 {
     if (!(fabs(a - b) <= 1e-12))
         fail_msg("%.17g is not %.17g", a, b);
+}
+
+static void add(rt__score *score, const rt__predictions *p, double loss, int64_t samples)
+{
+    rt__hits hits;
+    rt__host.score(NULL, &hits, p);
+    rt__score_add(score, &hits, loss, samples);
 }
 
 static void test_ranks(void **state)
@@ -43,7 +51,7 @@ static void test_ranks(void **state)
                              .rows = 4,
                              .classes = CLASSES};
         rt__score_reset(&score);
-        rt__score_add(&score, &p, 2.5, 4);
+        add(&score, &p, 2.5, 4);
         near(score.top1, 0.25);
         near(score.top5, 0.75);
         near(score.loss, 2.5);
@@ -60,7 +68,7 @@ static void test_ties_go_to_the_lower_class(void **state)
     rt__score score;
     rt__predictions p = {equal, RT_F32, own, 3, CLASSES};
     rt__score_reset(&score);
-    rt__score_add(&score, &p, 0, 3);
+    add(&score, &p, 0, 3);
     assert_int_equal(score.hits1, 1); // class 0
     assert_int_equal(score.hits5, 2); // classes 0 and 4
 }
@@ -73,7 +81,7 @@ static void test_few_classes(void **state)
     rt__score score;
     rt__predictions p = {row, RT_F32, own, 2, 2};
     rt__score_reset(&score);
-    rt__score_add(&score, &p, 0, 2);
+    add(&score, &p, 0, 2);
     assert_int_equal(score.hits1, 1); // what is not a number is never right, and beats nothing
     assert_int_equal(score.hits5, 1);
 }
@@ -88,12 +96,12 @@ static void test_weights(void **state)
     rt__predictions p = {two, RT_F32, both, 2, 2};
     rt__score_reset(&score);
     near(score.loss, 0);
-    rt__score_add(&score, &p, 1.0, 2);
-    rt__score_add(&score, &p, 2.0, 2);
+    add(&score, &p, 1.0, 2);
+    add(&score, &p, 2.0, 2);
     p.labels = one;
-    rt__score_add(&score, &p, 4.0, 1);
+    add(&score, &p, 4.0, 1);
     p.labels = none;
-    rt__score_add(&score, &p, (double)NAN, 0); // a mean of nothing
+    add(&score, &p, (double)NAN, 0); // a mean of nothing
     near(score.loss, (2 * 1.0 + 2 * 2.0 + 4.0) / 5);
     near(score.top1, 2.0 / 5);
     near(score.top5, 1);
@@ -128,6 +136,7 @@ static void stage_open(rt_stage *s, const rt_program *p, const char *spec)
     rt__why why;
     memset(s, 0, sizeof *s);
     s->program = p;
+    s->device = &rt__host;
     s->scratch = scratch;
     s->options.test_data = spec;
     rt__data_options o = {
@@ -162,14 +171,14 @@ static void test_stage(void **state)
     put_scratch(1, 0, 1);
     assert_int_equal(rt__evaluate_mb(&s, 0), 0);
     assert_int_equal(rt__evaluate_mb(&s, 1), 0);
-    rt__evaluate_end_batch(&s);
+    assert_int_equal(rt__evaluate_end_batch(&s), 0);
     rt__evaluate_begin_batch(&s);
     s.eval_first = 4;
     put_scratch(4, 0, -1);
     assert_int_equal(rt__evaluate_mb(&s, 0), 0);
     put_scratch(NAN, -1, -1);
     assert_int_equal(rt__evaluate_mb(&s, 1), 0); // nothing but padding
-    rt__evaluate_end_batch(&s);
+    assert_int_equal(rt__evaluate_end_batch(&s), 0);
     near(s.score->loss, (4 + 4) / 5.0);
     near(s.score->top1, 3 / 5.0);
     assert_int_equal(s.score->samples, 5);
@@ -195,7 +204,7 @@ static void test_stage_without_labels(void **state)
     assert_int_equal(rt__evaluate_mb(&s, 0), 0);
     put_scratch(100, 0, 0);
     assert_int_equal(rt__evaluate_mb(&s, 1), 0);
-    rt__evaluate_end_batch(&s);
+    assert_int_equal(rt__evaluate_end_batch(&s), 0);
     near(s.score->loss, 1.5);
     assert_int_equal(s.score->samples, 2);
     s.alone = true;
@@ -205,7 +214,7 @@ static void test_stage_without_labels(void **state)
     assert_int_equal(rt__evaluate_mb(&s, 0), 0);
     put_scratch(100, 0, 0);
     assert_int_equal(rt__evaluate_mb(&s, 1), 0); // behind the last sample
-    rt__evaluate_end_batch(&s);
+    assert_int_equal(rt__evaluate_end_batch(&s), 0);
     near(s.score->loss, (2 * 1.5 + 3) / 3);
     assert_int_equal(s.score->samples, 3);
     stage_close(&s);

@@ -1,0 +1,69 @@
+// Where a stage's tensors lie, and who works on them there. Loop, schedule, transport, sums of replicas, norm, images,
+// checkpoints and evaluation are one copy for all devices and ask through this table; generated code forms addresses
+// only, which are as right for another device's memory.
+//
+// Work is done in the order in which it was asked for, but maybe later than the call returns. What `get`, `squares` and
+// `score` have been asked for is there once `wait` has returned for a mark behind them; so long host memory that they
+// write, or that `put` reads, must stay. The host's own row has done everything when a call returns.
+#ifndef STAGECC_RUNTIME_DEVICE_H
+#define STAGECC_RUNTIME_DEVICE_H
+
+#include "runtime/evaluate.h"
+#include "runtime/rt.h"
+
+enum { RT_MAX_LAG = 1 };
+
+typedef void rt__code(rt_stage *s, int mb); // a function of the program
+
+typedef struct rt_device {
+    const char *name;
+    // The host cannot touch its memory: persistent tensors are mirrored for checkpoints (rt__memory_open), and an image
+    // is copied behind a step instead of worked in.
+    bool apart;
+    // Steps whose losses may still be on their way while the next one is asked for, so that it never runs dry.
+    int lag;         // 0 .. RT_MAX_LAG
+    int64_t portion; // bytes of a tensor that `add` takes in one go; a multiple of 8
+
+    // Memory for the arena, zero, of so many bytes; 0 or an rt_error. Closing one that was not opened does nothing.
+    int (*open)(rt_stage *s, uint64_t bytes, uint8_t **arena);
+    void (*close)(rt_stage *s);
+
+    void (*run)(rt_stage *s, rt__code *code,
+                int mb); // its messages are written when it returns
+
+    // Bytes from host memory to a tensor, the other way, and between tensors.
+    void (*put)(rt_stage *s, void *tensor, const void *host, size_t n);
+    void (*get)(rt_stage *s, void *host, const void *tensor, size_t n);
+    void (*move)(rt_stage *s, void *to, const void *from, size_t n);
+    void (*zero)(rt_stage *s, void *tensor, size_t n);
+    // Where the host may write what it then puts into this tensor: the tensor itself, or a place of n bytes that is
+    // free; NULL: there is none left (rt_fail was called).
+    void *(*room)(rt_stage *s, void *tensor, size_t n);
+
+    // to = the sum of parts[0], parts[1], …, in this order, by `divide` where that is not 1; n elements of F32 or F64,
+    // at most `portion` bytes. `to` may be one of the parts; parts may lie in messages.
+    void (*add)(rt_stage *s, void *to, const void *const *parts, int n_parts, int64_t n,
+                rt_dtype dtype, int divide);
+    // The sum of squares of parts[0] + parts[1] + …, each rounded to dtype, in double. In this order on every device: element i
+    // of a part of 4096 belongs to lane i mod 256, and the sum of part k to lane k mod 256 of the same; lanes are summed up by 32
+    // neighbours pairwise, 16 apart, 8 apart, …, then these eight in ascending order.
+    void (*squares)(rt_stage *s, double *sum, const void *const *parts, int n_parts, int64_t n,
+                    rt_dtype dtype);
+    // Are all n elements finite? Waits.
+    bool (*finite)(rt_stage *s, const void *tensor, int64_t n, rt_dtype dtype);
+    void (*score)(rt_stage *s, rt__hits *hits, const rt__predictions *p);
+
+    uint64_t (*mark)(rt_stage *s);           // behind all that was asked for
+    int (*wait)(rt_stage *s, uint64_t mark); // 0 or an rt_error
+} rt_device;
+
+extern const rt_device rt__host; // runtime/host.c
+
+int rt__device_wait(rt_stage *s); // for everything
+
+// Persistent tensors in memory that the host can read and write, to save or to fill them. `read`: as they are now; else
+// what is there is not said. Closing with `write` makes them those of the device. 0 or an rt_error.
+int rt__memory_open(rt_stage *s, rt__memory *m, bool read);
+int rt__memory_close(rt_stage *s, rt__memory *m, bool write);
+
+#endif

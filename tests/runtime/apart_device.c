@@ -1,0 +1,255 @@
+// A device that is not there: its memory can be touched inside the device's own functions only, and what it was asked
+// for comes when somebody waits for it. Programs that link it in front of the runtime work on it in place of the host
+// (tests/e2e/apart.py), so whatever forgets to ask the device, or to wait, ends with a signal or with other bits.
+#define rt__host made_of
+#include "runtime/host.c" // NOLINT(bugprone-suspicious-include): its functions, under another table
+#undef rt__host
+
+#include "runtime/plain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+extern const rt_device rt__host;
+
+// Bytes that have been asked for: they reach `to` when somebody waits.
+// Bytes that have been taken: `to` must still hold them then.
+// Predictions are looked at no earlier than that, but as they are now; labels in a message must still be there.
+typedef struct Later {
+    uint64_t mark;
+    bool taken, room; // room: `to` was made by room()
+    bool scored;
+    uint8_t *to, *bytes;
+    size_t n;
+    rt__predictions predictions;
+    void *logits, *labels; // copies of what is in its memory
+} Later;
+
+typedef struct Apart {
+    uint64_t marks;
+    Later *later;
+    size_t n_later;
+    void *room; // the one that was given last
+} Apart;
+
+static void protect(rt_stage *s, int how)
+{
+    if (mprotect(s->mapping, s->mapping_bytes, how))
+        abort();
+}
+
+static void enter(rt_stage *s)
+{
+    protect(s, PROT_READ | PROT_WRITE);
+}
+
+static void leave(rt_stage *s)
+{
+    protect(s, PROT_NONE);
+}
+
+static void *need(void *memory)
+{
+    if (!memory)
+        abort();
+    return memory;
+}
+
+static Later *add_later(rt_stage *s, void *to, size_t n)
+{
+    Apart *a = s->device_state;
+    a->later = need(realloc(a->later, (a->n_later + 1) * sizeof *a->later));
+    Later *l = &a->later[a->n_later++];
+    *l = (Later){.mark = a->marks, .to = to, .bytes = need(malloc(n + 1)), .n = n};
+    return l;
+}
+
+static void later(rt_stage *s, void *to, const void *bytes, size_t n)
+{
+    memcpy(add_later(s, to, n)->bytes, bytes, n);
+    memset(to, 0xff, n);
+}
+
+static void drop(Later *l)
+{
+    if (l->room)
+        free(l->to);
+    free(l->bytes);
+    free(l->logits);
+    free(l->labels);
+}
+
+static void finish(rt_stage *s, Later *l)
+{
+    if (l->scored)
+        made_of.score(s, (rt__hits *)(void *)l->bytes, &l->predictions);
+    if (l->taken && memcmp(l->to, l->bytes, l->n)) {
+        fprintf(stderr, "apart: %zu bytes were overwritten before they were waited for\n",
+                l->n);
+        abort();
+    }
+    if (!l->taken)
+        memcpy(l->to, l->bytes, l->n);
+    drop(l);
+}
+
+static int apart_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
+{
+    int error = made_of.open(s, bytes, arena);
+    if (error)
+        return error;
+    s->device_state = need(calloc(1, sizeof(Apart)));
+    leave(s);
+    return 0;
+}
+
+// A run that failed waits for nothing any more.
+static void apart_close(rt_stage *s)
+{
+    Apart *a = s->device_state;
+    for (size_t i = 0; a && i < a->n_later; i++)
+        drop(&a->later[i]);
+    if (a) {
+        free(a->later);
+        free(a->room);
+    }
+    free(a);
+    s->device_state = NULL;
+    made_of.close(s);
+}
+
+static void apart_run(rt_stage *s, rt__code *code, int mb)
+{
+    enter(s);
+    code(s, mb);
+    leave(s);
+}
+
+static void apart_put(rt_stage *s, void *tensor, const void *host, size_t n)
+{
+    Apart *a = s->device_state;
+    enter(s);
+    memcpy(tensor, host, n);
+    Later *l = add_later(s, (void *)(uintptr_t)host, n);
+    memcpy(l->bytes, host, n);
+    l->taken = true;
+    l->room = host == a->room;
+    a->room = l->room ? NULL : a->room;
+    leave(s);
+}
+
+static void apart_get(rt_stage *s, void *host, const void *tensor, size_t n)
+{
+    enter(s);
+    later(s, host, tensor, n);
+    leave(s);
+}
+
+static void apart_move(rt_stage *s, void *to, const void *from, size_t n)
+{
+    enter(s);
+    made_of.move(s, to, from, n);
+    leave(s);
+}
+
+static void apart_zero(rt_stage *s, void *tensor, size_t n)
+{
+    enter(s);
+    made_of.zero(s, tensor, n);
+    leave(s);
+}
+
+static void *apart_room(rt_stage *s, void *tensor, size_t n)
+{
+    Apart *a = s->device_state;
+    (void)tensor;
+    free(a->room);
+    a->room = need(malloc(n));
+    memset(a->room, 0xff, n);
+    return a->room;
+}
+
+static void apart_add(rt_stage *s, void *to, const void *const *parts, int n_parts, int64_t n,
+                      rt_dtype dtype, int divide)
+{
+    enter(s);
+    made_of.add(s, to, parts, n_parts, n, dtype, divide);
+    leave(s);
+}
+
+static void apart_squares(rt_stage *s, double *sum, const void *const *parts, int n_parts,
+                          int64_t n, rt_dtype dtype)
+{
+    double now;
+    enter(s);
+    made_of.squares(s, &now, parts, n_parts, n, dtype);
+    leave(s);
+    later(s, sum, &now, sizeof now);
+}
+
+static bool apart_finite(rt_stage *s, const void *tensor, int64_t n, rt_dtype dtype)
+{
+    enter(s);
+    bool all = made_of.finite(s, tensor, n, dtype);
+    leave(s);
+    return all;
+}
+
+static void *copy_of(const void *bytes, int64_t n)
+{
+    return memcpy(need(malloc((size_t)n + 1)), bytes, (size_t)n);
+}
+
+static void apart_score(rt_stage *s, rt__hits *hits, const rt__predictions *p)
+{
+    Later *l = add_later(s, hits, sizeof *hits);
+    const uint8_t *labels = (const uint8_t *)p->labels, *own = s->mapping;
+    enter(s);
+    l->scored = true;
+    l->predictions = *p;
+    l->predictions.logits = l->logits =
+        copy_of(p->logits, p->rows * p->classes * rt__dtype_bytes(p->type));
+    if (labels >= own && labels < own + s->mapping_bytes)
+        l->predictions.labels = l->labels = copy_of(labels, p->rows * 4);
+    leave(s);
+    memset(hits, 0xff, sizeof *hits);
+}
+
+static uint64_t apart_mark(rt_stage *s)
+{
+    Apart *a = s->device_state;
+    return a->marks++;
+}
+
+static int apart_wait(rt_stage *s, uint64_t mark)
+{
+    Apart *a = s->device_state;
+    size_t n = 0;
+    while (n < a->n_later && a->later[n].mark <= mark)
+        finish(s, &a->later[n++]);
+    if (n) // else there may be no list
+        memmove(a->later, a->later + n, (a->n_later - n) * sizeof *a->later);
+    a->n_later -= n;
+    return 0;
+}
+
+const rt_device rt__host = {
+    .name = "apart",
+    .apart = true,
+    .lag = 1,
+    .portion = 4104,
+    .open = apart_open,
+    .close = apart_close,
+    .run = apart_run,
+    .put = apart_put,
+    .get = apart_get,
+    .move = apart_move,
+    .zero = apart_zero,
+    .room = apart_room,
+    .add = apart_add,
+    .squares = apart_squares,
+    .finite = apart_finite,
+    .score = apart_score,
+    .mark = apart_mark,
+    .wait = apart_wait,
+};
