@@ -26,11 +26,26 @@ typedef struct Emit {
     const int
         *layer_index; // by Layer.id: where it stands in the program's table; -1: not there
     struct KernelTable *library; // kernels that it calls (codegen/kernels.h); NULL: none
+    struct KernelTexts
+        *kernels; // of the second source (codegen/kernel_text.h); NULL: there is none
 } Emit;
 
 // Declarations at the outer level of a node's code begin with `const`: the code gets a block then.
 // Names of one letter but x, y and z are the emitters'.
 typedef void EmitNode(Emit *e, const Node *n);
+
+typedef struct CodegenPaths {
+    const char *cc, *include_dir, *lib_dir;
+} CodegenPaths;
+
+// What compiles the second sources of stages, and what programs with such are linked with.
+typedef struct KernelCompiler {
+    const char *name;      // of its variable in build.ninja: "nvcc"
+    const char *what;      // in messages: "the CUDA compiler"
+    const char *tool;      // its path, or a name on the PATH
+    const char *flags;     // words before -I and the source
+    const char *libraries; // instead of Backend.libraries
+} KernelCompiler;
 
 typedef struct Backend {
     const char *name;      // "ref", "c"
@@ -54,6 +69,16 @@ typedef struct Backend {
     // The library kernel that a node calls, by all that decides it: its key in kernels.json, NULL:
     // it calls none. The function is NULL where no node ever does.
     const char *(*kernel_key)(Arena *a, const Graph *g, const Node *n);
+    // Pointer to a number that has no memory of its own, as an expression. NULL: to a literal of it.
+    const char *(*number)(Emit *e, const Node *n);
+    // Optimizers of parameters, which follow each other in the update, at once. NULL: node by node.
+    void (*emit_updates)(Emit *e, Node *const *nodes, int n);
+    // A second source a stage, for what another compiler makes: its extension, ".cu"; NULL: there is none,
+    // and of the following nothing is asked. What stands in it behind its head is written when all phases are, with
+    // kernel_texts_write.
+    const char *kernel_extension;
+    void (*kernel_source)(Emit *e);
+    KernelCompiler (*kernel_compiler)(Arena *a, const Plan *p, const CodegenPaths *paths);
 } Backend;
 
 extern const Backend backend_ref, backend_c;
@@ -87,6 +112,8 @@ void emit_additive_score_grad(Emit *e, const char *backend, const Node *n);
 // element is an array literal of it. Asking makes the skeleton declare the variable, so do not ask
 // in vain. The node must be emit_stored.
 const char *emit_value(Emit *e, const Node *n);
+// The place of a node that has memory as a constant of tables: RT_IN_ACT(64).
+const char *emit_table_place(Emit *e, const Node *n);
 // Output i of n; NULL: nobody wants it, and it has no memory.
 const Node *emit_output(Emit *e, const Node *n, int i);
 // The random stream of a dropout node as an expression: equal layers share code, not streams.
@@ -111,23 +138,50 @@ bool emit_here(const Emit *e, const Node *n);   // this stage runs it; not for l
 bool emit_stored(const Emit *e, const Node *n); // has memory in this stage, or is a number;
                                                 //   false: lives inside its group only
 int64_t emit_elements(const Node *n); // in memory: with the padding of a kernel's layout
-// A number that is written into the code: a constant of one element, or what a micro-batch counts in its step.
-// NULL: it is none.
+// Without memory of its own: a constant of one element, or what a micro-batch counts in its step.
+bool emit_is_number(const Node *n);
+// Such a number as an expression. NULL: it is none, or Backend.number has a pointer to it only, as to what differs from
+// step to step.
 const char *emit_number(Emit *e, const Node *n);
 
-// What compiles a program: cc FLAGS -I.. FILE -o PROGRAM -L.. LIBRARIES, words separated by spaces.
-const char *codegen_flags(Arena *a, const Plan *p, const Backend *b);
-typedef struct CodegenPaths {
-    const char *cc, *include_dir, *lib_dir;
-} CodegenPaths;
+// Compiling
+// ----------------------------------------------------------------------------------------------
+
+typedef struct StepWords {
+    const char *name;         // of their variable in build.ninja: "flags"
+    const char *const *items; // which may have blanks in them
+    int n;
+} StepWords;
+
+// One call of a compiler: TOOL BEFORE.. IN.. -o OUT BEHIND.., in the folder of the sources.
+typedef struct CompileStep {
+    const char *rule; // in build.ninja; steps of one rule differ in files only
+    const char *what; // in messages: "the C compiler"
+    StepWords tool, before, behind;
+    const char *in[2]; // NULL: one only
+    const char *out;
+} CompileStep;
+
+// What makes a stage's program from its sources: the last step, from what those before it made. The same rules, in the
+// same order, for every stage of a plan.
+enum { MAX_STEPS = 3 };
+typedef struct CompileSteps {
+    CompileStep items[MAX_STEPS];
+    int n;
+} CompileSteps;
+CompileSteps codegen_steps(Arena *a, const Plan *p, const Backend *b, const CodegenPaths *paths,
+                           int stage);
 
 // All sources of the plan (stage0.c ...) and build.ninja into dir. command is the line that
 // reproduces them. Same input, same bytes. An exit status: a graph that the backend cannot emit, a disk that
 // is full; reported.
 int codegen_write(const Graph *g, const Plan *p, const Backend *b, const char *command,
                   const CodegenPaths *paths, const char *dir);
-// One stage's source as text, for tests; malloc'd.
-char *codegen_source(const Graph *g, const Plan *p, int stage, const Backend *b,
-                     const char *command, const CodegenPaths *paths);
+// One stage's sources as text, for tests; malloc'd. kernels: the second one; NULL: the backend has none.
+typedef struct Sources {
+    char *host, *kernels;
+} Sources;
+Sources codegen_source(const Graph *g, const Plan *p, int stage, const Backend *b,
+                       const char *command, const CodegenPaths *paths);
 
 #endif

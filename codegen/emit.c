@@ -86,25 +86,28 @@ const Node *emit_root(const Node *n)
     return n;
 }
 
-static bool is_number(const Node *n)
+bool emit_is_number(const Node *n)
 {
+    n = emit_root(n);
     return (n->op == OP_CONSTANT || n->op == OP_SHARE) && shape_count(n->shape) == 1;
 }
 
 const char *emit_number(Emit *e, const Node *n)
 {
     n = emit_root(n);
-    if (!is_number(n))
+    if (!emit_is_number(n))
         return NULL;
     if (n->op == OP_CONSTANT)
         return emit_real(e, node_real(n, A_VALUE));
+    if (e->backend->number)
+        return NULL;
     return n->dtype == F64 ? "rt_share(s, mb)" : "(float)rt_share(s, mb)";
 }
 
 bool emit_stored(const Emit *e, const Node *n)
 {
     n = emit_root(n);
-    return is_number(n) || e->stage->places[n->id].kind != PLACE_NONE;
+    return emit_is_number(n) || e->stage->places[n->id].kind != PLACE_NONE;
 }
 
 int64_t emit_elements(const Node *n)
@@ -125,10 +128,11 @@ bool emit_here(const Emit *e, const Node *n)
 
 const char *emit_value(Emit *e, const Node *n)
 {
-    const char *number = emit_number(e, n);
     n = emit_root(n);
-    if (number)
-        return arena_printf(e->scratch, "(const %s[]){%s}", emit_ctype(n->dtype), number);
+    if (emit_is_number(n))
+        return e->backend->number ? e->backend->number(e, n)
+                                  : arena_printf(e->scratch, "(const %s[]){%s}",
+                                                 emit_ctype(n->dtype), emit_number(e, n));
     CHECK(e->routine, "codegen", "%s is asked for outside of all routines", n->name);
     CHECK(emit_stored(e, n), "codegen", "%s has no memory in stage %d", n->name, e->stage->id);
     return routine_local(e->routine, n);

@@ -36,7 +36,7 @@ static bool is_reserved(const char *s)
     bool variable = digits && !s[1 + digits];
     bool one = strlen(s) == 1 && !strchr("xyz", *s);
     bool ours = !strncmp(s, "rt_", 3) || !strncmp(s, "ref_", 4) || !strncmp(s, "c_", 2) ||
-                !strncmp(s, "dnnl", 4) || !strncmp(s, "omp_", 4);
+                !strncmp(s, "cu_", 3) || !strncmp(s, "dnnl", 4) || !strncmp(s, "omp_", 4);
     return one || variable || ours;
 }
 

@@ -17,22 +17,26 @@ static bool computes(const Emit *e, const Node *n, Phase phase)
     return n->phase == phase && !node_is(n, 'L') && !node_is(n, 'V') && emit_here(e, n);
 }
 
+static bool is_update(const Emit *e, const Node *n)
+{
+    return e->backend->emit_updates && n->phase == PHASE_UPDATE && node_is(n, 'X');
+}
+
+// Those of a group, or optimizers that this stage runs, follow each other.
 static Item item_of(Emit *e, int first)
 {
-    Node *const *all = e->graph->nodes.items;
-    Item item = {arena_copy(e->scratch, &all[first], sizeof(Node *)), 1, all[first]->layer};
-    if (!e->backend->emit_group || all[first]->group < 0)
-        return item;
+    Node *const *all = e->graph->nodes.items, *n = all[first];
+    bool updates = is_update(e, n), group = e->backend->emit_group && n->group >= 0;
     VEC(Node *) mates = {0};
-    vec_push(e->scratch, &mates, all[first]);
-    for (int i = first + 1; i < e->graph->nodes.n; i++) {
-        bool leaf = node_is(all[i], 'L') || node_is(all[i], 'V');
-        if (!leaf && all[i]->group != all[first]->group)
+    vec_push(e->scratch, &mates, n);
+    for (int i = first + 1; i < e->graph->nodes.n && (updates || group); i++) {
+        if (node_is(all[i], 'L') || node_is(all[i], 'V') || (updates && !emit_here(e, all[i])))
+            continue;
+        if (updates ? !is_update(e, all[i]) : all[i]->group != n->group)
             break;
-        if (!leaf)
-            vec_push(e->scratch, &mates, all[i]);
+        vec_push(e->scratch, &mates, all[i]);
     }
-    return (Item){mates.items, mates.n, item.layer};
+    return (Item){mates.items, mates.n, updates, updates ? NULL : n->layer};
 }
 
 static ItemList items_of(Emit *e, Phase phase)
@@ -89,7 +93,7 @@ static const Call *piece_call(Arena *a, CallCounts *counts, const Layer *layer)
 static void note_value(Emit *e, Piece *p, const Node *n)
 {
     n = emit_root(n);
-    if (emit_number(e, n))
+    if (emit_is_number(n))
         return;
     for (int i = 0; i < p->values.n; i++)
         if (p->values.items[i] == n)

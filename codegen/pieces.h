@@ -11,8 +11,9 @@
 typedef struct Routine Routine;
 
 typedef struct Item {
-    Node **nodes; // of one group, or one node
+    Node **nodes; // of one group, or one node, or
     int n;
+    bool updates; // optimizers, for Backend.emit_updates
     Layer *layer; // NULL: no layer's
 } Item;
 

@@ -13,6 +13,8 @@ void routine_name_locals(Routine *r, const Graph *g);
 // codegen/routine.c: a routine and the table of its calls, once it has its name.
 void routine_write(Emit *e, Routine *r);
 const char *piece_layers(Emit *e, const Piece *p); // "conv2d_1 .. relu_3", safe in a comment
+// One line of code, broken behind commas where it is longer than COLUMNS.
+void code_wrapped(Text *out, const char *line, size_t n);
 
 // codegen/phase.c: one phase: its routines, then the function that calls them.
 void phase_write(Emit *e, Phase phase, Names *names);
@@ -22,8 +24,10 @@ bool phase_runs(const Plan *p, Phase phase); // false: the plan's programs have 
 // codegen/tables.c: the constant tables that describe the stage to the runtime, and rt_program.
 void tables_write(Emit *e, const char *command);
 
-// codegen/build_file.c: the line that compiles a source by hand, and build.ninja.
-void compile_line(Emit *e, const CodegenPaths *paths);
+// codegen/steps.c: a step as one types it, for comments.
+const char *step_line(Arena *a, const CompileStep *step);
+
+// codegen/build_file.c: build.ninja.
 int build_file_write(Arena *a, const Plan *p, const Backend *b, const CodegenPaths *paths,
                      const char *dir);
 

@@ -26,6 +26,9 @@ const char *emit_place(Emit *e, const Node *n)
 static const char *item_ops(Emit *e, const Item *item)
 {
     const char *ops = op_info[item->nodes[0]->op].name;
+    if (item->updates)
+        return arena_printf(e->scratch, "%s of %d parameter%s", ops, item->n,
+                            item->n > 1 ? "s" : "");
     for (int i = 1; i < item->n; i++)
         ops = arena_printf(e->scratch, "%s + %s", ops, op_info[item->nodes[i]->op].name);
     return ops;
@@ -48,9 +51,8 @@ static size_t part_length(const char *code, size_t n)
     return n;
 }
 
-// One line of code, broken behind commas where it is too long: arguments line up, and a literal of
-// several members begins a line.
-static void write_wrapped(Text *out, const char *line, size_t n)
+// Arguments line up, and a literal of several members begins a line.
+void code_wrapped(Text *out, const char *line, size_t n)
 {
     const char *open = memchr(line, '(', n);
     size_t column = 0,
@@ -73,12 +75,15 @@ static void write_wrapped(Text *out, const char *line, size_t n)
     }
 }
 
-// Does the code declare something outside of its own loops? Such a line begins with `const`.
+// Does the code declare something outside of its own loops? Such a line begins with `const` or `static const`.
 static bool declares(const Emit *e, const char *code)
 {
-    for (const char *line = code; line && *line; line = strchr(line, '\n') + 1)
-        if (strspn(line, " ") == (size_t)e->indent && !strncmp(line + e->indent, "const ", 6))
+    for (const char *line = code; line && *line; line = strchr(line, '\n') + 1) {
+        const char *word = line + strspn(line, " ");
+        if (word - line == e->indent &&
+            (str_starts(word, "const ") || str_starts(word, "static const ")))
             return true;
+    }
     return false;
 }
 
@@ -92,7 +97,7 @@ static void write_lines(Emit *e, const char *code, int deeper, const char *behin
         if (*line == '#')
             text_puts(e->out, line);
         else
-            write_wrapped(e->out, line, strlen(line));
+            code_wrapped(e->out, line, strlen(line));
         text_printf(e->out, "%s\n", behind);
     }
 }
@@ -101,7 +106,8 @@ static void write_lines(Emit *e, const char *code, int deeper, const char *behin
 // own where it declares something.
 static void add_with_place(Emit *e, const Item *item, const char *code)
 {
-    const char *place = emit_place(e, item->nodes[0]), *end = strchr(code, '\n');
+    const char *place = item->updates ? "" : emit_place(e, item->nodes[0]);
+    const char *end = strchr(code, '\n');
     if (!end) // nothing to do at run time
         return;
     if (!end[1]) {
@@ -120,7 +126,9 @@ static void write_item(Emit *e, const Item *item)
 {
     Text code = {0}, *out = e->out;
     e->out = &code;
-    if (item->n > 1)
+    if (item->updates)
+        e->backend->emit_updates(e, item->nodes, item->n);
+    else if (item->n > 1)
         e->backend->emit_group(e, item->nodes, item->n);
     else
         e->backend->emit[item->nodes[0]->op](e, item->nodes[0]);
@@ -213,6 +221,11 @@ static const char *place_text(Emit *e, const Node *n, bool in_table)
     BUG("codegen", "%s has no memory in stage %d", n->name, e->stage->id);
 }
 
+const char *emit_table_place(Emit *e, const Node *n)
+{
+    return place_text(e, emit_root(n), true);
+}
+
 static const char *shape_comment(Emit *e, const Node *n)
 {
     const char *shape = shape_text(e->scratch, n->shape);
@@ -296,9 +309,16 @@ static const Layer *piece_layer(const Piece *p, int item)
     return p->items.items[item].layer;
 }
 
+static bool only_updates(const Piece *p)
+{
+    return p->items.n == 1 && p->items.items[0].updates;
+}
+
 const char *piece_layers(Emit *e, const Piece *p)
 {
     const Layer *first = piece_layer(p, 0), *last = piece_layer(p, p->items.n - 1);
+    if (only_updates(p))
+        return item_ops(e, &p->items.items[0]);
     if (!first || !last)
         return emit_comment(e, p->items.items[0].nodes[0]->name);
     const char *text = first == last
@@ -358,7 +378,7 @@ static void write_signature(Emit *e, const Routine *r)
                            : "";
     const char *line = arena_printf(e->scratch, "static void %s(rt_stage *s%s%s)", r->name,
                                     r->uses_mb ? ", int mb" : "", call);
-    write_wrapped(e->out, line, strlen(line));
+    code_wrapped(e->out, line, strlen(line));
     text_puts(e->out, "\n{\n");
 }
 
@@ -368,6 +388,10 @@ static void write_title(Emit *e, const Routine *r)
     const Piece *p = r->like;
     const Layer *layer = piece_layer(p, 0);
     const char *place = emit_place(e, p->items.items[0].nodes[0]);
+    if (only_updates(p)) {
+        text_printf(e->out, "// %s\n", piece_layers(e, p));
+        return;
+    }
     if (p->function)
         text_printf(e->out, "// %s: %s", emit_comment(e, p->function), piece_layers(e, p));
     else

@@ -103,15 +103,9 @@ int stages_wanted(Job *j, int fallback, int *stages)
 int build_programs(Job *j, const char *dir)
 {
     Toolchain t = toolchain_find(j->arena);
-    CodegenPaths paths = {t.cc, t.include_dir, t.lib_dir};
+    CodegenPaths paths = toolchain_paths(&t);
     int status = codegen_write(j->graph, &j->plan, j->backend, j->args->line, &paths, dir);
-    if (status)
-        return status;
-    int n = j->plan.n_stages;
-    const char **names = arena_array(j->arena, const char *, n);
-    for (int i = 0; i < n; i++)
-        names[i] = arena_printf(j->arena, "stage%d", i);
-    return toolchain_build(j->arena, &j->plan, j->backend, dir, names, n);
+    return status ? status : toolchain_build(j->arena, &j->plan, j->backend, dir);
 }
 
 static void print_programs(const Job *j, const char *dir)

@@ -122,10 +122,10 @@ typedef struct Toolchain {
 } Toolchain;
 Toolchain toolchain_find(Arena *a);
 const char *own_executable(Arena *a); // its path
-// Compile every stage source of dir (n of them, named NAME.c) side by side. 0, or an exit status
-// after the compiler's own output was shown.
-int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir,
-                    const char *const *names, int n);
+CodegenPaths toolchain_paths(const Toolchain *t);
+// Compile the sources of all stages in dir, side by side. 0, or an exit status after the compiler's own output
+// was shown.
+int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir);
 // driver/process.c. A program in a process group of its own, which ends with the command; its stderr is ours. cpu_s:
 // killed after so many seconds of computing; 0: no limit.
 pid_t process_start(const char *const *argv, const char *stdout_file, unsigned cpu_s);

@@ -45,51 +45,69 @@ Toolchain toolchain_find(Arena *a)
     return t;
 }
 
-typedef VEC(const char *) Words;
-
-static void push_words(Arena *a, Words *argv, const char *text)
+CodegenPaths toolchain_paths(const Toolchain *t)
 {
-    for (char *word = strtok(arena_strdup(a, text), " "); word; word = strtok(NULL, " "))
-        vec_push(a, argv, word);
+    return (CodegenPaths){t->cc, t->include_dir, t->lib_dir};
 }
 
-static pid_t compile_one(Arena *a, const Plan *plan, const Backend *backend, const char *dir,
-                         const char *name)
+typedef VEC(const char *) Words;
+
+static void add_words(Arena *a, Words *argv, const StepWords *words)
 {
-    Toolchain t = toolchain_find(a);
+    for (int i = 0; i < words->n; i++)
+        vec_push(a, argv, words->items[i]);
+}
+
+static pid_t start_step(Arena *a, const CompileStep *step, const char *dir)
+{
     Words argv = {0};
-    vec_push(a, &argv, t.cc);
-    push_words(a, &argv, codegen_flags(a, plan, backend));
-    vec_push(a, &argv, arena_printf(a, "-I%s", t.include_dir));
-    vec_push(a, &argv, arena_printf(a, "%s/%s%s", dir, name, backend->extension));
+    add_words(a, &argv, &step->tool);
+    add_words(a, &argv, &step->before);
+    for (int i = 0; i < 2 && step->in[i]; i++)
+        vec_push(a, &argv, arena_printf(a, "%s/%s", dir, step->in[i]));
     vec_push(a, &argv, "-o");
-    vec_push(a, &argv, arena_printf(a, "%s/%s", dir, name));
-    vec_push(a, &argv, arena_printf(a, "-L%s", t.lib_dir));
-    push_words(a, &argv, backend->libraries);
+    vec_push(a, &argv, arena_printf(a, "%s/%s", dir, step->out));
+    add_words(a, &argv, &step->behind);
     vec_push(a, &argv, NULL);
     return process_start(argv.items, NULL, 0);
 }
 
-int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir,
-                    const char *const *names, int n)
+typedef VEC(CompileStep) Steps;
+
+// Side by side, as many as there are processors.
+static int run_steps(Arena *a, const Steps *steps, const char *dir)
 {
-    Toolchain t = toolchain_find(a);
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    pid_t *pid = arena_array(a, pid_t, n);
+    int cores = (int)sysconf(_SC_NPROCESSORS_ONLN), n = steps->n;
+    pid_t *pid = arena_array(a, pid_t, n + 1);
     int failed = -1, status = EXIT_DONE;
-    for (int i = 0; i < n + (int)cores; i++) {
-        int done = i - (int)cores; // wait for the oldest before one more starts
+    for (int i = 0; i < n + cores; i++) {
+        int done = i - cores; // wait for the oldest before one more starts
         int ended = done >= 0 && done < n ? process_wait(pid[done]) : EXIT_DONE;
         failed = ended ? done : failed;
         status = status ? status : ended;
         if (i < n)
-            pid[i] = compile_one(a, plan, backend, dir, names[i]);
+            pid[i] = start_step(a, &steps->items[i], dir);
     }
     if (!status || status == EXIT_INTERRUPTED)
         return status;
-    error_at(NO_LOC, "the C compiler (%s) failed on %s/%s%s", t.cc, dir, names[failed],
-             backend->extension);
+    const CompileStep *step = &steps->items[failed];
+    error_at(NO_LOC, "%s (%s) failed on %s/%s", step->what, step->tool.items[0], dir,
+             step->in[0]);
     return EXIT_BUG;
+}
+
+int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir)
+{
+    Toolchain t = toolchain_find(a);
+    CodegenPaths paths = toolchain_paths(&t);
+    Steps objects = {0}, programs = {0};
+    for (int stage = 0; stage < plan->n_stages; stage++) {
+        CompileSteps steps = codegen_steps(a, plan, backend, &paths, stage);
+        for (int i = 0; i < steps.n; i++)
+            vec_push(a, i < steps.n - 1 ? &objects : &programs, steps.items[i]);
+    }
+    int status = run_steps(a, &objects, dir);
+    return status ? status : run_steps(a, &programs, dir);
 }
 
 void draw_svg(const char *dot_file, const char *svg_file)

@@ -13,7 +13,7 @@
 #include "codegen/walk.h"
 #include "tests/passes/from_text.h"
 
-static const CodegenPaths paths = {"cc", "include", "lib"};
+static const CodegenPaths paths = {.cc = "cc", .include_dir = "include", .lib_dir = "lib"};
 
 static const char model[] =
     "graph g micro_batch 2 block 16\n"
@@ -143,7 +143,7 @@ static Made made(int micro_batches)
     t->c.stages = 1;
     t->c.kernel_key = key;
     case_run(t, NULL);
-    return (Made){t, codegen_source(t->c.graph, &t->plan, 0, &b, "x", &paths)};
+    return (Made){t, codegen_source(t->c.graph, &t->plan, 0, &b, "x", &paths).host};
 }
 
 static void release(Made m)

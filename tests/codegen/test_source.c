@@ -11,7 +11,8 @@
 
 #include <unistd.h>
 
-static const CodegenPaths paths = {"cc", BINARY_DIR "/include", BINARY_DIR};
+static const CodegenPaths paths = {
+    .cc = "cc", .include_dir = BINARY_DIR "/include", .lib_dir = BINARY_DIR};
 
 // n calls of a function of three layers, then three layers that the model calls itself.
 static char *blocks(int n, const char *eps_of_last)
@@ -58,7 +59,8 @@ static Case *planned(const char *text, int stages, const char *clip)
 static char *source(Case *t, int stage)
 {
     return codegen_source(t->c.graph, &t->plan, stage, &backend_ref,
-                          "stagecc build b.c -o 'a b'", &paths);
+                          "stagecc build b.c -o 'a b'", &paths)
+        .host;
 }
 
 static int count(const char *text, const char *what)
