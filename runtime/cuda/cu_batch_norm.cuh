@@ -82,7 +82,7 @@ static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
                         const float *beta, double eps)
 {
     double total[2];
-    const int c = cu_column_total(total, part, parts, C);
+    const int c = (int)cu_column_total(total, part, parts, C);
     if (c < 0)
         return;
     const double off = total[0] / (double)pixels,
@@ -109,22 +109,20 @@ static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
 {
     typedef cu_columns<T, C> shares;
     constexpr int N = shares::N;
-    const int column = shares::column();
     if (shares::row() < 0)
         return;
     cu_norm k[N];
     CU_UNROLL
     for (int i = 0; i < N; i++)
-        k[i] = norm[column + i];
-    const int64_t end = shares::end(pixels);
-    for (int64_t p = shares::begin(pixels) + shares::row(); p < end; p += shares::HIGH) {
+        k[i] = norm[shares::column() + i];
+    shares::each(pixels, [&](int64_t at) {
         float v[N];
-        cu_load<N>(v, x + p * C + column);
+        cu_load<N>(v, x + at);
         CU_UNROLL
         for (int i = 0; i < N; i++)
             v[i] = Behind::forward(cu_norm_at(k[i], v[i]));
-        cu_store<N>(y + p * C + column, v);
-    }
+        cu_store<N>(y + at, v);
+    });
 }
 
 // x -> y, mean[C], var[C] (biased). For the time being: part, of cu_columns<T, C>::part_bytes, and norm[C].
@@ -213,7 +211,7 @@ static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
                              const float *var, double eps)
 {
     double total[2];
-    const int c = cu_column_total(total, part, parts, C);
+    const int c = (int)cu_column_total(total, part, parts, C);
     if (c < 0)
         return;
     const double rstd = 1 / sqrt((double)var[c] + eps), sum_xh = total[1] * rstd;
@@ -231,28 +229,26 @@ static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
 {
     typedef cu_columns<T, C> shares;
     constexpr int N = shares::N;
-    const int column = shares::column();
     if (shares::row() < 0)
         return;
     cu_norm k[N];
     cu_norm_grad g[N];
     CU_UNROLL
     for (int i = 0; i < N; i++) {
-        k[i] = norm[column + i];
-        g[i] = grad[column + i];
+        k[i] = norm[shares::column() + i];
+        g[i] = grad[shares::column() + i];
     }
-    const int64_t end = shares::end(pixels);
-    for (int64_t p = shares::begin(pixels) + shares::row(); p < end; p += shares::HIGH) {
+    shares::each(pixels, [&](int64_t at) {
         float d[N], v[N];
-        cu_load<N>(d, dy + p * C + column);
-        cu_load<N>(v, x + p * C + column);
+        cu_load<N>(d, dy + at);
+        cu_load<N>(v, x + at);
         CU_UNROLL
         for (int i = 0; i < N; i++) {
             d[i] = Behind::backward(d[i], cu_norm_at(k[i], v[i]));
             d[i] = ((d[i] - g[i].offset) - (v[i] - k[i].mean) * g[i].slope) * k[i].scale;
         }
-        cu_store<N>(dx + p * C + column, d);
-    }
+        cu_store<N>(dx + at, d);
+    });
 }
 
 // dy, x, and what forward has kept -> dx, dgamma[C], dbeta[C], each of which may be NULL. beta is needed for

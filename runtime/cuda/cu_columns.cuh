@@ -1,5 +1,5 @@
-// Sums over the rows of x[rows,C], two for every column at the same time: of gradients of a norm's parameters, of the
-// statistics of a batch norm.
+// Sums over the rows of x[rows,C], of K terms for every column at the same time: of gradients of a norm's parameters,
+// of the statistics of a batch norm. Or of many such x side by side, x[outer,rows,C].
 //
 // Two steps. First every block sums up a part of the rows for some neighbouring columns: a thread in float
 // over runs of CU_RUN rows, and these in double. Then one block adds up the parts of 32 columns. Which rows
@@ -20,23 +20,24 @@ template <typename T, int C> struct cu_columns {
     static constexpr int HIGH = CU_COLUMN_THREADS / WIDE;
 
     // About 512 blocks in all, which is enough for every device; none takes less than four runs a thread.
-    static __host__ __device__ constexpr int64_t rows_of_part(int64_t rows)
+    CU_BOTH int64_t rows_of_part(int64_t rows, int64_t outer = 1)
     {
-        int64_t even = cu_ceil(rows, cu_ceil(512, GROUPS)), least = 4 * (int64_t)CU_RUN * HIGH;
+        int64_t even = cu_ceil(rows, cu_ceil(512, GROUPS * outer)),
+                least = 4 * (int64_t)CU_RUN * HIGH;
         return even > least ? even : least;
     }
-    static __host__ __device__ constexpr int64_t parts(int64_t rows)
+    CU_BOTH int64_t parts(int64_t rows, int64_t outer = 1)
     {
-        return cu_ceil(rows, rows_of_part(rows));
+        return cu_ceil(rows, rows_of_part(rows, outer));
     }
-    static __host__ __device__ constexpr int64_t blocks(int64_t rows)
+    CU_BOTH int64_t blocks(int64_t rows, int64_t outer = 1)
     {
-        return parts(rows) * GROUPS;
+        return outer * parts(rows, outer) * GROUPS;
     }
-    // Of the sums of all parts, double[parts][2][C].
-    static __host__ __device__ constexpr int64_t part_bytes(int64_t rows)
+    // Of the sums of all parts, double[parts][k][outer][C].
+    CU_BOTH int64_t part_bytes(int64_t rows, int64_t outer = 1, int k = 2)
     {
-        return parts(rows) * 2 * C * (int64_t)sizeof(double);
+        return parts(rows, outer) * k * outer * C * (int64_t)sizeof(double);
     }
 
     // The rows of this thread's block.
@@ -59,50 +60,75 @@ template <typename T, int C> struct cu_columns {
     {
         return (int)threadIdx.x < WIDE * HIGH && column() < C ? (int)threadIdx.x / WIDE : -1;
     }
+    // f(at) for all packs of this thread, which is not left over; `at`: where a pack begins.
+    template <typename F> CU_MEMBER static void each(int64_t rows, F f)
+    {
+        const int64_t last = end(rows);
+        for (int64_t r = begin(rows) + row(); r < last; r += HIGH)
+            f(r * C + column());
+    }
 };
 
-// The first step, as the body of a kernel of cu_columns::blocks blocks of CU_COLUMN_THREADS. terms(run, row,
-// column) adds the terms of N neighbours to run[2][N].
-template <typename T, int C, typename F>
-CU_INLINE void cu_column_parts(double *part, int64_t rows, F terms)
+// Sums over rows begin .. end-1, in a block of CU_COLUMN_THREADS: in sum[K][N] of its threads of row 0.
+// terms(run, row, column) adds the terms of N neighbours to run[K][N].
+template <typename T, int C, int K, int N, typename F>
+CU_INLINE void cu_column_sums(double (&sum)[K][N], int64_t begin, int64_t end, F terms)
 {
     typedef cu_columns<T, C> shares;
-    constexpr int N = shares::N, STEP = shares::HIGH * CU_RUN;
+    constexpr int STEP = shares::HIGH * CU_RUN;
+    static_assert(N == shares::N, "a sum for each of a thread's columns");
     const int column = shares::column(), row = shares::row();
-    const int64_t begin = shares::begin(rows), end = shares::end(rows);
-    double sum[2][N] = {};
+    CU_UNROLL
+    for (int k = 0; k < K; k++) {
+        CU_UNROLL
+        for (int i = 0; i < N; i++)
+            sum[k][i] = 0;
+    }
     for (int64_t first = begin + row; row >= 0 && first < end; first += STEP) {
-        float run[2][N] = {};
+        float run[K][N] = {};
         for (int64_t r = first; r < first + STEP && r < end; r += shares::HIGH)
             terms(run, r, column);
         CU_UNROLL
-        for (int i = 0; i < N; i++) {
-            sum[0][i] += (double)run[0][i];
-            sum[1][i] += (double)run[1][i];
+        for (int k = 0; k < K; k++) {
+            CU_UNROLL
+            for (int i = 0; i < N; i++)
+                sum[k][i] += (double)run[k][i];
         }
     }
     // What the threads of a column have, in ascending order of their rows.
-    __shared__ double other[2][CU_COLUMN_THREADS];
-    double *to = part + (int64_t)blockIdx.x / shares::GROUPS * 2 * C + column;
+    __shared__ double other[K][CU_COLUMN_THREADS];
     CU_UNROLL
     for (int i = 0; i < N; i++) {
-        other[0][threadIdx.x] = sum[0][i];
-        other[1][threadIdx.x] = sum[1][i];
+        CU_UNROLL
+        for (int k = 0; k < K; k++)
+            other[k][threadIdx.x] = sum[k][i];
         __syncthreads();
-        if (row == 0) {
-            for (int k = 1; k < shares::HIGH; k++) {
-                sum[0][i] += other[0][threadIdx.x + k * shares::WIDE];
-                sum[1][i] += other[1][threadIdx.x + k * shares::WIDE];
-            }
-            to[i] = sum[0][i];
-            to[C + i] = sum[1][i];
-        }
+        CU_UNROLL
+        for (int k = 0; k < K; k++)
+            for (int h = 1; row == 0 && h < shares::HIGH; h++)
+                sum[k][i] += other[k][(int)threadIdx.x + h * shares::WIDE];
         __syncthreads();
     }
 }
 
-// The second step, as the body of a kernel of cu_total_blocks blocks of cu_total_threads: the sums over all parts
-// of one column, in total[2] of one thread a column. That column is the result; the other threads get -1.
+// The first step, as the body of a kernel of cu_columns::blocks blocks.
+template <typename T, int C, typename F>
+CU_INLINE void cu_column_parts(double *part, int64_t rows, F terms)
+{
+    typedef cu_columns<T, C> shares;
+    double sum[2][shares::N];
+    cu_column_sums<T, C>(sum, shares::begin(rows), shares::end(rows), terms);
+    double *to = part + (int64_t)blockIdx.x / shares::GROUPS * 2 * C + shares::column();
+    CU_UNROLL
+    for (int i = 0; i < shares::N; i++)
+        if (shares::row() == 0) {
+            to[i] = sum[0][i];
+            to[C + i] = sum[1][i];
+        }
+}
+
+// The second step, as the body of a kernel of cu_total_blocks blocks of CU_TOTAL_THREADS: the sums over all parts
+// of one column, in total[K] of one thread a column. That column is the result; the other threads get -1.
 CU_BOTH int64_t cu_total_blocks(int64_t c)
 {
     return cu_ceil(c, CU_TOTAL_COLUMNS);
@@ -110,25 +136,28 @@ CU_BOTH int64_t cu_total_blocks(int64_t c)
 
 enum { CU_TOTAL_THREADS = CU_TOTAL_COLUMNS * CU_TOTAL_SLICES };
 
-CU_INLINE int cu_column_total(double *total, const double *part, int64_t parts, int c)
+template <int K>
+CU_INLINE int64_t cu_column_total(double (&total)[K], const double *part, int64_t parts,
+                                  int64_t c)
 {
-    __shared__ double other[2][CU_TOTAL_THREADS];
-    const int column = (int)(blockIdx.x * CU_TOTAL_COLUMNS + threadIdx.x % CU_TOTAL_COLUMNS);
+    __shared__ double other[K][CU_TOTAL_THREADS];
+    const int64_t column =
+        (int64_t)blockIdx.x * CU_TOTAL_COLUMNS + threadIdx.x % CU_TOTAL_COLUMNS;
     const int slice = (int)threadIdx.x / CU_TOTAL_COLUMNS;
-    total[0] = total[1] = 0;
-    for (int64_t k = slice; column < c && k < parts; k += CU_TOTAL_SLICES) {
-        total[0] += part[k * 2 * c + column];
-        total[1] += part[k * 2 * c + c + column];
+    CU_UNROLL
+    for (int k = 0; k < K; k++) {
+        total[k] = 0;
+        for (int64_t p = slice; column < c && p < parts; p += CU_TOTAL_SLICES)
+            total[k] += part[(p * K + k) * c + column];
+        other[k][threadIdx.x] = total[k];
     }
-    other[0][threadIdx.x] = total[0];
-    other[1][threadIdx.x] = total[1];
     __syncthreads();
     if (slice > 0 || column >= c)
         return -1;
-    for (int k = 1; k < CU_TOTAL_SLICES; k++) {
-        total[0] += other[0][threadIdx.x + k * CU_TOTAL_COLUMNS];
-        total[1] += other[1][threadIdx.x + k * CU_TOTAL_COLUMNS];
-    }
+    CU_UNROLL
+    for (int k = 0; k < K; k++)
+        for (int s = 1; s < CU_TOTAL_SLICES; s++)
+            total[k] += other[k][(int)threadIdx.x + s * CU_TOTAL_COLUMNS];
     return column;
 }
 

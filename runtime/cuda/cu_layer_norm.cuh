@@ -94,7 +94,7 @@ static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
     cu_layer_norm_grad_total(float *dgamma, float *dbeta, const double *part, int64_t parts)
 {
     double total[2];
-    const int column = cu_column_total(total, part, parts, C);
+    const int64_t column = cu_column_total(total, part, parts, C);
     if (column < 0)
         return;
     if (dgamma)
