@@ -92,6 +92,9 @@ template <> struct cu_word<4> {
 template <> struct cu_word<2> {
     typedef uint16_t type;
 };
+template <> struct cu_word<1> {
+    typedef uint8_t type;
+};
 
 // N neighbours as they lie in memory: one word, or several of 16 bytes.
 template <typename T, int N> struct cu_pack {
@@ -100,8 +103,8 @@ template <typename T, int N> struct cu_pack {
     T item[N];
 };
 
-// into[N] = the elements at `at`, in float.
-template <int N, typename T> CU_INLINE void cu_load(float *into, const T *at)
+// into[N] = the elements at `at` as they are, of any type of 1, 2 or 4 bytes.
+template <int N, typename T> CU_INLINE void cu_take(T *into, const T *at)
 {
     typedef cu_pack<T, N> pack;
     typename pack::word word[pack::WORDS];
@@ -112,21 +115,40 @@ template <int N, typename T> CU_INLINE void cu_load(float *into, const T *at)
     memcpy(&p, word, sizeof p);
     CU_UNROLL
     for (int i = 0; i < N; i++)
-        into[i] = cu_to_float(p.item[i]);
+        into[i] = p.item[i];
 }
 
-template <int N, typename T> CU_INLINE void cu_store(T *at, const float *from)
+template <int N, typename T> CU_INLINE void cu_put(T *at, const T *from)
 {
     typedef cu_pack<T, N> pack;
     pack p;
     CU_UNROLL
     for (int i = 0; i < N; i++)
-        p.item[i] = cu_from_float<T>(from[i]);
+        p.item[i] = from[i];
     typename pack::word word[pack::WORDS];
     memcpy(word, &p, sizeof p);
     CU_UNROLL
     for (int i = 0; i < pack::WORDS; i++)
         cu_write((typename pack::word *)(void *)at + i, word[i]);
+}
+
+// The same in float.
+template <int N, typename T> CU_INLINE void cu_load(float *into, const T *at)
+{
+    T item[N];
+    cu_take<N>(item, at);
+    CU_UNROLL
+    for (int i = 0; i < N; i++)
+        into[i] = cu_to_float(item[i]);
+}
+
+template <int N, typename T> CU_INLINE void cu_store(T *at, const float *from)
+{
+    T item[N];
+    CU_UNROLL
+    for (int i = 0; i < N; i++)
+        item[i] = cu_from_float<T>(from[i]);
+    cu_put<N>(at, item);
 }
 
 // Teams: LANES threads that share a task, for instance a row. A team is a warp, or a whole block.

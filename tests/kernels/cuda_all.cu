@@ -5,6 +5,7 @@
 #include <stagecc/cu_layer_norm.cuh>
 #include <stagecc/cu_loss.cuh>
 #include <stagecc/cu_row.cuh>
+#include <stagecc/cu_shape.cuh>
 #include <stagecc/cu_softmax.cuh>
 #include <stagecc/cu_update.cuh>
 
@@ -24,6 +25,37 @@ template <typename T> static __global__ void elementwise(T *y, const T *a, const
         x[i] = c_dropout(v + g, 0.5f, 7, threadIdx.x);
     }
     cu_store<8>(y + threadIdx.x * 8, x);
+}
+
+struct turned {
+    CU_BOTH cu_walk walk()
+    {
+        return {3, 0, 0, {8, 3136, 64}, {200704, 64, 1}, {200704, 1, 3136}};
+    }
+};
+struct heads {
+    CU_BOTH cu_walk walk()
+    {
+        return {4, 0, 0, {16, 12, 1024, 64}, {786432, 65536, 64, 1}, {786432, 64, 768, 1}};
+    }
+};
+struct numbers {
+    CU_BOTH cu_walk walk()
+    {
+        return {3, 0, 0, {8, 50, 3}, {150, 3, 1}, {150, 1, 50}};
+    }
+};
+
+template <typename T> static void shapes(cudaStream_t stream, T *t, float *f)
+{
+    const int32_t *lengths = (const int32_t *)(const void *)f;
+    cu_copy<T, turned>(stream, t, t);
+    cu_copy<T, heads>(stream, t, t);
+    cu_copy<T, numbers>(stream, t, t);
+    cu_pad<T, 64, 8, 40>(stream, t, t, 100);
+    cu_pad<T, 7, 2, 3>(stream, t, t, 100);
+    cu_mask<T, 64, 1>(stream, t, t, lengths, 8, 12);
+    cu_mask<T, 7, 3>(stream, t, t, lengths, 8, 12);
 }
 
 template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *f, double *part)
@@ -53,6 +85,7 @@ template <typename T> static void all(cudaStream_t stream, T *t, float *f, doubl
     rows<T, 768>(stream, t, f, part);
     rows<T, 4096>(stream, t, f, part);
     CU_LAUNCH(elementwise<T>, 1, 256, stream, t, t, t);
+    shapes(stream, t, f);
 }
 
 void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part);
@@ -62,6 +95,7 @@ void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part)
     all(stream, b, f, part);
     cu_running_update(stream, f, f, f, f, 100, 0.1, 1000);
     cu_accumulate(stream, f, f, 100, false);
+    shapes(stream, (uint8_t *)f, f);
     cu_sgd(stream, (cu_update *)(void *)part, 1, 1, 0, (cu_step *)(void *)f, {0.9f, 0, false});
     cu_adam(stream, (cu_update *)(void *)part, 1, 1, 0, (cu_step *)(void *)f,
             {0, 0.999f, 0.1f, 0.001f, 1e-8f});

@@ -61,6 +61,7 @@ const Reference ref = {
     .running_update = ref_running_update,
     .sgd = ref_sgd,
     .adam = adam_in_double,
+    .mask = ref_mask,
 };
 
 const CBackend c_backend = {

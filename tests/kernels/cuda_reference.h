@@ -65,6 +65,8 @@ typedef struct Reference {
                 double clip, double factor, int nesterov, double decay, int64_t next);
     void (*adam)(double *param, const double *grad, double *exp_avg, double *exp_avg_sq,
                  int64_t n, int64_t next, const Adam *adam);
+    void (*mask)(double *y, const double *x, const int32_t *lengths, int64_t n, int64_t before,
+                 int64_t length, int64_t after);
 } Reference;
 
 extern const Reference ref;

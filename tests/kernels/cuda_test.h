@@ -131,4 +131,17 @@ template <typename T> static void close_to(const char *what, const Tensor<T> &t,
     failed |= !ok;
 }
 
+// Of what only moves elements: every one is what it ought to be.
+template <typename T> static void equal_to(const char *what, const Tensor<T> &t)
+{
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < t.n; i++) {
+        double got = (double)cu_to_float(t.f[i]), want = t.d[(size_t)i];
+        wrong += !(got == want || (isnan(got) && isnan(want)));
+    }
+    printf("  %-30s %7lld elements, %s\n", what, (long long)t.n,
+           wrong ? "WRONG ONES" : "equal");
+    failed |= wrong > 0;
+}
+
 #endif
