@@ -7,6 +7,7 @@
 #include <stagecc/cu_row.cuh>
 #include <stagecc/cu_shape.cuh>
 #include <stagecc/cu_softmax.cuh>
+#include <stagecc/cu_sums.cuh>
 #include <stagecc/cu_update.cuh>
 
 // All element-wise functions, so that a host's function in one of them is seen.
@@ -77,6 +78,8 @@ template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *
     cu_layer_norm<T, C>(stream, t, f, f, t, f, f, 100, 1e-5);
     cu_layer_norm_grad<T, C>(stream, t, t, t, f, f, f, 100);
     cu_layer_norm_grad_params<T, C>(stream, f, f, part, t, t, f, f, 100);
+    cu_sum_rows<float, T, C>(stream, f, part, t, 1, 100, 1);
+    cu_sum_channels<T, C>(stream, f, part, t, 256, 64);
 }
 
 template <typename T> static void all(cudaStream_t stream, T *t, float *f, double *part)
@@ -86,6 +89,7 @@ template <typename T> static void all(cudaStream_t stream, T *t, float *f, doubl
     rows<T, 4096>(stream, t, f, part);
     CU_LAUNCH(elementwise<T>, 1, 256, stream, t, t, t);
     shapes(stream, t, f);
+    cu_sum_walk<T, numbers, turned>(stream, f, t);
 }
 
 void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part);

@@ -33,6 +33,22 @@ static AdamStep adam_prepare(const Adam *adam)
                       k.new2, k.eps,   k.correction, k.size};
 }
 
+static ref_walk steps(const Steps *s)
+{
+    ref_walk walk = {.rank = s->rank};
+    for (int d = 0; d < s->rank; d++) {
+        walk.dim[d] = s->dim[d];
+        walk.a[d] = s->x[d];
+    }
+    return walk;
+}
+
+static void sum_in_double(double *y, const double *x, const Steps *kept, const Steps *summed)
+{
+    const ref_walk outer = steps(kept), inner = steps(summed);
+    ref_sum_to(y, x, &outer, &inner);
+}
+
 const Reference ref = {
     .relu = ref_relu,
     .relu6 = ref_relu6,
@@ -61,6 +77,8 @@ const Reference ref = {
     .running_update = ref_running_update,
     .sgd = ref_sgd,
     .adam = adam_in_double,
+    .bias_grad = ref_bias_grad,
+    .sum_to = sum_in_double,
     .mask = ref_mask,
 };
 

@@ -15,6 +15,12 @@ typedef struct Adam {
     int64_t step;
 } Adam;
 
+// Dimensions that x is walked along, and how far apart its elements lie.
+typedef struct Steps {
+    int rank;
+    int64_t dim[6], x[6];
+} Steps;
+
 // ref_NAME of <stagecc/ref.h>, with real = double.
 typedef struct Reference {
     void (*relu)(double *y, const double *x, int64_t n);
@@ -65,6 +71,9 @@ typedef struct Reference {
                 double clip, double factor, int nesterov, double decay, int64_t next);
     void (*adam)(double *param, const double *grad, double *exp_avg, double *exp_avg_sq,
                  int64_t n, int64_t next, const Adam *adam);
+    void (*bias_grad)(double *db, const double *dy, int64_t before, int64_t channels,
+                      int64_t after);
+    void (*sum_to)(double *y, const double *x, const Steps *kept, const Steps *summed);
     void (*mask)(double *y, const double *x, const int32_t *lengths, int64_t n, int64_t before,
                  int64_t length, int64_t after);
 } Reference;
