@@ -4,6 +4,7 @@
 #include <stagecc/cu_elementwise.cuh>
 #include <stagecc/cu_layer_norm.cuh>
 #include <stagecc/cu_loss.cuh>
+#include <stagecc/cu_pool.cuh>
 #include <stagecc/cu_row.cuh>
 #include <stagecc/cu_shape.cuh>
 #include <stagecc/cu_softmax.cuh>
@@ -59,6 +60,29 @@ template <typename T> static void shapes(cudaStream_t stream, T *t, float *f)
     cu_mask<T, 7, 3>(stream, t, t, lengths, 8, 12);
 }
 
+struct pool3 {
+    CU_BOTH cu_window window()
+    {
+        return {{112, 56, 3, 2, 1, 1, 1}, {112, 56, 3, 2, 1, 1, 1}, false};
+    }
+};
+struct pool17 {
+    CU_BOTH cu_window window()
+    {
+        return {{35, 3, 17, 16, 1, 8, 8}, {35, 3, 17, 16, 1, 8, 8}, true};
+    }
+};
+
+template <typename T, int C, typename Pool>
+static void pools(cudaStream_t stream, T *t, float *f)
+{
+    cu_argmax<Pool> *argmax = (cu_argmax<Pool> *)(void *)f;
+    cu_max_pool2d<T, C, Pool>(stream, t, argmax, t, 256);
+    cu_max_pool2d_grad<T, C, Pool>(stream, t, t, argmax, 256);
+    cu_avg_pool2d<T, C, Pool>(stream, t, t, 256);
+    cu_avg_pool2d_grad<T, C, Pool>(stream, t, t, 256);
+}
+
 template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *f, double *part)
 {
     const int32_t *labels = (const int32_t *)(const void *)f;
@@ -78,6 +102,8 @@ template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *
     cu_layer_norm<T, C>(stream, t, f, f, t, f, f, 100, 1e-5);
     cu_layer_norm_grad<T, C>(stream, t, t, t, f, f, f, 100);
     cu_layer_norm_grad_params<T, C>(stream, f, f, part, t, t, f, f, 100);
+    cu_global_avg_pool<T, C>(stream, t, part, t, 256, 49);
+    cu_global_avg_pool_grad<T, C, 49>(stream, t, t, 256);
     cu_sum_rows<float, T, C>(stream, f, part, t, 1, 100, 1);
     cu_sum_channels<T, C>(stream, f, part, t, 256, 64);
 }
@@ -89,6 +115,8 @@ template <typename T> static void all(cudaStream_t stream, T *t, float *f, doubl
     rows<T, 4096>(stream, t, f, part);
     CU_LAUNCH(elementwise<T>, 1, 256, stream, t, t, t);
     shapes(stream, t, f);
+    pools<T, 64, pool3>(stream, t, f);
+    pools<T, 36, pool17>(stream, t, f);
     cu_sum_walk<T, numbers, turned>(stream, f, t);
 }
 

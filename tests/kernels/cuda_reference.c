@@ -2,6 +2,8 @@
 #include <stagecc/ref.h>
 #define C_THREADS 1
 #include <stagecc/c.h>
+#define C_BLOCK 4
+#include <stagecc/c_pool.h>
 
 #include "tests/kernels/cuda_reference.h"
 
@@ -31,6 +33,95 @@ static AdamStep adam_prepare(const Adam *adam)
     const c_adam_step k = c_adam_prepare(adam->lr, adam->clip, adam->step, &o);
     return (AdamStep){k.clip, k.decay, k.shrink,     k.beta2, k.new1,
                       k.new2, k.eps,   k.correction, k.size};
+}
+
+static ref_window ref_pool(const Window *z)
+{
+    return (ref_window){.n = z->n,
+                        .c = z->c,
+                        .h = z->h,
+                        .w = z->w,
+                        .k = z->c,
+                        .p = z->p,
+                        .q = z->q,
+                        .r = z->r,
+                        .s = z->s,
+                        .stride = {z->stride[0], z->stride[1]},
+                        .dilation = {z->dilation[0], z->dilation[1]},
+                        .top = z->top,
+                        .left = z->left,
+                        .bottom = z->bottom,
+                        .right = z->right,
+                        .groups = 1,
+                        .count_include_pad = z->count_include_pad};
+}
+
+static c_window c_pool(const Window *z)
+{
+    return (c_window){.planes = z->n * z->c,
+                      .h = z->h,
+                      .w = z->w,
+                      .p = z->p,
+                      .q = z->q,
+                      .r = z->r,
+                      .s = z->s,
+                      .stride = {z->stride[0], z->stride[1]},
+                      .dilation = {z->dilation[0], z->dilation[1]},
+                      .top = z->top,
+                      .left = z->left,
+                      .bottom = z->bottom,
+                      .right = z->right,
+                      .count_include_pad = z->count_include_pad};
+}
+
+static void max_in_double(double *y, int32_t *argmax, const double *x, const Window *z)
+{
+    const ref_window window = ref_pool(z);
+    ref_max_pool2d(y, argmax, x, &window);
+}
+
+static void max_grad_in_double(double *dx, const double *dy, const int32_t *argmax,
+                               const Window *z)
+{
+    const ref_window window = ref_pool(z);
+    ref_max_pool2d_grad(dx, dy, argmax, &window);
+}
+
+static void avg_in_double(double *y, const double *x, const Window *z)
+{
+    const ref_window window = ref_pool(z);
+    ref_avg_pool2d(y, x, &window);
+}
+
+static void avg_grad_in_double(double *dx, const double *dy, const Window *z)
+{
+    const ref_window window = ref_pool(z);
+    ref_avg_pool2d_grad(dx, dy, &window);
+}
+
+static void max_in_float(float *y, int32_t *argmax, const float *x, const Window *z)
+{
+    const c_window window = c_pool(z);
+    c_max_pool2d_plain(y, argmax, x, &window);
+}
+
+static void max_grad_in_float(float *dx, const float *dy, const int32_t *argmax,
+                              const Window *z)
+{
+    const c_window window = c_pool(z);
+    c_max_pool2d_grad_plain(dx, dy, argmax, &window);
+}
+
+static void avg_in_float(float *y, const float *x, const Window *z)
+{
+    const c_window window = c_pool(z);
+    c_avg_pool2d_plain(y, x, &window);
+}
+
+static void avg_grad_in_float(float *dx, const float *dy, const Window *z)
+{
+    const c_window window = c_pool(z);
+    c_avg_pool2d_grad_plain(dx, dy, &window);
 }
 
 static ref_walk steps(const Steps *s)
@@ -77,6 +168,12 @@ const Reference ref = {
     .running_update = ref_running_update,
     .sgd = ref_sgd,
     .adam = adam_in_double,
+    .max_pool2d = max_in_double,
+    .max_pool2d_grad = max_grad_in_double,
+    .avg_pool2d = avg_in_double,
+    .avg_pool2d_grad = avg_grad_in_double,
+    .global_avg_pool = ref_global_avg_pool,
+    .global_avg_pool_grad = ref_global_avg_pool_grad,
     .bias_grad = ref_bias_grad,
     .sum_to = sum_in_double,
     .mask = ref_mask,
@@ -88,4 +185,8 @@ const CBackend c_backend = {
     .sgd_momentum = c_sgd_momentum,
     .adam_prepare = adam_prepare,
     .adam = adam_in_float,
+    .max_pool2d = max_in_float,
+    .max_pool2d_grad = max_grad_in_float,
+    .avg_pool2d = avg_in_float,
+    .avg_pool2d_grad = avg_grad_in_float,
 };

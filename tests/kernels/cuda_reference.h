@@ -15,6 +15,14 @@ typedef struct Adam {
     int64_t step;
 } Adam;
 
+// A pooling over images [n,c,h,w] -> [n,c,p,q].
+typedef struct Window {
+    int64_t n, c, h, w, p, q, r, s;
+    int64_t stride[2], dilation[2];
+    int64_t top, left, bottom, right;
+    int count_include_pad;
+} Window;
+
 // Dimensions that x is walked along, and how far apart its elements lie.
 typedef struct Steps {
     int rank;
@@ -71,6 +79,13 @@ typedef struct Reference {
                 double clip, double factor, int nesterov, double decay, int64_t next);
     void (*adam)(double *param, const double *grad, double *exp_avg, double *exp_avg_sq,
                  int64_t n, int64_t next, const Adam *adam);
+    void (*max_pool2d)(double *y, int32_t *argmax, const double *x, const Window *z);
+    void (*max_pool2d_grad)(double *dx, const double *dy, const int32_t *argmax,
+                            const Window *z);
+    void (*avg_pool2d)(double *y, const double *x, const Window *z);
+    void (*avg_pool2d_grad)(double *dx, const double *dy, const Window *z);
+    void (*global_avg_pool)(double *y, const double *x, int64_t planes, int64_t pixels);
+    void (*global_avg_pool_grad)(double *dx, const double *dy, int64_t planes, int64_t pixels);
     void (*bias_grad)(double *db, const double *dy, int64_t before, int64_t channels,
                       int64_t after);
     void (*sum_to)(double *y, const double *x, const Steps *kept, const Steps *summed);
@@ -94,6 +109,10 @@ typedef struct CBackend {
     AdamStep (*adam_prepare)(const Adam *adam);
     void (*adam)(float *param, const float *grad, float *exp_avg, float *exp_avg_sq, int64_t n,
                  int64_t next, const Adam *adam);
+    void (*max_pool2d)(float *y, int32_t *argmax, const float *x, const Window *z);
+    void (*max_pool2d_grad)(float *dx, const float *dy, const int32_t *argmax, const Window *z);
+    void (*avg_pool2d)(float *y, const float *x, const Window *z);
+    void (*avg_pool2d_grad)(float *dx, const float *dy, const Window *z);
 } CBackend;
 
 extern const CBackend c_backend;

@@ -144,4 +144,12 @@ template <typename T> static void equal_to(const char *what, const Tensor<T> &t)
     failed |= wrong > 0;
 }
 
+[[maybe_unused]] static void same_bits(const char *what, const void *a, const void *b,
+                                       size_t bytes)
+{
+    bool same = memcmp(a, b, bytes) == 0;
+    printf("  %-30s %s\n", what, same ? "the c backend's bits" : "OTHER BITS");
+    failed |= !same;
+}
+
 #endif
