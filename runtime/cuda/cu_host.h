@@ -117,7 +117,8 @@ static inline void __syncthreads()
     cu_give_way(CU_AT_BARRIER);
 }
 
-template <typename T> static inline T cu_exchange(unsigned mask, T value, int from)
+// The values of all lanes of the warp, when all have come here.
+template <typename T> static inline const uint64_t *cu_exchange(unsigned mask, T value)
 {
     static_assert(sizeof(T) <= sizeof(uint64_t), "as wide as an exchange is");
     if (mask != 0xffffffffu)
@@ -126,13 +127,29 @@ template <typename T> static inline T cu_exchange(unsigned mask, T value, int fr
     uint64_t *lane = cu_now.lane[cu_now.fiber[self].exchanges++ % 2];
     memcpy(&lane[self], &value, sizeof value);
     cu_give_way(CU_AT_EXCHANGE);
-    memcpy(&value, &lane[first + from], sizeof value);
-    return value;
+    return lane + first;
 }
 
 template <typename T> static inline T __shfl_xor_sync(unsigned mask, T value, int with)
 {
-    return cu_exchange(mask, value, cu_now.now % CU_HOST_WARP ^ with);
+    int from = cu_now.now % CU_HOST_WARP ^ with;
+    memcpy(&value, cu_exchange(mask, value) + from, sizeof value);
+    return value;
+}
+
+// Bit i: what lane i says.
+static inline unsigned __ballot_sync(unsigned mask, bool vote)
+{
+    const uint64_t *lane = cu_exchange(mask, (uint64_t)vote);
+    unsigned votes = 0;
+    for (int i = 0; i < CU_HOST_WARP; i++)
+        votes |= (unsigned)lane[i] << i;
+    return votes;
+}
+
+static inline int __popc(unsigned x)
+{
+    return __builtin_popcount(x);
 }
 
 static void cu_live()

@@ -2,6 +2,7 @@
 #include <stagecc/cu_batch_norm.cuh>
 #include <stagecc/cu_columns.cuh>
 #include <stagecc/cu_elementwise.cuh>
+#include <stagecc/cu_embedding.cuh>
 #include <stagecc/cu_layer_norm.cuh>
 #include <stagecc/cu_loss.cuh>
 #include <stagecc/cu_pool.cuh>
@@ -106,6 +107,8 @@ template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *
     cu_global_avg_pool_grad<T, C, 49>(stream, t, t, 256);
     cu_sum_rows<float, T, C>(stream, f, part, t, 1, 100, 1);
     cu_sum_channels<T, C>(stream, f, part, t, 256, 64);
+    cu_embedding<C>(stream, f, labels, f, 100, 1000, -1);
+    cu_embedding_grad<T, C>(stream, f, labels, t, 100, 1000, -1, true);
 }
 
 template <typename T> static void all(cudaStream_t stream, T *t, float *f, double *part)

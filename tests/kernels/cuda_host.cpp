@@ -103,6 +103,33 @@ template <int LANES> static void test_team()
     expect(LANES == CU_WARP ? "a team of a warp" : "a team of a block", right);
 }
 
+// Where each thread's number goes if those of which bit k is set come first in every warp.
+static __global__ void votes(int *place, int k)
+{
+    const int lane = (int)threadIdx.x % CU_WARP;
+    const unsigned vote = __ballot_sync(0xffffffffu, lane >> k & 1);
+    const int before = __popc(vote & ((1u << lane) - 1));
+    place[threadIdx.x] = lane >> k & 1 ? before : __popc(vote) + lane - before;
+}
+
+static void test_votes()
+{
+    int place[THREADS];
+    bool right = true;
+    for (cu_order = 0; cu_order < CU_ORDERS; cu_order++)
+        for (int k = 0; k < 6; k++) { // of the last, no lane has a bit
+            CU_LAUNCH(votes, 1, THREADS, NULL, place, k);
+            for (int i = 0, yes = 0, no = 0; i < THREADS; i++) {
+                const int lane = i % CU_WARP;
+                yes = lane ? yes : 0;
+                no = lane ? no : k < 5 ? CU_WARP / 2 : 0;
+                right &= place[i] == (lane >> k & 1 ? yes++ : no++);
+            }
+        }
+    cu_order = 0;
+    expect("votes of a warp", right);
+}
+
 // What ends the program
 // ----------------------------------------------------------------------------------------------
 
@@ -167,6 +194,7 @@ int main()
     test_blocks();
     test_team<CU_WARP>();
     test_team<256>();
+    test_votes();
     test_ends();
     return failed;
 }

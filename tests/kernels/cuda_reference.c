@@ -140,6 +140,13 @@ static void sum_in_double(double *y, const double *x, const Steps *kept, const S
     ref_sum_to(y, x, &outer, &inner);
 }
 
+static void embedding_grad_of_bits(float *dtable, const int32_t *ids, const uint16_t *dy,
+                                   int64_t n, int64_t rows, int64_t width, int64_t padding,
+                                   int first)
+{
+    c_embedding_grad_bf16(dtable, ids, (const rt_bf16 *)dy, n, rows, width, padding, first);
+}
+
 const Reference ref = {
     .relu = ref_relu,
     .relu6 = ref_relu6,
@@ -177,6 +184,8 @@ const Reference ref = {
     .bias_grad = ref_bias_grad,
     .sum_to = sum_in_double,
     .mask = ref_mask,
+    .embedding = ref_embedding,
+    .embedding_grad = ref_embedding_grad,
 };
 
 const CBackend c_backend = {
@@ -189,4 +198,7 @@ const CBackend c_backend = {
     .max_pool2d_grad = max_grad_in_float,
     .avg_pool2d = avg_in_float,
     .avg_pool2d_grad = avg_grad_in_float,
+    .embedding = c_embedding,
+    .embedding_grad = c_embedding_grad,
+    .embedding_grad_bf16 = embedding_grad_of_bits,
 };

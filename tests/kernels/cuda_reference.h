@@ -91,6 +91,10 @@ typedef struct Reference {
     void (*sum_to)(double *y, const double *x, const Steps *kept, const Steps *summed);
     void (*mask)(double *y, const double *x, const int32_t *lengths, int64_t n, int64_t before,
                  int64_t length, int64_t after);
+    void (*embedding)(double *y, const int32_t *ids, const double *table, int64_t n,
+                      int64_t rows, int64_t width, int64_t padding);
+    void (*embedding_grad)(double *dtable, const int32_t *ids, const double *dy, int64_t n,
+                           int64_t rows, int64_t width, int64_t padding);
 } Reference;
 
 extern const Reference ref;
@@ -99,7 +103,7 @@ typedef struct AdamStep { // c_adam_step
     float clip, decay, shrink, beta2, new1, new2, eps, correction, size;
 } AdamStep;
 
-// c_NAME of <stagecc/c.h>, in float.
+// c_NAME of <stagecc/c.h>, in float; elements of bf16 as bits.
 typedef struct CBackend {
     void (*accumulate)(float *sum, const float *grad, int64_t n, int first);
     void (*sgd)(float *param, const float *grad, int64_t n, float lr, float clip, float decay,
@@ -113,6 +117,13 @@ typedef struct CBackend {
     void (*max_pool2d_grad)(float *dx, const float *dy, const int32_t *argmax, const Window *z);
     void (*avg_pool2d)(float *y, const float *x, const Window *z);
     void (*avg_pool2d_grad)(float *dx, const float *dy, const Window *z);
+    void (*embedding)(float *y, const int32_t *ids, const float *table, int64_t n, int64_t rows,
+                      int64_t width, int64_t padding);
+    void (*embedding_grad)(float *dtable, const int32_t *ids, const float *dy, int64_t n,
+                           int64_t rows, int64_t width, int64_t padding, int first);
+    void (*embedding_grad_bf16)(float *dtable, const int32_t *ids, const uint16_t *dy,
+                                int64_t n, int64_t rows, int64_t width, int64_t padding,
+                                int first);
 } CBackend;
 
 extern const CBackend c_backend;
