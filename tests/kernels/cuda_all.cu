@@ -3,6 +3,7 @@
 #include <stagecc/cu_columns.cuh>
 #include <stagecc/cu_elementwise.cuh>
 #include <stagecc/cu_embedding.cuh>
+#include <stagecc/cu_l2_normalize.cuh>
 #include <stagecc/cu_layer_norm.cuh>
 #include <stagecc/cu_loss.cuh>
 #include <stagecc/cu_pool.cuh>
@@ -103,6 +104,8 @@ template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *
     cu_layer_norm<T, C>(stream, t, f, f, t, f, f, 100, 1e-5);
     cu_layer_norm_grad<T, C>(stream, t, t, t, f, f, f, 100);
     cu_layer_norm_grad_params<T, C>(stream, f, f, part, t, t, f, f, 100);
+    cu_l2_normalize<T, C>(stream, t, f, t, 100, 1e-12);
+    cu_l2_normalize_grad<T, C>(stream, t, t, t, f, 100, 1e-12);
     cu_global_avg_pool<T, C>(stream, t, part, t, 256, 49);
     cu_global_avg_pool_grad<T, C, 49>(stream, t, t, 256);
     cu_sum_rows<float, T, C>(stream, f, part, t, 1, 100, 1);

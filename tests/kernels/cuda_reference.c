@@ -186,6 +186,8 @@ const Reference ref = {
     .mask = ref_mask,
     .embedding = ref_embedding,
     .embedding_grad = ref_embedding_grad,
+    .l2_normalize = ref_l2_normalize,
+    .l2_normalize_grad = ref_l2_normalize_grad,
 };
 
 const CBackend c_backend = {

@@ -95,6 +95,10 @@ typedef struct Reference {
                       int64_t rows, int64_t width, int64_t padding);
     void (*embedding_grad)(double *dtable, const int32_t *ids, const double *dy, int64_t n,
                            int64_t rows, int64_t width, int64_t padding);
+    void (*l2_normalize)(double *y, double *factor, const double *x, int64_t rows, int64_t c,
+                         double eps);
+    void (*l2_normalize_grad)(double *dx, const double *dy, const double *y,
+                              const double *factor, int64_t rows, int64_t c, double eps);
 } Reference;
 
 extern const Reference ref;
