@@ -12,24 +12,16 @@
 #ifndef STAGECC_RUNTIME_TRANSFER_H
 #define STAGECC_RUNTIME_TRANSFER_H
 
-#include <math.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <stagecc/bf16.h>
-#include <stagecc/math.h>
+#include <stagecc/transfer_code.h>
 
-enum { RT_BLOCK = 64 };
-#define RT_SIGNALLING_NAN 0x7fa00000u
-#define RT_INFINITY 0x7f800000u
-
-// Bits of the largest magnitude. As integers they are ordered alike, what is not finite on top.
+// Bits of the largest magnitude.
 static inline uint32_t rt_largest(const float *x, int n)
 {
     uint32_t largest = 0;
     for (int i = 0; i < n; i++) {
-        uint32_t bits = rt_bits(x[i]) & 0x7fffffffu;
+        uint32_t bits = rt_magnitude_bits(x[i]);
         largest = bits > largest ? bits : largest;
     }
     return largest;
@@ -37,13 +29,6 @@ static inline uint32_t rt_largest(const float *x, int n)
 
 // bf16: the upper half of a float
 // ---------------------------------------------------------------------------------------------
-
-// As everywhere, but that NaN signals.
-static inline uint16_t rt_bf16_code(float x)
-{
-    bool nan = (rt_bits(x) & 0x7fffffffu) > RT_INFINITY;
-    return nan ? RT_SIGNALLING_NAN >> 16 : rt_to_bf16(x).bits;
-}
 
 static inline void rt_pack_bf16(uint16_t *restrict code, uint32_t *scale,
                                 const float *restrict x, int n)
@@ -64,35 +49,15 @@ static inline void rt_unpack_bf16(float *restrict x, const uint16_t *restrict co
 // f16: a half of x / scale, whose magnitude is below 2^15
 // ---------------------------------------------------------------------------------------------
 
-// Below 2^-14 the steps of a half are those of a float in [0.5, 1), so adding 0.5 rounds.
-static inline uint16_t rt_to_half(float x)
-{
-    uint32_t sign = rt_bits(x) >> 16 & 0x8000u, bits = rt_bits(x) & 0x7fffffffu;
-    uint32_t normal = (bits - 0x38000000u + 0xfffu + (bits >> 13 & 1)) >> 13;
-    uint32_t small = rt_bits(rt_float(bits) + 0.5f) - 0x3f000000u;
-    return (uint16_t)(sign | (bits < 0x38800000u ? small : normal));
-}
-
-static inline float rt_from_half(uint16_t code)
-{
-    uint32_t sign = (uint32_t)(code & 0x8000u) << 16, bits = code & 0x7fffu;
-    uint32_t normal = (bits << 13) + 0x38000000u;
-    uint32_t small = rt_bits(rt_float(bits + 0x3f000000u) - 0.5f);
-    return rt_float(sign | (bits < 0x400u ? small : normal));
-}
-
 static inline void rt_pack_f16(uint16_t *restrict code, uint32_t *restrict scale,
                                const float *restrict x, int n)
 {
-    uint32_t largest = rt_largest(x, n), exponent = largest >> 23;
-    if (largest >= RT_INFINITY) {
-        *scale = RT_SIGNALLING_NAN;
+    *scale = rt_f16_scale(rt_largest(x, n));
+    if (*scale == RT_SIGNALLING_NAN) {
         memset(code, 0, (size_t)n * sizeof *code);
         return;
     }
-    exponent = exponent > 15 ? exponent - 14 : 1;
-    *scale = exponent << 23;
-    float inverse = rt_float((254 - exponent) << 23);
+    float inverse = 1 / rt_float(*scale);
     for (int i = 0; i < n; i++)
         code[i] = rt_to_half(x[i] * inverse);
 }
@@ -108,21 +73,17 @@ static inline void rt_unpack_f16(float *restrict x, const uint16_t *restrict cod
 // int8: x / scale
 // ---------------------------------------------------------------------------------------------
 
-// No scale is so large that 127 of it are not finite.
 static inline void rt_pack_int8(int8_t *restrict code, uint32_t *restrict scale,
                                 const float *restrict x, int n)
 {
-    uint32_t largest = rt_largest(x, n);
-    if (largest >= RT_INFINITY) {
-        *scale = RT_SIGNALLING_NAN;
+    *scale = rt_int8_scale(rt_largest(x, n));
+    if (*scale == RT_SIGNALLING_NAN) {
         memset(code, 0, (size_t)n);
         return;
     }
-    float s = rt_at_most(rt_at_least(rt_float(largest) / 127, 0x1p-126f), 0x1.020406p+121f);
-    float inverse = 1 / s;
-    *scale = rt_bits(s);
+    float inverse = 1 / rt_float(*scale);
     for (int i = 0; i < n; i++)
-        code[i] = (int8_t)(int32_t)rintf(x[i] * inverse);
+        code[i] = rt_to_int8(x[i] * inverse);
 }
 
 static inline void rt_unpack_int8(float *restrict x, const int8_t *restrict code,
@@ -135,11 +96,6 @@ static inline void rt_unpack_int8(float *restrict x, const int8_t *restrict code
 
 // Block b of a message of n elements; x is the block's. Whole blocks are of a size that compilers know.
 // ---------------------------------------------------------------------------------------------
-
-static inline int64_t rt_blocks(int64_t n)
-{
-    return (n + RT_BLOCK - 1) / RT_BLOCK;
-}
 
 #define RT_CODEC(name, code_type, scale_bytes)                                                 \
     static inline void rt_encode_##name(void *message, const float *x, int64_t n, int64_t b)   \

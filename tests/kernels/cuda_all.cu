@@ -11,6 +11,7 @@
 #include <stagecc/cu_shape.cuh>
 #include <stagecc/cu_softmax.cuh>
 #include <stagecc/cu_sums.cuh>
+#include <stagecc/cu_transfer.cuh>
 #include <stagecc/cu_update.cuh>
 
 // All element-wise functions, so that a host's function in one of them is seen.
@@ -124,6 +125,8 @@ template <typename T> static void all(cudaStream_t stream, T *t, float *f, doubl
     pools<T, 64, pool3>(stream, t, f);
     pools<T, 36, pool17>(stream, t, f);
     cu_sum_walk<T, numbers, turned>(stream, f, t);
+    cu_encode<cu_codec_int8>(stream, (uint8_t *)f, t, 100);
+    cu_decode<cu_codec_int8>(stream, t, (uint8_t *)f, 100);
 }
 
 void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part);
@@ -134,6 +137,10 @@ void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part)
     cu_running_update(stream, f, f, f, f, 100, 0.1, 1000);
     cu_accumulate(stream, f, f, 100, false);
     shapes(stream, (uint8_t *)f, f);
+    cu_encode<cu_codec_bf16>(stream, (uint8_t *)f, f, 100);
+    cu_decode<cu_codec_bf16>(stream, f, (uint8_t *)f, 100);
+    cu_encode<cu_codec_f16>(stream, (uint8_t *)f, f, 100);
+    cu_decode<cu_codec_f16>(stream, f, (uint8_t *)f, 100);
     cu_sgd(stream, (cu_update *)(void *)part, 1, 1, 0, (cu_step *)(void *)f, {0.9f, 0, false});
     cu_adam(stream, (cu_update *)(void *)part, 1, 1, 0, (cu_step *)(void *)f,
             {0, 0.999f, 0.1f, 0.001f, 1e-8f});

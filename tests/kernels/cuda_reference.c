@@ -147,6 +147,16 @@ static void embedding_grad_of_bits(float *dtable, const int32_t *ids, const uint
     c_embedding_grad_bf16(dtable, ids, (const rt_bf16 *)dy, n, rows, width, padding, first);
 }
 
+static void encode_int8_of_bits(uint8_t *message, const uint16_t *x, int64_t n)
+{
+    c_encode_int8_bf16(message, (const rt_bf16 *)x, n);
+}
+
+static void decode_int8_of_bits(uint16_t *x, const uint8_t *message, int64_t n)
+{
+    c_decode_int8_bf16((rt_bf16 *)x, message, n);
+}
+
 const Reference ref = {
     .relu = ref_relu,
     .relu6 = ref_relu6,
@@ -203,4 +213,7 @@ const CBackend c_backend = {
     .embedding = c_embedding,
     .embedding_grad = c_embedding_grad,
     .embedding_grad_bf16 = embedding_grad_of_bits,
+    .bf16 = {c_encode_bf16, c_decode_bf16, NULL, NULL},
+    .f16 = {c_encode_f16, c_decode_f16, NULL, NULL},
+    .int8 = {c_encode_int8, c_decode_int8, encode_int8_of_bits, decode_int8_of_bits},
 };

@@ -107,6 +107,14 @@ typedef struct AdamStep { // c_adam_step
     float clip, decay, shrink, beta2, new1, new2, eps, correction, size;
 } AdamStep;
 
+// A codec of <stagecc/transfer.h>.
+typedef struct CCodec {
+    void (*encode)(uint8_t *message, const float *x, int64_t n);
+    void (*decode)(float *x, const uint8_t *message, int64_t n);
+    void (*encode_bf16)(uint8_t *message, const uint16_t *x, int64_t n); // NULL: not of bf16
+    void (*decode_bf16)(uint16_t *x, const uint8_t *message, int64_t n);
+} CCodec;
+
 // c_NAME of <stagecc/c.h>, in float; elements of bf16 as bits.
 typedef struct CBackend {
     void (*accumulate)(float *sum, const float *grad, int64_t n, int first);
@@ -128,6 +136,7 @@ typedef struct CBackend {
     void (*embedding_grad_bf16)(float *dtable, const int32_t *ids, const uint16_t *dy,
                                 int64_t n, int64_t rows, int64_t width, int64_t padding,
                                 int first);
+    CCodec bf16, f16, int8;
 } CBackend;
 
 extern const CBackend c_backend;
