@@ -127,6 +127,7 @@ template <typename T> static void all(cudaStream_t stream, T *t, float *f, doubl
     cu_sum_walk<T, numbers, turned>(stream, f, t);
     cu_encode<cu_codec_int8>(stream, (uint8_t *)f, t, 100);
     cu_decode<cu_codec_int8>(stream, t, (uint8_t *)f, 100);
+    cu_accumulate(stream, f, t, 100, false);
 }
 
 void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part);
@@ -135,7 +136,6 @@ void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part)
     all(stream, f, f, part);
     all(stream, b, f, part);
     cu_running_update(stream, f, f, f, f, 100, 0.1, 1000);
-    cu_accumulate(stream, f, f, 100, false);
     shapes(stream, (uint8_t *)f, f);
     cu_encode<cu_codec_bf16>(stream, (uint8_t *)f, f, 100);
     cu_decode<cu_codec_bf16>(stream, f, (uint8_t *)f, 100);
