@@ -14,6 +14,15 @@ static inline uint64_t rt_mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
+// Of the numbers that one layer (stream) draws for a micro-batch; done: optimizer steps so far, mb: within the step.
+static inline uint64_t rt_key(int64_t seed, int64_t stream, int64_t done, int64_t mb)
+{
+    uint64_t key = rt_mix((uint64_t)seed);
+    key = rt_mix(key + (uint64_t)stream);
+    key = rt_mix(key + (uint64_t)done);
+    return rt_mix(key + (uint64_t)mb);
+}
+
 // Uniform in [0, 1), 24 bits, exact in float. key: rt_random_key; element: index within the
 // micro-batch (sample * elements of a sample + element).
 static inline float rt_uniform(uint64_t key, uint64_t element)

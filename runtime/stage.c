@@ -206,8 +206,5 @@ int64_t rt_step(const rt_stage *s)
 
 uint64_t rt_random_key(const rt_stage *s, int64_t stream, int mb)
 {
-    uint64_t key = rt_mix((uint64_t)s->seed);
-    key = rt_mix(key + (uint64_t)stream);
-    key = rt_mix(key + (uint64_t)s->step);
-    return rt_mix(key + (uint64_t)(mb % s->program->micro_batches));
+    return rt_key(s->seed, stream, s->step, mb % s->program->micro_batches);
 }

@@ -4,6 +4,7 @@
 #define STAGECC_CU_UPDATE_H
 
 #include <stagecc/cu.h>
+#include <stagecc/cu_now.h>
 
 // Elements that a block takes, and a thread at once: packs of 16 bytes, and where a tensor ends single ones.
 enum { CU_UPDATE_THREADS = 256, CU_UPDATE_PART = 4096, CU_UPDATE_PACK = 4 };
@@ -75,16 +76,6 @@ struct cu_update {
     }
     return blocks;
 }
-
-// What an update has to know of its step, in the device's memory, so that a launch that was captured once is right
-// at every step.
-struct cu_step {
-    float lr, clip;
-    float shrink, correction,
-        size;    // adam: 1 - lr decay where it is decoupled, else 1; sqrt(1 - beta2^step);
-                 // lr / (1 - beta1^step)
-    int32_t bad; // not 0: a loss or a gradient was not finite, and the update writes nothing
-};
 
 struct cu_sgd_options {
     float momentum, decay; // momentum 0: rows have no state

@@ -4,6 +4,7 @@
 #include <stagecc/c.h>
 #define C_BLOCK 4
 #include <stagecc/c_pool.h>
+#include <stagecc/cu_now.h> // hosts are C
 
 #include "tests/kernels/cuda_reference.h"
 
