@@ -1,7 +1,3 @@
-// Normal numbers by Box and Muller (1958): elements 2k and 2k+1 are the cosine and the sine half of
-// the pair drawn from counter k. Arithmetic is in double, the last step rounds to the tensor's dtype.
-// Logarithm, sine and cosine are series of our own, good to 1e-10: the same bits whatever libm a host
-// has, and a third of its time, which shows with a hundred million parameters.
 #include "runtime/initial.h"
 
 #include "runtime/random.h"
@@ -46,95 +42,29 @@ static uint64_t tensor_key(const char *name, int64_t seed)
     return rt_mix(hash + rt_mix((uint64_t)seed));
 }
 
-static double uniform53(uint64_t key, uint64_t counter) // in [0, 1)
+rt_draw rt__draw_of(const rt_tensor *t, int64_t seed)
 {
-    return (double)(int64_t)(rt_mix(key + rt_mix(counter)) >> 11) * 0x1p-53;
-}
-
-// -ln x, 0 < x <= 1: x = m 2^e with m from sqrt(1/2) to sqrt(2), ln m = 2 artanh((m-1)/(m+1)).
-static double minus_log(double x)
-{
-    const uint64_t root_half = 0x3fe6a09e667f3bcdu;
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    int64_t e = (int64_t)(bits - root_half) >> 52;
-    bits -= (uint64_t)e << 52;
-    double m;
-    memcpy(&m, &bits, sizeof m);
-    double s = (m - 1) / (m + 1), z = s * s;
-    double series = 1.0 / 9 + z * (1.0 / 11 + z * (1.0 / 13));
-    series = 1 + z * (1.0 / 3 + z * (1.0 / 5 + z * (1.0 / 7 + z * series)));
-    return -((double)e * 0.693147180559945309417 + 2 * s * series);
-}
-
-// Cosine and sine of u turns, 0 <= u < 1: the Taylor series around the nearest quarter.
-static void turn(double u, double xy[2])
-{
-    int quarter = (int)(4 * u + 0.5);
-    double t = (4 * u - quarter) * 1.57079632679489661923, z = t * t;
-    double sine = 1.0 / 120 - z * (1.0 / 5040 - z * (1.0 / 362880 - z * (1.0 / 39916800)));
-    sine = t * (1 - z * (1.0 / 6 - z * sine));
-    double cosine = 1.0 / 720 - z * (1.0 / 40320 - z * (1.0 / 3628800));
-    cosine = 1 - z * (1.0 / 2 - z * (1.0 / 24 - z * cosine));
-    static const double sign[2] = {1, -1}; // no branches: half of them would be predicted wrong
-    const double part[2] = {cosine, sine};
-    xy[0] = sign[(quarter + 1) >> 1 & 1] * part[quarter & 1];
-    xy[1] = sign[quarter >> 1 & 1] * part[(quarter & 1) ^ 1];
-}
-
-static void normal_pair(uint64_t key, uint64_t k, double pair[2])
-{
-    double radius = sqrt(2 * minus_log(1 - uniform53(key, 2 * k))); // 1 - u is never 0
-    turn(uniform53(key, 2 * k + 1), pair);
-    pair[0] *= radius;
-    pair[1] *= radius;
-}
-
-// How the elements of one tensor are drawn.
-typedef struct Draw {
-    uint64_t key;
-    double spread;
-    bool constant, normal;
-} Draw;
-
-static Draw draw_of(const rt_tensor *t, int64_t seed)
-{
-    return (Draw){.key = tensor_key(t->name, seed),
-                  .spread = spread(t),
-                  .constant = t->init == RT_INIT_CONSTANT,
-                  .normal = is_normal(t->init)};
-}
-
-// Elements 2k and 2k+1.
-static inline void draw_pair(const Draw *d, uint64_t k, double pair[2])
-{
-    if (d->constant) {
-        pair[0] = pair[1] = d->spread;
-    } else if (d->normal) {
-        normal_pair(d->key, k, pair);
-        pair[0] *= d->spread;
-        pair[1] *= d->spread;
-    } else {
-        pair[0] = d->spread * (2 * uniform53(d->key, 2 * k) - 1);
-        pair[1] = d->spread * (2 * uniform53(d->key, 2 * k + 1) - 1);
-    }
+    return (rt_draw){.key = tensor_key(t->name, seed),
+                     .spread = spread(t),
+                     .constant = t->init == RT_INIT_CONSTANT,
+                     .normal = is_normal(t->init)};
 }
 
 double rt__initial_value(const rt_tensor *t, int64_t seed, uint64_t i)
 {
-    Draw d = draw_of(t, seed);
+    rt_draw d = rt__draw_of(t, seed);
     double pair[2];
-    draw_pair(&d, i / 2, pair);
+    rt_draw_pair(&d, i / 2, pair);
     return pair[i % 2];
 }
 
 static void fill(const rt_tensor *t, int64_t seed, void *to)
 {
-    Draw d = draw_of(t, seed);
+    rt_draw d = rt__draw_of(t, seed);
     int64_t n = rt__elements(t);
     for (int64_t i = 0; i < n; i += 2) {
         double pair[2];
-        draw_pair(&d, (uint64_t)i / 2, pair);
+        rt_draw_pair(&d, (uint64_t)i / 2, pair);
         rt__put(t->dtype, to, i, pair[0]);
         if (i + 1 < n)
             rt__put(t->dtype, to, i + 1, pair[1]);

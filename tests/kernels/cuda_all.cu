@@ -4,6 +4,7 @@
 #include <stagecc/cu_elementwise.cuh>
 #include <stagecc/cu_embedding.cuh>
 #include <stagecc/cu_l2_normalize.cuh>
+#include <stagecc/cu_init.cuh>
 #include <stagecc/cu_layer_norm.cuh>
 #include <stagecc/cu_loss.cuh>
 #include <stagecc/cu_now.cuh>
@@ -134,6 +135,7 @@ template <typename T> static void all(cudaStream_t stream, T *t, float *f, doubl
 void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part);
 void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part)
 {
+    cu_draw(stream, f, {7, 1, false, true}, 100, 1, 1);
     all(stream, f, f, part);
     all(stream, b, f, part);
     cu_set_now(stream, (rt_now *)(void *)part, (const rt_now *)(const void *)part);
