@@ -7,6 +7,8 @@
 #include <stagecc/cu_init.cuh>
 #include <stagecc/cu_layer_norm.cuh>
 #include <stagecc/cu_loss.cuh>
+#include <stagecc/cu_norm_group.cuh>
+#include <stagecc/cu_lstm.cuh>
 #include <stagecc/cu_now.cuh>
 #include <stagecc/cu_pool.cuh>
 #include <stagecc/cu_row.cuh>
@@ -117,6 +119,15 @@ template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *
     cu_embedding_grad<T, C>(stream, f, labels, t, 100, 1000, -1, true);
 }
 
+template <int H> static void features(cudaStream_t stream, float *f, double *part)
+{
+    const int32_t *lengths = (const int32_t *)(const void *)f;
+    cu_lstm<H>(stream, f, f, f, f, f, lengths, {10, 3, false},
+               [](cu_lstm_out, cu_lstm_in, cu_lstm_in) {});
+    cu_lstm_grad<H>(stream, f, f, f, f, f, f, f, lengths, {10, 3, true},
+                    [](cu_lstm_out, cu_lstm_in) {});
+}
+
 template <typename T> static void all(cudaStream_t stream, T *t, float *f, double *part)
 {
     rows<T, 37>(stream, t, f, part);
@@ -135,6 +146,8 @@ template <typename T> static void all(cudaStream_t stream, T *t, float *f, doubl
 void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part);
 void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part)
 {
+    features<37>(stream, f, part);
+    features<512>(stream, f, part);
     cu_draw(stream, f, {7, 1, false, true}, 100, 1, 1);
     all(stream, f, f, part);
     all(stream, b, f, part);

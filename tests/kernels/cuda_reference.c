@@ -8,6 +8,21 @@
 
 #include "tests/kernels/cuda_reference.h"
 
+static void lstm(double *y, double *gates, const double *g, const double *w, const double *s0,
+                 const int32_t *lengths, const Lstm *z)
+{
+    ref_lstm(y, gates, g, w, s0, lengths,
+             &(const ref_lstm_sizes){z->n, z->t, z->h, z->reverse});
+}
+
+static void lstm_grad(double *dg, double *ds0, double *hs, const double *dy,
+                      const double *gates, const double *y, const double *w, const double *s0,
+                      const int32_t *lengths, const Lstm *z)
+{
+    ref_lstm_grad(dg, ds0, hs, dy, gates, y, w, s0, lengths,
+                  &(const ref_lstm_sizes){z->n, z->t, z->h, z->reverse});
+}
+
 static void adam_in_double(double *param, const double *grad, double *exp_avg,
                            double *exp_avg_sq, int64_t n, int64_t next, const Adam *adam)
 {
@@ -184,6 +199,8 @@ const Reference ref = {
     .batch_norm_infer = ref_batch_norm_infer,
     .batch_norm_grad = ref_batch_norm_grad,
     .running_update = ref_running_update,
+    .lstm = lstm,
+    .lstm_grad = lstm_grad,
     .sgd = ref_sgd,
     .adam = adam_in_double,
     .max_pool2d = max_in_double,

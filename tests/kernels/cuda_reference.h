@@ -8,6 +8,11 @@
 extern "C" {
 #endif
 
+typedef struct Lstm { // ref_lstm_sizes
+    int64_t n, t, h;
+    int reverse;
+} Lstm;
+
 // What adam knows of a step and of its options.
 typedef struct Adam {
     double lr, clip, beta1, beta2, eps, decay;
@@ -75,6 +80,11 @@ typedef struct Reference {
                             double eps);
     void (*running_update)(double *running_mean, double *running_var, const double *mean,
                            const double *var, int64_t c, double momentum, int64_t count);
+    void (*lstm)(double *y, double *gates, const double *g, const double *w, const double *s0,
+                 const int32_t *lengths, const Lstm *z);
+    void (*lstm_grad)(double *dg, double *ds0, double *hs, const double *dy,
+                      const double *gates, const double *y, const double *w, const double *s0,
+                      const int32_t *lengths, const Lstm *z);
     void (*sgd)(double *param, const double *grad, double *momentum, int64_t n, double lr,
                 double clip, double factor, int nesterov, double decay, int64_t next);
     void (*adam)(double *param, const double *grad, double *exp_avg, double *exp_avg_sq,
