@@ -1,4 +1,5 @@
 // Every kernel once for both types, for nvcc.sh: it need compile only.
+#include <stagecc/cu_attention_additive.cuh>
 #include <stagecc/cu_batch_norm.cuh>
 #include <stagecc/cu_columns.cuh>
 #include <stagecc/cu_elementwise.cuh>
@@ -126,6 +127,8 @@ template <int H> static void features(cudaStream_t stream, float *f, double *par
                [](cu_lstm_out, cu_lstm_in, cu_lstm_in) {});
     cu_lstm_grad<H>(stream, f, f, f, f, f, f, f, lengths, {10, 3, true},
                     [](cu_lstm_out, cu_lstm_in) {});
+    cu_additive_score<4, 5, H>(stream, f, f, f, f, 10);
+    cu_additive_score_grad<4, 5, H>(stream, f, f, f, part, f, f, f, f, 10);
 }
 
 template <typename T> static void all(cudaStream_t stream, T *t, float *f, double *part)

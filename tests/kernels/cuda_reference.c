@@ -23,6 +23,20 @@ static void lstm_grad(double *dg, double *ds0, double *hs, const double *dy,
                   &(const ref_lstm_sizes){z->n, z->t, z->h, z->reverse});
 }
 
+static void additive_score(double *y, const double *q, const double *k, const double *v,
+                           const Additive *z)
+{
+    ref_additive_score(y, q, k, v, &(const ref_additive){z->n, z->q, z->k, z->h});
+}
+
+static void additive_score_grad(double *dq, double *dk, double *dv, const double *dy,
+                                const double *q, const double *k, const double *v,
+                                const Additive *z)
+{
+    ref_additive_score_grad(dq, dk, dv, dy, q, k, v,
+                            &(const ref_additive){z->n, z->q, z->k, z->h});
+}
+
 static void adam_in_double(double *param, const double *grad, double *exp_avg,
                            double *exp_avg_sq, int64_t n, int64_t next, const Adam *adam)
 {
@@ -201,6 +215,8 @@ const Reference ref = {
     .running_update = ref_running_update,
     .lstm = lstm,
     .lstm_grad = lstm_grad,
+    .additive_score = additive_score,
+    .additive_score_grad = additive_score_grad,
     .sgd = ref_sgd,
     .adam = adam_in_double,
     .max_pool2d = max_in_double,

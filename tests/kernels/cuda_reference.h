@@ -13,6 +13,10 @@ typedef struct Lstm { // ref_lstm_sizes
     int reverse;
 } Lstm;
 
+typedef struct Additive { // ref_additive
+    int64_t n, q, k, h;
+} Additive;
+
 // What adam knows of a step and of its options.
 typedef struct Adam {
     double lr, clip, beta1, beta2, eps, decay;
@@ -85,6 +89,11 @@ typedef struct Reference {
     void (*lstm_grad)(double *dg, double *ds0, double *hs, const double *dy,
                       const double *gates, const double *y, const double *w, const double *s0,
                       const int32_t *lengths, const Lstm *z);
+    void (*additive_score)(double *y, const double *q, const double *k, const double *v,
+                           const Additive *z);
+    void (*additive_score_grad)(double *dq, double *dk, double *dv, const double *dy,
+                                const double *q, const double *k, const double *v,
+                                const Additive *z);
     void (*sgd)(double *param, const double *grad, double *momentum, int64_t n, double lr,
                 double clip, double factor, int nesterov, double decay, int64_t next);
     void (*adam)(double *param, const double *grad, double *exp_avg, double *exp_avg_sq,
