@@ -44,4 +44,3 @@ endif()
 # libmicrohttpd: the master's status page. Loaded likewise.
 find_path(MHD_INCLUDE microhttpd.h)
 find_program(DOT dot)
-find_program(NVCC nvcc PATHS /usr/local/cuda/bin)

@@ -104,7 +104,9 @@ int build_programs(Job *j, const char *dir)
 {
     Toolchain t = toolchain_find(j->arena);
     CodegenPaths paths = toolchain_paths(&t);
-    int status = codegen_write(j->graph, &j->plan, j->backend, j->args->line, &paths, dir);
+    int status = kernel_tools_check(&t, j->backend);
+    if (!status)
+        status = codegen_write(j->graph, &j->plan, j->backend, j->args->line, &paths, dir);
     return status ? status : toolchain_build(j->arena, &j->plan, j->backend, dir);
 }
 

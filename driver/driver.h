@@ -118,9 +118,17 @@ bool args_agree(Arena *a, const CommandInfo *command,
 typedef struct Toolchain {
     const char *cc, *include_dir, *lib_dir;
     const char *links, *host; // the programs stagecc-links and stagecc-host
+    const char *nvcc, *cxx;   // for kernels: of a device, of this processor; NULL: not here
+    const char *cuda_lib_dir; // of libcudart_static.a; NULL: where the linker looks in any case
+    bool emulated;            // STAGECC_CUDA=emulated: kernels are to be for this processor
     bool has_c_backend;
 } Toolchain;
 Toolchain toolchain_find(Arena *a);
+// driver/kernel_tools.c: fills in nvcc, cxx, cuda_lib_dir and emulated.
+void kernel_tools_find(Arena *a, Toolchain *t);
+// Is there what compiles the kernels of this backend, if it has any? 0, or an exit status after it was said what is
+// missing.
+int kernel_tools_check(const Toolchain *t, const Backend *backend);
 const char *own_executable(Arena *a); // its path
 CodegenPaths toolchain_paths(const Toolchain *t);
 // Compile the sources of all stages in dir, side by side. 0, or an exit status after the compiler's own output

@@ -1,0 +1,47 @@
+# The CUDA toolkit, in pieces: none is needed to build stagecc. nvcc compiles kernels of stage programs, so the driver looks for it again
+# when it runs (driver/kernel_tools.c). The runtime wants headers only: cuDNN, cublasLt and NCCL are loaded by programs that need them.
+find_program(NVCC nvcc PATHS /usr/local/cuda/bin)
+if(NVCC)
+  execute_process(COMMAND ${NVCC} --version OUTPUT_VARIABLE version ERROR_QUIET)
+  string(REGEX MATCH "release ([0-9]+[.][0-9]+)" version "${version}")
+  if(CMAKE_MATCH_1 VERSION_LESS 12.4)
+    set(NVCC OFF)
+  endif()
+endif()
+
+# Headers: of that toolkit, of Debian, of /usr/local/cuda, and what Python's packages have (nvidia-cudnn-cu13 and its like).
+set(CUDA_TOOLKIT)
+if(NVCC)
+  get_filename_component(CUDA_TOOLKIT ${NVCC} REALPATH)
+  get_filename_component(CUDA_TOOLKIT ${CUDA_TOOLKIT} DIRECTORY)
+  get_filename_component(CUDA_TOOLKIT ${CUDA_TOOLKIT} DIRECTORY)
+endif()
+set(PYTHON_PACKAGES)
+find_program(PYTHON3 python3)
+if(PYTHON3)
+  execute_process(COMMAND ${PYTHON3} -c "import site; print(';'.join([*site.getsitepackages(), site.getusersitepackages()]))"
+    OUTPUT_VARIABLE PYTHON_PACKAGES OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+endif()
+file(GLOB environments /opt/*/.venv/lib/python3*/site-packages)
+set(CUDA_PACKAGES)
+foreach(packages ${PYTHON_PACKAGES} ${environments})
+  file(GLOB folders ${packages}/nvidia/*/include)
+  list(APPEND CUDA_PACKAGES ${folders})
+endforeach()
+
+# NAME_INCLUDE: the folder of a header, whose neighbour `versions` defines `macro` as `least` or more.
+function(cuda_header name header versions macro least)
+  find_path(${name}_INCLUDE ${header} HINTS ${CUDA_TOOLKIT}/include PATHS /usr/local/cuda/include ${CUDA_PACKAGES})
+  set(number 0)
+  if(EXISTS "${${name}_INCLUDE}/${versions}")
+    file(STRINGS ${${name}_INCLUDE}/${versions} line REGEX "# *define +${macro} +[0-9]+" LIMIT_COUNT 1)
+    string(REGEX REPLACE ".*${macro} +([0-9]+).*" "\\1" number "${line}")
+  endif()
+  if(NOT number OR number LESS least)
+    set(${name}_INCLUDE OFF PARENT_SCOPE)
+  endif()
+endfunction()
+cuda_header(CUDART cuda_runtime_api.h cuda_runtime_api.h CUDART_VERSION 12040)
+cuda_header(CUBLASLT cublasLt.h cublas_api.h CUBLAS_VER_MAJOR 12)
+cuda_header(CUDNN cudnn.h cudnn_version.h CUDNN_MAJOR 9)
+cuda_header(NCCL nccl.h nccl.h NCCL_VERSION_CODE 21400) # communicators that do not block
