@@ -50,7 +50,8 @@ typedef struct KernelCompiler {
 typedef struct Backend {
     const char *name;      // "ref", "c"
     const char *extension; // ".c"
-    bool blocked, fuse;    // wants blocked image layouts; emits groups
+    Images images;         // how it wants them to lie
+    bool fuse;             // emits groups
     bool doubles;          // emits graphs of f64
     bool bf16;             // emits activations of bf16 beside parameters of f32
     const char *libraries; // after the sources: "-lstagecc-rt -ljansson -lpthread -lm"

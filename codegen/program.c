@@ -164,8 +164,10 @@ static const char *misfit(const Node *n, const Backend *b)
         return "what outlives a step is f32 beside bf16";
     if (n->dtype == F64 && !b->doubles)
         return "it knows no f64";
-    if (n->layout != LAYOUT_PLAIN && !b->blocked)
+    if (n->layout != LAYOUT_PLAIN && b->images == IMAGES_PLAIN)
         return "it wants plain layouts: start from the graph before `layout`";
+    if (n->layout == (b->images == IMAGES_BLOCKED ? LAYOUT_CHANNELS_LAST : LAYOUT_BLOCKED))
+        return "it wants other layouts of images: start from the graph before `layout`";
     if (n->group >= 0 && !b->emit_group)
         return "it knows no groups: start from the graph before `fuse`";
     return NULL;

@@ -233,6 +233,7 @@ static const char *shape_comment(Emit *e, const Node *n)
     case LAYOUT_PLAIN: return shape;
     case LAYOUT_BLOCKED:
         return arena_printf(e->scratch, "%s in blocks of %d channels", shape, e->graph->block);
+    case LAYOUT_CHANNELS_LAST: return arena_printf(e->scratch, "%s channels last", shape);
     case LAYOUT_KERNEL: return arena_printf(e->scratch, "%s as its kernel wants it", shape);
     case N_LAYOUTS: break;
     }

@@ -324,7 +324,7 @@ int job_compile(Job *j, int stages)
     c->plan = &j->plan;
     c->options = &args->options;
     c->stages = stages;
-    c->blocked = j->backend->blocked;
+    c->images = j->backend->images;
     c->fuse = j->backend->fuse;
     if (!whole_number("parts", args->parts, 1 << 20, &c->most_parts))
         return EXIT_INPUT;

@@ -67,11 +67,16 @@ static inline bool phase_is_backward(Phase phase)
 
 // How the elements lie in memory; decided before the cut, so that a cut never changes bits.
 typedef enum Layout {
-    LAYOUT_PLAIN,   // row-major
-    LAYOUT_BLOCKED, // [N, C/b, H, W, b] with b = Graph.block
-    LAYOUT_KERNEL,  // whatever the library kernel of the layer wants: weights, workspaces
+    LAYOUT_PLAIN,         // row-major
+    LAYOUT_BLOCKED,       // [N, C/b, H, W, b] with b = Graph.block
+    LAYOUT_CHANNELS_LAST, // [N, H, W, C]
+    LAYOUT_KERNEL,        // whatever the library kernel of the layer wants: weights, workspaces
     N_LAYOUTS
 } Layout;
+
+// How a backend wants images [N,C,H,W] to lie. The weights of their convolutions, [K,C/groups,R,S], are LAYOUT_KERNEL
+// but under IMAGES_PLAIN; beside channels last that is [K,R,S,C/groups].
+typedef enum Images { IMAGES_PLAIN, IMAGES_BLOCKED, IMAGES_CHANNELS_LAST } Images;
 
 // One call in the user's source, innermost first.
 typedef struct Call {
@@ -180,6 +185,12 @@ int64_t shape_count(Shape s);                       // elements; -1 when it does
 int64_t shape_product(Shape s, int begin, int end); // of dimensions begin .. end-1
 bool shape_equal(Shape a, Shape b);
 const char *shape_text(Arena *a, Shape s); // "[4,64,8,8]"
+// Of an image, or of what repeats over one, aligned at its end ([C,1,1]): the dimensions as they lie channels last,
+// [N,H,W,C], with ones for those that are missing; and where dimension d of [N,C,H,W] is among them.
+Shape shape_channels_last(Shape s);
+int dim_channels_last(int d);
+// Do channels last lie as they lie plain? There is one channel, or one pixel.
+bool shape_lies_alike(Shape s);
 int64_t dtype_bytes(DType t);
 const char *dtype_name(DType t);
 DType dtype_parse(const char *name); // DTYPE_ERROR: unknown

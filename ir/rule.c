@@ -126,7 +126,7 @@ static const struct AttrRange {
     [A_INIT] = {.words = "kaiming_uniform kaiming_normal xavier_uniform xavier_normal normal "
                          "uniform constant"},
     [A_KIND] = {.words = "momentum exp_avg exp_avg_sq"},
-    [A_LAYOUT] = {.words = "plain blocked"},
+    [A_LAYOUT] = {.words = "plain blocked channels_last"},
     [A_DTYPE] = {.words = "f32 f64 bf16 i32 u8"},
     [A_CODEC] = {.words = "bf16 f16 int8"},
     [A_FAN_IN] = {RANGE(0, 0x1p62)},

@@ -26,7 +26,7 @@ const AttrInfo attr_info[N_ATTRS] = {
 
 const char *const phase_name[N_PHASES] = {"forward", "backward", "backward_weight", "update",
                                           "eval"};
-const char *const layout_name[N_LAYOUTS] = {"plain", "blocked", "kernel"};
+const char *const layout_name[N_LAYOUTS] = {"plain", "blocked", "channels_last", "kernel"};
 
 static const struct {
     const char *name;
@@ -177,6 +177,27 @@ const char *shape_text(Arena *a, Shape s)
     for (int i = 0; i < s.rank; i++)
         text = arena_printf(a, i ? "%s,%lld" : "%s%lld", text, (long long)s.dim[i]);
     return arena_printf(a, "%s]", text);
+}
+
+int dim_channels_last(int d)
+{
+    static const int where[] = {0, 3, 1, 2};
+    return where[d];
+}
+
+Shape shape_channels_last(Shape s)
+{
+    Shape last = {4, {1, 1, 1, 1}};
+    CHECK(s.rank <= 4, "ir", "a tensor of %d dimensions is no image", s.rank);
+    for (int d = 0; d < s.rank; d++)
+        last.dim[dim_channels_last(d + 4 - s.rank)] = s.dim[d];
+    return last;
+}
+
+bool shape_lies_alike(Shape s)
+{
+    Shape last = shape_channels_last(s);
+    return last.dim[3] == 1 || last.dim[1] * last.dim[2] == 1;
 }
 
 int64_t node_logical_bytes(const Node *n)

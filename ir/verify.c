@@ -152,6 +152,18 @@ static void check_links(Verifier *v, const Node *n)
                   (long long)n->bytes);
 }
 
+// A view has no memory of its own, and its shape is that of elements that lie row by row.
+static void check_layout(Verifier *v, const Node *n)
+{
+    const Node *seen = node_is(n, 'V') && n->n_inputs > 0 ? n->inputs[0] : NULL;
+    if (n->layout == LAYOUT_CHANNELS_LAST && n->shape.rank != 4)
+        violation(v, n, "channels last lie those of images, and %s is none",
+                  shape_text(&v->arena, n->shape));
+    if (seen && (seen->layout == LAYOUT_BLOCKED || seen->layout == LAYOUT_CHANNELS_LAST))
+        violation(v, n, "it is a view of %s, which is %s", seen->name,
+                  layout_name[seen->layout]);
+}
+
 static void check_nodes(Verifier *v)
 {
     v->seen = arena_array(&v->arena, const Node *, v->g->next_id);
@@ -164,6 +176,7 @@ static void check_nodes(Verifier *v)
         if (check_inputs(v, n))
             check_type(v, n);
         check_links(v, n);
+        check_layout(v, n);
         v->seen[n->id] = n;
     }
 }

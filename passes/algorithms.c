@@ -74,8 +74,8 @@ static bool wants_fast(const Node *n)
 
 void pass_algorithms(Compile *c)
 {
-    bool able = c->blocked && c->graph->block == 16 && strcmp(c->options->isa, "avx2") != 0 &&
-                !strcmp(c->options->algorithms, "auto");
+    bool able = c->images == IMAGES_BLOCKED && c->graph->block == 16 &&
+                strcmp(c->options->isa, "avx2") != 0 && !strcmp(c->options->algorithms, "auto");
     for (int i = 0; i < c->graph->nodes.n; i++) {
         Node *n = c->graph->nodes.items[i];
         node_drop_attr(n, A_FAST); // of a printed graph

@@ -10,7 +10,7 @@
 // * `element-wise` members (flag E). Their inputs are of shape S, or of one element, or, for input 1 of
 //   `add` and `mul`, the trailing dimensions of S (leading ones aside): element i reads element
 //   i mod count. On images [N,C,H,W] there are no trailing inputs and no dropout, because they go by
-//   plain positions, and images may be blocked.
+//   plain positions, and images may lie otherwise.
 // * At most one norm, and it reads statistics over all of S, so it splits the loop in two:
 //     forward   `batch_norm` first, then element-wise members that follow from its output:
 //               batch_norm [add] relu is the common one. Its `result`s lie outside the group and

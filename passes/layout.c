@@ -1,15 +1,14 @@
 // Decides how tensors lie in memory, before the cut, so that a cut changes no bit.
 //
-// Library kernels for images want channels in blocks, [N, C/b, H, W, b]. Convolution, pooling and
-// batch norm take their images blocked wherever the shape allows it; element-wise ops, concat and
-// slices of channels follow their inputs; everything else is plain. A fusion group has one layout. Then one walk over
-// the graph writes a `reorder` wherever a reader wants what its input is not; two readers of one
-// phase share it. An image of 1 x 1 pixels is the same bytes either way and counts as plain.
+// Kernels for images want them in blocks of channels, or channels last: what the backend says. Which ops have images so
+// say the rules of passes/images.c; a fusion group has one layout. One walk over the graph writes a `reorder` wherever
+// a reader wants what its input is not; two readers of one phase share it.
 //
 // Weights of convolutions lie as their kernel wants them, and so do all tensors that meet them
 // element by element: gradients, accumulators, optimizer state. `kernel_bytes` is asked of the
 // conv2d_grad_weight node for a weight's family (of the parameter itself where there is none), and
 // of the result node for the argmax of a pool.
+#include "passes/images.h"
 #include "passes/transfer.h"
 #include "passes/values.h"
 
@@ -19,165 +18,16 @@ typedef struct Layouter {
     Compile *c;
     Graph *g;
     Values values;
+    ImageRules rules;
     Layout *group;  // by group
-    Node **reorder; // by 2 * id of the source + (to == LAYOUT_BLOCKED): the phase's reorder
+    Node **reorder; // by 2 * id of the source + (to != LAYOUT_PLAIN): the phase's reorder
     Phase *reorder_phase;
     int n_old; // nodes before the first reorder
 } Layouter;
 
-static bool blockable(const Graph *g, Shape s)
-{
-    return s.rank == 4 && s.dim[1] % g->block == 0 && (s.dim[2] > 1 || s.dim[3] > 1);
-}
-
-static bool whole_blocks(const Graph *g, Shape s)
-{
-    return s.rank == 4 && s.dim[1] % g->block == 0;
-}
-
-// The kernels take plain input and blocked output for a first layer of few channels, as long as
-// nobody wants the gradient of that input. AVX2's backward kernel knows three channels only.
-static bool first_layer(const Graph *g, Node *x)
-{
-    int64_t channels = x->shape.dim[1];
-    return value_root(x)->op == OP_INPUT && (g->block == 16 ? channels < 16 : channels == 3);
-}
-
-// x and y (or their gradients) of one convolution. true: y is blocked; *plain_x: x stays plain.
-static bool conv_blocked(const Graph *g, Node *x, Shape xs, Shape ys, int64_t groups,
-                         bool *plain_x)
-{
-    bool depthwise = groups == xs.dim[1] && groups == ys.dim[1];
-    bool wide = xs.dim[1] / groups % g->block == 0 && ys.dim[1] / groups % g->block == 0;
-    *plain_x = !whole_blocks(g, xs);
-    if (!whole_blocks(g, ys) || (groups > 1 && !depthwise && !wide))
-        return false;
-    return !*plain_x || (x && groups == 1 && first_layer(g, x));
-}
-
-typedef struct Wish {
-    Layout input[2]; // of inputs 0 and 1
-    Layout output;
-} Wish;
-
-static Layout image(const Graph *g, Shape s, bool blocked)
-{
-    return blocked && blockable(g, s) ? LAYOUT_BLOCKED : LAYOUT_PLAIN;
-}
-
-static Wish wish_conv(const Graph *g, Node *n)
-{
-    bool plain_x, y;
-    int64_t groups = node_int(n, A_GROUPS);
-    Node *a = n->inputs[0], *b = n->inputs[1];
-    if (n->op == OP_CONV2D) {
-        y = conv_blocked(g, a, a->shape, n->shape, groups, &plain_x);
-        return (Wish){{image(g, a->shape, y && !plain_x), LAYOUT_KERNEL},
-                      image(g, n->shape, y)};
-    }
-    if (n->op == OP_CONV2D_GRAD_INPUT) {
-        y = conv_blocked(g, NULL, n->shape, a->shape, groups, &plain_x);
-        return (Wish){{image(g, a->shape, y), LAYOUT_KERNEL}, image(g, n->shape, y)};
-    }
-    y = conv_blocked(g, a, a->shape, b->shape, groups, &plain_x);
-    return (Wish){{image(g, a->shape, y && !plain_x), image(g, b->shape, y)}, LAYOUT_KERNEL};
-}
-
-// Puts together or takes apart whole blocks.
-static bool moves_blocks(const Graph *g, const Node *n)
-{
-    if (n->op == OP_CONCAT)
-        return node_int(n, A_AXIS) == 1;
-    return (n->op == OP_SLICE || n->op == OP_PAD) && node_int(n, A_AXIS) == 1 &&
-           node_int(n, A_BEGIN) % g->block == 0;
-}
-
-// Element-wise on images of one shape, or with single numbers; its random numbers bind dropout to the
-// order of the plain layout.
-static bool may_follow(const Graph *g, const Node *n)
-{
-    bool moves = moves_blocks(g, n);
-    if ((!node_is(n, 'E') && !moves) || n->op == OP_DROPOUT || !blockable(g, n->shape))
-        return false;
-    for (int i = 0; i < n->n_inputs; i++) {
-        Shape s = n->inputs[i]->shape;
-        bool part = moves ? blockable(g, s) : shape_equal(s, n->shape) || shape_count(s) == 1;
-        if (!part)
-            return false;
-    }
-    return true;
-}
-
-static bool any_blocked_input(const Node *n)
-{
-    for (int i = 0; i < n->n_inputs; i++)
-        if (!node_is(n->inputs[i], 'V') && n->inputs[i]->layout == LAYOUT_BLOCKED)
-            return true;
-    return false;
-}
-
-// Ops whose image input(s) and output are of one kind, and whose further inputs are vectors.
-static bool is_image_op(Op op)
-{
-    static const bool image_op[N_OPS] = {
-        [OP_BATCH_NORM] = true,           [OP_BATCH_NORM_INFER] = true,
-        [OP_BATCH_NORM_GRAD] = true,      [OP_MAX_POOL2D] = true,
-        [OP_MAX_POOL2D_GRAD] = true,      [OP_AVG_POOL2D] = true,
-        [OP_AVG_POOL2D_GRAD] = true,      [OP_GLOBAL_AVG_POOL] = true,
-        [OP_GLOBAL_AVG_POOL_GRAD] = true,
-    };
-    return image_op[op];
-}
-
-static bool is_conv(Op op)
-{
-    return op == OP_CONV2D || op == OP_CONV2D_GRAD_INPUT || op == OP_CONV2D_GRAD_WEIGHT;
-}
-
-// Blocked where every member of its group can be and one has a reason to.
-static bool node_blocked(const Layouter *l, const Node *n)
-{
-    if (n->group >= 0)
-        return l->group[n->group] == LAYOUT_BLOCKED;
-    if (is_image_op(n->op))
-        return whole_blocks(l->g, n->shape);
-    return may_follow(l->g, n) && any_blocked_input(n);
-}
-
-// What n wants of its inputs and makes.
-static Wish wish(const Layouter *l, Node *n)
-{
-    const Graph *g = l->g;
-    if (is_conv(n->op))
-        return wish_conv(g, n);
-    bool blocked = node_blocked(l, n);
-    Wish w = {.output = image(g, n->shape, blocked)};
-    for (int i = 0; i < 2 && i < n->n_inputs; i++)
-        w.input[i] = image(g, n->inputs[i]->shape, blocked);
-    return w;
-}
-
-// How many of its inputs are images (or the weight); what follows are vectors.
-static int image_inputs(const Node *n)
-{
-    if (is_conv(n->op) || n->op == OP_BATCH_NORM_GRAD)
-        return 2;
-    return is_image_op(n->op) ? 1 : n->n_inputs;
-}
-
-static Layout wanted(const Layouter *l, Node *n, int i)
-{
-    if (i >= image_inputs(n))
-        return LAYOUT_PLAIN;
-    if (n->op == OP_BIAS_GRAD && node_int(n, A_AXIS) == 1) // takes either
-        return n->inputs[i]->layout;
-    Wish w = wish(l, n);
-    return i < 2 ? w.input[i] : image(l->g, n->inputs[i]->shape, w.output == LAYOUT_BLOCKED);
-}
-
 static Node *reorder_of(Layouter *l, Node *user, Node *source, Layout to)
 {
-    int key = 2 * source->id + (to == LAYOUT_BLOCKED);
+    int key = 2 * source->id + (to != LAYOUT_PLAIN);
     if (source->id < l->n_old && l->reorder[key] && l->reorder_phase[key] == user->phase)
         return l->reorder[key];
     Attr layout = attr_string(A_LAYOUT, layout_name[to]);
@@ -201,10 +51,10 @@ static void reorder_inputs(Layouter *l, Node *n)
     for (int i = 0; i < n->n_inputs; i++) {
         Node *source = n->inputs[i];
         bool mate = n->group >= 0 && source->group == n->group;
-        Layout have = source->layout, want = wanted(l, n, i);
+        Layout have = source->layout, want = image_wanted(&l->rules, n, i);
         bool effect = node_is(n, 'X') && n->op != OP_ACCUMULATE;
         if (mate || effect || n->op == OP_RESULT || have == LAYOUT_KERNEL ||
-            want == LAYOUT_KERNEL || have == want || !blockable(l->g, source->shape))
+            want == LAYOUT_KERNEL || have == want || !image_differs(&l->rules, source->shape))
             continue;
         n->inputs[i] = reorder_of(l, n, source, want);
     }
@@ -223,11 +73,10 @@ static int decide_group(Layouter *l, Node **nodes, int i)
         end = k + 1;
         if (n->op == OP_RESULT)
             continue;
-        bool norm = is_image_op(n->op) && whole_blocks(l->g, n->shape);
-        able &= norm || may_follow(l->g, n);
-        reason |= norm || any_blocked_input(n);
+        able &= image_able(&l->rules, n);
+        reason |= image_reason(&l->rules, n);
     }
-    l->group[group] = able && reason ? LAYOUT_BLOCKED : LAYOUT_PLAIN;
+    l->group[group] = able && reason ? l->rules.own : LAYOUT_PLAIN;
     return end;
 }
 
@@ -239,7 +88,8 @@ static int place_run(Layouter *l, Node **nodes, int i)
         end = decide_group(l, nodes, i);
     for (int k = i; k < end; k++) { // inputs first: members read what lies before the group
         Node *n = nodes[k];
-        n->layout = node_is(n, 'L') || node_is(n, 'V') ? LAYOUT_PLAIN : wish(l, n).output;
+        n->layout =
+            node_is(n, 'L') || node_is(n, 'V') ? LAYOUT_PLAIN : image_made(&l->rules, n);
     }
     for (int k = i; k < end; k++)
         if (!node_is(nodes[k], 'L'))
@@ -258,6 +108,7 @@ static void write_reorders(Layouter *l)
     for (int i = 0; i < l->n_old; i++)
         groups = old[i]->group >= groups ? old[i]->group + 1 : groups;
     l->group = arena_array(l->c->scratch, Layout, groups);
+    l->rules.group = l->group;
     l->reorder = arena_array(l->c->scratch, Node *, 2 * l->n_old);
     l->reorder_phase = arena_array(l->c->scratch, Phase, 2 * l->n_old);
     g->nodes.n = 0;
@@ -280,7 +131,8 @@ static bool same_kernel(const Node *a, const Node *b)
            a->inputs[0]->layout == b->inputs[0]->layout;
 }
 
-// A parameter is a kernel's own if convolutions alone compute with it, all in one way.
+// A parameter is a kernel's own if convolutions alone compute with it, all in one way. Beside images channels last
+// there is but one.
 static bool kernel_weight(const Layouter *l, const Node *param)
 {
     Node **readers;
@@ -292,7 +144,8 @@ static bool kernel_weight(const Layouter *l, const Node *param)
             (r->op == OP_CONV2D || r->op == OP_CONV2D_GRAD_INPUT) && r->inputs[1] == param;
         if (!weight && r->phase != PHASE_UPDATE)
             return false;
-        if (r->op == OP_CONV2D && conv && !same_kernel(r, conv))
+        bool one_way = l->rules.own == LAYOUT_CHANNELS_LAST;
+        if (r->op == OP_CONV2D && conv && !one_way && !same_kernel(r, conv))
             return false;
         conv = r->op == OP_CONV2D ? r : conv;
     }
@@ -378,10 +231,13 @@ static void forget_layouts(Graph *g)
 
 void pass_layout(Compile *c)
 {
-    Layouter l = {.c = c, .g = c->graph};
+    static const Layout own[] = {[IMAGES_PLAIN] = LAYOUT_PLAIN,
+                                 [IMAGES_BLOCKED] = LAYOUT_BLOCKED,
+                                 [IMAGES_CHANNELS_LAST] = LAYOUT_CHANNELS_LAST};
+    Layouter l = {.c = c, .g = c->graph, .rules = {.g = c->graph, .own = own[c->images]}};
     transfer_forget(c->graph);
     forget_layouts(c->graph);
-    if (c->blocked) {
+    if (c->images != IMAGES_PLAIN) {
         graph_renumber(c->graph);
         write_reorders(&l);
         lay_out_kernels(&l);

@@ -38,7 +38,7 @@ typedef struct Compile {
     int64_t bucket_bytes; // gradients that replicas exchange in one go, at least; 0: 4 MiB
     // One for each stage, at most 8 types; NULL: all alike. Their speeds and memory count.
     const struct Machines *machines;
-    bool blocked;           // the backend wants blocked images (passes/layout.c)
+    Images images;          // as the backend wants them (passes/layout.c)
     bool fuse;              // the backend emits groups (passes/fuse.c)
     const LayerTime *times; // measured; NULL: estimate
     int n_times;

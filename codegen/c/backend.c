@@ -21,7 +21,7 @@ const Backend backend_c = {
     .extension = ".c",
     .libraries = "-lstagecc-rt-dnnl -lstagecc-rt -ldnnl -ljansson -lpthread -lm",
     .libraries_openmp = true,
-    .blocked = true,
+    .images = IMAGES_BLOCKED,
     .fuse = true,
     .bf16 = true,
     .flags = "-fno-math-errno -fno-trapping-math -mprefer-vector-width=512",

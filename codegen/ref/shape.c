@@ -198,11 +198,15 @@ void ref_emit_decode(Emit *e, const Node *n)
          EMIT_INT, ref_elements(n), NULL);
 }
 
+// Channels last is one block of all channels.
 void ref_emit_reorder(Emit *e, const Node *n)
 {
     Shape s = n->shape;
+    bool to = n->layout != LAYOUT_PLAIN;
+    Layout blocks = to ? n->layout : n->inputs[0]->layout;
+    int64_t block = blocks == LAYOUT_CHANNELS_LAST ? s.dim[1] : e->graph->block;
     emit(e, "ref_reorder($y, $x, $n, $c, $pixels, $block, $to);\n", "y", EMIT_VALUE, n, "x",
          EMIT_VALUE, n->inputs[0], "n", EMIT_INT, s.dim[0], "c", EMIT_INT, s.dim[1], "pixels",
-         EMIT_INT, shape_product(s, 2, s.rank), "block", EMIT_INT, (int64_t)e->graph->block,
-         "to", EMIT_INT, (int64_t)(n->layout == LAYOUT_BLOCKED), NULL);
+         EMIT_INT, shape_product(s, 2, s.rank), "block", EMIT_INT, block, "to", EMIT_INT,
+         (int64_t)to, NULL);
 }

@@ -33,7 +33,7 @@ static Case *model(Model m, int block)
              m.kernel, m.stride, m.stride, m.padding, m.padding, m.padding, m.padding,
              m.dilation, m.dilation, m.groups);
     Case *t = case_new(text);
-    t->c.blocked = true;
+    t->c.images = IMAGES_BLOCKED;
     return t;
 }
 
@@ -118,7 +118,7 @@ static int products(int n_rows, int in, int out)
              "s = matmul y y {transpose_b=1} of fc\nl = mse s s of fc\nloss l\n",
              n_rows, n_rows, in, in, out, in);
     Case *t = case_new(text);
-    t->c.blocked = true;
+    t->c.images = IMAGES_BLOCKED;
     return count_and_free(t);
 }
 

@@ -94,7 +94,7 @@ typedef struct Case {
     int asked;
 } Case;
 
-static void lay_out(Case *t, const char *text, bool blocked)
+static void lay_out(Case *t, const char *text, Images kind)
 {
     *t = (Case){0};
     Graph *g = ir_read(&t->arena, "test.ir", text);
@@ -102,7 +102,7 @@ static void lay_out(Case *t, const char *text, bool blocked)
     t->c = (Compile){.perm = &t->arena,
                      .scratch = &t->scratch,
                      .graph = g,
-                     .blocked = blocked,
+                     .images = kind,
                      .kernel_bytes = twice,
                      .user = &t->asked};
     pass_layout(&t->c);
@@ -149,7 +149,7 @@ static void images_are_blocked(void **state)
 {
     (void)state;
     Case t;
-    lay_out(&t, images, true);
+    lay_out(&t, images, IMAGES_BLOCKED);
     expect(&t, LAYOUT_BLOCKED, "c1 n1 r1 c2 s p ds dr sum dn dc1 c1e ne");
     expect(&t, LAYOUT_PLAIN,
            "x t g d c3 ga f l mean var lse dl dga dc3 dd dp d_g acc_g m_g xe fe");
@@ -162,7 +162,7 @@ static void reorders_stand_between(void **state)
 {
     (void)state;
     Case t;
-    lay_out(&t, images, true);
+    lay_out(&t, images, IMAGES_BLOCKED);
     assert_int_equal(reorders(&t), 3);
     static const struct {
         const char *reader, *source;
@@ -187,7 +187,7 @@ static void kernels_say_their_bytes(void **state)
 {
     (void)state;
     Case t;
-    lay_out(&t, images, true);
+    lay_out(&t, images, IMAGES_BLOCKED);
     static const char *const names[] = {"w2", "d_w2", "acc_w2", "m_w2"};
     for (int i = 0; i < 4; i++)
         assert_int_equal(find(&t, names[i])->bytes, 2 * 32 * 32 * 9 * 4);
@@ -202,7 +202,7 @@ static void plain_where_nobody_wants_blocks(void **state)
 {
     (void)state;
     Case t;
-    lay_out(&t, images, false);
+    lay_out(&t, images, IMAGES_PLAIN);
     assert_int_equal(reorders(&t), 0);
     assert_int_equal(t.asked, 0);
     for (int i = 0; i < t.c.graph->nodes.n; i++) {
@@ -227,7 +227,7 @@ static void one_reorder_before_a_view(void **state)
                                   "y = linear f v\n"
                                   "e = reshape c {shape=[4,1024]}\n"
                                   "d_v = linear_grad_weight f y backward from y\n",
-        true);
+        IMAGES_BLOCKED);
     assert_int_equal(reorders(&t), 1);
     assert_ptr_equal(find(&t, "e")->inputs[0], find(&t, "f")->inputs[0]);
     assert_int_equal(find(&t, "v")->layout, LAYOUT_PLAIN);
@@ -261,7 +261,7 @@ static void shapes_decide(void **state)
                 "w = param {shape=[%s], dtype=\"f32\", init=\"normal\"}\n"
                 "y = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1], groups=%s}\n",
                 cases[i].block, cases[i].x, cases[i].w, cases[i].y),
-            true);
+            IMAGES_BLOCKED);
         expect(&t, cases[i].layout, "y");
         release(&t);
         arena_release(&a);
@@ -283,7 +283,7 @@ static void others_stay_plain(void **state)
                                   "gate = sigmoid m\n"
                                   "gated = mul c gate\n"
                                   "both = add c scaled\n",
-            true);
+            IMAGES_BLOCKED);
     expect(&t, LAYOUT_PLAIN, "scores scaled m gate gated");
     expect(&t, LAYOUT_BLOCKED, "c both");
     assert_int_equal(reorders(&t),
@@ -305,7 +305,7 @@ static void groups_have_one_layout(void **state)
                                  "a = relu c group 1\n"
                                  "b = add a c group 1\n"
                                  "g = sum_to c {shape=[16,1,1]} backward from c\n",
-            true);
+            IMAGES_BLOCKED);
     expect(&t, LAYOUT_PLAIN, "r d");
     expect(&t, LAYOUT_BLOCKED, "a b");
     assert_int_equal(reorders(&t), 2);
@@ -333,7 +333,7 @@ static void channels_move_in_blocks(void **state)
                                         "acc = accumulator {shape=[4,16,8,8], dtype=\"f32\"} "
                                         "backward from c\n"
                                         "sum = accumulate acc c backward from c\n",
-            true);
+            IMAGES_BLOCKED);
     expect(&t, LAYOUT_BLOCKED, "c d cd s z");
     expect(&t, LAYOUT_PLAIN, "p u h b acc");
     assert_ptr_equal(find(&t, "b")->inputs[0], find(&t, "cd"));
@@ -348,7 +348,7 @@ static void starts_afresh(void **state)
 {
     (void)state;
     Case t;
-    lay_out(&t, images, true);
+    lay_out(&t, images, IMAGES_BLOCKED);
     int n = t.c.graph->nodes.n, written = reorders(&t);
     assert_true(written > 0);
     Text first = {0}, second = {0};
@@ -363,7 +363,7 @@ static void starts_afresh(void **state)
                     t.c.graph->nodes.items[i]->layout,
                     (long long)t.c.graph->nodes.items[i]->bytes);
     assert_string_equal(first.data, second.data);
-    t.c.blocked = false;
+    t.c.images = IMAGES_PLAIN;
     pass_layout(&t.c);
     assert_int_equal(reorders(&t), 0);
     assert_int_equal(t.c.graph->nodes.n, n - written);

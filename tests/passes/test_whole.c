@@ -87,7 +87,7 @@ static void element_wise(Maker *m, char kind, int x, int z, int y)
 static void image_layer(Maker *m)
 {
     int x = pick(m->n_images), z = pick(m->n_images), y = m->n_images++;
-    switch (below(6)) {
+    switch (below(8)) {
     case 0:
         param(m, "8,8,3,3");
         line(m, "i%d = conv2d i%d w%d {stride=[1,1], padding=[1,1,1,1], dilation=[1,1]}", y, x,
@@ -102,6 +102,14 @@ static void image_layer(Maker *m)
     case 2:
         line(m, "k%d = concat i%d i%d {axis=1}", y, x, z);
         line(m, "i%d = slice k%d {axis=1, begin=4, length=8}", y, y);
+        break;
+    case 3: // a gate for each channel
+        line(m, "h%d = global_avg_pool i%d", y, z);
+        line(m, "i%d = mul i%d h%d", y, x, y);
+        break;
+    case 4: // a view of a view
+        line(m, "f%d = reshape i%d {shape=[4,288]}", y, x);
+        line(m, "i%d = reshape f%d {shape=[4,8,6,6]}", y, y);
         break;
     default: element_wise(m, 'i', x, z, y); break;
     }
@@ -282,6 +290,57 @@ static void check_types(const Graph *g)
     }
 }
 
+static bool is_conv(const Node *n)
+{
+    return n->op == OP_CONV2D || n->op == OP_CONV2D_GRAD_INPUT ||
+           n->op == OP_CONV2D_GRAD_WEIGHT;
+}
+
+static bool is_pool(const Node *n)
+{
+    return n->op == OP_MAX_POOL2D || n->op == OP_MAX_POOL2D_GRAD ||
+           n->op == OP_GLOBAL_AVG_POOL || n->op == OP_GLOBAL_AVG_POOL_GRAD;
+}
+
+static bool follows(const Node *n)
+{
+    return (node_is(n, 'E') && n->op != OP_DROPOUT) || n->op == OP_CONCAT ||
+           n->op == OP_SLICE || n->op == OP_PAD;
+}
+
+static bool takes_any(const Node *n)
+{
+    return n->op == OP_BIAS_GRAD || n->op == OP_SUM_TO || n->op == OP_REORDER ||
+           n->op == OP_ENCODE;
+}
+
+static bool is_image(const Node *n)
+{
+    return n->shape.rank == 4 && n->shape.dim[2] * n->shape.dim[3] > 1;
+}
+
+// What reads an image that is not plain knows that, and has all its images so; what is not plain is read by nothing else.
+static void check_layouts(const Graph *g, Images images)
+{
+    Layout own = images == IMAGES_BLOCKED ? LAYOUT_BLOCKED : LAYOUT_CHANNELS_LAST;
+    for (int i = 0; i < g->nodes.n; i++) {
+        const Node *n = g->nodes.items[i];
+        assert_true(n->layout == LAYOUT_PLAIN || n->layout == LAYOUT_KERNEL ||
+                    (images != IMAGES_PLAIN && n->layout == own && is_image(n)));
+        for (int k = 0; k < n->n_inputs && n->op != OP_RESULT; k++) {
+            const Node *x = n->inputs[k];
+            bool weight = is_conv(n) && k == 1 && n->op != OP_CONV2D_GRAD_WEIGHT;
+            bool kernel = is_conv(n) || is_pool(n) || is_norm(n);
+            if (x->layout == own && images != IMAGES_PLAIN)
+                assert_true(kernel || takes_any(n) || (follows(n) && n->layout == own));
+            else if (is_image(x) && x->layout == LAYOUT_PLAIN &&
+                     !weight) // this test's images can all be laid out
+                assert_true(images == IMAGES_PLAIN || (!kernel && n->layout != own) ||
+                            n->op == OP_REORDER);
+        }
+    }
+}
+
 static void read_back(const Graph *g, Arena *a)
 {
     Text text = {0}, again = {0};
@@ -317,7 +376,7 @@ static void any_model(void **state)
         Case *t = case_new(text);
         free(text);
         t->c.fuse = below(4);
-        t->c.blocked = below(2);
+        t->c.images = (Images)below(3);
         t->options.micro_batches = 1 + below(5);
         static const char *const schedules[] = {
             "1f1b", "gpipe", "zb-h1", "pipedream", "pipedream-vertical", "pipedream-2bw"};
@@ -339,6 +398,7 @@ static void any_model(void **state)
             bool good = plan(t, 1 + below(5));
             planned += good;
             groups += check_groups(t->c.graph);
+            check_layouts(t->c.graph, t->c.images);
             for (int s = 0; good && s < t->plan.n_stages; s++)
                 pretend_stage(t->c.graph, &t->plan, s);
         }
