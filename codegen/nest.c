@@ -8,6 +8,12 @@ const char *nest_letter(const Nest *nest, int d)
     return nest->n == 1 ? "i" : letters[MAX_RANK - nest->n + d];
 }
 
+// The dimensions in the order of memory. What images channels last are read beside lies so, too (passes/images.c).
+static Shape lies(const Nest *nest, Shape s)
+{
+    return nest->channels_last ? shape_channels_last(s) : s;
+}
+
 // Elements from one to the next along dimension d of s, at which x, aligned at its end, is read.
 static int64_t stride(Shape s, Shape x, int d)
 {
@@ -17,12 +23,12 @@ static int64_t stride(Shape s, Shape x, int d)
     return shape_product(x, own + 1, x.rank);
 }
 
-static bool merges(const Chain *c, int d, int inner)
+static bool merges(const Nest *nest, const Chain *c, int d, int inner)
 {
-    Shape s = c->nodes[0]->shape;
+    Shape s = lies(nest, nest->shape);
     for (int i = 0; i < c->n; i++)
         for (int k = 0; k < c->nodes[i]->n_inputs; k++) {
-            Shape x = c->nodes[i]->inputs[k]->shape;
+            Shape x = lies(nest, c->nodes[i]->inputs[k]->shape);
             if (shape_count(x) > 1 && stride(s, x, d) != stride(s, x, inner) * s.dim[inner])
                 return false;
         }
@@ -32,8 +38,8 @@ static bool merges(const Chain *c, int d, int inner)
 Nest nest_of(const Chain *c)
 {
     const Node *first = c->nodes[0];
-    Shape s = first->shape;
-    Nest nest = {.shape = s};
+    Nest nest = {.shape = first->shape, .channels_last = first->layout == LAYOUT_CHANNELS_LAST};
+    Shape s = lies(&nest, first->shape);
     if (first->layout == LAYOUT_KERNEL)
         return (Nest){.shape = s, .n = 1, .dim = {emit_elements(first)}};
     int64_t dim[MAX_RANK] = {0};
@@ -41,7 +47,7 @@ Nest nest_of(const Chain *c)
     for (int d = s.rank - 1; d >= 0; d--) { // innermost first
         if (s.dim[d] == 1)
             continue;
-        if (inner >= 0 && merges(c, d, inner)) {
+        if (inner >= 0 && merges(&nest, c, d, inner)) {
             dim[nest.n - 1] *= s.dim[d];
         } else {
             last[nest.n] = d;
@@ -61,8 +67,10 @@ Nest nest_of(const Chain *c)
 const char *nest_index(Emit *e, const Nest *nest, Shape x)
 {
     const char *text = "";
+    Shape s = lies(nest, nest->shape);
+    x = lies(nest, x);
     for (int d = 0; d < nest->n; d++) {
-        int64_t step = shape_count(x) > 1 ? stride(nest->shape, x, nest->source[d]) : 0;
+        int64_t step = shape_count(x) > 1 ? stride(s, x, nest->source[d]) : 0;
         if (!step)
             continue;
         text =

@@ -5,9 +5,10 @@
 
 #include "codegen/chain.h"
 
-typedef struct Nest { // merged dimensions of the members' shape, outermost first
+typedef struct Nest { // merged dimensions of the members' shape as it lies, outermost first
     Shape shape;      // the members'
-    int n;            // at least 1
+    bool channels_last;
+    int n; // at least 1
     int64_t dim[MAX_RANK];
     int source[MAX_RANK]; // the last of the dimensions that it was merged from
 } Nest;

@@ -53,20 +53,29 @@ Walk walk_transpose(const Node *n)
     return w.rank ? w : (Walk){1, {1}, {1}, {1}};
 }
 
-// y's dimension of x's dimension d; false: x is summed up along it.
-static bool is_kept(const Node *n, Shape x, int d)
+// Has y the dimension d of x? false: x is summed up along it.
+static bool is_kept(Shape x, Shape y, int d)
 {
-    int own = d - (x.rank - n->shape.rank);
-    return own >= 0 && n->shape.dim[own] == x.dim[d];
+    int own = d - (x.rank - y.rank);
+    return own >= 0 && y.dim[own] == x.dim[d];
+}
+
+// As they lie. Sums of images channels last lie alike in both layouts.
+static void shapes_of_sum(const Node *n, Shape *x, Shape *y)
+{
+    bool channels_last = n->inputs[0]->layout == LAYOUT_CHANNELS_LAST;
+    *x = channels_last ? shape_channels_last(n->inputs[0]->shape) : n->inputs[0]->shape;
+    *y = channels_last ? shape_channels_last(n->shape) : n->shape;
 }
 
 bool walk_sum_parts(const Node *n, int64_t part[3])
 {
-    Shape x = n->inputs[0]->shape;
+    Shape x, y;
     int at = 0;
+    shapes_of_sum(n, &x, &y);
     part[0] = part[1] = part[2] = 1;
     for (int d = 0; d < x.rank; d++) {
-        bool keep = is_kept(n, x, d);
+        bool keep = is_kept(x, y, d);
         if (x.dim[d] == 1)
             continue;
         if (keep != (at == 1))
@@ -80,22 +89,27 @@ bool walk_sum_parts(const Node *n, int64_t part[3])
 
 void walk_sum(const Node *n, Walk *kept, Walk *summed)
 {
-    Shape x = n->inputs[0]->shape, y = n->shape;
+    Shape x, y;
+    shapes_of_sum(n, &x, &y);
     *kept = *summed = (Walk){0};
     for (int d = 0; d < x.rank; d++) {
         int64_t step = shape_product(x, d + 1, x.rank);
         int own = d - (x.rank - y.rank);
-        if (is_kept(n, x, d))
+        if (is_kept(x, y, d))
             walk_add(kept, x.dim[d], shape_product(y, own + 1, y.rank), step);
         else
             walk_add(summed, x.dim[d], 0, step);
     }
 }
 
-Rows rows_of(const Node *n, int axis)
+Rows rows_of(Shape s, Layout layout, int axis)
 {
-    int64_t inner = shape_product(n->shape, axis + 1, n->shape.rank);
-    return (Rows){shape_product(n->shape, 0, axis), n->shape.dim[axis] * inner, inner};
+    if (layout == LAYOUT_CHANNELS_LAST) {
+        s = shape_channels_last(s);
+        axis = dim_channels_last(axis);
+    }
+    int64_t inner = shape_product(s, axis + 1, s.rank);
+    return (Rows){shape_product(s, 0, axis), s.dim[axis] * inner, inner};
 }
 
 // Loops

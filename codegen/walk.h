@@ -27,7 +27,8 @@ void walk_sum(const Node *n, Walk *kept, Walk *summed);
 typedef struct Rows {
     int64_t count, length, inner;
 } Rows;
-Rows rows_of(const Node *n, int axis);
+Rows rows_of(Shape s, Layout layout,
+             int axis); // layout: of the image that it is or is a part of
 
 // Loops over w, whose variables are letters from number `first` on; closing takes the indent back.
 void walk_open(Emit *e, const Walk *w, int first);

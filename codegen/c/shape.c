@@ -108,7 +108,7 @@ static void copy_rows(Emit *e, const Node *y, int64_t y_at, const Node *x, int64
                       int64_t length)
 {
     int axis = (int)node_int(y, A_AXIS);
-    Rows to = rows_of(y, axis), from = rows_of(x, axis);
+    Rows to = rows_of(y->shape, y->layout, axis), from = rows_of(x->shape, y->layout, axis);
     emit(e, "c_copy_rows$form($y, $y_row, $x, $x_row, $rows, $length);\n", "form", EMIT_TEXT,
          c_form(y), "y", EMIT_TEXT, offset(e, y, y_at * to.inner), "y_row", EMIT_INT, to.length,
          "x", EMIT_TEXT, offset(e, x, x_at * to.inner), "x_row", EMIT_INT, from.length, "rows",

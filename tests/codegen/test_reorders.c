@@ -13,7 +13,8 @@
 
 #include <unistd.h>
 
-static const CodegenPaths paths = {COMPILER, BINARY_DIR "/include", BINARY_DIR};
+static const CodegenPaths paths = {
+    .cc = COMPILER, .include_dir = BINARY_DIR "/include", .lib_dir = BINARY_DIR};
 
 // Few and odd channels, groups, parts, gates, a shift for each channel, one channel, dropout, views.
 static const char model[] =
