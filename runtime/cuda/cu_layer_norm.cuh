@@ -24,13 +24,15 @@ static __global__ void __launch_bounds__(cu_team_threads(LANES))
     row.map(gamma, [=](float v, float g) { return v * scale * g; });
     row.map(beta, [](float v, float b) { return v + b; });
     row.store(y + r * C);
-    if (cu_lane<LANES>() == 0) {
+    if (cu_lane<LANES>() != 0)
+        return;
+    if (mean)
         mean[r] = middle;
+    if (rstd)
         rstd[r] = scale;
-    }
 }
 
-// x[rows,C] -> y, mean[rows], rstd[rows] = 1 / sqrt(variance + eps).
+// x[rows,C] -> y, mean[rows], rstd[rows] = 1 / sqrt(variance + eps). These two may be NULL.
 template <typename T, int C>
 static void cu_layer_norm(cudaStream_t stream, T *y, float *mean, float *rstd, const T *x,
                           const float *gamma, const float *beta, int64_t rows, double eps)
