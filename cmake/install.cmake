@@ -2,7 +2,7 @@
 set(PACKAGE_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)
 # RT_ABI in runtime/stage.h is the runtime's version: a program made for another one says so.
 include(CMakePackageConfigHelpers)
-set(STAGECC_RT_LIBS stagecc-rt)
+set(STAGECC_RT_LIBS stagecc-rt stagecc-rt-emulated)
 set(STAGECC_RT_PRIVATE "-ljansson -lpthread -lm")
 if(TARGET stagecc-rt-dnnl)
   list(APPEND STAGECC_RT_LIBS stagecc-rt-dnnl)

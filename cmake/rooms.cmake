@@ -45,7 +45,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64") # their loops over lanes; same
   set_source_files_properties(passes/planner/sweep.c passes/planner/narrow.c PROPERTIES
     COMPILE_OPTIONS "-march=x86-64-v3;-ffp-contract=off")
 endif()
-room(codegen DIRS codegen codegen/ref codegen/c LINK ir plan)
+room(codegen DIRS codegen codegen/ref codegen/c codegen/cuda LINK ir plan)
 set(CONTROL_DIRS control)
 if(ZMQ_INCLUDE)
   list(APPEND CONTROL_DIRS control/zmq control/master control/worker)
@@ -87,6 +87,8 @@ if(STAGECC_DNNL)
     target_link_libraries(stagecc-rt-dnnl PUBLIC OpenMP::OpenMP_C)
   endif()
 endif()
+# What programs of the cuda backend link where there is no device (docs/cuda.md).
+room(stagecc-rt-emulated DIRS runtime/cuda/emulated LINK stagecc-rt)
 
 # What `stagecc devices` starts on the hosts it measures; it lies beside stagecc or in libexec.
 file(GLOB LINKS CONFIGURE_DEPENDS runtime/links/*.c)

@@ -26,6 +26,7 @@ typedef struct rt_conv {
     int block;                              // channels of a block: 16 or 8
     int x_blocked, y_blocked;               // [N, C/block, H, W, block], else [N, C, H, W]
     int w_plain;                            // the weight is [K, C/groups, R, S] all the same
+    int channels_last; // instead: both images are [N, H, W, C], the weight is [K, R, S, C/groups]
     int bias;
 } rt_conv;
 

@@ -4,17 +4,19 @@
 #include <stagecc/cu_columns.cuh>
 #include <stagecc/cu_elementwise.cuh>
 #include <stagecc/cu_embedding.cuh>
-#include <stagecc/cu_l2_normalize.cuh>
 #include <stagecc/cu_init.cuh>
+#include <stagecc/cu_l2_normalize.cuh>
 #include <stagecc/cu_layer_norm.cuh>
 #include <stagecc/cu_loss.cuh>
-#include <stagecc/cu_norm_group.cuh>
 #include <stagecc/cu_lstm.cuh>
+#include <stagecc/cu_norm_group.cuh>
 #include <stagecc/cu_now.cuh>
 #include <stagecc/cu_pool.cuh>
+#include <stagecc/cu_recurrent.cuh>
 #include <stagecc/cu_row.cuh>
 #include <stagecc/cu_shape.cuh>
 #include <stagecc/cu_softmax.cuh>
+#include <stagecc/cu_stage.cuh>
 #include <stagecc/cu_sums.cuh>
 #include <stagecc/cu_transfer.cuh>
 #include <stagecc/cu_update.cuh>
@@ -144,6 +146,46 @@ template <typename T> static void all(cudaStream_t stream, T *t, float *f, doubl
     cu_encode<cu_codec_int8>(stream, (uint8_t *)f, t, 100);
     cu_decode<cu_codec_int8>(stream, t, (uint8_t *)f, 100);
     cu_accumulate(stream, f, t, 100, false);
+}
+
+// As a stage's kernels are called.
+extern "C" const int64_t cu_room = cu_largest({0, cu_columns<float, 768>::part_bytes(100)});
+extern "C" void update(rt_stage *s, const rt_update *updates, const cu_step *step);
+extern "C" void update(rt_stage *s, const rt_update *updates, const cu_step *step)
+{
+    cu_update_all<2>(s, updates, [=](const cu_update *rows, int64_t blocks) {
+        cu_sgd(cu_stream(s), rows, 2, blocks, rt_next(s), step, {0.9f, 0, false});
+    });
+}
+
+static __global__ void looks(float *y, const cu_norm *norm, const cu_norm_grad *grad)
+{
+    const cu_look_back<4> k(norm, grad);
+    float x[4];
+    cu_load<4>(x, y);
+    CU_UNROLL
+    for (int p = 0; p < 4; p++)
+        x[p] = c_norm_at(&k, p, x[p]) + c_norm_again(&k, p, x[p]) +
+               c_norm_grad_at(&k, p, x[p], x[p]);
+    cu_store<4>(y, x);
+}
+
+template <typename T> static void norm_group(rt_stage *s, T *x, float *f)
+{
+    const cu_norm_room<T, 64> room(s, 100);
+    cu_norm_statistics(cu_stream(s), room, f, f, x, f, f, 100, 1e-5);
+    cu_norm_fixed(cu_stream(s), room, f, f, f, f, 1e-5);
+    cu_norm_gradients(cu_stream(s), room, f, f, f, 100, 1e-5);
+    CU_LAUNCH(looks, room.blocks(100), CU_COLUMN_THREADS, cu_stream(s), f, room.norm,
+              room.grad);
+}
+
+extern "C" void norms(rt_stage *s, float *f, rt_bf16 *b);
+extern "C" void norms(rt_stage *s, float *f, rt_bf16 *b)
+{
+    norm_group(s, f, f);
+    norm_group(s, b, f);
+    cu_step_product<32, 8>(s, {f, 32}, {f, 8}, {f, 32}, f, true, 100);
 }
 
 void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part);

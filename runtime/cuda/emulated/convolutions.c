@@ -1,0 +1,97 @@
+// Convolutions channels last in naive loops: one walk over all products of a convolution, whose sums, in double, are those
+// of forward, of the gradient of the input or of that of the weight.
+#include "runtime/cuda/emulated/emulated.h"
+
+#include <stdlib.h>
+
+typedef struct Call {
+    const rt_kernel *kernel;
+    const void *a, *b; // its operands
+    double *sum;       // of every element of the result
+} Call;
+
+// An element of y, and what is multiplied for it.
+typedef struct Term {
+    int64_t y, x, w;
+} Term;
+
+static void add(const Call *c, const Term *t)
+{
+    rt_kernel_op op = c->kernel->op;
+    int64_t a = op == RT_CONV2D_GRAD_INPUT ? t->y : t->x;
+    int64_t b = op == RT_CONV2D_GRAD_WEIGHT ? t->y : t->w;
+    int64_t to = op == RT_CONV2D ? t->y : op == RT_CONV2D_GRAD_INPUT ? t->x : t->w;
+    rt_dtype type = rt__emulated_type(c->kernel, 0), other = rt__emulated_type(c->kernel, 1);
+    c->sum[to] +=
+        rt__emulated_element(c->a, type, other, a) * rt__emulated_element(c->b, other, type, b);
+}
+
+// All taps of the window of pixel (n, p, q) of output channel k.
+static void add_window(const Call *c, int64_t n, int64_t p, int64_t q, int64_t k)
+{
+    const rt_conv *z = &c->kernel->conv;
+    int64_t each = z->c / z->groups, first = k / (z->k / z->groups) * each;
+    for (int64_t r = 0; r < z->r; r++)
+        for (int64_t s = 0; s < z->s; s++) {
+            int64_t h = p * z->stride[0] - z->padding[0] + r * z->dilation[0];
+            int64_t w = q * z->stride[1] - z->padding[1] + s * z->dilation[1];
+            if (h < 0 || h >= z->h || w < 0 || w >= z->w)
+                continue;
+            for (int64_t i = 0; i < each; i++) {
+                Term t = {.y = ((n * z->p + p) * z->q + q) * z->k + k,
+                          .x = ((n * z->h + h) * z->w + w) * z->c + first + i,
+                          .w = ((k * z->r + r) * z->s + s) * each + i};
+                add(c, &t);
+            }
+        }
+}
+
+static void add_windows(const Call *c)
+{
+    const rt_conv *z = &c->kernel->conv;
+    for (int64_t i = 0; i < z->n * z->p * z->q * z->k; i++)
+        add_window(c, i / z->k / z->q / z->p, i / z->k / z->q % z->p, i / z->k % z->q,
+                   i % z->k);
+}
+
+static int64_t results(const rt_kernel *k)
+{
+    const rt_conv *z = &k->conv;
+    if (k->op == RT_CONV2D)
+        return z->n * z->p * z->q * z->k;
+    return k->op == RT_CONV2D_GRAD_INPUT ? z->n * z->h * z->w * z->c
+                                         : z->k * z->r * z->s * (z->c / z->groups);
+}
+
+static void convolve(rt_stage *s, int kernel, const void *a, const void *b, const float *bias,
+                     void *result)
+{
+    const rt_kernel *k = rt__emulated_row(s, kernel);
+    int64_t n = results(k);
+    Call c = {k, a, b, calloc((size_t)n, sizeof *c.sum)};
+    if (!c.sum) {
+        rt_fail(s, RT_E_MEMORY, "no memory for the sums of %s", k->key);
+        return;
+    }
+    for (int64_t i = 0; bias && i < n; i++)
+        c.sum[i] = (double)bias[i % k->conv.k];
+    add_windows(&c);
+    for (int64_t i = 0; i < n; i++)
+        rt__emulated_store(result, rt__emulated_type(k, 2), i, c.sum[i]);
+    free(c.sum);
+}
+
+void rt_conv2d(rt_stage *s, int kernel, const void *x, const float *w, const float *b, void *y)
+{
+    convolve(s, kernel, x, w, b, y);
+}
+
+void rt_conv2d_grad_input(rt_stage *s, int kernel, const void *dy, const float *w, void *dx)
+{
+    convolve(s, kernel, dy, w, NULL, dx);
+}
+
+void rt_conv2d_grad_weight(rt_stage *s, int kernel, const void *x, const void *dy, float *dw)
+{
+    convolve(s, kernel, x, dy, NULL, dw);
+}
