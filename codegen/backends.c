@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-const Backend *const backends[] = {&backend_c, &backend_ref, NULL};
+const Backend *const backends[] = {&backend_c, &backend_ref, &backend_cuda, NULL};
 
 const Backend *backend_find(const char *name)
 {

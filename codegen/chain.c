@@ -5,6 +5,8 @@
 // but computes its sign from the norm's input, which is read anyhow.
 #include "codegen/chain.h"
 
+#include <string.h>
+
 // The expression of each op: $a and $b are its inputs' elements, $value an attribute.
 static const struct {
     const char *function; // of the backend: "relu" is c_relu, around the text; NULL: none
@@ -130,7 +132,7 @@ static const char *relu_sign(const Chain *c, const Node *relu)
 
 static const char *second_input(const Chain *c, const Node *n)
 {
-    if (n->n_inputs < 2)
+    if (!strstr(expression[n->op].text, "$b"))
         return "";
     return n->op == OP_RELU_GRAD ? relu_sign(c, n->inputs[1]) : chain_value(c, n->inputs[1]);
 }

@@ -36,6 +36,9 @@ typedef void EmitNode(Emit *e, const Node *n);
 
 typedef struct CodegenPaths {
     const char *cc, *include_dir, *lib_dir;
+    const char *nvcc, *cxx;   // NULL: not here
+    const char *cuda_lib_dir; // NULL: where the linker looks in any case
+    bool emulated;            // kernels are for this processor
 } CodegenPaths;
 
 // What compiles the second sources of stages, and what programs with such are linked with.
@@ -45,6 +48,7 @@ typedef struct KernelCompiler {
     const char *tool;      // its path, or a name on the PATH
     const char *flags;     // words before -I and the source
     const char *libraries; // instead of Backend.libraries
+    const char *lib_dir;   // of some of them; NULL: none
 } KernelCompiler;
 
 typedef struct Backend {
@@ -57,6 +61,7 @@ typedef struct Backend {
     const char *libraries; // after the sources: "-lstagecc-rt -ljansson -lpthread -lm"
     bool libraries_openmp; // compile and link with -fopenmp
     const char *flags;     // more words for the compiler; NULL: none
+    const char *isa;       // of all its programs; NULL: as --isa says
     EmitNode *const *emit; // [N_OPS]; NULL for leaves and views
     // A parameter that the code of n, or of its group, reads beside its inputs; NULL: none ever.
     const Node *(*also_reads)(const Node *n);
@@ -70,6 +75,9 @@ typedef struct Backend {
     // The library kernel that a node calls, by all that decides it: its key in kernels.json, NULL:
     // it calls none. The function is NULL where no node ever does.
     const char *(*kernel_key)(Arena *a, const Graph *g, const Node *n);
+    // What keeps it from emitting a node although it emits the op, as "it ..."; NULL: nothing. The function is NULL where
+    // that never is.
+    const char *(*lacks)(const Node *n);
     // Pointer to a number that has no memory of its own, as an expression. NULL: to a literal of it.
     const char *(*number)(Emit *e, const Node *n);
     // Optimizers of parameters, which follow each other in the update, at once. NULL: node by node.
@@ -82,7 +90,7 @@ typedef struct Backend {
     KernelCompiler (*kernel_compiler)(Arena *a, const Plan *p, const CodegenPaths *paths);
 } Backend;
 
-extern const Backend backend_ref, backend_c;
+extern const Backend backend_ref, backend_c, backend_cuda;
 extern const Backend *const backends[]; // NULL-terminated
 const Backend *backend_find(const char *name);
 // "-march=..." of an instruction set of options.def (but `native`, which the driver resolves).
@@ -102,6 +110,8 @@ typedef enum EmitKind {
     EMIT_TEXT,      // const char *, as it is
 } EmitKind;
 void emit(Emit *e, const char *format, ...);
+// The same as a text of its own, without indent; it lives in e->scratch.
+const char *emit_text(Emit *e, const char *format, ...);
 
 // codegen/recurrent.c: calls of kernels that differ between backends by their first word, "c" or "ref".
 void emit_lstm(Emit *e, const char *backend, const Node *n);

@@ -61,19 +61,43 @@ static void write_template(Emit *e, const char *format, const Hole *holes, int n
     }
 }
 
+// The bindings of a template; how many.
+static int bind(Emit *e, Hole holes[MAX_HOLES], const char *format, va_list *ap)
+{
+    int n = 0;
+    for (const char *name; (name = va_arg(*ap, const char *));) {
+        CHECK(n < MAX_HOLES, "codegen", "too many holes in: %s", format);
+        EmitKind kind = va_arg(*ap, EmitKind);
+        holes[n++] = (Hole){name, hole_text(e, kind, ap)};
+    }
+    return n;
+}
+
 void emit(Emit *e, const char *format, ...)
 {
     Hole holes[MAX_HOLES];
-    int n = 0;
     va_list ap;
     va_start(ap, format);
-    for (const char *name; (name = va_arg(ap, const char *));) {
-        CHECK(n < MAX_HOLES, "codegen", "too many holes in: %s", format);
-        EmitKind kind = va_arg(ap, EmitKind);
-        holes[n++] = (Hole){name, hole_text(e, kind, &ap)};
-    }
+    int n = bind(e, holes, format, &ap);
     va_end(ap);
     write_template(e, format, holes, n);
+}
+
+const char *emit_text(Emit *e, const char *format, ...)
+{
+    Hole holes[MAX_HOLES];
+    Text text = {0};
+    Emit into = *e;
+    va_list ap;
+    va_start(ap, format);
+    int n = bind(e, holes, format, &ap);
+    va_end(ap);
+    into.out = &text;
+    into.indent = 0;
+    write_template(&into, format, holes, n);
+    const char *kept = arena_strdup(e->scratch, text.data ? text.data : "");
+    text_release(&text);
+    return kept;
 }
 
 // Values

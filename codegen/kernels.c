@@ -279,9 +279,14 @@ void kernels_write(Emit *e, KernelWordsOf *words_of)
     text_puts(e->out, "};\n");
 }
 
+int kernels_count(Emit *e)
+{
+    return e->library->rows.n;
+}
+
 void kernels_fields(Emit *e)
 {
-    int n = e->library->rows.n;
+    int n = kernels_count(e);
     if (n)
         text_printf(e->out, "    .kernels = kernels,\n    .n_kernels = %d,\n", n);
 }

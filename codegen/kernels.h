@@ -22,6 +22,7 @@ const char *kernel_key(Arena *a, const Graph *g, const Node *n, KernelWordsOf *w
 // which the functions below need.
 void kernels_write(Emit *e, KernelWordsOf *words_of);
 void kernels_fields(Emit *e); // for Backend.program_fields: .kernels and .n_kernels
+int kernels_count(Emit *e);   // 0: there is no table
 int kernels_weight(Emit *e, const Node *param);   // for Backend.weight_kernel
 const char *kernels_name(Emit *e, const Node *n); // its index as an expression
 // The same kernel, but that it adds to what is there; linear_grad_weight only, where a step has more

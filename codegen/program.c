@@ -170,7 +170,7 @@ static const char *misfit(const Node *n, const Backend *b)
         return "it wants other layouts of images: start from the graph before `layout`";
     if (n->group >= 0 && !b->emit_group)
         return "it knows no groups: start from the graph before `fuse`";
-    return NULL;
+    return b->lacks ? b->lacks(n) : NULL;
 }
 
 static bool fits(const Graph *g, const Backend *b)

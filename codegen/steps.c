@@ -43,10 +43,14 @@ static Words host_flags(Arena *a, const Plan *p, const Backend *b, const Codegen
     return words;
 }
 
-static StepWords libraries(Arena *a, const CodegenPaths *paths, const char *text)
+// more: another folder of libraries, or NULL.
+static StepWords libraries(Arena *a, const CodegenPaths *paths, const char *more,
+                           const char *text)
 {
     Words words = {0};
     vec_push(a, &words, arena_printf(a, "-L%s", paths->lib_dir));
+    if (more)
+        vec_push(a, &words, arena_printf(a, "-L%s", more));
     add_text(a, &words, text);
     return named("libraries", words);
 }
@@ -58,7 +62,7 @@ static CompileSteps one_step(Arena *a, const Plan *p, const Backend *b,
                            .what = "the C compiler",
                            .tool = one_word(a, "cc", paths->cc),
                            .before = named("flags", host_flags(a, p, b, paths)),
-                           .behind = libraries(a, paths, b->libraries),
+                           .behind = libraries(a, paths, NULL, b->libraries),
                            .in = {arena_printf(a, "%s%s", name, b->extension)},
                            .out = name};
     return (CompileSteps){.items = {program}, .n = 1};
@@ -78,9 +82,8 @@ static CompileSteps three_steps(Arena *a, const Plan *p, const Backend *b,
                                 const CodegenPaths *paths, const char *name)
 {
     KernelCompiler k = b->kernel_compiler(a, p, paths);
-    Words flags = host_flags(a, p, b, paths), link = {0};
+    Words flags = host_flags(a, p, b, paths);
     vec_push(a, &flags, "-c");
-    add_text(a, &link, STAGECC_SANITIZER_FLAGS);
     const char *object = arena_printf(a, "%s.o", name);
     const char *source = arena_printf(a, "%s%s", name, b->kernel_extension);
     const char *kernels = arena_printf(a, "%s.o", source);
@@ -96,13 +99,14 @@ static CompileSteps three_steps(Arena *a, const Plan *p, const Backend *b,
                           .before = kernel_flags(a, &k, paths),
                           .in = {source},
                           .out = kernels};
-    CompileStep program = {.rule = "program",
-                           .what = "the linker",
-                           .tool = host.tool,
-                           .before = named("link_flags", link),
-                           .behind = libraries(a, paths, k.libraries),
-                           .in = {object, kernels},
-                           .out = name};
+    CompileStep program = {
+        .rule = "program",
+        .what = "the linker",
+        .tool = host.tool,
+        .behind = libraries(a, paths, k.lib_dir,
+                            arena_printf(a, "%s%s", k.libraries, STAGECC_SANITIZER_FLAGS)),
+        .in = {object, kernels},
+        .out = name};
     return (CompileSteps){.items = {host, second, program}, .n = 3};
 }
 

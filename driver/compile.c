@@ -90,9 +90,11 @@ const char *native_isa(bool bf16)
 
 // `native` is this host's instruction set, written into plan and programs by its own name. Programs in
 // f32 have no use for instructions of bf16.
-static void settle_isa(Options *o)
+static void settle_isa(Options *o, const Backend *b)
 {
-    if (!strcmp(o->isa, "native"))
+    if (b->isa)
+        o->isa = b->isa;
+    else if (!strcmp(o->isa, "native"))
         o->isa = native_isa(!strcmp(o->dtype, "bf16"));
 }
 
@@ -103,8 +105,8 @@ static bool dtype_fits(const Job *j)
     if (!strcmp(o->dtype, "f64") && !j->backend->doubles)
         error_at(NO_LOC, "--dtype f64 needs --backend ref");
     else if (!strcmp(o->dtype, "bf16") && !j->backend->bf16)
-        error_at(NO_LOC, "--dtype bf16 needs --backend c");
-    else if (!strcmp(o->dtype, "bf16") && !strcmp(o->isa, "avx2"))
+        error_at(NO_LOC, "--dtype bf16 needs --backend c or cuda");
+    else if (!strcmp(o->dtype, "bf16") && !j->backend->isa && !strcmp(o->isa, "avx2"))
         error_at(NO_LOC, "--dtype bf16 needs --isa avx512_bf16; with --isa avx512 the library "
                          "does without the instructions, slower than f32");
     return !diag_errors();
@@ -237,7 +239,7 @@ int job_load(Job *j, Arena *a, Args *args)
     if (!kept)
         return EXIT_INPUT;
     status = read_model(j, kept);
-    settle_isa(&args->options);
+    settle_isa(&args->options, j->backend);
     if (!status && !dtype_fits(j))
         status = EXIT_INPUT;
     if (!status && str_starts(kept, "graph "))

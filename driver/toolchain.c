@@ -48,7 +48,13 @@ Toolchain toolchain_find(Arena *a)
 
 CodegenPaths toolchain_paths(const Toolchain *t)
 {
-    return (CodegenPaths){t->cc, t->include_dir, t->lib_dir};
+    return (CodegenPaths){.cc = t->cc,
+                          .include_dir = t->include_dir,
+                          .lib_dir = t->lib_dir,
+                          .nvcc = t->nvcc,
+                          .cxx = t->cxx,
+                          .cuda_lib_dir = t->cuda_lib_dir,
+                          .emulated = t->emulated};
 }
 
 typedef VEC(const char *) Words;
@@ -97,10 +103,23 @@ static int run_steps(Arena *a, const Steps *steps, const char *dir)
     return EXIT_BUG;
 }
 
+// Of the library that programs for devices link.
+static bool has_device_runtime(Arena *a, const Toolchain *t)
+{
+    return !access(arena_printf(a, "%s/libstagecc-rt-cuda.a", t->lib_dir), R_OK);
+}
+
 int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir)
 {
     Toolchain t = toolchain_find(a);
     CodegenPaths paths = toolchain_paths(&t);
+    if (backend->kernel_extension && !t.emulated && !has_device_runtime(a, &t)) {
+        error_at(NO_LOC,
+                 "the sources are in %s, but this stagecc has no runtime for devices to make "
+                 "programs of them: STAGECC_CUDA=emulated makes some for this processor",
+                 dir);
+        return EXIT_ENVIRONMENT;
+    }
     Steps objects = {0}, programs = {0};
     for (int stage = 0; stage < plan->n_stages; stage++) {
         CompileSteps steps = codegen_steps(a, plan, backend, &paths, stage);

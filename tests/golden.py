@@ -15,7 +15,7 @@
     # output of all commands, stdout and stderr as they came, each line after "# "
 
 Commands run in a temporary directory that holds the files, so names are relative and line numbers
-count from the line behind FILE; the folder of EXE is shown as BUILD. What differs from run to run
+count from the line behind FILE; the folder of EXE is shown as BUILD, the C++ compiler's path as its name. What differs from run to run
 (speed, time, process numbers) is shown as `*`. C bodies may write `//` for `#`.
 --bless rewrites what stands behind EXPECT; review the diff. Exit status: 0 all as expected, 1 some not, 2 a test file is wrong.
 """
@@ -24,6 +24,7 @@ import difflib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -115,7 +116,7 @@ class Golden:
         """Output of all commands as lines, and what is wrong with exit statuses."""
         output, complaints = b"", []
         env = {k: v for k, v in os.environ.items() if not k.startswith("STAGECC_")}
-        env.update(LC_ALL="C.UTF-8", NO_COLOR="1", CC="cc")
+        env.update(LC_ALL="C.UTF-8", NO_COLOR="1", CC="cc", CXX="c++")
         env.update((name, value.replace("BUILD", os.path.dirname(os.path.realpath(exe)))) for name, value in self.env.items())
         with tempfile.TemporaryDirectory(prefix="golden-") as directory:
             self.write_files(directory)
@@ -139,6 +140,8 @@ class Golden:
                 with open(path, "rb") as f:
                     output += b"--- " + name.encode() + b"\n" + f.read()
             output = output.replace(os.path.dirname(os.path.realpath(exe)).encode(), b"BUILD")
+            if shutil.which(env["CXX"]):
+                output = output.replace(shutil.which(env["CXX"]).encode(), env["CXX"].encode())
             output = FLEETING.sub(b"*", output)
             output = re.sub(rb" -fsanitize=\S+ -fno-sanitize-recover=all", b"", output)
             for spelling in {directory, os.path.realpath(directory)}:

@@ -11,7 +11,7 @@
 
 #include <unistd.h>
 
-static const CodegenPaths paths = {"cc", "in clude", "lib"};
+static const CodegenPaths paths = {.cc = "cc", .include_dir = "in clude", .lib_dir = "lib"};
 
 // The backend
 // ----------------------------------------------------------------------------------------------
@@ -54,7 +54,12 @@ static KernelCompiler compiler(Arena *a, const Plan *p, const CodegenPaths *at)
     (void)a;
     (void)p;
     (void)at;
-    return (KernelCompiler){"kcc", "the kernel compiler", "/opt/kcc", "-k --fast", "-lk -lm"};
+    return (KernelCompiler){.name = "kcc",
+                            .what = "the kernel compiler",
+                            .tool = "/opt/kcc",
+                            .flags = "-k --fast",
+                            .libraries = "-lk -lm",
+                            .lib_dir = "/opt/lib"};
 }
 
 static EmitNode *emitters[N_OPS];
@@ -186,7 +191,7 @@ static void steps_are_the_same_everywhere(void **state)
     has(s.kernels, "//   compile  /opt/kcc -k --fast -Iin clude -c stage0.k -o stage0.k.o\n");
     has(s.host, " -Iin clude -c stage0.c -o stage0.o && /opt/kcc -k --fast -Iin clude -c "
                 "stage0.k -o stage0.k.o && cc");
-    has(s.host, " stage0.o stage0.k.o -o stage0 -Llib -lk -lm\n");
+    has(s.host, " stage0.o stage0.k.o -o stage0 -Llib -L/opt/lib -lk -lm");
     CompileSteps steps = codegen_steps(&t->scratch, &t->plan, &b, &paths, 3);
     assert_int_equal(steps.n, 3);
     assert_string_equal(steps.items[1].in[0], "stage3.k");

@@ -145,8 +145,11 @@ case("relu6", "s = scale x {value=9}\ny = relu6 s", x=[3, 5, 7])  # some below 0
 case("add", "y = add x v", x=[3, 5], v=[3, 5])
 case("add_same", "y = add x x", x=[3, 5])
 case("add_row", "y = add x v", x=[3, 4, 5], v=[5])
+case("add_row_packs", "y = add x v", x=[3, 4, 24], v=[24])  # several neighbours at once
+case("add_column_packs", "y = add x v", x=[3, 4, 24], v=[4, 1])
 case("add_column", "y = add x v", x=[2, 4, 5], v=[4, 1])
 case("add_channel", "y = add x v", x=[2, 16, 3, 3], v=[16, 1, 1])
+case("add_view", "r = reshape v {shape=[3,4]}\na = add r u\ny = add x a", x=[3, 4], v=[12], u=[4])
 case("add_number", "y = add x v", x=[2, 3], v=[1])
 case("mul", "y = mul x v", x=[3, 5], v=[3, 5])
 case("mul_same", "y = mul x x", x=[3, 5])

@@ -1,0 +1,46 @@
+// Heavy ops, which are libraries': convolutions and products as rows of the program's table (<stagecc/library.h>). Beside
+// bf16 a weight is the parameter in f32, of which the library has a copy in bf16.
+#include "codegen/cuda/cuda.h"
+
+#include "codegen/heavy.h"
+#include "codegen/kernels.h"
+
+#include "ir/product.h"
+
+static KernelWords words_of(Arena *a, const Graph *g, const Node *n)
+{
+    (void)a;
+    (void)g;
+    bool narrow = n->inputs[0]->dtype == BF16, product = is_product(n->op);
+    return (KernelWords){product ? "" : ", channels last",
+                         product ? "" : ", .channels_last = 1", narrow};
+}
+
+#define CALL(name)                                                                             \
+    void cuda_emit_##name(Emit *e, const Node *n)                                              \
+    {                                                                                          \
+        emit_##name(e, n);                                                                     \
+    }
+CALL(conv2d)
+CALL(conv2d_grad_input)
+CALL(conv2d_grad_weight)
+CALL(linear)
+CALL(linear_grad_input)
+CALL(linear_grad_weight)
+CALL(matmul)
+
+void cuda_library_prologue(Emit *e)
+{
+    text_printf(e->out, "\nextern const int64_t cu_room; // of stage%d.cu\n", e->stage->id);
+    kernels_write(e, words_of);
+}
+
+void cuda_library_fields(Emit *e)
+{
+    int n = kernels_count(e);
+    text_printf(
+        e->out,
+        "    .backend = &rt_cuda,\n"
+        "    .kernels = &(const rt_cuda_kernels){%s, &cu_room},\n    .n_kernels = %d,\n",
+        n ? "kernels" : "NULL", n);
+}

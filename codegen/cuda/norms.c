@@ -1,0 +1,197 @@
+// Batch norm with its group (<stagecc/cu_norm_group.cuh>): kernels for the two looks at its tensors are generated, as far as
+// there are members to compute. A thread has a pack of neighbouring channels of many pixels. What the first look adds
+// up and the second applies is of the same names as in the c backend: k, of the thread's channels.
+//
+//   forward   sums over x; the norm and what stands behind it
+//   backward  members that make dy, and sums over it; those again that have no memory, the norm, and what stands
+//             behind it
+#include "codegen/cuda/pack.h"
+
+typedef struct Norm {
+    Chain *c;
+    Pack *pack;
+    const Node *n;
+    const char *type; // "float, 64": of its input, and channels
+    int64_t pixels;
+} Norm;
+
+static bool is_grad(const Norm *m)
+{
+    return m->n->op == OP_BATCH_NORM_GRAD;
+}
+
+// Kernels
+// ----------------------------------------------------------------------------------------------
+
+static void first_look(Chain *c)
+{
+    const Node *n = c->nodes[c->norm];
+    chain_first_look(c);
+    emit(c->e, "run[0][p] += $dy;\nrun[1][p] += $dy * ($x - k.norm[p].mean);\n", "dy",
+         EMIT_TEXT, chain_value(c, n->inputs[1]), "x", EMIT_TEXT, chain_value(c, n->inputs[0]),
+         NULL);
+}
+
+// Its launch goes to *launch.
+static const char *parts_kernel(const Norm *m, const char **launch)
+{
+    Chain *c = m->c;
+    Emit *e = c->e;
+    pack_next(m->pack);
+    const char *body = pack_look(c, 12, first_look);
+    *launch =
+        emit_text(e,
+                  "    CU_LAUNCH(@name_parts, room.blocks($pixels), CU_COLUMN_THREADS, "
+                  "cu_stream(s), room.part, room.norm$tensors);\n",
+                  "pixels", EMIT_INT, m->pixels, "tensors", EMIT_TEXT, pack_passed(c), NULL);
+    return emit_text(e,
+                     "static __global__ void __launch_bounds__(CU_COLUMN_THREADS)\n"
+                     "    @name_parts(double *part, const cu_norm *norm$tensors)\n"
+                     "{\n"
+                     "    constexpr int N = cu_columns<$type>::N;\n"
+                     "$keys"
+                     "    cu_column_parts<$type>(part, $pixels, "
+                     "[=](float(&run)[2][N], int64_t row, int column) {\n"
+                     "        const int64_t i = row * $channels + column;\n"
+                     "        const cu_look<N> k(norm + column);\n"
+                     "$loads$loop$stores"
+                     "    });\n"
+                     "}\n\n",
+                     "tensors", EMIT_TEXT, pack_parameters(c), "type", EMIT_TEXT, m->type,
+                     "pixels", EMIT_INT, m->pixels, "channels", EMIT_INT, m->pack->channels,
+                     "keys", EMIT_TEXT, pack_keys(c, 4), "loads", EMIT_TEXT, pack_loads(c, 8),
+                     "loop", EMIT_TEXT, pack_loop(c, 8, body), "stores", EMIT_TEXT,
+                     pack_stores(c, 8), NULL);
+}
+
+static const char *apply_kernel(const Norm *m, const char **launch)
+{
+    Chain *c = m->c;
+    Emit *e = c->e;
+    bool grad = is_grad(m);
+    pack_next(m->pack);
+    const char *body = pack_look(c, 12, chain_second_look);
+    *launch = emit_text(e,
+                        "    CU_LAUNCH(@name_apply, room.blocks($pixels), CU_COLUMN_THREADS, "
+                        "cu_stream(s), room.norm$grad$tensors);\n",
+                        "pixels", EMIT_INT, m->pixels, "grad", EMIT_TEXT,
+                        grad ? ", room.grad" : "", "tensors", EMIT_TEXT, pack_passed(c), NULL);
+    return emit_text(e,
+                     "static __global__ void __launch_bounds__(CU_COLUMN_THREADS)\n"
+                     "    @name_apply(const cu_norm *norm$grad$tensors)\n"
+                     "{\n"
+                     "    typedef cu_columns<$type> shares;\n"
+                     "    constexpr int N = shares::N;\n"
+                     "    if (shares::row() < 0)\n"
+                     "        return;\n"
+                     "$keys"
+                     "    const $look<N> k(norm + shares::column()$of_grad);\n"
+                     "    shares::each($pixels, [&](int64_t i) {\n"
+                     "$loads$loop$stores"
+                     "    });\n"
+                     "}\n\n",
+                     "grad", EMIT_TEXT, grad ? ", const cu_norm_grad *grad" : "", "tensors",
+                     EMIT_TEXT, pack_parameters(c), "type", EMIT_TEXT, m->type, "keys",
+                     EMIT_TEXT, pack_keys(c, 4), "look", EMIT_TEXT,
+                     grad ? "cu_look_back" : "cu_look", "of_grad", EMIT_TEXT,
+                     grad ? ", grad + shares::column()" : "", "pixels", EMIT_INT, m->pixels,
+                     "loads", EMIT_TEXT, pack_loads(c, 8), "loop", EMIT_TEXT,
+                     pack_loop(c, 8, body), "stores", EMIT_TEXT, pack_stores(c, 8), NULL);
+}
+
+// The function around them
+// ----------------------------------------------------------------------------------------------
+
+// A parameter of this name, if there is a node; its text in a call.
+static const char *vector_in(Function *f, const char *name, const Node *n)
+{
+    if (n)
+        function_in(f, name, n);
+    return n ? name : "NULL";
+}
+
+static const char *vector_out(Function *f, const char *name, const Node *n)
+{
+    if (n)
+        function_out(f, name, n);
+    return n ? name : "NULL";
+}
+
+static const char *eps_of(const Norm *m)
+{
+    return emit_double(m->c->e, node_real(m->n, A_EPS));
+}
+
+static const char *statistics(const Norm *m, Function *f, const char *x)
+{
+    const Node *n = m->n;
+    const char *mean = vector_out(f, "mean", emit_output(f->e, n, 1));
+    const char *var = vector_out(f, "var", emit_output(f->e, n, 2));
+    function_in(f, "gamma", n->inputs[1]);
+    function_in(f, "beta", n->inputs[2]);
+    return arena_printf(f->e->scratch,
+                        "    cu_norm_statistics(cu_stream(s), room, %s, %s, %s, gamma, beta, "
+                        "%lld, %s);\n",
+                        mean, var, x, (long long)m->pixels, eps_of(m));
+}
+
+static const char *fixed(const Norm *m, Function *f, const Node *gamma, const Node *beta)
+{
+    function_in(f, "mean", m->n->inputs[3]);
+    function_in(f, "var", m->n->inputs[4]);
+    function_in(f, "gamma", gamma);
+    const char *shift = vector_in(f, "beta", beta);
+    return arena_printf(f->e->scratch,
+                        "    cu_norm_fixed(cu_stream(s), room, mean, var, gamma, %s, %s);\n",
+                        shift, eps_of(m));
+}
+
+static const char *gradients(const Norm *m, Function *f)
+{
+    const char *dgamma = vector_out(f, "dgamma", emit_output(f->e, m->n, 1));
+    const char *dbeta = vector_out(f, "dbeta", emit_output(f->e, m->n, 2));
+    return arena_printf(f->e->scratch,
+                        "    cu_norm_gradients(cu_stream(s), room, %s, %s, var, %lld, %s);\n",
+                        dgamma, dbeta, (long long)m->pixels, eps_of(m));
+}
+
+// What comes before the second look.
+static const char *before(const Norm *m, Function *f, const char *x, const char *parts)
+{
+    const Node *n = m->n;
+    switch ((int)n->op) {
+    case OP_BATCH_NORM: return statistics(m, f, x);
+    case OP_BATCH_NORM_INFER: return fixed(m, f, n->inputs[1], n->inputs[2]);
+    }
+    const char *first = fixed(m, f, n->inputs[2], chain_also_reads(n));
+    return arena_printf(f->e->scratch, "%s%s%s", first, parts, gradients(m, f));
+}
+
+void cuda_emit_norm(Chain *c)
+{
+    Emit *e = c->e;
+    const Node *n = c->nodes[c->norm], *x = n->inputs[0];
+    int64_t channels = n->shape.dim[1], elements = cuda_elements(n);
+    Pack pack = {.channels = channels, .width = "N"};
+    Norm m = {c, &pack, n,
+              arena_printf(e->scratch, "%s, %lld", cuda_type(x), (long long)channels),
+              elements / channels};
+    Function f =
+        function_new(e, pack_ops(c), arena_printf(e->scratch, "%lld", (long long)elements));
+    const char *parts = "", *apply = "", *kernels = "";
+    c->user = &pack;
+    c->channel = "p";
+    const char *first = pack_input(c, x);
+    if (is_grad(&m))
+        kernels = parts_kernel(&m, &parts);
+    if (chain_applies(c))
+        kernels = arena_printf(e->scratch, "%s%s", kernels, apply_kernel(&m, &apply));
+    f.before = kernels;
+    f.room =
+        arena_printf(e->scratch, "cu_norm_room<%s>::bytes(%lld)", m.type, (long long)m.pixels);
+    pack_arguments(c, &f);
+    const char *body = before(&m, &f, first, parts);
+    function_end_with(&f, arena_printf(e->scratch,
+                                       "    const cu_norm_room<%s> room(s, %lld);\n%s%s",
+                                       m.type, (long long)m.pixels, body, apply));
+}
