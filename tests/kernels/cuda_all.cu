@@ -2,6 +2,7 @@
 #include <stagecc/cu_attention_additive.cuh>
 #include <stagecc/cu_batch_norm.cuh>
 #include <stagecc/cu_columns.cuh>
+#include <stagecc/cu_conv.cuh>
 #include <stagecc/cu_elementwise.cuh>
 #include <stagecc/cu_embedding.cuh>
 #include <stagecc/cu_init.cuh>
@@ -133,8 +134,32 @@ template <int H> static void features(cudaStream_t stream, float *f, double *par
     cu_additive_score_grad<4, 5, H>(stream, f, f, f, part, f, f, f, f, 10);
 }
 
+struct conv3 {
+    CU_BOTH cu_conv conv()
+    {
+        return {{56, 28, 3, 2, 1, 1}, {56, 28, 3, 2, 1, 1}};
+    }
+};
+struct conv7 {
+    CU_BOTH cu_conv conv()
+    {
+        return {{20, 20, 7, 1, 1, 3}, {20, 20, 7, 1, 1, 3}};
+    }
+};
+
+template <typename T, int C, int M, typename Conv>
+static void depthwise(cudaStream_t stream, T *t, float *f, double *part)
+{
+    cu_depthwise_conv2d<T, C, M, Conv>(stream, t, t, f, f, 256);
+    cu_depthwise_conv2d_grad_input<T, C, M, Conv>(stream, t, t, f, 256);
+    cu_depthwise_conv2d_grad_weight<T, C, M, Conv>(stream, f, part, t, t, 256);
+}
+
 template <typename T> static void all(cudaStream_t stream, T *t, float *f, double *part)
 {
+    depthwise<T, 64, 1, conv3>(stream, t, f, part);
+    depthwise<T, 37, 1, conv7>(stream, t, f, part);
+    depthwise<T, 16, 2, conv3>(stream, t, f, part);
     rows<T, 37>(stream, t, f, part);
     rows<T, 768>(stream, t, f, part);
     rows<T, 4096>(stream, t, f, part);

@@ -37,6 +37,45 @@ static void additive_score_grad(double *dq, double *dk, double *dv, const double
                             &(const ref_additive){z->n, z->q, z->k, z->h});
 }
 
+static ref_window windows(const Convolution *z)
+{
+    return (ref_window){.n = z->n,
+                        .c = z->c,
+                        .h = z->h,
+                        .w = z->w,
+                        .k = z->k,
+                        .p = z->p,
+                        .q = z->q,
+                        .r = z->r,
+                        .s = z->s,
+                        .stride = {z->stride[0], z->stride[1]},
+                        .dilation = {z->dilation[0], z->dilation[1]},
+                        .top = z->top,
+                        .left = z->left,
+                        .groups = z->groups};
+}
+
+static void conv2d(double *y, const double *x, const double *w, const double *b,
+                   const Convolution *z)
+{
+    const ref_window at = windows(z);
+    ref_conv2d(y, x, w, b, &at);
+}
+
+static void conv2d_grad_input(double *dx, const double *dy, const double *w,
+                              const Convolution *z)
+{
+    const ref_window at = windows(z);
+    ref_conv2d_grad_input(dx, dy, w, &at);
+}
+
+static void conv2d_grad_weight(double *dw, const double *x, const double *dy,
+                               const Convolution *z)
+{
+    const ref_window at = windows(z);
+    ref_conv2d_grad_weight(dw, x, dy, &at);
+}
+
 static void adam_in_double(double *param, const double *grad, double *exp_avg,
                            double *exp_avg_sq, int64_t n, int64_t next, const Adam *adam)
 {
@@ -217,6 +256,9 @@ const Reference ref = {
     .lstm_grad = lstm_grad,
     .additive_score = additive_score,
     .additive_score_grad = additive_score_grad,
+    .conv2d = conv2d,
+    .conv2d_grad_input = conv2d_grad_input,
+    .conv2d_grad_weight = conv2d_grad_weight,
     .sgd = ref_sgd,
     .adam = adam_in_double,
     .max_pool2d = max_in_double,

@@ -17,6 +17,11 @@ typedef struct Additive { // ref_additive
     int64_t n, q, k, h;
 } Additive;
 
+typedef struct Convolution { // ref_window
+    int64_t n, c, h, w, k, p, q, r, s;
+    int64_t stride[2], dilation[2], top, left, groups;
+} Convolution;
+
 // What adam knows of a step and of its options.
 typedef struct Adam {
     double lr, clip, beta1, beta2, eps, decay;
@@ -94,6 +99,12 @@ typedef struct Reference {
     void (*additive_score_grad)(double *dq, double *dk, double *dv, const double *dy,
                                 const double *q, const double *k, const double *v,
                                 const Additive *z);
+    void (*conv2d)(double *y, const double *x, const double *w, const double *b,
+                   const Convolution *z);
+    void (*conv2d_grad_input)(double *dx, const double *dy, const double *w,
+                              const Convolution *z);
+    void (*conv2d_grad_weight)(double *dw, const double *x, const double *dy,
+                               const Convolution *z);
     void (*sgd)(double *param, const double *grad, double *momentum, int64_t n, double lr,
                 double clip, double factor, int nesterov, double decay, int64_t next);
     void (*adam)(double *param, const double *grad, double *exp_avg, double *exp_avg_sq,
