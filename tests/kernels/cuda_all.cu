@@ -5,12 +5,14 @@
 #include <stagecc/cu_conv.cuh>
 #include <stagecc/cu_elementwise.cuh>
 #include <stagecc/cu_embedding.cuh>
+#include <stagecc/cu_flash.cuh>
 #include <stagecc/cu_init.cuh>
 #include <stagecc/cu_l2_normalize.cuh>
 #include <stagecc/cu_layer_norm.cuh>
 #include <stagecc/cu_loss.cuh>
 #include <stagecc/cu_lstm.cuh>
 #include <stagecc/cu_norm_group.cuh>
+#include <stagecc/cu_mma.cuh>
 #include <stagecc/cu_now.cuh>
 #include <stagecc/cu_pool.cuh>
 #include <stagecc/cu_recurrent.cuh>
@@ -155,6 +157,14 @@ static void depthwise(cudaStream_t stream, T *t, float *f, double *part)
     cu_depthwise_conv2d_grad_weight<T, C, M, Conv>(stream, f, part, t, t, 256);
 }
 
+template <int STEPS, int D, bool CAUSAL, bool DROPS>
+static void attention(cudaStream_t stream, rt_bf16 *b, float *f)
+{
+    const cu_attention_options z = {1, 12, 0.125f, 0.1f, 7, (const rt_now *)(const void *)f};
+    cu_attention<STEPS, D, CAUSAL, DROPS>(stream, b, f, b, b, b, z);
+    cu_attention_grad<STEPS, D, CAUSAL, DROPS>(stream, b, b, b, f, b, b, b, b, b, f, z);
+}
+
 template <typename T> static void all(cudaStream_t stream, T *t, float *f, double *part)
 {
     depthwise<T, 64, 1, conv3>(stream, t, f, part);
@@ -216,6 +226,7 @@ extern "C" void norms(rt_stage *s, float *f, rt_bf16 *b)
 void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part);
 void everything(cudaStream_t stream, float *f, rt_bf16 *b, double *part)
 {
+    attention<1000, 64, true, true>(stream, b, f);
     features<37>(stream, f, part);
     features<512>(stream, f, part);
     cu_draw(stream, f, {7, 1, false, true}, 100, 1, 1);
