@@ -11,10 +11,10 @@ for kernels in "$2"/stagecc/*.cuh; do
     grep -q "<stagecc/${kernels##*/}>" cuda_all.cu || { echo "${kernels##*/} is missing in cuda_all.cu"; exit 1; }
 done
 flags="-std=c++17 -O3 -fmad=false -Werror all-warnings -I$2"
-for arch in 80 90; do
-    "$nvcc" $flags -gencode "arch=compute_$arch,code=sm_$arch" -c cuda_all.cu -o "$out/$arch.o"
-    echo "sm_$arch: compiled"
-done
+compile() { "$nvcc" $flags -gencode "arch=compute_$1,code=sm_$1" -c cuda_all.cu -o "$out/$1.o" && echo "sm_$1: compiled"; }
+compile 80 & # side by side with the other
+compile 90
+wait $!
 "$nvcc" $flags -arch=compute_90 -ptx cuda_all.cu -o "$out/all.ptx"
 ! grep -n '\.local' "$out/all.ptx" || { echo "an array is not in registers"; exit 1; }
 ! grep -n 'st\.global\.v2\.u16' "$out/all.ptx" || { echo "a pack of bf16 is written in pieces"; exit 1; }
