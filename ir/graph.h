@@ -74,8 +74,8 @@ typedef enum Layout {
     N_LAYOUTS
 } Layout;
 
-// How a backend wants images [N,C,H,W] to lie. The weights of their convolutions, [K,C/groups,R,S], are LAYOUT_KERNEL
-// but under IMAGES_PLAIN; beside channels last that is [K,R,S,C/groups].
+// How a backend wants images [N,C,H,W] to lie. Weights [K,C/groups,R,S] that convolutions alone read are LAYOUT_KERNEL
+// then. Beside channels last that is [K,R,S,C/groups], and so are all others where a convolution reads them.
 typedef enum Images { IMAGES_PLAIN, IMAGES_BLOCKED, IMAGES_CHANNELS_LAST } Images;
 
 // One call in the user's source, innermost first.

@@ -4,7 +4,7 @@
 //
 //   in blocks        [N, C/b, H, W, b] where b divides C. What follows has one shape for all its images, and moves whole blocks.
 //   channels last    [N, H, W, C] of any C. Numbers that repeat over pixels or channels may be read beside images, and images
-//                    be summed up to such, because these lie alike in both layouts.
+//                    be summed up to such, because these lie alike in both layouts. A convolution's weight lies so, too.
 #include "passes/images.h"
 
 #include "passes/values.h"
@@ -70,10 +70,19 @@ static bool is_conv(Op op)
     return op == OP_CONV2D || op == OP_CONV2D_GRAD_INPUT || op == OP_CONV2D_GRAD_WEIGHT;
 }
 
+// A weight that is not its kernel's own. In blocks the library takes it plain.
+static Layout weight(const ImageRules *r, Shape s)
+{
+    return image(r, s, r->own == LAYOUT_CHANNELS_LAST);
+}
+
 static Layout conv_made(const ImageRules *r, const Node *n)
 {
+    const Node *of = n->forward ? value_root(n->forward->inputs[1]) : NULL;
+    bool later = r->own == LAYOUT_BLOCKED; // when the images of all its convolutions are known
     if (n->op == OP_CONV2D_GRAD_WEIGHT)
-        return LAYOUT_KERNEL;
+        return later || (of && of->layout == LAYOUT_KERNEL) ? LAYOUT_KERNEL
+                                                            : weight(r, n->shape);
     Wish w = wish_of(r, n);
     return image(r, n->shape, n->op == OP_CONV2D ? w.y : w.x && w.y);
 }
@@ -81,9 +90,11 @@ static Layout conv_made(const ImageRules *r, const Node *n)
 static Layout conv_wanted(const ImageRules *r, const Node *n, int i)
 {
     Wish w = wish_of(r, n);
-    bool weight = i == 1 && n->op != OP_CONV2D_GRAD_WEIGHT;
+    Shape s = n->inputs[i]->shape;
     bool gradient = n->op == OP_CONV2D_GRAD_INPUT || i == 1;
-    return weight ? LAYOUT_KERNEL : image(r, n->inputs[i]->shape, gradient ? w.y : w.x);
+    if (i == 1 && n->op != OP_CONV2D_GRAD_WEIGHT)
+        return weight(r, s);
+    return image(r, s, gradient ? w.y : w.x);
 }
 
 // Other ops

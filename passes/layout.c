@@ -88,8 +88,8 @@ static int place_run(Layouter *l, Node **nodes, int i)
         end = decide_group(l, nodes, i);
     for (int k = i; k < end; k++) { // inputs first: members read what lies before the group
         Node *n = nodes[k];
-        n->layout =
-            node_is(n, 'L') || node_is(n, 'V') ? LAYOUT_PLAIN : image_made(&l->rules, n);
+        if (!node_is(n, 'L') && !node_is(n, 'V'))
+            n->layout = image_made(&l->rules, n);
     }
     for (int k = i; k < end; k++)
         if (!node_is(nodes[k], 'L'))
@@ -131,8 +131,7 @@ static bool same_kernel(const Node *a, const Node *b)
            a->inputs[0]->layout == b->inputs[0]->layout;
 }
 
-// A parameter is a kernel's own if convolutions alone compute with it, all in one way. Beside images channels last
-// there is but one.
+// A parameter is a kernel's own if convolutions alone compute with it, all in one way: channels last there is no other.
 static bool kernel_weight(const Layouter *l, const Node *param)
 {
     Node **readers;
@@ -150,6 +149,16 @@ static bool kernel_weight(const Layouter *l, const Node *param)
         conv = r->op == OP_CONV2D ? r : conv;
     }
     return conv != NULL;
+}
+
+static void find_weights(Layouter *l)
+{
+    l->values = values_of(l->c->scratch, l->g);
+    for (int i = 0; i < l->g->nodes.n; i++) {
+        Node *n = l->g->nodes.items[i];
+        if (n->op == OP_PARAM && kernel_weight(l, n))
+            n->layout = LAYOUT_KERNEL;
+    }
 }
 
 static int64_t ask_bytes(const Compile *c, const Node *n)
@@ -192,14 +201,13 @@ static void spread_update(Layouter *l)
 static void lay_out_kernels(Layouter *l)
 {
     Graph *g = l->g;
-    l->values = values_of(l->c->scratch, g);
     for (int i = 0; i < g->nodes.n; i++) {
         Node *n = g->nodes.items[i];
         bool argmax = n->op == OP_RESULT && n->inputs[0]->op == OP_MAX_POOL2D;
-        if (argmax || (n->op == OP_PARAM && kernel_weight(l, n))) {
+        if (argmax || (n->op == OP_PARAM && n->layout == LAYOUT_KERNEL)) {
             n->layout = LAYOUT_KERNEL;
             n->bytes = ask_bytes(l->c, n);
-        } else if (n->op == OP_CONV2D_GRAD_WEIGHT) {
+        } else if (n->op == OP_CONV2D_GRAD_WEIGHT && n->layout == LAYOUT_KERNEL) {
             Node *param = n->forward ? value_root(n->forward->inputs[1]) : NULL;
             n->layout = param ? param->layout : LAYOUT_PLAIN;
             if (n->layout != LAYOUT_KERNEL)
@@ -238,8 +246,13 @@ void pass_layout(Compile *c)
     transfer_forget(c->graph);
     forget_layouts(c->graph);
     if (c->images != IMAGES_PLAIN) {
+        bool channels_last = c->images == IMAGES_CHANNELS_LAST;
         graph_renumber(c->graph);
+        if (channels_last) // others are reordered for convolutions
+            find_weights(&l);
         write_reorders(&l);
+        if (!channels_last) // which see there how images lie
+            find_weights(&l);
         lay_out_kernels(&l);
     }
     for (int i = 0; i < c->graph->nodes.n; i++) {

@@ -16,13 +16,13 @@
 static const CodegenPaths paths = {
     .cc = COMPILER, .include_dir = BINARY_DIR "/include", .lib_dir = BINARY_DIR};
 
-// Few and odd channels, groups, parts, gates, a shift for each channel, one channel, dropout, views.
+// Few and odd channels, groups, a weight that is computed, parts, gates, a shift for each channel, one channel, dropout, views.
 static const char model[] =
     "graph mixed micro_batch 4\n"
     "x = input {shape=[4,3,6,6], dtype=\"f32\", role=\"sample\"}\n"
     "w1 = param {shape=[8,3,3,3], dtype=\"f32\", init=\"normal\"}\n"
     "w2 = param {shape=[8,1,3,3], dtype=\"f32\", init=\"normal\"}\n"
-    "w3 = param {shape=[5,8,1,1], dtype=\"f32\", init=\"normal\"}\n"
+    "w3 = param {shape=[5,8,3,3], dtype=\"f32\", init=\"normal\"}\n"
     "w4 = param {shape=[1,9,1,1], dtype=\"f32\", init=\"normal\"}\n"
     "w5 = param {shape=[10,40], dtype=\"f32\", init=\"normal\"}\n"
     "b1 = param {shape=[8], dtype=\"f32\", init=\"normal\"}\n"
@@ -40,7 +40,8 @@ static const char model[] =
     "r1 = relu n1\n"
     "c2 = conv2d r1 w2 {stride=[1,1], padding=[1,1,1,1], dilation=[1,1], groups=8}\n"
     "s1 = add c2 r1\n"
-    "c3 = conv2d s1 w3 {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}\n"
+    "small = scale w3 {value=0.125}\n"
+    "c3 = conv2d s1 small {stride=[1,1], padding=[1,1,1,1], dilation=[1,1]}\n"
     "cat = concat c3 s1 {axis=1}\n"
     "part = slice cat {axis=1, begin=2, length=9}\n"
     "mid = global_avg_pool part\n"
@@ -75,13 +76,12 @@ static bool knows(const Node *n, int i, const Node *held)
         [OP_GLOBAL_AVG_POOL_GRAD] = true,
     };
     const Node *x = n->inputs[i];
-    bool weight = i == 1 && n->op != OP_CONV2D_GRAD_WEIGHT;
     bool differs = x->shape.rank == 4 && !shape_lies_alike(x->shape);
     if (!differs || x->layout == LAYOUT_KERNEL || n->op == OP_REORDER)
         return false;
     if (n->op == OP_BIAS_GRAD || n->op == OP_SUM_TO)
         return held->layout == LAYOUT_CHANNELS_LAST;
-    return is_conv(n) ? !weight : kernel[n->op] || n->layout == LAYOUT_CHANNELS_LAST;
+    return is_conv(n) || kernel[n->op] || n->layout == LAYOUT_CHANNELS_LAST;
 }
 
 static Node *reorder(Graph *g, Node *beside, Node *x, Layout to)

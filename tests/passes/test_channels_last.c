@@ -122,7 +122,8 @@ static void a_model(void **state)
            "w1.accumulate = accumulate w1.grad d_w1\n");
 }
 
-// Two convolutions that share a weight want it alike whatever their strides are; one that others read is plain.
+// Two convolutions that share a weight want it alike whatever their strides are. One that others read is plain, and
+// is turned for convolutions.
 static void weights_are_their_kernels(void **state)
 {
     (void)state;
@@ -134,15 +135,46 @@ static void weights_are_their_kernels(void **state)
            "b = conv2d a w {stride=[2,2], padding=[1,1,1,1], dilation=[1,1]}\n"
            "e = tanh v\n"
            "c = conv2d b e {stride=[1,1], padding=[1,1,1,1], dilation=[1,1]}\n"
-           "d = conv2d c v {stride=[1,1], padding=[1,1,1,1], dilation=[1,1]}\n",
-           "layout",
+           "d = conv2d c v {stride=[1,1], padding=[1,1,1,1], dilation=[1,1]}\n"
+           "m = global_avg_pool d\n"
+           "f = reshape m {shape=[12]}\n"
+           "t = constant {shape=[12], dtype=\"f32\", value=1}\n"
+           "l = mse f t\nloss l\n",
+           "autodiff,layout",
            "w = param kernel\n"
            "x.channels_last = reorder x channels_last\n"
            "a = conv2d x.channels_last w channels_last\n"
            "b = conv2d a w channels_last\n"
            "e = tanh v\n"
-           "c = conv2d b e channels_last\n"
-           "d = conv2d c v channels_last\n");
+           "e.channels_last = reorder e channels_last\n"
+           "c = conv2d b e.channels_last channels_last\n"
+           "v.channels_last = reorder v channels_last\n"
+           "d = conv2d c v.channels_last channels_last\n"
+           "m = global_avg_pool d\n"
+           "f = reshape m\n"
+           "l = mse f t\n"
+           "d_f = mse_grad f t seed\n"
+           "d_m = reshape d_f\n"
+           "d_d = global_avg_pool_grad d_m channels_last\n"
+           "d_v = conv2d_grad_weight c d_d channels_last\n"
+           "d_v.plain = reorder d_v\n"
+           "v.accumulate = accumulate v.grad d_v.plain\n"
+           "v.channels_last_2 = reorder v channels_last\n"
+           "d_c = conv2d_grad_input d_d v.channels_last_2 channels_last\n"
+           "d_e = conv2d_grad_weight b d_c channels_last\n"
+           "e.channels_last_2 = reorder e channels_last\n"
+           "d_b = conv2d_grad_input d_c e.channels_last_2 channels_last\n"
+           "d_v_2 = tanh_grad d_e e.channels_last_2 channels_last\n"
+           "d_v_2.plain = reorder d_v_2\n"
+           "v.accumulate_2 = accumulate v.grad_2 d_v_2.plain\n"
+           "d_w = conv2d_grad_weight a d_b kernel\n"
+           "w.grad = accumulator kernel\n"
+           "w.accumulate = accumulate w.grad d_w\n"
+           "d_a = conv2d_grad_input d_b w channels_last\n"
+           "x.channels_last_2 = reorder x channels_last\n"
+           "d_w_2 = conv2d_grad_weight x.channels_last_2 d_a kernel\n"
+           "w.grad_2 = accumulator kernel\n"
+           "w.accumulate_2 = accumulate w.grad_2 d_w_2\n");
 }
 
 // One channel, or one pixel: nothing has to be moved.
