@@ -49,6 +49,11 @@ conv("7x1_one_pixel", [2, 32, 1, 1], [32, 32, 7, 1], padding=(3, 0, 3, 0), bias=
 conv("patches", [2, 3, 12, 12], [40, 3, 4, 4], stride=(4, 4))
 conv("first", [2, 3, 16, 16], [64, 3, 7, 7], stride=(2, 2), padding=(3, 3, 3, 3), bias=False)
 conv("wide", [1, 1, 2, 131], [3, 1, 1, 3], padding=(0, 1, 0, 1))
+# Weights that are computed lie plain; gates and biases repeat over the pixels of an image.
+case("conv2d_computed_weight", "v = tanh w\ny = conv2d x v {stride=[1,1], padding=[1,1,1,1], dilation=[1,1]}",
+     x=[2, 16, 5, 4], w=[32, 16, 3, 3])
+case("gate_image", "c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}\nh = global_avg_pool c\ng = mul c h\ny = add g b",
+     x=[2, 16, 5, 4], w=[16, 16, 1, 1], b=[16, 1, 1])
 
 # matrix products and embedding
 case("linear", "y = linear x w b", x=[3, 7], w=[5, 7], b=[5])
