@@ -44,4 +44,11 @@ endfunction()
 cuda_header(CUDART cuda_runtime_api.h cuda_runtime_api.h CUDART_VERSION 12040)
 cuda_header(CUBLASLT cublasLt.h cublas_api.h CUBLAS_VER_MAJOR 12)
 cuda_header(CUDNN cudnn.h cudnn_version.h CUDNN_MAJOR 9)
+if(CUDNN_INCLUDE)
+  file(STRINGS ${CUDNN_INCLUDE}/cudnn_version.h line REGEX "# *define +CUDNN_MINOR +[0-9]+")
+  string(REGEX REPLACE ".*CUDNN_MINOR +([0-9]+).*" "\\1" number "${line}")
+  if(number LESS 8) # the first that knows cards by their properties
+    set(CUDNN_INCLUDE OFF)
+  endif()
+endif()
 cuda_header(NCCL nccl.h nccl.h NCCL_VERSION_CODE 21400) # communicators that do not block

@@ -87,6 +87,11 @@ if(STAGECC_DNNL)
     target_link_libraries(stagecc-rt-dnnl PUBLIC OpenMP::OpenMP_C)
   endif()
 endif()
+# Likewise of the cuda backend: its libraries are loaded, so headers of all of them are enough.
+if(CUDART_INCLUDE AND CUBLASLT_INCLUDE AND CUDNN_INCLUDE)
+  room(stagecc-rt-cuda DIRS runtime/cuda/card LINK stagecc-rt)
+  target_include_directories(stagecc-rt-cuda SYSTEM PUBLIC ${CUDART_INCLUDE} ${CUBLASLT_INCLUDE} ${CUDNN_INCLUDE})
+endif()
 # What programs of the cuda backend link where there is no device (docs/cuda.md).
 room(stagecc-rt-emulated DIRS runtime/cuda/emulated LINK stagecc-rt)
 

@@ -1,0 +1,201 @@
+// Bias and relu are part of the convolution's graph where an engine fuses them, else a graph of their own, behind it.
+#include "runtime/cuda/card/convolutions.h"
+
+#include "runtime/report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct Convolution {
+    const rt_kernel *row;
+    cudnnDataType_t type; // of images and weights
+    bool relu;
+} Convolution;
+
+// Tensors
+// --------------------------------------------------------------------------------------------
+
+// With one channel, or one pixel, both are the same; then engines know channels last better.
+static DnnShape image(int64_t n, int64_t c, int64_t h, int64_t w, bool channels_last)
+{
+    return channels_last || c == 1 || h * w == 1 ? rt__dnn_channels_last(n, c, h, w)
+                                                 : rt__dnn_plain(n, c, h, w);
+}
+
+static DnnShape x_shape(const rt_conv *c)
+{
+    return image(c->n, c->c, c->h, c->w, c->channels_last != 0);
+}
+
+static DnnShape w_shape(const rt_conv *c)
+{
+    return image(c->k, c->c / c->groups, c->r, c->s, !c->w_plain);
+}
+
+static DnnShape y_shape(const rt_conv *c)
+{
+    return image(c->n, c->k, c->p, c->q, c->channels_last != 0);
+}
+
+static int64_t y_bytes(const rt_kernel *row)
+{
+    const rt_conv *c = &row->conv;
+    return c->n * c->k * c->p * c->q * (row->types[0] == RT_BF16 ? 2 : 4);
+}
+
+// Graphs
+// --------------------------------------------------------------------------------------------
+
+static DnnDesc convolve(DnnParts *p, const Convolution *c, DnnDesc y)
+{
+    const rt_conv *conv = &c->row->conv;
+    DnnDesc x = rt__dnn_tensor(p, c->type, x_shape(conv), DNN_X);
+    DnnDesc w = rt__dnn_tensor(p, c->type, w_shape(conv), DNN_W);
+    return rt__dnn_convolution(p, c->row->op, conv, x, w, y);
+}
+
+// Bias and relu of what the convolution made.
+static void finish(DnnParts *p, const Convolution *c, DnnDesc y)
+{
+    const rt_conv *conv = &c->row->conv;
+    DnnDesc out = rt__dnn_tensor(p, c->type, y_shape(conv), DNN_Y);
+    if (conv->bias) {
+        DnnShape channels = rt__dnn_channels_last(1, conv->k, 1, 1);
+        DnnDesc b = rt__dnn_tensor(p, CUDNN_DATA_FLOAT, channels, DNN_B);
+        DnnDesc sum = c->relu ? rt__dnn_tensor(p, CUDNN_DATA_FLOAT, y_shape(conv), 0) : out;
+        y = rt__dnn_pointwise(p, CUDNN_POINTWISE_ADD, y, b, sum);
+    }
+    if (c->relu)
+        rt__dnn_pointwise(p, CUDNN_POINTWISE_RELU_FWD, y, NULL, out);
+}
+
+static void bare(DnnParts *p, const void *what, int part)
+{
+    const Convolution *c = what;
+    (void)part;
+    convolve(p, c, rt__dnn_tensor(p, c->type, y_shape(&c->row->conv), DNN_Y));
+}
+
+static void fused(DnnParts *p, const void *what, int part)
+{
+    const Convolution *c = what;
+    (void)part;
+    DnnDesc y = rt__dnn_tensor(p, CUDNN_DATA_FLOAT, y_shape(&c->row->conv), 0);
+    finish(p, c, convolve(p, c, y));
+}
+
+static void split(DnnParts *p, const void *what, int part)
+{
+    const Convolution *c = what;
+    DnnDesc y = rt__dnn_tensor(p, c->type, y_shape(&c->row->conv), DNN_OWN);
+    if (part == 0)
+        convolve(p, c, y);
+    else
+        finish(p, c, y);
+}
+
+int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, bool relu, DnnKernel *k)
+{
+    bool bf16 = row->types[0] == RT_BF16, more = row->conv.bias || relu;
+    unsigned allowed = (bf16 || m->tf32 ? DNN_CORES : 0) | (row->fast ? DNN_FAST : 0);
+    char key[896];
+    Convolution c = {row, bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT, relu};
+    DnnWish wish = {.key = key, .implementation = row->implementation, .what = &c};
+    snprintf(key, sizeof key, "%s%s%s", row->key, relu ? ", relu" : "",
+             m->tf32 && !bf16 ? ", tf32" : "");
+    if (more) {
+        wish.forms[0] = (DnnForm){fused, 1, {allowed, 0}, 0};
+        // Engines without products are noted as if they used tensor cores.
+        wish.forms[1] = (DnnForm){split, 2, {allowed, DNN_CORES}, y_bytes(row)};
+    } else {
+        wish.forms[0] = (DnnForm){bare, 1, {allowed, 0}, 0};
+    }
+    wish.n_forms = more ? 2 : 1;
+    return rt__dnn_make(m, &wish, k);
+}
+
+// All rows of a program
+// --------------------------------------------------------------------------------------------
+
+struct rt__convolutions {
+    Dnn dnn;
+    int n;
+    DnnKernel of[];
+};
+
+static bool is_convolution(const rt_kernel *row)
+{
+    return row->op == RT_CONV2D || row->op == RT_CONV2D_GRAD_INPUT ||
+           row->op == RT_CONV2D_GRAD_WEIGHT;
+}
+
+static int make_all(const DnnMaker *m, const rt_kernel *rows, rt__convolutions *made)
+{
+    int error = 0;
+    for (int i = 0; i < made->n && !error; i++)
+        if (is_convolution(&rows[i]))
+            error = rt__dnn_convolution_kernel(m, &rows[i], false, &made->of[i]);
+    return error;
+}
+
+static int make_with_plans(const DnnMaker *m, const rt_kernel *rows,
+                           const rt__convolutions_options *o, rt__convolutions *made)
+{
+    char whose[256];
+    rt__plans plans;
+    rt__why why;
+    DnnMaker keeper = *m;
+    snprintf(whose, sizeof whose, "cuDNN %zu, %s", cudnn.GetVersion(), o->card ? o->card : "");
+    if (rt__plans_read(&plans, o->plans, whose, &why))
+        rt__report_warning(m->stage, why.text);
+    keeper.plans = &plans;
+    int error = make_all(&keeper, rows, made);
+    if (!error && plans.changed && rt__plans_write(&plans, o->plans, whose, &why))
+        rt__report_warning(m->stage, why.text);
+    rt__plans_release(&plans);
+    return error;
+}
+
+int rt__convolutions_open(rt_stage *s, const rt_kernel *rows, int n_rows,
+                          const rt__convolutions_options *o, rt__convolutions **made)
+{
+    rt__convolutions *c = calloc(1, sizeof *c + (size_t)n_rows * sizeof *c->of);
+    *made = c;
+    if (!c)
+        return rt_fail(s, RT_E_MEMORY, "no memory for %d kernels", n_rows);
+    c->n = n_rows;
+    int error = rt__dnn_open(s, &c->dnn, o->properties);
+    if (error)
+        return error;
+    DnnMaker m = {.stage = s, .dnn = &c->dnn, .tf32 = o->tf32};
+    return o->plans ? make_with_plans(&m, rows, o, c) : make_all(&m, rows, c);
+}
+
+void rt__convolutions_close(rt__convolutions *made)
+{
+    if (!made)
+        return;
+    for (int i = 0; i < made->n; i++)
+        rt__dnn_unmake(&made->of[i]);
+    rt__dnn_close(&made->dnn);
+    free(made);
+}
+
+const DnnKernel *rt__convolutions_kernel(const rt__convolutions *made, int row)
+{
+    return &made->of[row];
+}
+
+int64_t rt__convolutions_workspace(const rt__convolutions *made)
+{
+    int64_t most = 0;
+    for (int i = 0; i < made->n; i++)
+        most = made->of[i].workspace_bytes > most ? made->of[i].workspace_bytes : most;
+    return most;
+}
+
+void rt__convolutions_run(rt_stage *s, rt__convolutions *made, int row,
+                          void *const tensors[DNN_TENSORS], void *workspace, void *stream)
+{
+    rt__dnn_run(s, &made->dnn, &made->of[row], tensors, workspace, stream);
+}
