@@ -117,8 +117,7 @@ static inline rt_conv dnn_conv(int64_t n, int64_t c, int64_t h, int64_t k, int64
                      .groups = 1,
                      .stride = {1, 1},
                      .dilation = {1, 1},
-                     .x_blocked = 1,
-                     .y_blocked = 1};
+                     .channels_last = 1};
 }
 
 // The size of the result.

@@ -85,7 +85,7 @@ static void check_all(const DnnRow *rows, size_t n, rt_dtype type)
 }
 
 #define SAME(pad) .padding = {(pad), (pad), (pad), (pad)}
-#define LAST .groups = 1, .dilation = {1, 1}, .x_blocked = 1, .y_blocked = 1
+#define LAST .groups = 1, .dilation = {1, 1}, .channels_last = 1
 #define SIZE(N, C, H, W, K, R, S)                                                              \
     .n = (N), .c = (C), .h = (H), .w = (W), .k = (K), .r = (R), .s = (S)
 
@@ -122,24 +122,24 @@ static const DnnRow images[] = {
      {SIZE(32, 3, 224, 224, 192, 16, 16), LAST, .stride = {16, 16}, .bias = 1},
      false},
     {"mobilenet depthwise 3x3",
-     {SIZE(64, 96, 28, 28, 96, 3, 3), .groups = 96, .dilation = {1, 1}, .x_blocked = 1,
-      .y_blocked = 1, SAME(1), .stride = {1, 1}},
+     {SIZE(64, 96, 28, 28, 96, 3, 3), .groups = 96, .dilation = {1, 1}, .channels_last = 1,
+      SAME(1), .stride = {1, 1}},
      false},
     {"nasnet depthwise 5x5/2",
-     {SIZE(32, 44, 83, 83, 44, 5, 5), .groups = 44, .dilation = {1, 1}, .x_blocked = 1,
-      .y_blocked = 1, SAME(2), .stride = {2, 2}},
+     {SIZE(32, 44, 83, 83, 44, 5, 5), .groups = 44, .dilation = {1, 1}, .channels_last = 1,
+      SAME(2), .stride = {2, 2}},
      false},
     {"depthwise + bias + relu",
-     {SIZE(8, 32, 14, 14, 32, 3, 3), .groups = 32, .dilation = {1, 1}, .x_blocked = 1,
-      .y_blocked = 1, SAME(1), .stride = {1, 1}, .bias = 1},
+     {SIZE(8, 32, 14, 14, 32, 3, 3), .groups = 32, .dilation = {1, 1}, .channels_last = 1,
+      SAME(1), .stride = {1, 1}, .bias = 1},
      true},
     {"resnext 32 groups",
-     {SIZE(64, 128, 56, 56, 128, 3, 3), .groups = 32, .dilation = {1, 1}, .x_blocked = 1,
-      .y_blocked = 1, SAME(1), .stride = {1, 1}},
+     {SIZE(64, 128, 56, 56, 128, 3, 3), .groups = 32, .dilation = {1, 1}, .channels_last = 1,
+      SAME(1), .stride = {1, 1}},
      false},
     {"odd 17 to 33, other padding, dilation",
-     {SIZE(3, 17, 13, 9, 33, 3, 3), .groups = 1, .dilation = {2, 1}, .x_blocked = 1,
-      .y_blocked = 1, .padding = {2, 1, 1, 0}, .stride = {1, 1}, .bias = 1},
+     {SIZE(3, 17, 13, 9, 33, 3, 3), .groups = 1, .dilation = {2, 1}, .channels_last = 1,
+      .padding = {2, 1, 1, 0}, .stride = {1, 1}, .bias = 1},
      false},
     {"nasnet 1x1/2, padding behind",
      {SIZE(4, 44, 42, 42, 22, 1, 1), LAST, .padding = {0, 0, 1, 1}, .stride = {2, 2}},
@@ -148,7 +148,7 @@ static const DnnRow images[] = {
      {SIZE(1, 64, 5, 5, 10, 5, 5), LAST, .stride = {1, 1}, .bias = 1},
      false},
     {"plain images",
-     {SIZE(16, 24, 14, 14, 40, 3, 3), .groups = 1, .dilation = {1, 1}, .w_plain = 1, SAME(1),
+     {SIZE(16, 24, 14, 14, 40, 3, 3), .groups = 1, .dilation = {1, 1}, SAME(1),
       .stride = {1, 1}},
      false},
 };

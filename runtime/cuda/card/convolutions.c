@@ -29,7 +29,7 @@ static DnnShape x_shape(const rt_conv *c)
 
 static DnnShape w_shape(const rt_conv *c)
 {
-    return image(c->k, c->c / c->groups, c->r, c->s, !c->w_plain);
+    return image(c->k, c->c / c->groups, c->r, c->s, c->channels_last != 0);
 }
 
 static DnnShape y_shape(const rt_conv *c)

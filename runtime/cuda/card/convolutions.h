@@ -1,9 +1,9 @@
 // Convolutions of the cuda backend, by cuDNN. Everything about a row of rt_program.kernels is settled when a program
 // starts; a call puts it into the stream.
 //
-// Images lie channels last, [N,H,W,C], or plain, [N,C,H,W], where channels_last of the row is 0; weights
-// [K,R,S,C/groups], or [K,C/groups,R,S] where w_plain is 1. Where images are bf16, so are the weight that
-// the library reads and the gradient of the weight that it writes: who calls narrows and widens. A bias is float.
+// Images and weights lie as channels_last of the row says, else plain; blocks there are none. Where images are bf16, so
+// are the weight that the library reads and the gradient of the weight that it writes: who calls narrows and widens. A
+// bias is float.
 // Products are added up in float. Those of floats are exact unless the program says tf32.
 #ifndef STAGECC_CUDA_CONVOLUTIONS_H
 #define STAGECC_CUDA_CONVOLUTIONS_H

@@ -1,0 +1,169 @@
+// cuDNN's graph API for programs that have no card: one engine, without knobs, computes what a graph means (cudnn_graph.h).
+// Programs find it by STAGECC_CUDA_LIBS. On the device of cudart.cpp it runs when that does, else at once.
+#include "tests/cuda/cudnn_graph.h"
+
+#include <dlfcn.h>
+
+struct cudnnContext {
+    cudaStream_t stream;
+};
+
+extern "C" {
+
+size_t cudnnGetVersion()
+{
+    return CUDNN_VERSION;
+}
+
+const char *cudnnGetErrorString(cudnnStatus_t)
+{
+    return "of this test";
+}
+
+void cudnnGetLastErrorString(char *message, size_t n)
+{
+    if (n)
+        *message = '\0';
+}
+
+cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
+{
+    *handle = new cudnnContext();
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnDestroy(cudnnHandle_t handle)
+{
+    delete handle;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream)
+{
+    handle->stream = stream;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
+                                           cudnnBackendDescriptor_t *d)
+{
+    Ref node(new Node());
+    node->type = type;
+    *d = (cudnnBackendDescriptor_t) new Ref(node);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t d)
+{
+    delete (Ref *)d;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+static size_t size_of(cudnnBackendAttributeType_t type)
+{
+    switch ((int)type) {
+    case CUDNN_TYPE_BOOLEAN:
+    case CUDNN_TYPE_CHAR: return 1;
+    case CUDNN_TYPE_INT64:
+    case CUDNN_TYPE_DOUBLE:
+    case CUDNN_TYPE_VOID_PTR:
+    case CUDNN_TYPE_HANDLE: return 8;
+    }
+    return 4; // enums
+}
+
+cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t d,
+                                       cudnnBackendAttributeName_t name,
+                                       cudnnBackendAttributeType_t type, int64_t n,
+                                       const void *values)
+{
+    Node &node = node_of(d);
+    if (type == CUDNN_TYPE_BACKEND_DESCRIPTOR) {
+        std::vector<Ref> &refs = node.nodes[name];
+        refs.clear();
+        for (int64_t i = 0; i < n; i++)
+            refs.push_back(*((Ref *const *)values)[i]);
+        return CUDNN_STATUS_SUCCESS;
+    }
+    const uint8_t *bytes = (const uint8_t *)values;
+    node.values[name].assign(bytes, bytes + (size_t)n * size_of(type));
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t d)
+{
+    const Node &n = node_of(d);
+    bool good = true;
+    if (n.type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR)
+        good = fits(n, forward);
+    if (n.type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR)
+        good = fits(n, grad_x);
+    if (n.type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR)
+        good = fits(n, grad_w);
+    if (n.type == CUDNN_BACKEND_ENGINE_DESCRIPTOR)
+        good = n.one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX) == 0;
+    return good ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
+}
+
+cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
+                                       cudnnBackendAttributeName_t name,
+                                       cudnnBackendAttributeType_t, int64_t, int64_t *n,
+                                       void *values)
+{
+    const Node &node = node_of(d);
+    *n = 1;
+    switch ((int)name) {
+    case CUDNN_ATTR_ENGINEHEUR_RESULTS: { // a configuration, its engine, the engine's graph
+        Ref engine(new Node());
+        engine->type = CUDNN_BACKEND_ENGINE_DESCRIPTOR;
+        engine->nodes[CUDNN_ATTR_ENGINE_OPERATION_GRAPH] =
+            node.nodes.at(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+        node_of(*(cudnnBackendDescriptor_t *)values).nodes[CUDNN_ATTR_ENGINECFG_ENGINE] = {
+            engine};
+        return CUDNN_STATUS_SUCCESS;
+    }
+    case CUDNN_ATTR_ENGINECFG_ENGINE:
+        node_of(*(cudnnBackendDescriptor_t *)values) = node.node(name);
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_ENGINECFG_KNOB_CHOICES:
+    case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE: *n = 0; return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_ENGINE_GLOBAL_INDEX:
+    case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE:
+        memset(values, 0, sizeof(int64_t));
+        return CUDNN_STATUS_SUCCESS;
+    }
+    return CUDNN_STATUS_NOT_SUPPORTED;
+}
+
+cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
+                                  cudnnBackendDescriptor_t pack)
+{
+    typedef void Later(cudaStream_t, void (*)(void *), void (*)(void *), void *);
+    static Later *later = (Later *)dlsym(RTLD_DEFAULT, "cu_host_later");
+    const Node &engine = node_of(plan)
+                             .node(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)
+                             .node(CUDNN_ATTR_ENGINECFG_ENGINE);
+    Run *run = new Run();
+    run->graph = engine.nodes.at(CUDNN_ATTR_ENGINE_OPERATION_GRAPH).at(0);
+    const Index numbers = node_of(pack).all<int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
+    const std::vector<void *> at =
+        node_of(pack).all<void *>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
+    for (size_t i = 0; i < numbers.size(); i++)
+        run->at[numbers[i]] = at[i];
+    // Scalars are read now, as by the library.
+    for (const Ref &op : run->graph->nodes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS))
+        for (const auto &used : op->nodes)
+            if (used.second[0]->flag(CUDNN_ATTR_TENSOR_IS_BY_VALUE)) {
+                const int64_t number =
+                    used.second[0]->one<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID);
+                run->scalars[number] = *(const float *)run->at.at(number);
+            }
+    if (later) {
+        later(handle->stream, work_off, drop, run);
+        return CUDNN_STATUS_SUCCESS;
+    }
+    work_off(run);
+    drop(run);
+    return CUDNN_STATUS_SUCCESS;
+}
+}
