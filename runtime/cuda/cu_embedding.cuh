@@ -109,15 +109,15 @@ CU_INLINE void cu_add_rows(float *dtable, const T *dy, const cu_found *found)
     for (int row = (int)threadIdx.x / WIDE; row < CU_TABLE_ROWS; row += HIGH) {
         const int begin = found->begin[row], end = begin + found->size[row];
         for (int at = (int)threadIdx.x % WIDE * N; begin < end && at < WIDTH; at += WIDE * N) {
-            float sum[N], v[N];
-            cu_load<N>(sum, dtable + row * WIDTH + at);
+            float *to = dtable + (int64_t)row * WIDTH + at, sum[N], v[N];
+            cu_load<N>(sum, to);
             for (int i = begin; i < end; i++) {
                 cu_load<N>(v, dy + (int64_t)found->by_row[i] * WIDTH + at);
                 CU_UNROLL
                 for (int k = 0; k < N; k++)
                     sum[k] += v[k];
             }
-            cu_store<N>(dtable + row * WIDTH + at, sum);
+            cu_store<N>(to, sum);
         }
     }
 }
@@ -135,7 +135,7 @@ static __global__ void __launch_bounds__(CU_TABLE_THREADS)
     float *to = dtable + begin * WIDTH;
     const float zero[N] = {};
     for (int64_t at = (int64_t)threadIdx.x * N; first && at < own * WIDTH;
-         at += CU_TABLE_THREADS * N)
+         at += (int64_t)CU_TABLE_THREADS * N)
         cu_put<N>(to + at, zero);
     int noted = 0;
     for (int64_t at = 0; at < n; at += CU_TABLE_THREADS) {

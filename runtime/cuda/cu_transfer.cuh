@@ -77,7 +77,7 @@ template <typename Codec> CU_BOTH int64_t cu_codes_at(int64_t n)
 template <int N> CU_INLINE int cu_lane_elements(int64_t *at, int64_t n)
 {
     static_assert(N == 2 && RT_BLOCK == N * CU_WARP, "a block a warp, two a lane");
-    *at = cu_team<CU_WARP>() * RT_BLOCK + cu_lane<CU_WARP>() * N;
+    *at = cu_team<CU_WARP>() * RT_BLOCK + (int64_t)cu_lane<CU_WARP>() * N;
     return *at + N <= n ? N : *at < n ? (int)(n - *at) : 0;
 }
 

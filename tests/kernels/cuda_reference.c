@@ -196,10 +196,8 @@ static void avg_grad_in_float(float *dx, const float *dy, const Window *z)
 static ref_walk steps(const Steps *s)
 {
     ref_walk walk = {.rank = s->rank};
-    for (int d = 0; d < s->rank; d++) {
-        walk.dim[d] = s->dim[d];
-        walk.a[d] = s->x[d];
-    }
+    memcpy(walk.dim, s->dim, sizeof s->dim);
+    memcpy(walk.a, s->x, sizeof s->x);
     return walk;
 }
 

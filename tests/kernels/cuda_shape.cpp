@@ -23,7 +23,9 @@ WALK(backwards, 6, 0, 0, {9, 2, 3, 2, 4, 3}, {144, 72, 24, 12, 3, 1}, {1, 9, 18,
 WALK(backwards_large, 3, 0, 0, {9, 2, 40}, {80, 40, 1}, {1, 9, 18})
 WALK(part_of_concat, 2, 24, 0, {6, 16}, {40, 1}, {16, 1})
 WALK(odd_part_of_concat, 2, 3, 0, {6, 16}, {41, 1}, {16, 1})
+WALK(part_of_concat_between_packs, 2, 6, 0, {6, 16}, {40, 1}, {16, 1})
 WALK(slice, 2, 0, 8, {5, 12}, {12, 1}, {20, 1})
+WALK(slice_between_packs, 2, 0, 2, {5, 12}, {12, 1}, {20, 1})
 WALK(odd_slice, 2, 0, 2, {5, 7}, {7, 1}, {11, 1})
 WALK(long_run, 1, 0, 0, {2000}, {1}, {1})
 WALK(every_other, 2, 0, 0, {11, 9}, {9, 1}, {18, 2})
@@ -104,7 +106,9 @@ template <typename T> static void test_walks()
     test_walk<T, backwards_large>();
     test_walk<T, part_of_concat>();
     test_walk<T, odd_part_of_concat>();
+    test_walk<T, part_of_concat_between_packs>();
     test_walk<T, slice>();
+    test_walk<T, slice_between_packs>();
     test_walk<T, odd_slice>();
     test_walk<T, long_run>();
     test_walk<T, every_other>();
