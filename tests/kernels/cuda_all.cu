@@ -1,6 +1,7 @@
 // Every kernel once for both types, for nvcc.sh: it need compile only.
 #include <stagecc/cu_attention_additive.cuh>
 #include <stagecc/cu_batch_norm.cuh>
+#include <stagecc/cu_card.cuh>
 #include <stagecc/cu_columns.cuh>
 #include <stagecc/cu_conv.cuh>
 #include <stagecc/cu_elementwise.cuh>
@@ -11,8 +12,8 @@
 #include <stagecc/cu_layer_norm.cuh>
 #include <stagecc/cu_loss.cuh>
 #include <stagecc/cu_lstm.cuh>
-#include <stagecc/cu_norm_group.cuh>
 #include <stagecc/cu_mma.cuh>
+#include <stagecc/cu_norm_group.cuh>
 #include <stagecc/cu_now.cuh>
 #include <stagecc/cu_pool.cuh>
 #include <stagecc/cu_recurrent.cuh>
@@ -23,6 +24,8 @@
 #include <stagecc/cu_sums.cuh>
 #include <stagecc/cu_transfer.cuh>
 #include <stagecc/cu_update.cuh>
+
+CU_CARD_KERNELS
 
 // All element-wise functions, so that a host's function in one of them is seen.
 template <typename T> static __global__ void elementwise(T *y, const T *a, const T *b)

@@ -1,0 +1,229 @@
+// The kernels of cu_card.h. A program includes this once and writes CU_CARD_KERNELS behind it.
+#ifndef STAGECC_CU_CARD_CUH
+#define STAGECC_CU_CARD_CUH
+
+#include <stagecc/cu.h>
+#include <stagecc/cu_card.h>
+
+enum { CU_CARD_THREADS = 256, CU_CARD_PART = 4096 }; // elements of a block
+
+struct cu_parts {
+    const float *at[CU_MOST_PARTS];
+    int n;
+};
+
+CU_INLINE float cu_sum_at(const cu_parts &parts, int64_t i)
+{
+    float sum = parts.at[0][i];
+    for (int k = 1; k < parts.n; k++)
+        sum += parts.at[k][i];
+    return sum;
+}
+
+// f(i) for this thread's elements of the block's part of n.
+template <typename F> CU_INLINE void cu_each_of_part(int64_t n, F f)
+{
+    const int64_t begin = (int64_t)blockIdx.x * CU_CARD_PART;
+    const int64_t end = begin + CU_CARD_PART < n ? begin + CU_CARD_PART : n;
+    for (int64_t i = begin + threadIdx.x; i < end; i += CU_CARD_THREADS)
+        f(i);
+}
+
+static cu_parts cu_parts_of(const float *const *parts, int n)
+{
+    cu_parts of = {};
+    for (int k = 0; k < n; k++)
+        of.at[k] = parts[k];
+    of.n = n;
+    return of;
+}
+
+// Sums
+// ----------------------------------------------------------------------------------------------
+
+CU_KERNEL void __launch_bounds__(CU_CARD_THREADS)
+    cu_card_add_kernel(float *to, cu_parts parts, int64_t n, float divide)
+{
+    cu_each_of_part(n, [&](int64_t i) {
+        const float sum = cu_sum_at(parts, i);
+        to[i] = divide != 1 ? sum / divide : sum;
+    });
+}
+
+static void cu_card_add(void *stream, float *to, const float *const *parts, int n_parts,
+                        int64_t n, int divide)
+{
+    CU_LAUNCH(cu_card_add_kernel, cu_ceil(n, CU_CARD_PART), CU_CARD_THREADS,
+              (cudaStream_t)stream, to, cu_parts_of(parts, n_parts), n, (float)divide);
+}
+
+CU_KERNEL void __launch_bounds__(CU_CARD_THREADS)
+    cu_card_square_terms(double *term, cu_parts parts, int64_t n)
+{
+    double sum = 0;
+    cu_each_of_part(n, [&](int64_t i) {
+        const double x = (double)cu_sum_at(parts, i);
+        sum += x * x;
+    });
+    sum = cu_team_sum<CU_CARD_THREADS>(sum);
+    if (threadIdx.x == 0)
+        term[blockIdx.x] = sum;
+}
+
+CU_KERNEL void __launch_bounds__(CU_CARD_THREADS)
+    cu_card_add_terms(double *sum, const double *term, int64_t n)
+{
+    double mine = 0;
+    for (int64_t i = threadIdx.x; i < n; i += CU_CARD_THREADS)
+        mine += term[i];
+    mine = cu_team_sum<CU_CARD_THREADS>(mine);
+    if (threadIdx.x == 0)
+        *sum = mine;
+}
+
+static int64_t cu_card_squares_bytes(int64_t n)
+{
+    return cu_ceil(n, CU_CARD_PART) * (int64_t)sizeof(double);
+}
+
+static void cu_card_squares(void *stream, double *sum, void *room, const float *const *parts,
+                            int n_parts, int64_t n)
+{
+    double *term = (double *)room;
+    const int64_t blocks = cu_ceil(n, CU_CARD_PART);
+    CU_LAUNCH(cu_card_square_terms, blocks, CU_CARD_THREADS, (cudaStream_t)stream, term,
+              cu_parts_of(parts, n_parts), n);
+    CU_LAUNCH(cu_card_add_terms, 1, CU_CARD_THREADS, (cudaStream_t)stream, sum, term, blocks);
+}
+
+// Finite numbers
+// ----------------------------------------------------------------------------------------------
+
+CU_KERNEL void __launch_bounds__(CU_WARP) cu_card_clear(int32_t *bad)
+{
+    if (threadIdx.x == 0)
+        *bad = 0;
+}
+
+// Whoever finds one writes the same.
+CU_KERNEL void __launch_bounds__(CU_CARD_THREADS)
+    cu_card_not_finite_kernel(int32_t *bad, const float *x, int64_t n)
+{
+    cu_each_of_part(n, [&](int64_t i) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        if ((bits & 0x7f800000) == 0x7f800000)
+            *bad = 1;
+    });
+}
+
+static void cu_card_not_finite(void *stream, int32_t *bad, const float *x, int64_t n)
+{
+    CU_LAUNCH(cu_card_clear, 1, CU_WARP, (cudaStream_t)stream, bad);
+    CU_LAUNCH(cu_card_not_finite_kernel, cu_ceil(n, CU_CARD_PART), CU_CARD_THREADS,
+              (cudaStream_t)stream, bad, x, n);
+}
+
+// Ranks of labels: how many classes come before them. -1: the row has none; `classes`: its logit is not a number.
+// ----------------------------------------------------------------------------------------------
+
+template <typename T>
+static __global__ void __launch_bounds__(CU_CARD_THREADS)
+    cu_card_rank(int32_t *rank, const T *logits, const int32_t *labels, int64_t classes)
+{
+    const T *row = logits + (int64_t)blockIdx.x * classes;
+    const int64_t label = labels[blockIdx.x];
+    const bool is_class = label >= 0 && label < classes;
+    const float own = is_class ? cu_to_float(row[label]) : 0;
+    int before = 0;
+    for (int64_t c = threadIdx.x; is_class && c < classes; c += CU_CARD_THREADS) {
+        const float x = cu_to_float(row[c]);
+        before += x > own || (x == own && c < label);
+    }
+    before = cu_team_sum<CU_CARD_THREADS>(before);
+    if (threadIdx.x == 0)
+        rank[blockIdx.x] = label < 0 ? -1 : is_class && own == own ? before : (int32_t)classes;
+}
+
+CU_KERNEL void __launch_bounds__(CU_CARD_THREADS)
+    cu_card_count(cu_hits *hits, const int32_t *rank, int64_t rows, int64_t classes)
+{
+    int counted = 0, first = 0, fifth = 0;
+    for (int64_t r = threadIdx.x; r < rows; r += CU_CARD_THREADS) {
+        counted += rank[r] >= 0;
+        first += rank[r] == 0;
+        fifth += rank[r] >= 0 && rank[r] < 5 && rank[r] < classes;
+    }
+    counted = cu_team_sum<CU_CARD_THREADS>(counted);
+    first = cu_team_sum<CU_CARD_THREADS>(first);
+    fifth = cu_team_sum<CU_CARD_THREADS>(fifth);
+    if (threadIdx.x == 0)
+        *hits = {(uint64_t)counted, (uint64_t)first, (uint64_t)fifth};
+}
+
+static void cu_card_score(void *stream, cu_hits *hits, int32_t *room, const void *logits,
+                          int is_bf16, const int32_t *labels, int64_t rows, int64_t classes)
+{
+    if (is_bf16)
+        CU_LAUNCH(cu_card_rank<rt_bf16>, rows, CU_CARD_THREADS, (cudaStream_t)stream, room,
+                  (const rt_bf16 *)logits, labels, classes);
+    else
+        CU_LAUNCH(cu_card_rank<float>, rows, CU_CARD_THREADS, (cudaStream_t)stream, room,
+                  (const float *)logits, labels, classes);
+    CU_LAUNCH(cu_card_count, 1, CU_CARD_THREADS, (cudaStream_t)stream, hits, room, rows,
+              classes);
+}
+
+// Copies of parameters in bf16, where the host has written the parameters; gradients that come in bf16
+// ----------------------------------------------------------------------------------------------
+
+CU_KERNEL void __launch_bounds__(CU_CARD_THREADS)
+    cu_card_narrow_kernel(rt_bf16 *to, const float *from, int64_t n)
+{
+    cu_each_of_part(n, [&](int64_t i) { to[i] = rt_to_bf16(from[i]); });
+}
+
+static void cu_card_narrow(void *stream, void *to, const float *from, int64_t n)
+{
+    CU_LAUNCH(cu_card_narrow_kernel, cu_ceil(n, CU_CARD_PART), CU_CARD_THREADS,
+              (cudaStream_t)stream, (rt_bf16 *)to, from, n);
+}
+
+CU_KERNEL void __launch_bounds__(CU_CARD_THREADS)
+    cu_card_widen_kernel(float *to, const rt_bf16 *from, int64_t n)
+{
+    cu_each_of_part(n, [&](int64_t i) { to[i] = rt_to_float(from[i]); });
+}
+
+static void cu_card_widen(void *stream, float *to, const void *from, int64_t n)
+{
+    CU_LAUNCH(cu_card_widen_kernel, cu_ceil(n, CU_CARD_PART), CU_CARD_THREADS,
+              (cudaStream_t)stream, to, (const rt_bf16 *)from, n);
+}
+
+// Words by value: a launch that is under way has them, whatever the host does next.
+struct cu_words {
+    uint32_t word[CU_MOST_BYTES / 4];
+};
+
+CU_KERNEL void __launch_bounds__(CU_MOST_BYTES / 4)
+    cu_card_set_kernel(uint32_t *to, cu_words from, int words)
+{
+    if ((int)threadIdx.x < words)
+        to[threadIdx.x] = from.word[threadIdx.x];
+}
+
+static void cu_card_set(void *stream, void *to, const void *from, int n)
+{
+    cu_words words = {};
+    memcpy(&words, from, (size_t)n);
+    CU_LAUNCH(cu_card_set_kernel, 1, CU_MOST_BYTES / 4, (cudaStream_t)stream, (uint32_t *)to,
+              words, n / 4);
+}
+
+#define CU_CARD_KERNELS                                                                        \
+    extern "C" const cu_card rt_card_kernels = {                                               \
+        cu_card_set,     cu_card_narrow,        cu_card_widen,      cu_card_add,               \
+        cu_card_squares, cu_card_squares_bytes, cu_card_not_finite, cu_card_score};
+
+#endif

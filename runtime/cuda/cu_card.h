@@ -1,0 +1,44 @@
+// Kernels that the runtime itself launches, whatever the model is. It needs no nvcc, so every program brings them
+// along (cu_card.cuh) in one table. Pointers are the device's unless a comment says the host's; a stream is a
+// cudaStream_t. Nothing waits.
+#ifndef STAGECC_CU_CARD_H
+#define STAGECC_CU_CARD_H
+
+#include <stdint.h>
+
+enum { CU_MOST_PARTS = 128, CU_MOST_BYTES = 512 }; // of a sum; of what is set
+
+// What predictions come to (runtime/evaluate.h): rows with a label, and how many of them have it first, or among the
+// first five.
+typedef struct cu_hits {
+    uint64_t rows, first, fifth;
+} cu_hits;
+
+typedef struct cu_card {
+    // n bytes of the host's, a multiple of 4 and at most CU_MOST_BYTES, as they are now.
+    void (*set)(void *stream, void *to, const void *from, int n);
+    // to[n] in bf16 = from[n].
+    void (*narrow)(void *stream, void *to, const float *from, int64_t n);
+    void (*widen)(void *stream, float *to, const void *from, int64_t n); // the other way
+    // to[n] = parts[0][n] + parts[1][n] + …, in this order, by `divide`. `parts` is the host's, at most CU_MOST_PARTS.
+    void (*add)(void *stream, float *to, const float *const *parts, int n_parts, int64_t n,
+                int divide);
+    // The sum of squares of such a sum, in double. room: cu_squares_bytes(n) for the time being.
+    void (*squares)(void *stream, double *sum, void *room, const float *const *parts,
+                    int n_parts, int64_t n);
+    int64_t (*squares_bytes)(int64_t n);
+    // *bad = whether some element is not finite.
+    void (*not_finite)(void *stream, int32_t *bad, const float *x, int64_t n);
+    // Of logits[rows, classes], float or bf16. room: 4 bytes a row for the time being.
+    void (*score)(void *stream, cu_hits *hits, int32_t *room, const void *logits, int is_bf16,
+                  const int32_t *labels, int64_t rows, int64_t classes);
+} cu_card;
+
+#ifdef __cplusplus
+extern "C"
+#else
+extern
+#endif
+    const cu_card rt_card_kernels; // of the program
+
+#endif

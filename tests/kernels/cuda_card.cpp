@@ -1,0 +1,135 @@
+// What the runtime launches itself: sums of replicas, squares for the norm, finite numbers, ranks of labels.
+#include <stagecc/cu_card.cuh>
+
+#include "tests/kernels/cuda_test.h"
+
+CU_CARD_KERNELS
+
+static const cu_card *const card = &rt_card_kernels;
+
+static void expect(const char *what, bool good)
+{
+    if (!good)
+        printf("  %s: NO\n", what);
+    failed |= !good;
+}
+
+// In ascending order of the parts, one of which the sum replaces.
+static void test_add(int n_parts, int64_t n, int divide)
+{
+    std::vector<float> want((size_t)n);
+    std::vector<Tensor<float> *> parts;
+    std::vector<const float *> at;
+    for (int k = 0; k < n_parts; k++) {
+        parts.push_back(new Tensor<float>(n));
+        draw(*parts.back());
+        at.push_back(parts.back()->f);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        float sum = at[0][i];
+        for (int k = 1; k < n_parts; k++)
+            sum += at[(size_t)k][i];
+        want[(size_t)i] = sum / (float)divide;
+    }
+    Tensor<float> to(n);
+    in_orders("sum of parts", {to},
+              [&] { card->add(NULL, to.f, at.data(), n_parts, n, divide); });
+    expect("the bits of the host's sum", !memcmp(to.f, want.data(), to.bytes()));
+    card->add(NULL, parts.back()->f, at.data(), n_parts, n, divide);
+    expect("in place of a part", !memcmp(parts.back()->f, want.data(), to.bytes()));
+    for (Tensor<float> *part : parts)
+        delete part;
+}
+
+static void test_squares(int64_t n)
+{
+    Tensor<float> a(n), b(n);
+    draw(a, 1);
+    draw(b);
+    const float *const at[] = {a.f, b.f};
+    double want = 0;
+    for (int64_t i = 0; i < n; i++)
+        want += (double)(a.f[i] + b.f[i]) * (double)(a.f[i] + b.f[i]);
+    Tensor<uint8_t> sum(sizeof(double)), room(card->squares_bytes(n));
+    in_orders("sum of squares", {sum, room},
+              [&] { card->squares(NULL, (double *)(void *)sum.f, room.f, at, 2, n); });
+    double got;
+    memcpy(&got, sum.f, sizeof got);
+    printf("  %lld squares: off by %.1e\n", (long long)n, fabs(got - want) / want);
+    expect("the sum of squares", fabs(got - want) <= 1e-13 * want);
+}
+
+static void test_not_finite(int64_t n)
+{
+    Tensor<float> x(n);
+    int32_t bad;
+    for (int64_t where : {(int64_t)-1, (int64_t)0, n / 2, n - 1})
+        for (float what : {INFINITY, -INFINITY, NAN}) {
+            draw(x);
+            if (where >= 0)
+                x.f[where] = what;
+            bad = -1;
+            card->not_finite(NULL, &bad, x.f, n);
+            expect("what is not finite is found, and nothing else", bad == (where >= 0));
+        }
+}
+
+// The rank as evaluation counts it: of equal logits the lower class comes first.
+template <typename T> static void test_score(int64_t rows, int64_t classes)
+{
+    Tensor<T> logits(rows * classes);
+    std::vector<int32_t> labels((size_t)rows), room((size_t)rows);
+    cu_hits want = {}, got;
+    for (int64_t i = 0; i < logits.n; i++)
+        logits.set(i, (double)((i * 7919) % 13));
+    for (int64_t r = 0; r < rows; r++)
+        labels[(size_t)r] = (int32_t)(r % 5 == 1   ? -1
+                                      : r % 7 == 3 ? classes
+                                                   : (r * 31) % classes);
+    // First, third, somewhere, and not a number.
+    for (int64_t r = 0; r < rows; r++) {
+        const int32_t label = labels[(size_t)r];
+        if (label < 0 || label >= classes || r % 4 == 2)
+            continue;
+        logits.set(r * classes + label, r % 4 < 2 ? 50 : NAN);
+        for (int k = 1; k < 3 && r % 4 == 1; k++)
+            logits.set(r * classes + (label + k) % classes, 60);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t label = labels[(size_t)r];
+        if (label < 0)
+            continue;
+        want.rows++;
+        const float own = label < classes ? cu_to_float(logits.f[r * classes + label]) : NAN;
+        if (isnan(own))
+            continue;
+        int64_t rank = 0;
+        for (int64_t c = 0; c < classes; c++) {
+            const float x = cu_to_float(logits.f[r * classes + c]);
+            rank += x > own || (x == own && c < label);
+        }
+        want.first += rank < 1;
+        want.fifth += rank < 5;
+    }
+    card->score(NULL, &got, room.data(), logits.f, sizeof(T) == 2, labels.data(), rows,
+                classes);
+    printf("  %lld rows of %lld classes: %llu labels, %llu first, %llu among five\n",
+           (long long)rows, (long long)classes, (unsigned long long)got.rows,
+           (unsigned long long)got.first, (unsigned long long)got.fifth);
+    expect("the ranks of labels", !memcmp(&got, &want, sizeof got));
+    expect("some are first, some are not",
+           got.first > 0 && got.first < got.fifth && got.fifth < got.rows);
+}
+
+int main()
+{
+    test_add(1, 5, 1);
+    test_add(3, 4097, 3);
+    test_add(CU_MOST_PARTS, 300, 1);
+    for (int64_t n : {(int64_t)1, (int64_t)4096, (int64_t)20001})
+        test_squares(n);
+    test_not_finite(9000);
+    test_score<float>(60, 10);
+    test_score<rt_bf16>(60, 300);
+    return failed;
+}
