@@ -82,7 +82,8 @@ struct rt_stage {
     SegmentStatus *status;
     struct rt__edge *edges; // [n_edges] (runtime/transport.h)
     struct rt__peer *peers; // [rt__n_ranks]
-    struct rt__ucx *ucx;    // runtime/ucx/ucx.c; NULL: all ranks are on this host
+    bool *touched; // [n_edges], of those that rt_slot is asked for; NULL: nobody wants to know
+    struct rt__ucx *ucx; // runtime/ucx/ucx.c; NULL: all ranks are on this host
     size_t segment_bytes;
     bool spin;          // a core is free: spin before sleeping
     int64_t timeout_ns; // of every wait

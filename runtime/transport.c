@@ -129,6 +129,8 @@ void rt__leave_out(rt_stage *s, int64_t micro_batches)
 
 void *rt_slot(rt_stage *s, int edge, int mb)
 {
+    if (s->touched)
+        s->touched[edge] = true;
     return rt__slot(s, edge + mb % s->program->edges[edge].stride, mb);
 }
 

@@ -53,7 +53,7 @@ static void write_room(Emit *e)
     for (int i = 0; i < t->items.n; i++)
         if (is_new_room(t, i))
             text_printf(e->out, ",\n    %s", t->items.items[i].room);
-    text_puts(e->out, "});\n");
+    text_puts(e->out, "});\nCU_CARD_KERNELS\n");
 }
 
 static void kernel_source(Emit *e)

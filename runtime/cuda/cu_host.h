@@ -20,6 +20,9 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <new>
+#include <tuple>
+
 #define __global__
 #define __device__
 #define __host__
@@ -258,7 +261,42 @@ template <typename F> static void cu_launch(int64_t grid, int64_t block, F call)
     }
 }
 
+// A launch, with its arguments as they were then.
+template <typename K, typename... A> struct cu_launched {
+    int64_t grid, block;
+    K kernel;
+    std::tuple<A...> arguments;
+
+    void run() const
+    {
+        cu_launch(grid, block, [this] { std::apply(kernel, arguments); });
+    }
+};
+
+// Takes a launch, to run it in its turn in the stream, and maybe several times: of a program that has streams
+// (tests/cuda/cudart.cpp). Without it a launch runs at once.
+extern "C" __attribute__((weak)) void cu_host_later(cudaStream_t stream, void (*run)(void *),
+                                                    void (*drop)(void *), void *launched);
+
+template <typename K, typename... A>
+static void cu_launch_in(cudaStream_t stream, int64_t grid, int64_t block, K kernel,
+                         A... arguments)
+{
+    typedef cu_launched<K, A...> launched;
+    const launched now = {grid, block, kernel, std::tuple<A...>(arguments...)};
+    if (!cu_host_later) {
+        now.run();
+        return;
+    }
+    void *kept = malloc(sizeof now); // not by `new`, which wants a library
+    if (!kept)
+        cu_die("no memory for a launch");
+    cu_host_later(
+        stream, [](void *at) { ((launched *)at)->run(); }, free, new (kept) launched(now));
+}
+
 #define CU_LAUNCH(kernel, grid, block, stream, ...)                                            \
-    ((void)(stream), cu_launch(grid, block, [&] { kernel(__VA_ARGS__); }))
+    cu_launch_in(                                                                              \
+        stream, grid, block, [](auto... arguments) { kernel(arguments...); }, __VA_ARGS__)
 
 #endif

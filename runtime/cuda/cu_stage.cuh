@@ -4,6 +4,7 @@
 
 #include <initializer_list>
 
+#include <stagecc/cu_card.cuh>
 #include <stagecc/cu_now.cuh>
 #include <stagecc/cu_update.cuh>
 
@@ -31,12 +32,10 @@ static void cu_update_all(rt_stage *s, const rt_update *table, F launch)
     cu_update rows[N];
     for (int i = 0; i < N; i++) {
         const rt_update &t = table[i];
-        rows[i] = {(float *)rt_pointer(s, 0, t.param),
-                   (const float *)rt_pointer(s, 0, t.grad),
-                   {NULL, NULL},
-                   NULL,
-                   t.n,
-                   0};
+        float *param = (float *)rt_pointer(s, 0, t.param);
+        rows[i] = {param,        (const float *)rt_pointer(s, 0, t.grad),
+                   {NULL, NULL}, (rt_bf16 *)rt_cuda_narrow(s, param),
+                   t.n,          0};
         for (int k = 0; k < 2; k++)
             if (t.state[k] != RT_NOWHERE)
                 rows[i].state[k] = (float *)rt_pointer(s, 0, t.state[k]);

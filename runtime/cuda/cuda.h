@@ -37,6 +37,8 @@ const rt_now *rt_cuda_now(rt_stage *s, int mb);
 const cu_step *rt_cuda_step(rt_stage *s, const rt_rates *rates);
 // Bytes that do not change any more, in the device's memory, where they stay as long as launches read them.
 const void *rt_cuda_bytes(rt_stage *s, const void *bytes, size_t n);
+// Where the copy of a parameter in bf16 lies, which products read: an update writes it, too. NULL: there is none.
+void *rt_cuda_narrow(rt_stage *s, const float *param);
 
 // out[m,n] = more[m,n] + x[m,k] w, with w[k,n], or w[n,k] where it is turned, of floats: a product inside of one of the
 // program's own functions, by the library. Rows but those of w lie so many elements apart; more may be out.

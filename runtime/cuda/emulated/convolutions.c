@@ -81,6 +81,15 @@ static void convolve(rt_stage *s, int kernel, const void *a, const void *b, cons
     free(c.sum);
 }
 
+// Beside bf16 the library writes gradients of weights in that.
+static void round_result(rt_stage *s, int kernel, float *dw)
+{
+    const rt_kernel *k = rt__emulated_row(s, kernel);
+    int64_t n = rt__emulated_type(k, 0) == RT_BF16 ? results(k) : 0;
+    for (int64_t i = 0; i < n; i++)
+        dw[i] = rt_to_float(rt_to_bf16(dw[i]));
+}
+
 void rt_conv2d(rt_stage *s, int kernel, const void *x, const float *w, const float *b, void *y)
 {
     convolve(s, kernel, x, w, b, y);
@@ -94,4 +103,5 @@ void rt_conv2d_grad_input(rt_stage *s, int kernel, const void *dy, const float *
 void rt_conv2d_grad_weight(rt_stage *s, int kernel, const void *x, const void *dy, float *dw)
 {
     convolve(s, kernel, x, dy, NULL, dw);
+    round_result(s, kernel, dw);
 }

@@ -2,10 +2,9 @@
 // libraries are naive loops (convolutions.c, products.c). It is for tests, and for looking at a program where there is no device.
 #include <stagecc/cuda.h>
 
+#include "runtime/cuda/private/shared.h"
 #include "runtime/rt.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,12 +63,7 @@ const rt_now *rt_cuda_now(rt_stage *s, int mb)
 
 const cu_step *rt_cuda_step(rt_stage *s, const rt_rates *rates)
 {
-    double step = (double)rt_step(s), lr = rt_lr(s);
-    state(s)->step = (cu_step){.lr = (float)lr,
-                               .clip = (float)rt_clip(s),
-                               .shrink = (float)(1 - lr * rates->shrink),
-                               .correction = (float)sqrt(1 - pow(rates->beta2, step)),
-                               .size = (float)(lr / (1 - pow(rates->beta1, step)))};
+    state(s)->step = rt__cuda_step_of(s, rates);
     return &state(s)->step;
 }
 
@@ -80,44 +74,17 @@ const void *rt_cuda_bytes(rt_stage *s, const void *bytes, size_t n)
     return bytes;
 }
 
-// Weights of convolutions
-// ----------------------------------------------------------------------------------------------
-
-// [K,C,R,S] as [K,R,S,C], or back.
-static void turn(const rt_tensor *t, const float *from, float *to, bool back)
-{
-    int64_t channels = t->dim[1], taps = t->dim[2] * t->dim[3];
-    for (int64_t i = 0; i < t->dim[0] * channels * taps; i++) {
-        int64_t k = i / channels / taps, c = i / taps % channels, tap = i % taps;
-        int64_t other = (k * taps + tap) * channels + c;
-        to[back ? i : other] = from[back ? other : i];
-    }
-}
-
-static int pack(rt_stage *s, const rt_tensor *t, const void *plain, void *packed)
+void *rt_cuda_narrow(rt_stage *s,
+                     const float *param) // products round weights as they read them
 {
     (void)s;
-    turn(t, plain, packed, false);
-    return 0;
-}
-
-static int unpack(rt_stage *s, const rt_tensor *t, const void *packed, void *plain)
-{
-    (void)s;
-    turn(t, packed, plain, true);
-    return 0;
-}
-
-static void layout(const rt_stage *s, const rt_tensor *t, char *text, size_t size)
-{
-    (void)s;
-    (void)t;
-    snprintf(text, size, "krsc");
+    (void)param;
+    return NULL;
 }
 
 const rt_backend rt_cuda = {.name = "emulated cuda",
                             .init = emulated_init,
                             .release = emulated_release,
-                            .pack = pack,
-                            .unpack = unpack,
-                            .layout = layout};
+                            .pack = rt__cuda_pack,
+                            .unpack = rt__cuda_unpack,
+                            .layout = rt__cuda_layout};

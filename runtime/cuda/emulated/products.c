@@ -35,7 +35,8 @@ static void multiply(const Call *call, int64_t i, int64_t j0)
     double sum[COLUMNS];
     int64_t n = p->n - j0 < COLUMNS ? p->n - j0 : COLUMNS;
     for (int64_t j = 0; j < n; j++)
-        sum[j] = call->bias ? (double)call->bias[j0 + j] : 0;
+        sum[j] =
+            call->bias ? rt__emulated_element(call->bias, RT_F32, call->c.type, j0 + j) : 0;
     for (int64_t k = 0; k < p->k; k++) {
         double x = element(a, b->type, i, k);
         for (int64_t j = 0; j < n; j++)

@@ -1,0 +1,238 @@
+// What generated code calls (cuda.h, library.h), on the device that card.c has opened.
+#include "runtime/cuda/card/card.h"
+#include "runtime/cuda/private/shared.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <stagecc/cu_card.h>
+
+static const rt_cuda_kernels *kernels_of(const rt_stage *s)
+{
+    return s->program->kernels;
+}
+
+void *rt_cuda_stream(rt_stage *s)
+{
+    return rt__card_of(s)->work;
+}
+
+void *rt_cuda_room(rt_stage *s)
+{
+    return rt__card_of(s)->room;
+}
+
+// Step and micro-batch
+// -----------------------------------------------------------------------------------
+
+_Static_assert(sizeof(rt__known) <= CU_MOST_BYTES, "set in one go");
+
+void rt__card_set_known(rt_stage *s, int mb)
+{
+    rt__card *c = rt__card_of(s);
+    rt__known next;
+    memset(&next, 0, sizeof next); // what lies between its members, too
+    next.now.seed = s->seed;
+    next.now.done = s->step;
+    next.now.mb = mb % s->program->micro_batches;
+    next.now.share = s->evaluating ? 1 : (float)rt_share(s, mb);
+    for (int i = 0; i < c->n_rates; i++)
+        next.steps[i] = rt__cuda_step_of(s, &c->rates[i]);
+    if (memcmp(&next, &c->set, sizeof next))
+        rt_card_kernels.set(c->work, c->known, &next, (int)sizeof next);
+    c->set = next;
+}
+
+const rt_now *rt_cuda_now(rt_stage *s, int mb)
+{
+    (void)mb; // it was set before the function was called
+    return &rt__card_of(s)->known->now;
+}
+
+// What rates there are is known once an update has run by hand, which it does before it is captured.
+const cu_step *rt_cuda_step(rt_stage *s, const rt_rates *rates)
+{
+    rt__card *c = rt__card_of(s);
+    int i = 0;
+    while (i < c->n_rates && memcmp(&c->rates[i], rates, sizeof *rates))
+        i++;
+    if (i == RT__CARD_RATES) {
+        rt_fail(s, RT_E_BUG, "more than %d kinds of updates", RT__CARD_RATES);
+        return NULL;
+    }
+    if (i == c->n_rates) {
+        c->rates[c->n_rates++] = *rates;
+        rt__card_set_known(s, s->mb);
+    }
+    return &c->known->steps[i];
+}
+
+// Constants
+// ----------------------------------------------------------------------------------------
+
+static const void *add_constant(rt_stage *s, rt__card *c, const void *bytes, size_t n)
+{
+    rt__constant *more = realloc(c->constants, (size_t)(c->n_constants + 1) * sizeof *more);
+    void *copy = more ? malloc(n) : NULL, *at = NULL;
+    c->constants = more ? more : c->constants;
+    if (!copy) {
+        rt_fail(s, RT_E_MEMORY, "no memory for %zu bytes of constants", n);
+        return NULL;
+    }
+    memcpy(copy, bytes, n);
+    if (rt__card_check(s, cudaMalloc(&at, n), "get memory for constants") ||
+        rt__card_check(s, cudaMemcpyAsync(at, copy, n, cudaMemcpyHostToDevice, c->work),
+                       "copy constants")) {
+        free(copy);
+        return NULL;
+    }
+    c->constants[c->n_constants++] = (rt__constant){at, copy, n};
+    return at;
+}
+
+const void *rt_cuda_bytes(rt_stage *s, const void *bytes, size_t n)
+{
+    rt__card *c = rt__card_of(s);
+    for (int i = 0; i < c->n_constants; i++)
+        if (c->constants[i].n == n && !memcmp(c->constants[i].copy, bytes, n))
+            return c->constants[i].at;
+    return add_constant(s, c, bytes, n);
+}
+
+// Libraries
+// ---------------------------------------------------------------------------------------
+
+void *rt_cuda_narrow(rt_stage *s, const float *param)
+{
+    return rt__card_narrow(s, param);
+}
+
+void rt_matmul(rt_stage *s, int kernel, const void *a, const void *b, const float *bias,
+               void *y)
+{
+    rt__card *c = rt__card_of(s);
+    const rt_kernel *k = &kernels_of(s)->rows[kernel];
+    a = rt__product_wants_copy(k, 0) ? rt__card_narrow(s, a) : a;
+    b = rt__product_wants_copy(k, 1) ? rt__card_narrow(s, b) : b;
+    const void *added = bias && k->types[2] == RT_BF16 ? rt__card_narrow(s, bias) : bias;
+    rt__products_run(s, c->products, kernel, a, b, added, y, c->workspace, c->work);
+}
+
+void rt_cuda_multiply(rt_stage *s, const rt_cuda_product *p)
+{
+    rt__card *c = rt__card_of(s);
+    if (!c->products && rt__products_open(s, &c->products, true))
+        return;
+    rt__products_step(s, c->products, p, c->workspace, c->work);
+}
+
+static void convolve(rt_stage *s, int kernel, const void *x, const void *w, const float *b,
+                     const void *y)
+{
+    rt__card *c = rt__card_of(s);
+    const void *const of[] = {
+        [DNN_X - 1] = x, [DNN_W - 1] = w, [DNN_Y - 1] = y, [DNN_B - 1] = b};
+    void *tensors[DNN_TENSORS] = {NULL};
+    memcpy(tensors, of, sizeof of);
+    rt__convolutions_run(s, c->convolutions, kernel, tensors, c->convolving, c->work);
+}
+
+static bool is_narrow(const rt_kernel *k)
+{
+    return k->types[0] == RT_BF16;
+}
+
+static const void *weight_of(rt_stage *s, int kernel, const float *w)
+{
+    return is_narrow(&kernels_of(s)->rows[kernel]) ? rt__card_narrow(s, w) : w;
+}
+
+void rt_conv2d(rt_stage *s, int kernel, const void *x, const float *w, const float *b, void *y)
+{
+    convolve(s, kernel, x, weight_of(s, kernel, w), b, y);
+}
+
+void rt_conv2d_grad_input(rt_stage *s, int kernel, const void *dy, const float *w, void *dx)
+{
+    convolve(s, kernel, dx, weight_of(s, kernel, w), NULL, dy);
+}
+
+static int64_t weight_elements(const rt_kernel *k)
+{
+    return k->conv.k * (k->conv.c / k->conv.groups) * k->conv.r * k->conv.s;
+}
+
+void rt_conv2d_grad_weight(rt_stage *s, int kernel, const void *x, const void *dy, float *dw)
+{
+    rt__card *c = rt__card_of(s);
+    const rt_kernel *k = &kernels_of(s)->rows[kernel];
+    convolve(s, kernel, x, is_narrow(k) ? (void *)c->narrow_grad : dw, NULL, dy);
+    if (is_narrow(k))
+        rt_card_kernels.widen(c->work, dw, c->narrow_grad, weight_elements(k));
+}
+
+// Opening
+// ------------------------------------------------------------------------------------------
+
+static int count(const rt_stage *s, bool products)
+{
+    int n = 0;
+    for (int i = 0; i < s->program->n_kernels; i++)
+        n += (kernels_of(s)->rows[i].op == RT_MATMUL) == products;
+    return n;
+}
+
+// cuDNN says what it needs when its kernels are made.
+static int make_room(rt_stage *s, rt__card *c)
+{
+    int64_t most = 0,
+            workspace = (rt__convolutions_workspace(c->convolutions) + 255) / 256 * 256;
+    for (int i = 0; i < s->program->n_kernels; i++) {
+        const rt_kernel *k = &kernels_of(s)->rows[i];
+        if (k->op == RT_CONV2D_GRAD_WEIGHT && is_narrow(k) && weight_elements(k) > most)
+            most = weight_elements(k);
+    }
+    int error = rt__card_check(
+        s, cudaMalloc((void **)&c->convolving, (size_t)(workspace + 2 * most) + 1),
+        "get memory for convolutions");
+    c->narrow_grad = c->convolving + workspace;
+    return error;
+}
+
+static int open_convolutions(rt_stage *s, rt__card *c)
+{
+    struct cudaDeviceProp of;
+    int error =
+        rt__card_check(s, cudaGetDeviceProperties(&of, c->number), "ask what its device is");
+    rt__convolutions_options o = {.card = of.name};
+    if (!error)
+        error = rt__convolutions_open(s, kernels_of(s)->rows, s->program->n_kernels, &o,
+                                      &c->convolutions);
+    return error ? error : make_room(s, c);
+}
+
+static int cuda_init(rt_stage *s)
+{
+    rt__card *c = rt__card_of(s);
+    int error = count(s, true) ? rt__products_open(s, &c->products, true) : 0;
+    return error || !count(s, false) ? error : open_convolutions(s, c);
+}
+
+static void cuda_release(rt_stage *s)
+{
+    rt__card *c = rt__card_of(s);
+    if (!c)
+        return;
+    cudaStreamSynchronize(c->work);
+    rt__products_close(c->products);
+    rt__convolutions_close(c->convolutions);
+    cudaFree(c->convolving);
+}
+
+const rt_backend rt_cuda = {.name = "cuda",
+                            .init = cuda_init,
+                            .release = cuda_release,
+                            .pack = rt__cuda_pack,
+                            .unpack = rt__cuda_unpack,
+                            .layout = rt__cuda_layout,
+                            .device = &rt__cuda_device};

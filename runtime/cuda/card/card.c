@@ -1,0 +1,448 @@
+// The device of programs of the cuda backend. All work of a stage is in one stream, so nothing needs an order of its
+// own; the host is told what has come by events (mark, wait).
+#include "runtime/cuda/card/card.h"
+
+#include "runtime/plain.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <stagecc/cu_card.h>
+
+// Results up to SMALL bytes arrive by pinned memory, so that nobody waits for them when they are asked for.
+enum {
+    ALIGN = 256,
+    PINNED = 64 << 10,
+    SMALL = 1 << 10,
+    MOST_ARRIVALS = PINNED / 64,
+    MOST_ROOMS = 64
+};
+
+static size_t aligned(size_t n)
+{
+    return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+int rt__card_check(rt_stage *s, cudaError_t status, const char *what)
+{
+    if (!status)
+        return 0;
+    char name[RT__RANK_NAME];
+    return rt_fail(s, status == cudaErrorMemoryAllocation ? RT_E_MEMORY : RT_E_ENVIRONMENT,
+                   "%s cannot %s: CUDA: %s (%s)", rt__rank_name(s->program, s->rank, name),
+                   what, cudaGetErrorString(status), cudaGetErrorName(status));
+}
+
+// Opening
+// ---------------------------------------------------------------------------------------
+
+// Ranks of a host take its devices in turn, unless STAGECC_CARD says which one.
+static int choose_card(rt_stage *s)
+{
+    const char *wanted = getenv("STAGECC_CARD");
+    int n = 0, driver = 0;
+    cudaError_t status = cudaGetDeviceCount(&n);
+    if (status || n < 1) {
+        cudaDriverGetVersion(&driver);
+        return rt_fail(
+            s, RT_E_ENVIRONMENT,
+            "this program wants a CUDA device: %s. Run it where there is one, or build it again with "
+            "--backend c",
+            driver ? "the driver shows none (is CUDA_VISIBLE_DEVICES set?)"
+                   : "there is no driver (nvidia-smi shows what there is)");
+    }
+    int card = wanted && *wanted ? atoi(wanted) : s->rank % n;
+    if (card < 0 || card >= n)
+        return rt_fail(s, RT_E_ENVIRONMENT,
+                       "STAGECC_CARD=%s: this host has the devices 0 to %d", wanted, n - 1);
+    rt__card_of(s)->number = card;
+    return rt__card_check(s, cudaSetDevice(card), "take its device");
+}
+
+static const rt_cuda_kernels *kernels_of(const rt_stage *s)
+{
+    return s->program->kernels;
+}
+
+// What the program's and the runtime's own kernels need for the time being.
+static size_t room_bytes(const rt_stage *s)
+{
+    const rt_program *p = s->program;
+    int64_t most = kernels_of(s)->room ? *kernels_of(s)->room : 0, rows = p->rows * 4;
+    most = rows > most ? rows : most;
+    for (int i = 0; i < p->n_tensors; i++) {
+        int64_t bytes = rt_card_kernels.squares_bytes(p->tensors[i].bytes / 4);
+        most = bytes > most ? bytes : most;
+    }
+    return (size_t)most + ALIGN; // and the result of a kernel of the runtime's
+}
+
+// Of the part of the arena in which parameters lie, in all versions.
+static int64_t weights_bytes(const rt_stage *s)
+{
+    return s->program->persistent_bytes + rt__older_weights(s->program);
+}
+
+// Behind the arena.
+typedef struct Layout {
+    size_t known, workspace, room, narrow, end;
+} Layout;
+
+static Layout layout_of(const rt_stage *s, uint64_t arena)
+{
+    bool narrow = s->program->activations == RT_BF16;
+    Layout l = {.known = aligned(arena)};
+    l.workspace = l.known + aligned(sizeof(rt__known));
+    l.room = l.workspace + RT__PRODUCT_WORKSPACE;
+    l.narrow = l.room + aligned(room_bytes(s));
+    l.end = l.narrow + (narrow ? aligned((size_t)weights_bytes(s) / 2) : 0);
+    return l;
+}
+
+static int check_memory(rt_stage *s, uint64_t arena, size_t all)
+{
+    size_t left = 0, total = 0;
+    int error = rt__card_check(s, cudaMemGetInfo(&left, &total), "ask for free memory");
+    if (error || all <= left)
+        return error;
+    const rt_program *p = s->program;
+    return rt_fail(
+        s, RT_E_MEMORY,
+        "stage %d needs %.1f MiB of its device, which has %.1f MiB free of %.1f: parameters, gradients and "
+        "state %.1f, activations %d x %.1f, scratch %.1f, libraries and copies %.1f. Use more micro-batches, "
+        "a smaller batch, or more stages on more devices",
+        p->stage, (double)all / 0x1p20, (double)left / 0x1p20, (double)total / 0x1p20,
+        (double)weights_bytes(s) / 0x1p20, p->in_flight, (double)p->slot_bytes / 0x1p20,
+        (double)p->scratch_bytes / 0x1p20, (double)(all - arena) / 0x1p20);
+}
+
+static int make_memory(rt_stage *s, rt__card *c, uint64_t arena)
+{
+    Layout l = layout_of(s, arena);
+    int error = check_memory(s, arena, l.end);
+    if (!error)
+        error = rt__card_check(s, cudaMalloc((void **)&c->memory, l.end),
+                               "get memory of its device");
+    if (!error)
+        error = rt__card_check(s, cudaMemsetAsync(c->memory, 0, l.end, c->work),
+                               "clear its memory");
+    if (error)
+        return error;
+    c->known = (rt__known *)(void *)(c->memory + l.known);
+    c->workspace = c->memory + l.workspace;
+    c->room = c->memory + l.room;
+    c->narrow = l.end > l.narrow ? c->memory + l.narrow : NULL;
+    return 0;
+}
+
+// The job's memory, whose messages kernels read and write in place.
+static int share_messages(rt_stage *s)
+{
+    if (rt__n_ranks(s->program) < 2)
+        return 0;
+    return rt__card_check(s,
+                          cudaHostRegister(s->segment, s->segment_bytes,
+                                           cudaHostRegisterMapped | cudaHostRegisterPortable),
+                          "share the job's memory with its device");
+}
+
+static int card_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
+{
+    rt__card *c = calloc(1, sizeof *c);
+    s->device_state = c;
+    if (c) {
+        c->arrivals = calloc(MOST_ARRIVALS, sizeof *c->arrivals);
+        c->rooms = calloc(MOST_ROOMS, sizeof *c->rooms);
+    }
+    if (!c || !c->arrivals || !c->rooms)
+        return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of its device");
+    int error = choose_card(s);
+    if (!error)
+        error = rt__card_check(s, cudaStreamCreateWithFlags(&c->work, cudaStreamNonBlocking),
+                               "make a stream");
+    for (int i = 0; i < RT__CARD_EVENTS && !error; i++)
+        error =
+            rt__card_check(s, cudaEventCreateWithFlags(&c->events[i], cudaEventDisableTiming),
+                           "make an event");
+    if (!error)
+        error = rt__card_check(s, cudaMallocHost((void **)&c->pinned, PINNED), "pin memory");
+    if (!error)
+        error = make_memory(s, c, bytes);
+    if (!error)
+        error = rt__phases_open(s, &c->phases);
+    if (!error)
+        error = share_messages(s);
+    c->set.now.mb = -1; // nothing was set yet
+    c->stale = true;
+    *arena = c->memory;
+    return error;
+}
+
+static void card_close(rt_stage *s)
+{
+    rt__card *c = rt__card_of(s);
+    if (!c)
+        return;
+    if (c->work)
+        cudaStreamSynchronize(c->work);
+    rt__phases_close(c->phases);
+    if (s->segment && rt__n_ranks(s->program) > 1)
+        cudaHostUnregister(s->segment);
+    for (int i = 0; i < c->n_constants; i++) {
+        cudaFree(c->constants[i].at);
+        free(c->constants[i].copy);
+    }
+    for (int i = 0; i < c->n_rooms; i++) {
+        cudaFreeHost(c->rooms[i].at);
+        cudaEventDestroy(c->rooms[i].copied);
+    }
+    for (int i = 0; i < RT__CARD_EVENTS; i++)
+        if (c->events[i])
+            cudaEventDestroy(c->events[i]);
+    cudaFree(c->memory);
+    cudaFreeHost(c->pinned);
+    if (c->work)
+        cudaStreamDestroy(c->work);
+    free(c->constants);
+    free(c->rooms);
+    free(c->arrivals);
+    free(c);
+    s->device_state = NULL;
+}
+
+// Marks, and what has come
+// ----------------------------------------------------------------------------------
+
+static uint64_t card_mark(rt_stage *s)
+{
+    rt__card *c = rt__card_of(s);
+    rt__card_check(s, cudaEventRecord(c->events[c->marks % RT__CARD_EVENTS], c->work),
+                   "record an event");
+    return c->marks++;
+}
+
+// An event that was recorded again since stands for a later mark, which is good enough.
+static int card_wait(rt_stage *s, uint64_t mark)
+{
+    rt__card *c = rt__card_of(s);
+    int error =
+        rt__card_check(s, cudaEventSynchronize(c->events[mark % RT__CARD_EVENTS]), "go on");
+    int n = 0;
+    for (; !error && n < c->n_arrivals && c->arrivals[n].mark <= mark; n++)
+        memcpy(c->arrivals[n].to, c->arrivals[n].from, c->arrivals[n].n);
+    memmove(c->arrivals, c->arrivals + n, (size_t)(c->n_arrivals - n) * sizeof *c->arrivals);
+    c->n_arrivals -= n;
+    if (!c->n_arrivals)
+        c->pinned_at = 0;
+    return error ? error : (int)s->error;
+}
+
+static void wait_for_all(rt_stage *s)
+{
+    card_wait(s, card_mark(s));
+}
+
+void *rt__card_narrow(const rt_stage *s, const void *param)
+{
+    const rt__card *c = rt__card_of(s);
+    return c->narrow ? c->narrow + ((const uint8_t *)param - s->arena) / 2 : NULL;
+}
+
+// Bytes
+// -----------------------------------------------------------------------------------------
+
+static void copy(rt_stage *s, void *to, const void *from, size_t n, enum cudaMemcpyKind kind)
+{
+    rt__card_check(s, cudaMemcpyAsync(to, from, n, kind, rt__card_of(s)->work), "copy");
+}
+
+static rt__room *room_at(const rt__card *c, const void *host)
+{
+    for (int i = 0; i < c->n_rooms; i++)
+        if (c->rooms[i].at == host)
+            return &c->rooms[i];
+    return NULL;
+}
+
+static bool is_weight(const rt_stage *s, const void *at)
+{
+    const uint8_t *begin = s->arena;
+    return (const uint8_t *)at >= begin && (const uint8_t *)at < begin + weights_bytes(s);
+}
+
+static void card_put(rt_stage *s, void *tensor, const void *host, size_t n)
+{
+    rt__card *c = rt__card_of(s);
+    copy(s, tensor, host, n, cudaMemcpyHostToDevice);
+    rt__room *room = room_at(c, host);
+    if (room)
+        room->asked =
+            !rt__card_check(s, cudaEventRecord(room->copied, c->work), "record an event");
+    c->stale |= is_weight(s, tensor);
+}
+
+static void card_get(rt_stage *s, void *host, const void *tensor, size_t n)
+{
+    rt__card *c = rt__card_of(s);
+    size_t bytes = (n + 63) / 64 * 64;
+    if (n > SMALL) { // copied before the call returns, where the host's memory is not pinned
+        copy(s, host, tensor, n, cudaMemcpyDeviceToHost);
+        return;
+    }
+    if (c->pinned_at + bytes > PINNED || c->n_arrivals == MOST_ARRIVALS)
+        wait_for_all(s);
+    copy(s, c->pinned + c->pinned_at, tensor, n, cudaMemcpyDeviceToHost);
+    c->arrivals[c->n_arrivals++] = (rt__arrival){c->marks, host, c->pinned + c->pinned_at, n};
+    c->pinned_at += bytes;
+}
+
+static void card_move(rt_stage *s, void *to, const void *from, size_t n)
+{
+    if (to == from)
+        return;
+    copy(s, to, from, n, cudaMemcpyDeviceToDevice);
+    if (rt__card_of(s)->narrow && is_weight(s, to))
+        copy(s, rt__card_narrow(s, to), rt__card_narrow(s, from), n / 2,
+             cudaMemcpyDeviceToDevice);
+}
+
+static void card_zero(rt_stage *s, void *tensor, size_t n)
+{
+    rt__card_check(s, cudaMemsetAsync(tensor, 0, n, rt__card_of(s)->work), "clear a tensor");
+}
+
+static bool is_free(const rt__room *r)
+{
+    return !r->asked || cudaEventQuery(r->copied) == cudaSuccess;
+}
+
+static void *make_room(rt_stage *s, rt__card *c, size_t n)
+{
+    rt__room *r = &c->rooms[c->n_rooms];
+    if (rt__card_check(s, cudaMallocHost(&r->at, n), "pin memory for data") ||
+        rt__card_check(s, cudaEventCreateWithFlags(&r->copied, cudaEventDisableTiming),
+                       "make an event"))
+        return NULL;
+    r->bytes = n;
+    c->n_rooms++;
+    return r->at;
+}
+
+// Those of a size are used in turn.
+static void *card_room(rt_stage *s, void *tensor, size_t n)
+{
+    rt__card *c = rt__card_of(s);
+    rt__room *oldest = NULL;
+    (void)tensor;
+    for (int i = 1; i <= c->n_rooms; i++) {
+        rt__room *r = &c->rooms[(c->last_room + i) % c->n_rooms];
+        if (r->bytes != n)
+            continue;
+        oldest = oldest ? oldest : r;
+        if (is_free(r)) {
+            c->last_room = (int)(r - c->rooms);
+            return r->at;
+        }
+    }
+    if (c->n_rooms < MOST_ROOMS)
+        return make_room(s, c, n);
+    if (!oldest) {
+        rt_fail(s, RT_E_BUG, "%d inputs of different sizes", MOST_ROOMS);
+        return NULL;
+    }
+    c->last_room = (int)(oldest - c->rooms);
+    return rt__card_check(s, cudaEventSynchronize(oldest->copied), "go on") ? NULL : oldest->at;
+}
+
+// Work
+// -------------------------------------------------------------------------------------------
+
+static void narrow(rt_stage *s, const float *param, int64_t n)
+{
+    rt_card_kernels.narrow(rt__card_of(s)->work, rt__card_narrow(s, param), param, n);
+}
+
+static void make_copies(rt_stage *s, rt__card *c)
+{
+    const rt_program *p = s->program;
+    for (int i = 0; c->narrow && i < p->n_tensors; i++)
+        if (p->tensors[i].role == RT_PARAM)
+            narrow(s, rt_persistent(s, p->tensors[i].offset), p->tensors[i].bytes / 4);
+    c->stale = false;
+}
+
+static void card_run(rt_stage *s, rt__code *code, int mb)
+{
+    rt__card *c = rt__card_of(s);
+    if (c->stale)
+        make_copies(s, c);
+    rt__card_set_known(s, mb);
+    rt__phases_run(s, c->phases, code, mb);
+}
+
+static void card_add(rt_stage *s, void *to, const void *const *parts, int n_parts, int64_t n,
+                     rt_dtype dtype, int divide)
+{
+    if (dtype != RT_F32 || n_parts > CU_MOST_PARTS)
+        rt_fail(s, RT_E_BUG, "a sum of %d parts of type %s", n_parts, rt__dtype_name(dtype));
+    else
+        rt_card_kernels.add(rt__card_of(s)->work, to, (const float *const *)parts, n_parts, n,
+                            divide);
+}
+
+static void card_squares(rt_stage *s, double *sum, const void *const *parts, int n_parts,
+                         int64_t n, rt_dtype dtype)
+{
+    rt__card *c = rt__card_of(s);
+    if (dtype != RT_F32 || n_parts > CU_MOST_PARTS) {
+        rt_fail(s, RT_E_BUG, "squares of %d parts of type %s", n_parts, rt__dtype_name(dtype));
+        return;
+    }
+    double *there = (double *)(void *)c->room;
+    rt_card_kernels.squares(c->work, there, c->room + ALIGN, (const float *const *)parts,
+                            n_parts, n);
+    card_get(s, sum, there, sizeof *sum);
+}
+
+static bool card_finite(rt_stage *s, const void *tensor, int64_t n, rt_dtype dtype)
+{
+    rt__card *c = rt__card_of(s);
+    int32_t bad = 0, *there = (int32_t *)(void *)c->room;
+    if (dtype != RT_F32)
+        return true;
+    rt_card_kernels.not_finite(c->work, there, tensor, n);
+    card_get(s, &bad, there, sizeof bad);
+    wait_for_all(s);
+    return !bad;
+}
+
+static void card_score(rt_stage *s, rt__hits *hits, const rt__predictions *p)
+{
+    rt__card *c = rt__card_of(s);
+    _Static_assert(sizeof(cu_hits) == sizeof(rt__hits), "the same");
+    rt_card_kernels.score(c->work, (cu_hits *)(void *)c->room,
+                          (int32_t *)(void *)(c->room + ALIGN), p->logits, p->type == RT_BF16,
+                          p->labels, p->rows, p->classes);
+    card_get(s, hits, c->room, sizeof *hits);
+}
+
+const rt_device rt__cuda_device = {
+    .name = "cuda",
+    .apart = true,
+    .lag = 1,
+    .portion = INT64_C(1) << 40,
+    .open = card_open,
+    .close = card_close,
+    .run = card_run,
+    .put = card_put,
+    .get = card_get,
+    .move = card_move,
+    .zero = card_zero,
+    .room = card_room,
+    .add = card_add,
+    .squares = card_squares,
+    .finite = card_finite,
+    .score = card_score,
+    .mark = card_mark,
+    .wait = card_wait,
+};

@@ -1,0 +1,90 @@
+// A stage on a CUDA device: one piece of its memory, one stream of work, and what the runtime keeps for it.
+#ifndef STAGECC_CUDA_CARD_H
+#define STAGECC_CUDA_CARD_H
+
+#include "runtime/cuda/card/convolutions.h"
+#include "runtime/cuda/card/phase.h"
+#include "runtime/cuda/card/products.h"
+#include "runtime/device.h"
+
+#include <cuda_runtime_api.h>
+
+#include <stagecc/cuda.h>
+
+enum { RT__CARD_EVENTS = 8, RT__CARD_RATES = 8 };
+
+// What launches read of the running step and micro-batch.
+typedef struct rt__known {
+    rt_now now;
+    cu_step steps[RT__CARD_RATES]; // by the rates that they come from
+} rt__known;
+
+// Bytes on their way to the host, by way of pinned memory.
+typedef struct rt__arrival {
+    uint64_t mark;
+    void *to;
+    const void *from;
+    size_t n;
+} rt__arrival;
+
+// Pinned memory that the host fills and a copy then reads.
+typedef struct rt__room {
+    void *at;
+    size_t bytes;
+    cudaEvent_t copied;
+    bool asked; // recorded since it was made
+} rt__room;
+
+// Bytes that launches read and that never change.
+typedef struct rt__constant {
+    void *at;
+    void *copy; // the same on the host
+    size_t n;
+} rt__constant;
+
+typedef struct rt__card {
+    int number; // the device, as CUDA counts
+    cudaStream_t work;
+    cudaEvent_t events[RT__CARD_EVENTS]; // of the last marks, in turn
+    uint64_t marks;
+    // One piece of the device's memory: the arena, and behind it
+    uint8_t *memory;
+    uint8_t *workspace; // of library calls
+    uint8_t *room;      // of the program's and the runtime's own kernels
+    uint8_t *narrow;    // bf16 copies of parameters
+    rt__known *known;
+    bool stale;    // parameters were written by the host since their bf16 copies were made
+    rt__known set; // as it was set last
+    rt_rates rates[RT__CARD_RATES];
+    int n_rates;
+
+    uint8_t *pinned; // a ring of small results; arrivals lie in it in their order
+    size_t pinned_at;
+    rt__arrival *arrivals;
+    int n_arrivals;
+    rt__room *rooms;
+    int n_rooms, last_room;
+    rt__constant *constants;
+    int n_constants;
+
+    rt__phases *phases;
+    rt__products *products;
+    rt__convolutions *convolutions;
+    uint8_t *narrow_grad; // of a weight, as cuDNN writes it beside bf16
+    uint8_t *convolving;  // cuDNN's workspace
+} rt__card;
+
+static inline rt__card *rt__card_of(const rt_stage *s)
+{
+    return s->device_state;
+}
+
+// Notes what a call of CUDA says: 0, or RT_E_ENVIRONMENT by rt_fail with `what` it was for.
+int rt__card_check(rt_stage *s, cudaError_t status, const char *what);
+// Where the bf16 copy of a parameter lies, of any version; NULL: the program has none.
+void *rt__card_narrow(const rt_stage *s, const void *param);
+void rt__card_set_known(rt_stage *s, int mb); // in front of what is launched next
+
+extern const rt_device rt__cuda_device;
+
+#endif

@@ -1,0 +1,29 @@
+// Matrix products of the cuda backend, by cublasLt. Everything about a row of rt_program.kernels is settled when a
+// program starts; a call puts the product into the stream and allocates nothing.
+#ifndef STAGECC_CUDA_PRODUCTS_H
+#define STAGECC_CUDA_PRODUCTS_H
+
+#include "runtime/rt.h"
+
+#include <stagecc/cuda.h>
+
+enum { RT__PRODUCT_WORKSPACE = 32 << 20 }; // bytes, at most
+
+typedef struct rt__products rt__products;
+
+// Of all RT_MATMUL rows. `device`: there is one, so algorithms are chosen, too; else nothing but descriptions is made.
+// 0 or an rt_error (RT_E_KERNEL: the library has no algorithm for a row).
+int rt__products_open(rt_stage *s, rt__products **made, bool device);
+void rt__products_close(rt__products *made); // NULL is fine
+
+// Of operand a (0) or b (1): it is a float parameter of which the library reads the bf16 copy.
+bool rt__product_wants_copy(const rt_kernel *k, int operand);
+// c = a b, as the row says, in the stream; bias: of the type of c. workspace: RT__PRODUCT_WORKSPACE
+// bytes of the device. RT_E_KERNEL by rt_fail.
+void rt__products_run(rt_stage *s, const rt__products *made, int kernel, const void *a,
+                      const void *b, const void *bias, void *c, void *workspace, void *stream);
+// rt_cuda_multiply, likewise: the first call of a shape makes what later ones use.
+void rt__products_step(rt_stage *s, rt__products *made, const rt_cuda_product *p,
+                       void *workspace, void *stream);
+
+#endif

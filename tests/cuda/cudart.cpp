@@ -1,0 +1,319 @@
+// The CUDA runtime of a device that is not there, as far as runtime/cuda/card asks for it. Programs of the cuda backend
+// whose kernels were compiled for this processor (runtime/cuda/cu_host.h) link it, so that all of the runtime that drives a
+// device runs in tests.
+//
+// Nothing is done before somebody waits for it: a stream is a list. The device's memory can be touched only while such a
+// list is worked on; whoever looks at it from the host, or at what was not waited for, ends with a signal or sees other bits.
+#include <cuda_runtime_api.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <vector>
+
+typedef std::function<void()> Work;
+
+struct CUstream_st {
+    std::list<Work> work;
+    bool capturing;
+    std::vector<Work> captured;
+};
+struct CUgraph_st {
+    std::vector<Work> work;
+};
+struct CUgraphExec_st {
+    std::vector<Work> work;
+};
+struct CUevent_st {
+    cudaStream_t stream;
+    unsigned recorded, reached; // how often
+    bool waiting() const
+    {
+        return reached < recorded;
+    }
+};
+
+struct Memory {
+    uint8_t *at;
+    size_t bytes;
+    bool device; // else pinned
+};
+static std::list<Memory> memory;
+static size_t device_bytes; // handed out
+
+static size_t total_bytes()
+{
+    const char *mib = getenv("FAKE_CUDA_MIB");
+    return (mib ? (size_t)atol(mib) : 4096) << 20;
+}
+
+static bool is_pinned(const void *at)
+{
+    for (const Memory &m : memory)
+        if (!m.device && (const uint8_t *)at >= m.at && (const uint8_t *)at < m.at + m.bytes)
+            return true;
+    return false;
+}
+
+static void protect(int how)
+{
+    for (const Memory &m : memory)
+        if (m.device && mprotect(m.at, m.bytes, how))
+            abort();
+}
+
+// All streams share one device and have one order here: a stage has one of them.
+static void work_off(cudaStream_t stream)
+{
+    protect(PROT_READ | PROT_WRITE);
+    for (; !stream->work.empty(); stream->work.pop_front())
+        stream->work.front()();
+    protect(PROT_NONE);
+}
+
+static cudaError_t later(cudaStream_t stream, Work work)
+{
+    if (stream->capturing)
+        stream->captured.push_back(work);
+    else
+        stream->work.push_back(work);
+    return cudaSuccess;
+}
+
+extern "C" void cu_host_later(void *stream, void (*run)(void *), void (*drop)(void *),
+                              void *launched);
+extern "C" void cu_host_later(void *stream, void (*run)(void *), void (*drop)(void *),
+                              void *launched)
+{
+    std::shared_ptr<void> kept(launched, drop);
+    later((cudaStream_t)stream, [=] { run(kept.get()); });
+}
+
+// What a capture must not do.
+static cudaError_t refused_by(cudaStream_t stream)
+{
+    return stream->capturing ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+}
+
+extern "C" {
+
+const char *cudaGetErrorName(cudaError_t error)
+{
+    return error ? "cudaErrorOfThisTest" : "cudaSuccess";
+}
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+    static char text[64];
+    snprintf(text, sizeof text, "error %d", (int)error);
+    return text;
+}
+
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    const char *devices = getenv("FAKE_CUDA_DEVICES");
+    *n = devices ? atoi(devices) : 1;
+    return *n > 0 ? cudaSuccess : cudaErrorNoDevice;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    const char *driver = getenv("FAKE_CUDA_DRIVER");
+    *version = driver ? atoi(driver) : 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *of, int)
+{
+    *of = {};
+    snprintf(of->name, sizeof of->name, "none");
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
+{
+    *total = total_bytes();
+    *left = *total - device_bytes;
+    return cudaSuccess;
+}
+
+static cudaError_t allocate(void **at, size_t bytes, bool device)
+{
+    *at = mmap(NULL, bytes, device ? PROT_NONE : PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (*at == MAP_FAILED || (device && device_bytes + bytes > total_bytes()))
+        return cudaErrorMemoryAllocation;
+    device_bytes += device ? bytes : 0;
+    memory.push_back({(uint8_t *)*at, bytes, device});
+    return cudaSuccess;
+}
+
+static cudaError_t release(void *at)
+{
+    for (auto m = memory.begin(); at && m != memory.end(); m++)
+        if (m->at == at) {
+            munmap(m->at, m->bytes);
+            device_bytes -= m->device ? m->bytes : 0;
+            memory.erase(m);
+            return cudaSuccess;
+        }
+    return at ? cudaErrorInvalidValue : cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void **at, size_t bytes)
+{
+    return allocate(at, bytes, true);
+}
+
+cudaError_t cudaFree(void *at)
+{
+    return release(at);
+}
+
+cudaError_t cudaMallocHost(void **at, size_t bytes)
+{
+    return allocate(at, bytes, false);
+}
+
+cudaError_t cudaFreeHost(void *at)
+{
+    return release(at);
+}
+
+cudaError_t cudaHostRegister(void *, size_t, unsigned)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostUnregister(void *)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *at, int value, size_t n, cudaStream_t stream)
+{
+    return later(stream, [=] { memset(at, value, n); });
+}
+
+// Memory of the host that is not pinned is read before the call returns, and is written before it returns.
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind kind,
+                            cudaStream_t stream)
+{
+    if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
+        std::vector<uint8_t> bytes((const uint8_t *)from, (const uint8_t *)from + n);
+        return later(stream, [=] { memcpy(to, bytes.data(), n); });
+    }
+    later(stream, [=] { memcpy(to, from, n); });
+    if (kind == cudaMemcpyDeviceToHost && !is_pinned(to))
+        return cudaStreamSynchronize(stream);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
+{
+    *stream = new CUstream_st();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    delete stream;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    if (cudaError_t refused = refused_by(stream))
+        return refused;
+    work_off(stream);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
+{
+    stream->capturing = true;
+    stream->captured.clear();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+    stream->capturing = false;
+    *graph = new CUgraph_st{stream->captured};
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ready, cudaGraph_t graph, unsigned long long)
+{
+    *ready = new CUgraphExec_st{graph->work};
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    delete graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t stream)
+{
+    for (const Work &work : ready->work)
+        later(stream, work);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t ready)
+{
+    delete ready;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+{
+    *event = new CUevent_st();
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    event->stream = stream;
+    event->recorded++;
+    return later(stream, [=] { event->reached++; });
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    return event->waiting() ? cudaErrorNotReady : cudaSuccess;
+}
+
+// No more than what lies in front of it.
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    if (!event->waiting())
+        return cudaSuccess;
+    if (cudaError_t refused = refused_by(event->stream))
+        return refused;
+    std::list<Work> &work = event->stream->work;
+    protect(PROT_READ | PROT_WRITE);
+    for (; event->waiting() && !work.empty(); work.pop_front())
+        work.front()();
+    protect(PROT_NONE);
+    return cudaSuccess;
+}
+}

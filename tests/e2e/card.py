@@ -1,0 +1,96 @@
+"""Programs of the cuda backend under the runtime that drives a device, on one that is not there (tests/cuda/cudart.cpp):
+captured, replayed, asked late for their results, they give the bits of the emulated runtime.
+
+  card.py STAGECC SOURCE_DIR TESTS_FOLDER
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import bits  # noqa: E402
+
+STAGECC, SOURCE, TESTS = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+DIGITS, TEXT = f"idx:{SOURCE}/examples/digits/train", f"text:{SOURCE}/README.md"
+MLP = ["--batch", "40", "--micro-batches", "5", "--momentum", "0.9", "--clip-norm", "0.1"]
+GPT = ["-D", "LAYERS=2", "-D", "DIM=32", "-D", "T=16", "--batch", "8", "--micro-batches", "4", "--optimizer", "adam"]
+GNMT = ["-D", "VOCAB=40", "-D", "HIDDEN=16", "-D", "LAYERS=2", "-D", "SOURCE=6", "-D", "TARGET=5", "--batch", "8", "--micro-batches", "2", "--lr", "0.1"]
+CASES = [  # what it meets, model, data, options
+    ("one stage", "examples/mlp/mlp.c", DIGITS, MLP),
+    ("messages, replicas", "examples/mlp/mlp.c", DIGITS, [*MLP, "--stage_to_num_ranks", "0:2,1:1"]),
+    ("older weights and their copies", "examples/mlp/mlp.c", DIGITS,
+     ["--batch", "8", "--micro-batches", "1", "--dtype", "bf16", "--stages", "3", "--schedule", "pipedream"]),
+    ("convolutions, weights turned and copied", "tests/torch/cnn.c", "synthetic:100",
+     ["--batch", "16", "--micro-batches", "4", "--stages", "2", "--dtype", "bf16"]),
+    ("products without a row", "examples/gnmt/gnmt.c", "synthetic:64", GNMT),
+    ("batches of products, dropout", "examples/gpt/gpt.c", TEXT, [*GPT, "--stages", "2"]),
+]
+STEPS = 9
+
+
+def told(log):
+    kept = ("step", "loss_bits", "test_loss", "test_accuracy", "test_top5", "samples")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [{k: line[k] for k in kept if k in line} for line in lines if "loss_bits" in line or "test_loss" in line]
+
+
+def trained(out, name, data):
+    """Evaluates on its way, is stopped and resumed once."""
+    ckpt, logs = out / name, [out / f"{name}{i}.json" for i in range(2)]
+    common = [STAGECC, "run", out, "--data", data, "--test-data", "synthetic:24", "--eval-every", "3", "--checkpoint", ckpt]
+    bits.run([*common, "--steps", "4", "--log-json", logs[0]])
+    bits.run([*common, "--steps", STEPS, "--resume", ckpt, "--log-json", logs[1]])
+    return told(logs[0]) + told(logs[1]), bits.tensors(ckpt / f"step-{STEPS:06}")
+
+
+class Linker:
+    """A compiler that remembers how programs were linked, so that they can be linked anew with another runtime."""
+
+    def __init__(self, work):
+        self.cc, self.seen, wrapper = os.environ.get("CC") or "cc", work / "links", work / "cc"
+        wrapper.write_text(f"""#!/bin/sh
+case "$*" in *-lstagecc-rt-emulated*) echo "cd $PWD && {self.cc} $*" >> {self.seen} ;; esac
+exec {self.cc} "$@"
+""")
+        wrapper.chmod(0o755)
+        os.environ["CC"] = str(wrapper)
+
+    def use_card(self):
+        card = f"-rdynamic -L{TESTS} -lstagecc-rt-cuda -lcudart_of_tests -lstdc++ -ldl"
+        for command in self.seen.read_text().splitlines():
+            bits.run(["sh", "-c", command.replace("-lstagecc-rt-emulated", card)])
+
+
+def refused(program, what, text, status, **env):
+    done = subprocess.run([program, "--data", DIGITS, "--steps", "1"], capture_output=True, text=True, env={**os.environ, **env})
+    assert done.returncode == status and text in done.stderr, f"{what}: exit status {done.returncode}\n{done.stderr}"
+    print(f"{what}: {done.stderr.strip()}", flush=True)
+
+
+def check_errors(program):
+    wants = "this program wants a CUDA device: "
+    refused(program, "no driver", wants + "there is no driver", 2, FAKE_CUDA_DEVICES="0", FAKE_CUDA_DRIVER="0")
+    refused(program, "no device", wants + "the driver shows none", 2, FAKE_CUDA_DEVICES="0")
+    refused(program, "another device", "STAGECC_CARD=3: this host has the devices 0 to 1", 2, FAKE_CUDA_DEVICES="2", STAGECC_CARD="3")
+    refused(program, "too little memory", "stage 0 needs 32.1 MiB of its device, which has 5.0 MiB free of 5.0: parameters", 3, FAKE_CUDA_MIB="5")
+
+
+with tempfile.TemporaryDirectory() as folder:
+    work = pathlib.Path(folder)
+    os.environ.update(STAGECC_CUDA="emulated", STAGECC_CUDA_LIBS=str(TESTS / "host_libraries"))
+    linker, want = Linker(work), []
+    for i, (what, model, data, options) in enumerate(CASES):
+        bits.run([STAGECC, "build", SOURCE / model, "-o", work / str(i), "--no-svg", "--backend", "cuda", *options])
+        want.append(trained(work / str(i), "emulated", data))
+    linker.use_card()
+    for i, (what, model, data, options) in enumerate(CASES):
+        told_here, tensors = trained(work / str(i), "card", data)
+        assert told_here == want[i][0], f"{what}: {told_here}\nnot {want[i][0]}"
+        assert sum("loss_bits" in line for line in told_here) == STEPS, told_here
+        differ = [name for name in want[i][1] if want[i][1][name] != tensors.get(name)]
+        assert not differ and want[i][1].keys() == tensors.keys(), f"{what}: tensors differ: {differ[:5]}"
+        print(f"{what}: {STEPS} steps, {len(tensors)} tensors", flush=True)
+    check_errors(work / "0/stage0")
