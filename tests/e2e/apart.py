@@ -44,7 +44,7 @@ def told(log):
 def trained(out, model, data, options):
     """Of a run that evaluates on its way, and is stopped and resumed once."""
     bits.run([STAGECC, "build", SOURCE / model, "-o", out, "--no-svg", *options])
-    common = [STAGECC, "run", out, "--data", data, "--test-data", data, "--eval-every", "3", "--checkpoint", out / "ckpt"]
+    common = [STAGECC, "run", out, "--data", data, "--test-data", "synthetic:24", "--eval-every", "3", "--checkpoint", out / "ckpt"]
     bits.run([*common, "--steps", "4", "--log-json", out / "first.json"])
     bits.run([*common, "--steps", STEPS, "--resume", out / "ckpt", "--log-json", out / "second.json"])
     return told(out / "first.json") + told(out / "second.json"), bits.tensors(out / f"ckpt/step-{STEPS:06}")
