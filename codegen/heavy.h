@@ -5,8 +5,17 @@
 
 #include "codegen/codegen.h"
 
-EmitNode emit_conv2d, emit_conv2d_grad_input, emit_conv2d_grad_weight;
-EmitNode emit_linear, emit_linear_grad_input, emit_linear_grad_weight, emit_matmul;
+#define HEAVY_OPS(X)                                                                           \
+    X(conv2d)                                                                                  \
+    X(conv2d_grad_input)                                                                       \
+    X(conv2d_grad_weight)                                                                      \
+    X(linear)                                                                                  \
+    X(linear_grad_input)                                                                       \
+    X(linear_grad_weight)                                                                      \
+    X(matmul)
+#define DECLARE(name) EmitNode emit_##name;
+HEAVY_OPS(DECLARE)
+#undef DECLARE
 
 // How much of a gradient's accumulation the call that makes it does: nothing, the step's first
 // micro-batch, all. Products and embedding_grad can add to what is there, convolutions cannot.

@@ -66,13 +66,7 @@ const char *c_kernel_key(Arena *a, const Graph *g, const Node *n)
     {                                                                                          \
         emit_##name(e, n);                                                                     \
     }
-CALL(conv2d)
-CALL(conv2d_grad_input)
-CALL(conv2d_grad_weight)
-CALL(linear)
-CALL(linear_grad_input)
-CALL(linear_grad_weight)
-CALL(matmul)
+HEAVY_OPS(CALL)
 
 // The program
 // ------------------------------------------------------------------------------------------

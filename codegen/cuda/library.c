@@ -21,13 +21,7 @@ static KernelWords words_of(Arena *a, const Graph *g, const Node *n)
     {                                                                                          \
         emit_##name(e, n);                                                                     \
     }
-CALL(conv2d)
-CALL(conv2d_grad_input)
-CALL(conv2d_grad_weight)
-CALL(linear)
-CALL(linear_grad_input)
-CALL(linear_grad_weight)
-CALL(matmul)
+HEAVY_OPS(CALL)
 
 void cuda_library_prologue(Emit *e)
 {

@@ -22,11 +22,9 @@ typedef struct rt_now {
     int64_t done; // optimizer steps so far
     int32_t mb;   // micro-batch within its step
     float share;  // its samples by those of the step (rt_share)
-    cu_step update;
 } rt_now;
 
-static_assert(offsetof(rt_now, mb) == 16 && offsetof(rt_now, update) == 24 &&
-                  sizeof(rt_now) == 48,
+static_assert(offsetof(rt_now, mb) == 16 && sizeof(rt_now) == 24 && sizeof(cu_step) == 24,
               "the same for the host's compiler and the device's");
 
 #endif

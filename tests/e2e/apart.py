@@ -4,7 +4,6 @@ bits of those that work in the host's memory.
   apart.py STAGECC SOURCE_DIR APART_LIBRARY [TEST]
 TEST: instead, that script of this folder (STAGECC SOURCE_DIR) with all programs on the device.
 """
-import json
 import os
 import pathlib
 import subprocess
@@ -34,20 +33,13 @@ CASES = [  # what it meets, model, data, options
 STEPS = 9
 
 
-def told(log):
-    """What a run says of steps and evaluations, without its times."""
-    kept = ("step", "loss_bits", "test_loss", "test_accuracy", "test_top5", "samples")
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return [{k: line[k] for k in kept if k in line} for line in lines if "loss_bits" in line or "test_loss" in line]
-
-
 def trained(out, model, data, options):
     """Of a run that evaluates on its way, and is stopped and resumed once."""
     bits.run([STAGECC, "build", SOURCE / model, "-o", out, "--no-svg", *options])
     common = [STAGECC, "run", out, "--data", data, "--test-data", "synthetic:24", "--eval-every", "3", "--checkpoint", out / "ckpt"]
     bits.run([*common, "--steps", "4", "--log-json", out / "first.json"])
     bits.run([*common, "--steps", STEPS, "--resume", out / "ckpt", "--log-json", out / "second.json"])
-    return told(out / "first.json") + told(out / "second.json"), bits.tensors(out / f"ckpt/step-{STEPS:06}")
+    return bits.told(out / "first.json") + bits.told(out / "second.json"), bits.tensors(out / f"ckpt/step-{STEPS:06}")
 
 
 def use_apart(work):

@@ -29,3 +29,10 @@ def tensors(checkpoint):
 def losses(log):
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     return [(line["step"], line["loss_bits"]) for line in lines if "step" in line and "loss_bits" in line]
+
+
+def told(log):
+    """What a run says of steps and evaluations, without its times."""
+    kept = ("step", "loss_bits", "test_loss", "test_accuracy", "test_top5", "samples")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [{k: line[k] for k in kept if k in line} for line in lines if "loss_bits" in line or "test_loss" in line]

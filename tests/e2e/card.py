@@ -3,7 +3,6 @@ captured, replayed, asked late for their results, they give the bits of the emul
 
   card.py STAGECC SOURCE_DIR TESTS_FOLDER
 """
-import json
 import os
 import pathlib
 import subprocess
@@ -31,19 +30,13 @@ CASES = [  # what it meets, model, data, options
 STEPS = 9
 
 
-def told(log):
-    kept = ("step", "loss_bits", "test_loss", "test_accuracy", "test_top5", "samples")
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return [{k: line[k] for k in kept if k in line} for line in lines if "loss_bits" in line or "test_loss" in line]
-
-
 def trained(out, name, data):
     """Evaluates on its way, is stopped and resumed once."""
     ckpt, logs = out / name, [out / f"{name}{i}.json" for i in range(2)]
     common = [STAGECC, "run", out, "--data", data, "--test-data", "synthetic:24", "--eval-every", "3", "--checkpoint", ckpt]
     bits.run([*common, "--steps", "4", "--log-json", logs[0]])
     bits.run([*common, "--steps", STEPS, "--resume", ckpt, "--log-json", logs[1]])
-    return told(logs[0]) + told(logs[1]), bits.tensors(ckpt / f"step-{STEPS:06}")
+    return bits.told(logs[0]) + bits.told(logs[1]), bits.tensors(ckpt / f"step-{STEPS:06}")
 
 
 class Linker:

@@ -11,9 +11,9 @@ template <int STEPS, int D, bool CAUSAL, bool DROPS> struct Attention {
 
     // q within 1 around `middle`, k around 1.
     Attention(int64_t n, int heads, double middle)
-        : now{-5, 17, 3, 1, {}}, z{n, heads, 1 / sqrtf(D), 0.3f, 7, &now},
-          q(n * STEPS * heads * D), k(q.n), v(q.n), o(q.n), dy(q.n), dq(q.n), dk(q.n), dv(q.n),
-          lse(n * heads * STEPS), delta(lse.n)
+        : now{-5, 17, 3, 1}, z{n, heads, 1 / sqrtf(D), 0.3f, 7, &now}, q(n * STEPS * heads * D),
+          k(q.n), v(q.n), o(q.n), dy(q.n), dq(q.n), dk(q.n), dv(q.n), lse(n * heads * STEPS),
+          delta(lse.n)
     {
         printf("%lld samples of %d steps, %d heads of %d%s%s, around %g\n", (long long)n, STEPS,
                heads, D, CAUSAL ? ", causal" : "", DROPS ? ", dropout" : "", middle);

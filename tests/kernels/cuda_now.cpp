@@ -1,9 +1,12 @@
-// What the device knows of step and micro-batch: set by the host, but for what kernels have found; read by kernels.
+// What the device knows of step and micro-batch: set by the host, read by kernels.
+#include <stagecc/cu_card.cuh>
 #include <stagecc/cu_elementwise.cuh>
 #include <stagecc/cu_now.cuh>
 #include <stagecc/cu_update.cuh>
 
 #include "tests/kernels/cuda_test.h"
+
+CU_CARD_KERNELS
 
 static void expect(const char *what, bool holds)
 {
@@ -11,42 +14,30 @@ static void expect(const char *what, bool holds)
     failed |= !holds;
 }
 
-static rt_now at_first()
-{
-    rt_now now = {};
-    now.update.clip = 1;
-    return now;
-}
-
 static rt_now now_of(int64_t done, int32_t mb)
 {
-    rt_now now = at_first();
+    rt_now now = {};
     now.seed = -3;
     now.done = done;
     now.mb = mb;
     now.share = 0.25f;
-    now.update.lr = 0.5f / (float)(done + 1);
-    now.update.shrink = 0.99f;
-    now.update.correction = 0.1f * (float)done;
-    now.update.size = 7;
     return now;
 }
 
+// As they are at the launch, and no more of them.
 static void test_set()
 {
-    rt_now now = {}, next = now_of(41, 3), want = next;
-    want.update.clip = 0.75f;
-    want.update.bad = 1;
+    rt_now now[2], next = now_of(41, 3), before;
     bool same = true;
+    memset((void *)&before, 0xff, sizeof before);
     for (cu_order = 0; cu_order < CU_ORDERS; cu_order++) {
-        memset((void *)&now, 0xff, sizeof now);
-        now.update.clip = 0.75f;
-        now.update.bad = 1;
-        cu_set_now(NULL, &now, &next);
-        same &= memcmp(&now, &want, sizeof now) == 0;
+        memset((void *)now, 0xff, sizeof now);
+        rt_card_kernels.set(NULL, now, &next, sizeof next);
+        same &=
+            !memcmp(&now[0], &next, sizeof next) && !memcmp(&now[1], &before, sizeof before);
     }
     cu_order = 0;
-    expect("all is set but for clip and bad", same);
+    expect("what the host says is there, and nothing behind it", same);
 }
 
 // A phase as it is captured: with pointers only.
@@ -60,7 +51,7 @@ static void test_dropout()
 {
     enum { N = 64 };
     Tensor<float> x(N), y(N);
-    rt_now now = at_first();
+    rt_now now;
     draw(x);
     for (int32_t mb = 0; mb < 2; mb++)
         for (int64_t done = 0; done < 2; done++) {
@@ -71,35 +62,32 @@ static void test_dropout()
                 y.d[(size_t)i] =
                     rt_uniform(key, (uint64_t)i) < 0.5f ? 0 : x.d[(size_t)i] * 2 * 0.25;
             in_orders("dropout", {y}, [&] {
-                cu_set_now(NULL, &now, &next);
+                rt_card_kernels.set(NULL, &now, &next, sizeof next);
                 CU_LAUNCH(dropout, 1, N, NULL, y.f, x.f, &now);
             });
             close_to("dropout of step and micro-batch", y, 0);
         }
 }
 
-// sgd reads the step's learning rate where cu_set_now has put it, the clip factor where a kernel has, and writes nothing
-// from the first bad step on.
+// sgd reads the step's learning rate and clip factor where they were set, and writes nothing where it is told of bad
+// numbers.
 static void test_update()
 {
     float p[1] = {1}, g[1] = {1};
     cu_update row = {p, g, {NULL, NULL}, NULL, 1, 0};
     const int64_t blocks = cu_update_blocks(&row, 1);
-    rt_now now = at_first();
-    auto step = [&](int64_t done) {
-        const rt_now next = now_of(done, 0);
-        cu_set_now(NULL, &now, &next);
-        cu_sgd(NULL, &row, 1, blocks, 0, &now.update, {0, 0, false});
+    cu_step known;
+    auto step = [&](float lr, float clip, int32_t bad) {
+        const cu_step next = {lr, clip, 0.99f, 0.1f, 7, bad};
+        rt_card_kernels.set(NULL, &known, &next, sizeof next);
+        cu_sgd(NULL, &row, 1, blocks, 0, &known, {0, 0, false});
     };
-    step(0);
+    step(0.5f, 1, 0);
     expect("the first step's learning rate", p[0] == 0.5f);
-    now.update.clip = 0.5f;
-    step(1);
+    step(0.25f, 0.5f, 0);
     expect("the second one's, and its clip factor", p[0] == 0.375f);
-    now.update.bad = 1;
-    step(2);
-    step(3);
-    expect("nothing is written any more", p[0] == 0.375f);
+    step(0.25f, 1, 1);
+    expect("nothing is written of bad numbers", p[0] == 0.375f);
 }
 
 int main()

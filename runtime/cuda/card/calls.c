@@ -7,11 +7,6 @@
 
 #include <stagecc/cu_card.h>
 
-static const rt_cuda_kernels *kernels_of(const rt_stage *s)
-{
-    return s->program->kernels;
-}
-
 void *rt_cuda_stream(rt_stage *s)
 {
     return rt__card_of(s)->work;
@@ -111,7 +106,7 @@ void rt_matmul(rt_stage *s, int kernel, const void *a, const void *b, const floa
                void *y)
 {
     rt__card *c = rt__card_of(s);
-    const rt_kernel *k = &kernels_of(s)->rows[kernel];
+    const rt_kernel *k = &rt__cuda_kernels(s)->rows[kernel];
     a = rt__product_wants_copy(k, 0) ? rt__card_narrow(s, a) : a;
     b = rt__product_wants_copy(k, 1) ? rt__card_narrow(s, b) : b;
     const void *added = bias && k->types[2] == RT_BF16 ? rt__card_narrow(s, bias) : bias;
@@ -144,7 +139,7 @@ static bool is_narrow(const rt_kernel *k)
 
 static const void *weight_of(rt_stage *s, int kernel, const float *w)
 {
-    return is_narrow(&kernels_of(s)->rows[kernel]) ? rt__card_narrow(s, w) : w;
+    return is_narrow(&rt__cuda_kernels(s)->rows[kernel]) ? rt__card_narrow(s, w) : w;
 }
 
 void rt_conv2d(rt_stage *s, int kernel, const void *x, const float *w, const float *b, void *y)
@@ -165,7 +160,7 @@ static int64_t weight_elements(const rt_kernel *k)
 void rt_conv2d_grad_weight(rt_stage *s, int kernel, const void *x, const void *dy, float *dw)
 {
     rt__card *c = rt__card_of(s);
-    const rt_kernel *k = &kernels_of(s)->rows[kernel];
+    const rt_kernel *k = &rt__cuda_kernels(s)->rows[kernel];
     convolve(s, kernel, x, is_narrow(k) ? (void *)c->narrow_grad : dw, NULL, dy);
     if (is_narrow(k))
         rt_card_kernels.widen(c->work, dw, c->narrow_grad, weight_elements(k));
@@ -178,7 +173,7 @@ static int count(const rt_stage *s, bool products)
 {
     int n = 0;
     for (int i = 0; i < s->program->n_kernels; i++)
-        n += (kernels_of(s)->rows[i].op == RT_MATMUL) == products;
+        n += (rt__cuda_kernels(s)->rows[i].op == RT_MATMUL) == products;
     return n;
 }
 
@@ -188,7 +183,7 @@ static int make_room(rt_stage *s, rt__card *c)
     int64_t most = 0,
             workspace = (rt__convolutions_workspace(c->convolutions) + 255) / 256 * 256;
     for (int i = 0; i < s->program->n_kernels; i++) {
-        const rt_kernel *k = &kernels_of(s)->rows[i];
+        const rt_kernel *k = &rt__cuda_kernels(s)->rows[i];
         if (k->op == RT_CONV2D_GRAD_WEIGHT && is_narrow(k) && weight_elements(k) > most)
             most = weight_elements(k);
     }
@@ -206,7 +201,7 @@ static int open_convolutions(rt_stage *s, rt__card *c)
         rt__card_check(s, cudaGetDeviceProperties(&of, c->number), "ask what its device is");
     rt__convolutions_options o = {.card = of.name};
     if (!error)
-        error = rt__convolutions_open(s, kernels_of(s)->rows, s->program->n_kernels, &o,
+        error = rt__convolutions_open(s, rt__cuda_kernels(s)->rows, s->program->n_kernels, &o,
                                       &c->convolutions);
     return error ? error : make_room(s, c);
 }

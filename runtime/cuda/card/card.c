@@ -2,6 +2,7 @@
 // own; the host is told what has come by events (mark, wait).
 #include "runtime/cuda/card/card.h"
 
+#include "runtime/cuda/private/shared.h"
 #include "runtime/plain.h"
 
 #include <stdlib.h>
@@ -59,16 +60,12 @@ static int choose_card(rt_stage *s)
     return rt__card_check(s, cudaSetDevice(card), "take its device");
 }
 
-static const rt_cuda_kernels *kernels_of(const rt_stage *s)
-{
-    return s->program->kernels;
-}
-
 // What the program's and the runtime's own kernels need for the time being.
 static size_t room_bytes(const rt_stage *s)
 {
     const rt_program *p = s->program;
-    int64_t most = kernels_of(s)->room ? *kernels_of(s)->room : 0, rows = p->rows * 4;
+    int64_t most = rt__cuda_kernels(s)->room ? *rt__cuda_kernels(s)->room : 0,
+            rows = p->rows * 4;
     most = rows > most ? rows : most;
     for (int i = 0; i < p->n_tensors; i++) {
         int64_t bytes = rt_card_kernels.squares_bytes(p->tensors[i].bytes / 4);

@@ -3,12 +3,11 @@
 #include "runtime/cuda/card/products.h"
 
 #include "runtime/cuda/card/library.h"
+#include "runtime/cuda/private/shared.h"
 
 #include <cublasLt.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <stagecc/cuda.h>
 
 #define NAME(major) "libcublasLt.so." #major
 #define FILE_OF(major) NAME(major)
@@ -244,7 +243,7 @@ static int choose(rt_stage *s, cublasLtHandle_t handle, const rt_kernel *k, Prod
 
 int rt__products_open(rt_stage *s, rt__products **made, bool device)
 {
-    const rt_kernel *rows = ((const rt_cuda_kernels *)s->program->kernels)->rows;
+    const rt_kernel *rows = rt__cuda_kernels(s)->rows;
     size_t n = (size_t)s->program->n_kernels;
     rt__products *all = calloc(1, sizeof *all + n * sizeof *all->of);
     if (!all)
@@ -298,7 +297,7 @@ void rt__products_run(rt_stage *s, const rt__products *made, int kernel, const v
                       const void *b, const void *bias, void *c, void *workspace, void *stream)
 {
     const Product *p = &made->of[kernel];
-    const rt_kernel *k = &((const rt_cuda_kernels *)s->program->kernels)->rows[kernel];
+    const rt_kernel *k = &rt__cuda_kernels(s)->rows[kernel];
     const float one = 1;
     cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
     if (k->product.bias)

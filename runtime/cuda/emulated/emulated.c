@@ -29,7 +29,7 @@ static void emulated_release(rt_stage *s)
 
 static int emulated_init(rt_stage *s)
 {
-    const rt_cuda_kernels *kernels = s->program->kernels;
+    const rt_cuda_kernels *kernels = rt__cuda_kernels(s);
     Emulated *e = s->backend_state = calloc(1, sizeof *e);
     if (!e)
         return rt_fail(s, RT_E_MEMORY, "no memory for the emulated device");

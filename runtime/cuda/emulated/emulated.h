@@ -4,11 +4,12 @@
 
 #include <stagecc/cuda.h>
 
+#include "runtime/cuda/private/shared.h"
 #include "runtime/rt.h"
 
 static inline const rt_kernel *rt__emulated_row(const rt_stage *s, int kernel)
 {
-    const rt_cuda_kernels *kernels = s->program->kernels;
+    const rt_cuda_kernels *kernels = rt__cuda_kernels(s);
     return &kernels->rows[kernel];
 }
 

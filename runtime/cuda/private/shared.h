@@ -9,6 +9,11 @@
 
 #include <stagecc/cuda.h>
 
+static inline const rt_cuda_kernels *rt__cuda_kernels(const rt_stage *s)
+{
+    return s->program->kernels;
+}
+
 // What an update reads of the step, rounded as c_adam_prepare rounds it (runtime/kernels/c_update.h).
 static inline cu_step rt__cuda_step_of(const rt_stage *s, const rt_rates *rates)
 {
