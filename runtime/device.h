@@ -11,9 +11,17 @@
 #include "runtime/evaluate.h"
 #include "runtime/rt.h"
 
-enum { RT_MAX_LAG = 1 };
+enum { RT_MAX_LAG = 1, RT_MOST_WATCHED = 128 };
 
 typedef void rt__code(rt_stage *s, int mb); // a function of the program
+
+// Numbers that should be finite, and how to call them where they are not: 1 and on.
+typedef struct rt__watched {
+    const void *tensor;
+    int64_t n;
+    rt_dtype dtype;
+    int32_t what;
+} rt__watched;
 
 typedef struct rt_device {
     const char *name;
@@ -49,8 +57,13 @@ typedef struct rt_device {
     // neighbours pairwise, 16 apart, 8 apart, …, then these eight in ascending order.
     void (*squares)(rt_stage *s, double *sum, const void *const *parts, int n_parts, int64_t n,
                     rt_dtype dtype);
-    // Are all n elements finite? Waits.
+    // Are all n elements finite? Waits. NULL: it watches.
     bool (*finite)(rt_stage *s, const void *tensor, int64_t n, rt_dtype dtype);
+    // Its work raises no flags of the processor (runtime/guard.h): looks at n items, at most RT_MOST_WATCHED, and notes what
+    // is not finite, the largest `what` of all. From then on updates write nothing: whoever asks for what was noted may do
+    // so after he has asked for the next step. NULL: it does not.
+    void (*watch)(rt_stage *s, const rt__watched *items, int n);
+    void (*noted)(rt_stage *s, int32_t *what); // as `get`; 0: nothing
     void (*score)(rt_stage *s, rt__hits *hits, const rt__predictions *p);
 
     uint64_t (*mark)(rt_stage *s);           // behind all that was asked for

@@ -34,9 +34,15 @@ static void flags_clear(void)
 #endif
 }
 
+// Flags say nothing of a device that watches: there is no suspect.
+static bool ignores_flags(const rt_stage *s)
+{
+    return s->device->watch;
+}
+
 void rt__guard_begin_stream(rt_stage *s)
 {
-    s->suspicious = false;
+    s->suspicious = ignores_flags(s);
     flags_clear();
 }
 
@@ -45,7 +51,7 @@ void rt__guard_begin_stream(rt_stage *s)
 void rt__guard_end_step(rt_stage *s)
 {
     if (atomic_load(&s->status->suspect_step) <= s->step + 1)
-        s->suspicious = false;
+        s->suspicious = ignores_flags(s);
 }
 
 static const char *phase_name(rt_opcode opcode)
@@ -131,9 +137,12 @@ static int complain(rt_stage *s, const char *what, int64_t step, int suspect)
             s, RT_E_LOSS, "%s at step %" PRId64 "; first trouble: %.*s, micro-batch %d, %s",
             what, step + 1, 2 * SEGMENT_NAME - 1, s->statuses[suspect].suspect,
             s->statuses[suspect].suspect_mb, rt__rank_name(s->program, suspect, name));
+    rt__rank_name(s->program, s->rank, name);
+    if (ignores_flags(s)) // what it does now is of a later step
+        return rt_fail(s, RT_E_LOSS, "%s at step %" PRId64 ", %s", what, step + 1, name);
     describe_here(s, here, sizeof here);
     return rt_fail(s, RT_E_LOSS, "%s at step %" PRId64 "; noticed in: %s, %s", what, step + 1,
-                   here, rt__rank_name(s->program, s->rank, name));
+                   here, name);
 }
 
 int rt__guard_loss(rt_stage *s, double loss, int64_t step, int mb)
@@ -148,12 +157,12 @@ int rt__guard_loss(rt_stage *s, double loss, int64_t step, int mb)
 }
 
 // Another stage may be in its next step already: only this stage's suspect is sure to be of this one.
-static int gradient(rt_stage *s, const rt_tensor *t)
+static int gradient(rt_stage *s, const rt_tensor *t, int64_t step)
 {
     char what[256];
     snprintf(what, sizeof what, "the gradient of %s is not finite", t->name);
-    bool mine = atomic_load(&s->status->suspect_step) == s->step + 1;
-    return complain(s, what, s->step, mine ? s->rank : -1);
+    bool mine = atomic_load(&s->status->suspect_step) == step + 1;
+    return complain(s, what, step, mine ? s->rank : -1);
 }
 
 int rt__guard_norm(rt_stage *s, int index, double part)
@@ -161,7 +170,7 @@ int rt__guard_norm(rt_stage *s, int index, double part)
     if (isfinite(part))
         return 0;
     int first = s->norm_uses[s->norm_begin[index]];
-    return gradient(s, &s->program->tensors[first]);
+    return gradient(s, &s->program->tensors[first], s->step);
 }
 
 // Gradients
@@ -175,13 +184,49 @@ static bool finite_tensor(rt_stage *s, const rt_tensor *t)
                              t->dtype);
 }
 
+// Noted of a loss, which tells itself when it comes; of gradients the one that backward met first, as their order in the
+// program's table is, is to be the largest.
+enum { OF_LOSS = INT32_MAX };
+
+void rt__guard_watch_loss(rt_stage *s, const void *loss)
+{
+    if (s->device->watch)
+        s->device->watch(s, &(rt__watched){loss, 1, s->program->real, OF_LOSS}, 1);
+}
+
+static void watch_gradients(rt_stage *s)
+{
+    rt__watched items[RT_MOST_WATCHED];
+    int n = 0;
+    for (int i = 0; i < s->program->n_tensors; i++) {
+        const rt_tensor *t = &s->program->tensors[i];
+        if (t->role != RT_ACCUMULATOR)
+            continue;
+        items[n++] = (rt__watched){rt__tensor(s, t), t->bytes / rt__dtype_bytes(t->dtype),
+                                   t->dtype, s->program->n_tensors - i};
+        if (n == RT_MOST_WATCHED) {
+            s->device->watch(s, items, n);
+            n = 0;
+        }
+    }
+    s->device->watch(s, items, n);
+}
+
+int rt__guard_noted(rt_stage *s, int32_t what, int64_t step)
+{
+    const rt_program *p = s->program;
+    return what && what != OF_LOSS ? gradient(s, &p->tensors[p->n_tensors - what], step) : 0;
+}
+
 int rt__guard_gradients(rt_stage *s, bool always)
 {
     const rt_program *p = s->program;
-    if (!s->suspicious && !always)
+    if (s->device->watch)
+        watch_gradients(s);
+    if (s->device->watch || (!s->suspicious && !always))
         return 0;
     for (int i = 0; i < p->n_tensors; i++)
         if (p->tensors[i].role == RT_ACCUMULATOR && !finite_tensor(s, &p->tensors[i]))
-            return gradient(s, &p->tensors[i]);
+            return gradient(s, &p->tensors[i], s->step);
     return 0;
 }

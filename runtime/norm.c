@@ -3,6 +3,7 @@
 #include "runtime/device.h"
 #include "runtime/guard.h"
 #include "runtime/plain.h"
+#include "runtime/settle.h"
 #include "runtime/transport.h"
 
 #include <math.h>
@@ -70,6 +71,8 @@ static int own_parts(rt_stage *s)
         if (is_here(s, index))
             rt__norm_part(s, index, &s->norm[index]);
     int error = rt__device_wait(s);
+    if (!error)
+        error = rt__check_owed(s); // a loss says more than a gradient
     for (int index = 0; index < n && !error; index++)
         if (is_here(s, index))
             error = rt__guard_norm(s, index, s->norm[index]);

@@ -14,6 +14,7 @@ typedef struct Step {
     uint64_t mark;           // behind its work
     double *raw;             // [micro_batches] losses, each in the model's type
     bool *owed;              // [micro_batches]: asked for, not taken
+    int32_t *noted;          // by a device that watches
 } Step;
 
 // Those whose work was all asked for, the oldest first; behind them the one in work.
@@ -30,7 +31,8 @@ int rt__settle_open(rt_stage *s)
     for (int i = 0; good && i < RT_MAX_LAG + 2; i++) {
         u->steps[i].raw = calloc(n, sizeof *u->steps[i].raw);
         u->steps[i].owed = calloc(n, sizeof *u->steps[i].owed);
-        good = u->steps[i].raw && u->steps[i].owed;
+        u->steps[i].noted = calloc(1, sizeof *u->steps[i].noted);
+        good = u->steps[i].raw && u->steps[i].owed && u->steps[i].noted;
     }
     return good ? 0 : rt_fail(s, RT_E_MEMORY, "no memory for %zu losses", n - 1);
 }
@@ -40,6 +42,7 @@ void rt__settle_close(rt_stage *s)
     for (int i = 0; s->unsettled && i < RT_MAX_LAG + 2; i++) {
         free(s->unsettled->steps[i].raw);
         free(s->unsettled->steps[i].owed);
+        free(s->unsettled->steps[i].noted);
     }
     free(s->unsettled);
     s->unsettled = NULL;
@@ -69,10 +72,11 @@ int rt__owe_loss(rt_stage *s)
     const rt_program *p = s->program;
     Step *now = &s->unsettled->steps[s->unsettled->n];
     int mb = rt__mb_of_step(s);
+    const void *loss = rt_act(s, s->mb, p->loss_offset);
     now->number = s->step;
     now->owed[mb] = true;
-    s->device->get(s, &now->raw[mb], rt_act(s, s->mb, p->loss_offset),
-                   (size_t)rt__dtype_bytes(p->real));
+    rt__guard_watch_loss(s, loss);
+    s->device->get(s, &now->raw[mb], loss, (size_t)rt__dtype_bytes(p->real));
     if (rt__lag(s))
         return 0;
     int error = rt__device_wait(s);
@@ -84,6 +88,8 @@ void rt__owe_step(rt_stage *s)
     Step *now = &s->unsettled->steps[s->unsettled->n++];
     now->number = s->step;
     now->samples = rt__samples_now(s);
+    if (s->device->noted)
+        s->device->noted(s, now->noted);
     now->mark = s->device->mark(s);
 }
 
@@ -102,12 +108,25 @@ static double rounded_loss(const rt_stage *s, int64_t samples)
     return s->program->real == RT_F64 ? mean : (double)(float)mean;
 }
 
+int rt__check_owed(rt_stage *s)
+{
+    const Step *now = &s->unsettled->steps[s->unsettled->n];
+    int error = 0;
+    for (int mb = 0; mb < s->program->micro_batches && !error; mb++)
+        if (now->owed[mb])
+            error = rt__guard_loss(s, rt__real_at(&now->raw[mb], s->program->real), now->number,
+                                   mb);
+    return error;
+}
+
 static int settle_one(rt_stage *s, Step *step)
 {
     int error = s->device->wait(s, step->mark);
     for (int mb = 0; mb < s->program->micro_batches && !error; mb++)
         if (step->owed[mb])
             error = take(s, step, mb);
+    if (!error)
+        error = rt__guard_noted(s, *step->noted, step->number);
     if (error)
         return error;
     int64_t now = rt__now_ns();

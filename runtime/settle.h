@@ -17,6 +17,8 @@ int rt__lag(const rt_stage *s);
 int rt__owe_loss(rt_stage *s);
 // All work of the step behind s->step others was asked for: one more is unsettled.
 void rt__owe_step(rt_stage *s);
+// Are those losses finite that the step in work owes? The device was waited for. 0 or RT_E_LOSS.
+int rt__check_owed(rt_stage *s);
 // Until at most so many are: s->loss and s->step_s are those of the last one. 0 or an rt_error (RT_E_LOSS).
 int rt__settle(rt_stage *s, int most);
 

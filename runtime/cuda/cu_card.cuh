@@ -99,29 +99,55 @@ static void cu_card_squares(void *stream, double *sum, void *room, const float *
 // Finite numbers
 // ----------------------------------------------------------------------------------------------
 
-CU_KERNEL void __launch_bounds__(CU_WARP) cu_card_clear(int32_t *bad)
+// What a launch looks at, by value.
+struct cu_watch_list {
+    cu_watched item[CU_MOST_PARTS];
+    int32_t first_block[CU_MOST_PARTS];
+    int n;
+};
+
+// The largest is the same in whatever order threads come.
+CU_INLINE void cu_note(int32_t *at, int32_t what)
 {
-    if (threadIdx.x == 0)
-        *bad = 0;
+#ifdef __CUDA_ARCH__
+    atomicMax(at, what);
+#else
+    *at = *at < what ? what : *at;
+#endif
 }
 
-// Whoever finds one writes the same.
+// The item that this block has a part of: the last one whose first block is not behind it.
 CU_KERNEL void __launch_bounds__(CU_CARD_THREADS)
-    cu_card_not_finite_kernel(int32_t *bad, const float *x, int64_t n)
+    cu_card_watch_kernel(int32_t *bad, cu_watch_list list)
 {
-    cu_each_of_part(n, [&](int64_t i) {
+    int item = list.n - 1;
+    while (list.first_block[item] > (int32_t)blockIdx.x)
+        item--;
+    const cu_watched &w = list.item[item];
+    const int64_t begin = ((int64_t)blockIdx.x - list.first_block[item]) * CU_CARD_PART;
+    const int64_t end = begin + CU_CARD_PART < w.n ? begin + CU_CARD_PART : w.n;
+    bool finite = true;
+    for (int64_t i = begin + threadIdx.x; i < end; i += CU_CARD_THREADS) {
         uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        if ((bits & 0x7f800000) == 0x7f800000)
-            *bad = 1;
-    });
+        memcpy(&bits, w.at + i, sizeof bits);
+        finite = finite && (bits & 0x7f800000) != 0x7f800000;
+    }
+    if (!finite)
+        cu_note(bad, w.what);
 }
 
-static void cu_card_not_finite(void *stream, int32_t *bad, const float *x, int64_t n)
+static void cu_card_watch(void *stream, int32_t *bad, const cu_watched *items, int n)
 {
-    CU_LAUNCH(cu_card_clear, 1, CU_WARP, (cudaStream_t)stream, bad);
-    CU_LAUNCH(cu_card_not_finite_kernel, cu_ceil(n, CU_CARD_PART), CU_CARD_THREADS,
-              (cudaStream_t)stream, bad, x, n);
+    cu_watch_list list = {};
+    int64_t blocks = 0;
+    for (; list.n < n; list.n++) {
+        list.item[list.n] = items[list.n];
+        list.first_block[list.n] = (int32_t)blocks;
+        blocks += cu_ceil(items[list.n].n, CU_CARD_PART);
+    }
+    if (blocks > 0)
+        CU_LAUNCH(cu_card_watch_kernel, blocks, CU_CARD_THREADS, (cudaStream_t)stream, bad,
+                  list);
 }
 
 // Ranks of labels: how many classes come before them. -1: the row has none; `classes`: its logit is not a number.
@@ -223,7 +249,7 @@ static void cu_card_set(void *stream, void *to, const void *from, int n)
 
 #define CU_CARD_KERNELS                                                                        \
     extern "C" const cu_card rt_card_kernels = {                                               \
-        cu_card_set,     cu_card_narrow,        cu_card_widen,      cu_card_add,               \
-        cu_card_squares, cu_card_squares_bytes, cu_card_not_finite, cu_card_score};
+        cu_card_set,     cu_card_narrow,        cu_card_widen, cu_card_add,                    \
+        cu_card_squares, cu_card_squares_bytes, cu_card_watch, cu_card_score};
 
 #endif

@@ -6,13 +6,23 @@
 
 #include <stdint.h>
 
-enum { CU_MOST_PARTS = 128, CU_MOST_BYTES = 512 }; // of a sum; of what is set
+enum {
+    CU_MOST_PARTS = 128,
+    CU_MOST_BYTES = 512
+}; // of a sum, or looked at in one launch; of what is set
 
 // What predictions come to (runtime/evaluate.h): rows with a label, and how many of them have it first, or among the
 // first five.
 typedef struct cu_hits {
     uint64_t rows, first, fifth;
 } cu_hits;
+
+// Numbers that should be finite, and what to say where one of them is not.
+typedef struct cu_watched {
+    const float *at;
+    int64_t n;
+    int32_t what; // more than 0
+} cu_watched;
 
 typedef struct cu_card {
     // n bytes of the host's, a multiple of 4 and at most CU_MOST_BYTES, as they are now.
@@ -27,8 +37,9 @@ typedef struct cu_card {
     void (*squares)(void *stream, double *sum, void *room, const float *const *parts,
                     int n_parts, int64_t n);
     int64_t (*squares_bytes)(int64_t n);
-    // *bad = whether some element is not finite.
-    void (*not_finite)(void *stream, int32_t *bad, const float *x, int64_t n);
+    // *bad = the largest of *bad and `what` of those items, the host's and at most CU_MOST_PARTS, that have an element
+    // which is not finite.
+    void (*watch)(void *stream, int32_t *bad, const cu_watched *items, int n);
     // Of logits[rows, classes], float or bf16. room: 4 bytes a row for the time being.
     void (*score)(void *stream, cu_hits *hits, int32_t *room, const void *logits, int is_bf16,
                   const int32_t *labels, int64_t rows, int64_t classes);

@@ -14,7 +14,8 @@ typedef struct cu_step {
     float shrink;     // adam: 1 - lr decay where it is decoupled, else 1
     float correction; // adam: sqrt(1 - beta2^step)
     float size;       // adam: lr / (1 - beta1^step)
-    int32_t bad; // not 0: a loss or a gradient was not finite, and the update writes nothing
+    // Of the device's: not 0: a loss or a gradient was not finite, and the update writes nothing. NULL: the host has looked.
+    const int32_t *bad;
 } cu_step;
 
 typedef struct rt_now {
@@ -24,7 +25,7 @@ typedef struct rt_now {
     float share;  // its samples by those of the step (rt_share)
 } rt_now;
 
-static_assert(offsetof(rt_now, mb) == 16 && sizeof(rt_now) == 24 && sizeof(cu_step) == 24,
+static_assert(offsetof(rt_now, mb) == 16 && sizeof(rt_now) == 24 && sizeof(cu_step) == 32,
               "the same for the host's compiler and the device's");
 
 #endif

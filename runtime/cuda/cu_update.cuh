@@ -146,7 +146,7 @@ CU_KERNEL void __launch_bounds__(CU_UPDATE_THREADS)
     cu_sgd_kernel(const cu_update *rows, int n_rows, int64_t next, const cu_step *step,
                   cu_sgd_options o)
 {
-    if (step->bad)
+    if (step->bad && *step->bad)
         return;
     const cu_update &u = cu_update_row(rows, n_rows);
     cu_update_part(blockIdx.x - u.first_block, u.n,
@@ -194,7 +194,7 @@ CU_KERNEL void __launch_bounds__(CU_UPDATE_THREADS)
     cu_adam_kernel(const cu_update *rows, int n_rows, int64_t next, const cu_step *step,
                    cu_adam_options o)
 {
-    if (step->bad)
+    if (step->bad && *step->bad)
         return;
     const cu_update &u = cu_update_row(rows, n_rows);
     cu_update_part(blockIdx.x - u.first_block, u.n, cu_adam_row{u, next, *step, o});

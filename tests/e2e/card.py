@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import arrays  # noqa: E402
 import bits  # noqa: E402
 
 STAGECC, SOURCE, TESTS = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
@@ -27,6 +28,12 @@ CASES = [  # what it meets, model, data, options
     ("products without a row", "examples/gnmt/gnmt.c", "synthetic:64", GNMT),
     ("batches of products, dropout", "examples/gpt/gpt.c", TEXT, [*GPT, "--stages", "2"]),
 ]
+BAD = [  # what it meets, options: numbers that are not finite
+    ("one stage", []),
+    ("clipping", ["--clip-norm", "1e9"]),
+    ("replicas", ["--stage_to_num_ranks", "0:2,1:1"]),
+    ("older weights", ["--stages", "2", "--schedule", "pipedream"]),
+]
 STEPS = 9
 
 
@@ -39,22 +46,57 @@ def trained(out, name, data):
     return bits.told(logs[0]) + bits.told(logs[1]), bits.tensors(ckpt / f"step-{STEPS:06}")
 
 
+def stops(out, what, data, *options):
+    """Numbers go wrong: the run ends and says where; the last checkpoint is that of the step before. What it says, and that."""
+    ckpt = out / what
+    command = [STAGECC, "run", out, "--data", data, "--steps", STEPS, "--checkpoint", ckpt, "--checkpoint-every", 1, *options]
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 5 and len(errors) == 1, f"{what}: exit status {done.returncode}\n{done.stderr}"
+    left = sorted(ckpt.glob("step-*"))[-1]
+    step = int(left.name[5:]) + 1
+    assert step > 1 and f" at step {step}" in errors[0], f"{what}: {left.name} is left, but {errors[0]}"
+    return errors[0], bits.tensors(left)
+
+
+def with_a_nan(work):
+    """Digits, and in a late step one without a label, a pixel of which is no number: every loss is finite, gradients are not."""
+    pixels = [float("nan") if i == 5 else (7 * i + i // 64) % 11 / 10 for i in range(120 * 64)]
+    arrays.write_npy(work / "x.npy", "<f4", [120, 1, 8, 8], pixels)
+    arrays.write_rows(work / "y.npy", [i % 10 if i else -1 for i in range(120)])
+    return f"npy:{work}/x.npy,{work}/y.npy"
+
+
+def stop_all(work, name):
+    """Of every program in BAD, by a learning rate and by data."""
+    data = with_a_nan(work)
+    for i, (what, _) in enumerate(BAD):
+        yield what, "loss", stops(work / f"bad{i}", f"{name}-rate", DIGITS, "--lr", "1e6")
+        yield what, "gradient", stops(work / f"bad{i}", f"{name}-data", data, "--lr", "0.01")
+
+
 class Linker:
     """A compiler that remembers how programs were linked, so that they can be linked anew with another runtime."""
 
     def __init__(self, work):
-        self.cc, self.seen, wrapper = os.environ.get("CC") or "cc", work / "links", work / "cc"
-        wrapper.write_text(f"""#!/bin/sh
-case "$*" in *-lstagecc-rt-emulated*) echo "cd $PWD && {self.cc} $*" >> {self.seen} ;; esac
+        self.cc, self.seen = os.environ.get("CC") or "cc", work / "links"
+        self.card = f"-rdynamic -L{TESTS} -lstagecc-rt-cuda -lcudart_of_tests -lstdc++ -ldl"
+        self.wrap(work, "CC", f"""case "$*" in *-lstagecc-rt-emulated*)
+    echo "cd $PWD && {self.cc} $*" >> {self.seen}
+ ;;
+esac
 exec {self.cc} "$@"
 """)
+    @staticmethod
+    def wrap(work, name, text):
+        wrapper = work / name
+        wrapper.write_text("#!/bin/sh\n" + text)
         wrapper.chmod(0o755)
-        os.environ["CC"] = str(wrapper)
+        os.environ[name] = str(wrapper)
 
     def use_card(self):
-        card = f"-rdynamic -L{TESTS} -lstagecc-rt-cuda -lcudart_of_tests -lstdc++ -ldl"
         for command in self.seen.read_text().splitlines():
-            bits.run(["sh", "-c", command.replace("-lstagecc-rt-emulated", card)])
+            bits.run(["sh", "-c", command.replace("-lstagecc-rt-emulated", self.card)])
 
 
 def refused(program, what, text, status, **env):
@@ -78,6 +120,10 @@ with tempfile.TemporaryDirectory() as folder:
     for i, (what, model, data, options) in enumerate(CASES):
         bits.run([STAGECC, "build", SOURCE / model, "-o", work / str(i), "--no-svg", "--backend", "cuda", *options])
         want.append(trained(work / str(i), "emulated", data))
+    for i, (_, options) in enumerate(BAD):
+        bits.run([STAGECC, "build", SOURCE / "examples/mlp/mlp.c", "-o", work / f"bad{i}", "--no-svg", "--backend", "cuda",
+                  "--batch", "20", "--micro-batches", "2", *options])
+    emulated = list(stop_all(work, "emulated"))
     linker.use_card()
     for i, (what, model, data, options) in enumerate(CASES):
         told_here, tensors = trained(work / str(i), "card", data)
@@ -86,4 +132,8 @@ with tempfile.TemporaryDirectory() as folder:
         differ = [name for name in want[i][1] if want[i][1][name] != tensors.get(name)]
         assert not differ and want[i][1].keys() == tensors.keys(), f"{what}: tensors differ: {differ[:5]}"
         print(f"{what}: {STEPS} steps, {len(tensors)} tensors", flush=True)
+    for (what, of, (said, left)), (_, _, (before, want_left)) in zip(stop_all(work, "card"), emulated):
+        same = said.split(", stage")[0] == before.split("; first trouble")[0]
+        assert same and f"the {of} of " in said and left == want_left, f"{what}: {said}\nnot {before}"
+        print(f"{what}: {said.strip()}", flush=True)
     check_errors(work / "0/stage0")

@@ -59,19 +59,42 @@ static void test_squares(int64_t n)
     expect("the sum of squares", fabs(got - want) <= 1e-13 * want);
 }
 
-static void test_not_finite(int64_t n)
+// Of items, each of which has a bad element or none, the largest name; and what was noted before stays where it is larger.
+static void test_watch(int n_items, int64_t n)
 {
-    Tensor<float> x(n);
-    int32_t bad;
-    for (int64_t where : {(int64_t)-1, (int64_t)0, n / 2, n - 1})
-        for (float what : {INFINITY, -INFINITY, NAN}) {
-            draw(x);
-            if (where >= 0)
-                x.f[where] = what;
-            bad = -1;
-            card->not_finite(NULL, &bad, x.f, n);
-            expect("what is not finite is found, and nothing else", bad == (where >= 0));
+    std::vector<Tensor<float> *> parts;
+    std::vector<cu_watched> items;
+    for (int k = 0; k < n_items; k++) {
+        parts.push_back(new Tensor<float>(n + k));
+        draw(*parts.back());
+        items.push_back({parts.back()->f, n + k, 10 * (k + 1)});
+    }
+    auto noted = [&](int32_t before) {
+        int32_t bad = before;
+        bool same = true;
+        for (cu_order = 0; cu_order < CU_ORDERS; cu_order++) {
+            int32_t now = before;
+            card->watch(NULL, &now, items.data(), n_items);
+            same &= !cu_order || now == bad;
+            bad = now;
         }
+        cu_order = 0;
+        expect("one answer in every order", same);
+        return bad;
+    };
+    expect("good numbers are good", noted(0) == 0);
+    for (int64_t where : {(int64_t)0, n / 2, n - 1})
+        for (float what : {INFINITY, -INFINITY, NAN}) {
+            parts[0]->f[where] = what;
+            expect("what is not finite is found", noted(0) == 10);
+            parts.back()->f[n + n_items - 2] = what;
+            expect("the last of them counts", noted(0) == 10 * n_items);
+            expect("what was noted stays", noted(10 * n_items + 1) == 10 * n_items + 1);
+            draw(*parts[0]);
+            draw(*parts.back());
+        }
+    for (Tensor<float> *part : parts)
+        delete part;
 }
 
 // The rank as evaluation counts it: of equal logits the lower class comes first.
@@ -128,7 +151,9 @@ int main()
     test_add(CU_MOST_PARTS, 300, 1);
     for (int64_t n : {(int64_t)1, (int64_t)4096, (int64_t)20001})
         test_squares(n);
-    test_not_finite(9000);
+    test_watch(1, 1);
+    test_watch(3, 9000);
+    test_watch(CU_MOST_PARTS, 300);
     test_score<float>(60, 10);
     test_score<rt_bf16>(60, 300);
     return failed;

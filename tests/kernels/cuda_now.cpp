@@ -77,8 +77,10 @@ static void test_update()
     cu_update row = {p, g, {NULL, NULL}, NULL, 1, 0};
     const int64_t blocks = cu_update_blocks(&row, 1);
     cu_step known;
+    int32_t noted = 0;
     auto step = [&](float lr, float clip, int32_t bad) {
-        const cu_step next = {lr, clip, 0.99f, 0.1f, 7, bad};
+        const cu_step next = {lr, clip, 0.99f, 0.1f, 7, &noted};
+        noted = bad;
         rt_card_kernels.set(NULL, &known, &next, sizeof next);
         cu_sgd(NULL, &row, 1, blocks, 0, &known, {0, 0, false});
     };

@@ -75,7 +75,7 @@ struct Stage {
 static void test_sgd(float momentum, float decay, bool nesterov, int64_t next)
 {
     static Stage s;
-    const cu_step step = {0.1f, 0.7f, 1, 1, 1, 0};
+    const cu_step step = {0.1f, 0.7f, 1, 1, 1, NULL};
     printf("sgd, momentum %g, decay %g%s, new values %s\n", (double)momentum, (double)decay,
            nesterov ? ", nesterov" : "", next ? "apart" : "in place");
     s.begin();
@@ -102,7 +102,7 @@ static void test_adam(double decay, int decoupled, int64_t next)
     static Stage s;
     const Adam adam = {0.01, 0.7, 0.9, 0.999, 1e-8, decay, decoupled, 3};
     const AdamStep k = c_backend.adam_prepare(&adam);
-    const cu_step step = {0, k.clip, k.shrink, k.correction, k.size, 0};
+    const cu_step step = {0, k.clip, k.shrink, k.correction, k.size, NULL};
     printf("adam, decay %g%s, new values %s\n", decay, decoupled ? ", decoupled" : "",
            next ? "apart" : "in place");
     s.begin();
@@ -123,7 +123,8 @@ static void test_adam(double decay, int decoupled, int64_t next)
 static void test_bad()
 {
     static Stage s;
-    const cu_step step = {0.1f, NAN, 1, 1, 1, 1};
+    const int32_t bad = 1;
+    const cu_step step = {0.1f, NAN, 1, 1, 1, &bad};
     std::vector<cu_update> rows = s.rows(2);
     const int64_t blocks = cu_update_blocks(rows.data(), ROWS);
     memcpy(s.memory.f, s.before.data(), s.memory.bytes());

@@ -31,8 +31,10 @@ void rt__card_set_known(rt_stage *s, int mb)
     next.now.done = s->step;
     next.now.mb = mb % s->program->micro_batches;
     next.now.share = s->evaluating ? 1 : (float)rt_share(s, mb);
-    for (int i = 0; i < c->n_rates; i++)
-        next.steps[i] = rt__cuda_step_of(s, &c->rates[i]);
+    for (int i = 0; i < c->n_rates; i++) {
+        rt__cuda_step_of(s, &c->rates[i], &next.steps[i]);
+        next.steps[i].bad = c->bad;
+    }
     if (memcmp(&next, &c->set, sizeof next))
         rt_card_kernels.set(c->work, c->known, &next, (int)sizeof next);
     c->set = next;

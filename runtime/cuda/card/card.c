@@ -82,14 +82,15 @@ static int64_t weights_bytes(const rt_stage *s)
 
 // Behind the arena.
 typedef struct Layout {
-    size_t known, workspace, room, narrow, end;
+    size_t known, bad, workspace, room, narrow, end;
 } Layout;
 
 static Layout layout_of(const rt_stage *s, uint64_t arena)
 {
     bool narrow = s->program->activations == RT_BF16;
     Layout l = {.known = aligned(arena)};
-    l.workspace = l.known + aligned(sizeof(rt__known));
+    l.bad = l.known + aligned(sizeof(rt__known));
+    l.workspace = l.bad + ALIGN;
     l.room = l.workspace + RT__PRODUCT_WORKSPACE;
     l.narrow = l.room + aligned(room_bytes(s));
     l.end = l.narrow + (narrow ? aligned((size_t)weights_bytes(s) / 2) : 0);
@@ -126,6 +127,7 @@ static int make_memory(rt_stage *s, rt__card *c, uint64_t arena)
     if (error)
         return error;
     c->known = (rt__known *)(void *)(c->memory + l.known);
+    c->bad = (int32_t *)(void *)(c->memory + l.bad);
     c->workspace = c->memory + l.workspace;
     c->room = c->memory + l.room;
     c->narrow = l.end > l.narrow ? c->memory + l.narrow : NULL;
@@ -401,16 +403,20 @@ static void card_squares(rt_stage *s, double *sum, const void *const *parts, int
     card_get(s, sum, there, sizeof *sum);
 }
 
-static bool card_finite(rt_stage *s, const void *tensor, int64_t n, rt_dtype dtype)
+static void card_watch(rt_stage *s, const rt__watched *items, int n)
 {
-    rt__card *c = rt__card_of(s);
-    int32_t bad = 0, *there = (int32_t *)(void *)c->room;
-    if (dtype != RT_F32)
-        return true;
-    rt_card_kernels.not_finite(c->work, there, tensor, n);
-    card_get(s, &bad, there, sizeof bad);
-    wait_for_all(s);
-    return !bad;
+    _Static_assert((int)RT_MOST_WATCHED == (int)CU_MOST_PARTS, "in one launch");
+    cu_watched some[RT_MOST_WATCHED];
+    int held = 0;
+    for (int i = 0; i < n; i++)
+        if (items[i].dtype == RT_F32)
+            some[held++] = (cu_watched){items[i].tensor, items[i].n, items[i].what};
+    rt_card_kernels.watch(rt__card_of(s)->work, rt__card_of(s)->bad, some, held);
+}
+
+static void card_noted(rt_stage *s, int32_t *what)
+{
+    card_get(s, what, rt__card_of(s)->bad, sizeof *what);
 }
 
 static void card_score(rt_stage *s, rt__hits *hits, const rt__predictions *p)
@@ -438,7 +444,8 @@ const rt_device rt__cuda_device = {
     .room = card_room,
     .add = card_add,
     .squares = card_squares,
-    .finite = card_finite,
+    .watch = card_watch,
+    .noted = card_noted,
     .score = card_score,
     .mark = card_mark,
     .wait = card_wait,

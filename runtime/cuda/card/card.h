@@ -53,6 +53,7 @@ typedef struct rt__card {
     uint8_t *room;      // of the program's and the runtime's own kernels
     uint8_t *narrow;    // bf16 copies of parameters
     rt__known *known;
+    int32_t *bad;  // not 0: what was not finite first (rt_device.watch)
     bool stale;    // parameters were written by the host since their bf16 copies were made
     rt__known set; // as it was set last
     rt_rates rates[RT__CARD_RATES];

@@ -63,7 +63,7 @@ const rt_now *rt_cuda_now(rt_stage *s, int mb)
 
 const cu_step *rt_cuda_step(rt_stage *s, const rt_rates *rates)
 {
-    state(s)->step = rt__cuda_step_of(s, rates);
+    rt__cuda_step_of(s, rates, &state(s)->step);
     return &state(s)->step;
 }
 

@@ -14,15 +14,16 @@ static inline const rt_cuda_kernels *rt__cuda_kernels(const rt_stage *s)
     return s->program->kernels;
 }
 
-// What an update reads of the step, rounded as c_adam_prepare rounds it (runtime/kernels/c_update.h).
-static inline cu_step rt__cuda_step_of(const rt_stage *s, const rt_rates *rates)
+// What an update reads of the step, rounded as c_adam_prepare rounds it (runtime/kernels/c_update.h); what lies between
+// members stays as it was.
+static inline void rt__cuda_step_of(const rt_stage *s, const rt_rates *rates, cu_step *to)
 {
     double step = (double)rt_step(s), lr = rt_lr(s);
-    return (cu_step){.lr = (float)lr,
-                     .clip = (float)rt_clip(s),
-                     .shrink = (float)(1 - lr * rates->shrink),
-                     .correction = (float)sqrt(1 - pow(rates->beta2, step)),
-                     .size = (float)(lr / (1 - pow(rates->beta1, step)))};
+    to->lr = (float)lr;
+    to->clip = (float)rt_clip(s);
+    to->shrink = (float)(1 - lr * rates->shrink);
+    to->correction = (float)sqrt(1 - pow(rates->beta2, step));
+    to->size = (float)(lr / (1 - pow(rates->beta1, step)));
 }
 
 // Weights of convolutions, as rt_backend wants them: [K,C,R,S] lie as [K,R,S,C].
