@@ -66,6 +66,12 @@ typedef struct rt_device {
     void (*noted)(rt_stage *s, int32_t *what); // as `get`; 0: nothing
     void (*score)(rt_stage *s, rt__hits *hits, const rt__predictions *p);
 
+    // For profiles, where it works while the host is elsewhere: what is asked for from now on is of this layer (-1: of none).
+    // It tells rt__profile_told how long that took, before `run` returns. NULL: the host's clock says it.
+    void (*stamp)(rt_stage *s, int layer);
+    // Bytes of its memory that the program holds beside the arena. NULL: its memory is the host's.
+    int64_t (*beside)(const rt_stage *s);
+
     uint64_t (*mark)(rt_stage *s);           // behind all that was asked for
     int (*wait)(rt_stage *s, uint64_t mark); // 0 or an rt_error
 } rt_device;

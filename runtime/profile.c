@@ -1,5 +1,6 @@
 #include "runtime/profile.h"
 
+#include "runtime/device.h"
 #include "runtime/report.h"
 
 #include <errno.h>
@@ -21,8 +22,9 @@ typedef struct rt__profile {
     int kind;  // of the running instruction; -1: none of these
     int layer; // the clock runs for; -1: none
     int64_t since_ns, began_ns;
-    int64_t *spent; // [n_layers]: in this instruction
-    float *samples; // [N_LAYERED][n_layers][SAMPLES] seconds
+    int64_t *spent;  // [n_layers]: in this instruction
+    int64_t told_ns; // by a device with a clock of its own, of this instruction
+    float *samples;  // [N_LAYERED][n_layers][SAMPLES] seconds
     float whole[N_KINDS][SAMPLES];
     int n_samples[N_KINDS]; // instructions seen
     bool skipped_first;     // what was seen in the first step is forgotten
@@ -75,19 +77,37 @@ void rt__profile_begin(rt_stage *s)
         p->skipped_first = true;
     }
     memset(p->spent, 0, (size_t)s->program->n_layers * sizeof *p->spent);
+    p->told_ns = 0;
     p->began_ns = rt__now_ns();
 }
 
-void rt__profile_mark(rt_stage *s, int layer)
+// The clock runs for this layer from now on.
+static void turn_to(rt_stage *s, int layer)
 {
     rt__profile *p = s->profile;
-    if (p->kind < 0)
-        return;
     int64_t now = rt__now_ns();
     if (p->layer >= 0)
         p->spent[p->layer] += now - p->since_ns;
     p->layer = layer < s->program->n_layers ? layer : -1;
     p->since_ns = now;
+}
+
+void rt__profile_mark(rt_stage *s, int layer)
+{
+    if (s->profile->kind < 0)
+        return;
+    if (s->device->stamp)
+        s->device->stamp(s, layer);
+    else
+        turn_to(s, layer);
+}
+
+void rt__profile_told(rt_stage *s, int layer, int64_t ns)
+{
+    rt__profile *p = s->profile;
+    p->told_ns += ns;
+    if (layer >= 0 && layer < s->program->n_layers)
+        p->spent[layer] += ns;
 }
 
 static float *samples_of(const rt_stage *s, int kind, int layer)
@@ -101,9 +121,12 @@ void rt__profile_end(rt_stage *s)
     rt__profile *p = s->profile;
     if (p->kind < 0)
         return;
-    rt__profile_mark(s, -1);
+    bool told = s->device->stamp && p->kind < N_LAYERED;
+    if (!told)
+        turn_to(s, -1);
     int at = p->n_samples[p->kind]++ % SAMPLES;
-    p->whole[p->kind][at] = (float)((double)(rt__now_ns() - p->began_ns) * 1e-9);
+    int64_t ns = told ? p->told_ns : rt__now_ns() - p->began_ns;
+    p->whole[p->kind][at] = (float)((double)ns * 1e-9);
     for (int l = 0; p->kind < N_LAYERED && l < s->program->n_layers; l++)
         samples_of(s, p->kind, l)[at] = (float)((double)p->spent[l] * 1e-9);
     p->kind = -1;
@@ -122,16 +145,56 @@ static double median(float *samples, int n)
     return n ? ((double)samples[(n - 1) / 2] + (double)samples[n / 2]) / 2 : 0;
 }
 
+static double sum_of_layers(const rt_stage *s, int kind)
+{
+    double sum = 0;
+    for (int l = 0; l < s->program->n_layers; l++)
+        sum += median(samples_of(s, kind, l), s->profile->n_samples[kind]);
+    return sum;
+}
+
 // What the median of a kind's instructions is to the sum of its layers' medians. That sum is smaller: what
 // slows an instruction down, at every one, hits another layer every time, and no layer's median sees it.
 static double scale_of(const rt_stage *s, int kind)
 {
     rt__profile *p = s->profile;
-    int n = p->n_samples[kind];
-    double sum = 0, whole = median(p->whole[kind], n);
-    for (int l = 0; l < s->program->n_layers; l++)
-        sum += median(samples_of(s, kind, l), n);
-    return sum > 0 ? whole / sum : 1;
+    double sum = sum_of_layers(s, kind);
+    return sum > 0 ? median(p->whole[kind], p->n_samples[kind]) / sum : 1;
+}
+
+// The layer of a parameter: the one with the longest name that its own begins with; -1: none.
+static int layer_of(const rt_program *p, const char *parameter)
+{
+    size_t longest = 0;
+    int found = -1;
+    for (int l = 0; l < p->n_layers; l++) {
+        size_t n = strlen(p->layers[l].name);
+        if (n > longest && !strncmp(parameter, p->layers[l].name, n) && parameter[n] == '.') {
+            longest = n;
+            found = l;
+        }
+    }
+    return found;
+}
+
+// An update that passes no layer, for it does all in one go: each has its part by the bytes of its parameters.
+static void spread_update(const rt_stage *s)
+{
+    const rt_program *p = s->program;
+    rt__profile *profile = s->profile;
+    double whole = median(profile->whole[UPDATE], profile->n_samples[UPDATE]);
+    int64_t all = 0, *bytes = profile->spent;
+    memset(bytes, 0, (size_t)p->n_layers * sizeof *bytes);
+    for (int i = 0; i < p->n_tensors; i++) {
+        int layer = p->tensors[i].role == RT_PARAM ? layer_of(p, p->tensors[i].name) : -1;
+        if (layer < 0)
+            continue;
+        bytes[layer] += p->tensors[i].bytes;
+        all += p->tensors[i].bytes;
+    }
+    for (int l = 0; l < p->n_layers && all; l++)
+        for (int k = 0; k < SAMPLES; k++)
+            samples_of(s, UPDATE, l)[k] = (float)(whole * (double)bytes[l] / (double)all);
 }
 
 static void write_layer(FILE *f, const rt_stage *s, int layer, const double *scale)
@@ -148,24 +211,39 @@ static void write_layer(FILE *f, const rt_stage *s, int layer, const double *sca
     fprintf(f, ", \"update_s\": %.9g}", seconds[UPDATE]);
 }
 
+// Of this process before it had an arena, and what came to it since; of a device with memory of its own, what the program
+// holds there.
+static void find_bytes(const rt_stage *s, int64_t *process, int64_t *library)
+{
+    const rt_program *p = s->program;
+    int64_t known = s->profile->process_bytes + p->persistent_bytes + rt__older_weights(p) +
+                    p->scratch_bytes + p->in_flight * p->slot_bytes;
+    int64_t peak = resident("VmHWM");
+    *process = s->profile->process_bytes;
+    *library = peak > known ? peak - known : 0;
+    if (s->device->beside) {
+        *process = 0;
+        *library = s->device->beside(s);
+    }
+}
+
 int rt__profile_write(rt_stage *s)
 {
     rt__profile *p = s->profile;
     if (!p)
         return 0;
-    const rt_program *program = s->program;
-    int64_t known = p->process_bytes + program->persistent_bytes + rt__older_weights(program) +
-                    program->scratch_bytes + program->in_flight * program->slot_bytes;
-    int64_t peak = resident("VmHWM");
+    int64_t process, library;
     double scale[N_LAYERED];
+    find_bytes(s, &process, &library);
+    if (sum_of_layers(s, UPDATE) <= 0)
+        spread_update(s);
     FILE *f = fopen(s->options.profile, "w");
     if (f) {
         fprintf(f,
                 "{\"load_s\": %.9g, \"norm_s\": %.9g, \"process_bytes\": %" PRId64
                 ", \"library_bytes\": %" PRId64 ", \"layers\": [",
                 median(p->whole[LOAD], p->n_samples[LOAD]),
-                median(p->whole[NORM], p->n_samples[NORM]), p->process_bytes,
-                peak > known ? peak - known : 0);
+                median(p->whole[NORM], p->n_samples[NORM]), process, library);
         for (int k = 0; k < N_LAYERED; k++)
             scale[k] = scale_of(s, k);
         for (int l = 0; l < s->program->n_layers; l++)

@@ -2,6 +2,8 @@
 // whose kernels were compiled for this processor (runtime/cuda/cu_host.h) link it, so that all of the runtime that drives a
 // device runs in tests.
 //
+// By the device's clock a kernel takes a millisecond, and nothing else takes any time.
+//
 // Nothing is done before somebody waits for it: a stream is a list. The device's memory can be touched only while such a
 // list is worked on; whoever looks at it from the host, or at what was not waited for, ends with a signal or sees other bits.
 #include <cuda_runtime_api.h>
@@ -18,20 +20,25 @@
 
 typedef std::function<void()> Work;
 
+// What a graph is made of; events: that its launches record.
+struct CUgraph_st {
+    std::vector<Work> work;
+    std::vector<cudaEvent_t> events;
+};
+struct CUgraphExec_st {
+    CUgraph_st of;
+};
 struct CUstream_st {
     std::list<Work> work;
     bool capturing;
-    std::vector<Work> captured;
+    CUgraph_st captured;
 };
-struct CUgraph_st {
-    std::vector<Work> work;
-};
-struct CUgraphExec_st {
-    std::vector<Work> work;
-};
+static float clock_ms;
 struct CUevent_st {
     cudaStream_t stream;
     unsigned recorded, reached; // how often
+    bool timed, in_capture; // has a time; was recorded by a capture itself, which gives it none
+    float ms;
     bool waiting() const
     {
         return reached < recorded;
@@ -79,7 +86,7 @@ static void work_off(cudaStream_t stream)
 static cudaError_t later(cudaStream_t stream, Work work)
 {
     if (stream->capturing)
-        stream->captured.push_back(work);
+        stream->captured.work.push_back(work);
     else
         stream->work.push_back(work);
     return cudaSuccess;
@@ -91,7 +98,10 @@ extern "C" void cu_host_later(void *stream, void (*run)(void *), void (*drop)(vo
                               void *launched)
 {
     std::shared_ptr<void> kept(launched, drop);
-    later((cudaStream_t)stream, [=] { run(kept.get()); });
+    later((cudaStream_t)stream, [=] {
+        run(kept.get());
+        clock_ms++;
+    });
 }
 
 // What a capture must not do.
@@ -242,20 +252,20 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
 {
     stream->capturing = true;
-    stream->captured.clear();
+    stream->captured = {};
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
     stream->capturing = false;
-    *graph = new CUgraph_st{stream->captured};
+    *graph = new CUgraph_st(stream->captured);
     return cudaSuccess;
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ready, cudaGraph_t graph, unsigned long long)
 {
-    *ready = new CUgraphExec_st{graph->work};
+    *ready = new CUgraphExec_st{*graph};
     return cudaSuccess;
 }
 
@@ -267,7 +277,11 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t stream)
 {
-    for (const Work &work : ready->work)
+    for (cudaEvent_t event : ready->of.events) {
+        event->stream = stream;
+        event->recorded++;
+    }
+    for (const Work &work : ready->of.work)
         later(stream, work);
     return cudaSuccess;
 }
@@ -278,9 +292,10 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t ready)
     return cudaSuccess;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 {
     *event = new CUevent_st();
+    (*event)->timed = !(flags & cudaEventDisableTiming);
     return cudaSuccess;
 }
 
@@ -290,11 +305,42 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
     return cudaSuccess;
 }
 
+// An event that a capture records orders its work, and is never reached: "external" is what launches record.
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags)
+{
+    const bool external = flags & cudaEventRecordExternal;
+    if (external != stream->capturing) {
+        event->in_capture = stream->capturing;
+        return external ? cudaErrorIllegalState : cudaSuccess;
+    }
+    event->in_capture = false;
+    if (external) {
+        stream->captured.events.push_back(event);
+    } else {
+        event->stream = stream;
+        event->recorded++;
+    }
+    return later(stream, [=] {
+        event->reached++;
+        event->ms = clock_ms;
+    });
+}
+
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-    event->stream = stream;
-    event->recorded++;
-    return later(stream, [=] { event->reached++; });
+    return cudaEventRecordWithFlags(event, stream, cudaEventRecordDefault);
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end)
+{
+    if (!begin->timed || !end->timed)
+        return cudaErrorInvalidValue;
+    if (begin->in_capture || end->in_capture)
+        return cudaErrorCapturedEvent;
+    if (begin->waiting() || end->waiting() || !begin->recorded || !end->recorded)
+        return cudaErrorNotReady;
+    *ms = end->ms - begin->ms;
+    return cudaSuccess;
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event)

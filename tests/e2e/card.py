@@ -3,6 +3,7 @@ captured, replayed, asked late for their results, they give the bits of the emul
 
   card.py STAGECC SOURCE_DIR TESTS_FOLDER
 """
+import json
 import os
 import pathlib
 import subprocess
@@ -83,7 +84,7 @@ class Linker:
         self.card = f"-rdynamic -L{TESTS} -lstagecc-rt-cuda -lcudart_of_tests -lstdc++ -ldl"
         self.wrap(work, "CC", f"""case "$*" in *-lstagecc-rt-emulated*)
     echo "cd $PWD && {self.cc} $*" >> {self.seen}
- ;;
+    [ "$LINK_CARD" ] && exec sh -c "{self.cc} $(echo "$*" | sed 's|-lstagecc-rt-emulated|{self.card}|')" ;;
 esac
 exec {self.cc} "$@"
 """)
@@ -97,12 +98,36 @@ exec {self.cc} "$@"
     def use_card(self):
         for command in self.seen.read_text().splitlines():
             bits.run(["sh", "-c", command.replace("-lstagecc-rt-emulated", self.card)])
+        os.environ["LINK_CARD"] = "1"  # from now on
 
 
 def refused(program, what, text, status, **env):
     done = subprocess.run([program, "--data", DIGITS, "--steps", "1"], capture_output=True, text=True, env={**os.environ, **env})
     assert done.returncode == status and text in done.stderr, f"{what}: exit status {done.returncode}\n{done.stderr}"
     print(f"{what}: {done.stderr.strip()}", flush=True)
+
+
+def profiled(out):
+    """What `stagecc profile` measures of the mlp."""
+    bits.run([STAGECC, "profile", SOURCE / "examples/mlp/mlp.c", "--backend", "cuda", "-o", out, "--no-svg", "--batch", "40",
+              "--micro-batches", "5"])
+    assert "forward_compute_time=" in (out / "graph.txt").read_text()
+    return json.loads((out / "times.json").read_text())
+
+
+def check_profile(emulated, card):
+    """By the device's own clock each launch takes a millisecond, captured or not, and the host takes none."""
+    names = [layer["name"] for layer in emulated["layers"]]
+    assert names == [layer["name"] for layer in card["layers"]] and sum(layer["forward_s"] for layer in emulated["layers"]) > 0
+    for layer in card["layers"]:
+        for key in ("forward_s", "backward_s"):
+            assert abs(layer[key] * 1e3 - round(layer[key] * 1e3)) < 1e-4, layer
+    launches = {layer["name"]: (round(layer["forward_s"] * 1e3), round(layer["backward_s"] * 1e3)) for layer in card["layers"]}
+    assert launches["hidden1"][0] == 1 and launches["relu1"] == (1, 1) and launches["hidden2"][1] >= 3, launches
+    assert abs(sum(layer["update_s"] for layer in card["layers"]) - 1e-3) < 1e-6, card
+    assert card["layers"][names.index("relu1")]["update_s"] == 0 < card["layers"][names.index("logits")]["update_s"], card
+    assert card["process_bytes"] == 0 and card["library_bytes"] > 32 << 20, card
+    print(f"a profile: launches forward and backward {launches}", flush=True)
 
 
 def check_errors(program):
@@ -124,6 +149,7 @@ with tempfile.TemporaryDirectory() as folder:
         bits.run([STAGECC, "build", SOURCE / "examples/mlp/mlp.c", "-o", work / f"bad{i}", "--no-svg", "--backend", "cuda",
                   "--batch", "20", "--micro-batches", "2", *options])
     emulated = list(stop_all(work, "emulated"))
+    times = profiled(work / "profile")
     linker.use_card()
     for i, (what, model, data, options) in enumerate(CASES):
         told_here, tensors = trained(work / str(i), "card", data)
@@ -136,4 +162,5 @@ with tempfile.TemporaryDirectory() as folder:
         same = said.split(", stage")[0] == before.split("; first trouble")[0]
         assert same and f"the {of} of " in said and left == want_left, f"{what}: {said}\nnot {before}"
         print(f"{what}: {said.strip()}", flush=True)
+    check_profile(times, profiled(work / "profile-card"))
     check_errors(work / "0/stage0")

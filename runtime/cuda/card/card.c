@@ -101,6 +101,7 @@ static int check_memory(rt_stage *s, uint64_t arena, size_t all)
 {
     size_t left = 0, total = 0;
     int error = rt__card_check(s, cudaMemGetInfo(&left, &total), "ask for free memory");
+    rt__card_of(s)->left = left;
     if (error || all <= left)
         return error;
     const rt_program *p = s->program;
@@ -198,6 +199,7 @@ static void card_close(rt_stage *s)
     for (int i = 0; i < RT__CARD_EVENTS; i++)
         if (c->events[i])
             cudaEventDestroy(c->events[i]);
+    rt__card_drop_stamps(c);
     cudaFree(c->memory);
     cudaFreeHost(c->pinned);
     if (c->work)
@@ -447,6 +449,8 @@ const rt_device rt__cuda_device = {
     .watch = card_watch,
     .noted = card_noted,
     .score = card_score,
+    .stamp = rt__card_stamp,
+    .beside = rt__card_beside,
     .mark = card_mark,
     .wait = card_wait,
 };

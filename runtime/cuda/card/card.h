@@ -42,6 +42,12 @@ typedef struct rt__constant {
     size_t n;
 } rt__constant;
 
+// When the device came to a layer, in the function that runs now.
+typedef struct rt__stamp {
+    cudaEvent_t event;
+    int layer;
+} rt__stamp;
+
 typedef struct rt__card {
     int number; // the device, as CUDA counts
     cudaStream_t work;
@@ -68,6 +74,11 @@ typedef struct rt__card {
     rt__constant *constants;
     int n_constants;
 
+    bool capturing;    // what is launched now is kept in a graph
+    rt__stamp *stamps; // their events serve all functions, in turn
+    int n_stamps, made_stamps;
+    size_t left; // of the device's memory when it was opened
+
     rt__phases *phases;
     rt__products *products;
     rt__convolutions *convolutions;
@@ -85,6 +96,12 @@ int rt__card_check(rt_stage *s, cudaError_t status, const char *what);
 // Where the bf16 copy of a parameter lies, of any version; NULL: the program has none.
 void *rt__card_narrow(const rt_stage *s, const void *param);
 void rt__card_set_known(rt_stage *s, int mb); // in front of what is launched next
+
+// The device's own times (card/stamps.c): rt_device.stamp and .beside, and what those stamps come to that n layers had.
+void rt__card_stamp(rt_stage *s, int layer);
+void rt__card_tell_times(rt_stage *s, const int *layers, int n);
+int64_t rt__card_beside(const rt_stage *s);
+void rt__card_drop_stamps(rt__card *c);
 
 extern const rt_device rt__cuda_device;
 

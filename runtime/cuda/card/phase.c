@@ -1,6 +1,7 @@
 #include "runtime/cuda/card/phase.h"
 
 #include "runtime/cuda/card/card.h"
+#include "runtime/profile.h"
 #include "runtime/transport.h"
 
 #include <stdlib.h>
@@ -13,6 +14,8 @@ typedef struct Graph {
     uint64_t *places; // [2 + edges that the function touches]
     cudaGraphExec_t
         ready; // NULL: was launched by hand once, which loads its kernels and makes its constants
+    int *layers; // [n_layers], of its stamps (stamps.c); none without a profile
+    int n_layers;
 } Graph;
 
 typedef struct Phase {
@@ -59,6 +62,7 @@ void rt__phases_close(rt__phases *made)
             if (p->graphs[k].ready)
                 cudaGraphExecDestroy(p->graphs[k].ready);
             free(p->graphs[k].places);
+            free(p->graphs[k].layers);
         }
         free(p->edges);
     }
@@ -119,13 +123,45 @@ static Phase *phase_of(rt_stage *s, rt__phases *all, rt__code *code)
 // Running
 // ----------------------------------------------------------------------------------------
 
+// Stamped from its begin to its end, where somebody profiles.
+static void call(rt_stage *s, const Phase *p, int mb)
+{
+    rt__card_of(s)->n_stamps = 0;
+    if (s->profile)
+        rt__profile_mark(s, -1);
+    p->code(s, mb);
+    if (s->profile)
+        rt__profile_mark(s, -1);
+}
+
+// Which layers they were, for its replays.
+static int *layers_now(rt_stage *s)
+{
+    const rt__card *c = rt__card_of(s);
+    int *layers = malloc(((size_t)c->n_stamps + 1) * sizeof *layers);
+    for (int i = 0; layers && i < c->n_stamps; i++)
+        layers[i] = c->stamps[i].layer;
+    if (!layers)
+        rt_fail(s, RT_E_MEMORY, "no memory for the layers of a graph");
+    return layers;
+}
+
+// After a launch by hand.
+static void tell_times(rt_stage *s)
+{
+    int *layers = s->profile ? layers_now(s) : NULL;
+    if (layers)
+        rt__card_tell_times(s, layers, rt__card_of(s)->n_stamps);
+    free(layers);
+}
+
 // The edges are the same at every run: which they are is in the program's text.
 static void run_and_note_edges(rt_stage *s, rt__phases *all, Phase *p, int mb)
 {
     int n = s->program->n_edges;
     memset(all->touched, 0, (size_t)n * sizeof *all->touched);
     s->touched = all->touched;
-    p->code(s, mb);
+    call(s, p, mb);
     s->touched = NULL;
     p->edges = calloc((size_t)n + 1, sizeof *p->edges);
     p->n_edges = 0;
@@ -154,7 +190,13 @@ static int capture(rt_stage *s, const Phase *p, Graph *to, int mb)
         s, cudaStreamBeginCapture(work, cudaStreamCaptureModeThreadLocal), "begin a graph");
     if (error)
         return error;
-    p->code(s, mb);
+    rt__card_of(s)->capturing = true;
+    call(s, p, mb);
+    rt__card_of(s)->capturing = false;
+    if (s->profile) {
+        to->layers = layers_now(s);
+        to->n_layers = rt__card_of(s)->n_stamps;
+    }
     error = rt__card_check(s, cudaStreamEndCapture(work, &graph), "end a graph");
     if (!error)
         error =
@@ -168,12 +210,14 @@ static void run(rt_stage *s, rt__phases *all, Phase *p, int mb)
 {
     if (p->n_edges < 0) {
         run_and_note_edges(s, all, p, mb);
+        tell_times(s);
         add(s, all, p, mb);
         return;
     }
     Graph *g = all->by_hand ? NULL : find(s, all, p, mb);
     if (!g) {
-        p->code(s, mb);
+        call(s, p, mb);
+        tell_times(s);
         if (p->n < MOST_GRAPHS && !all->by_hand)
             add(s, all, p, mb);
         return;
@@ -181,6 +225,8 @@ static void run(rt_stage *s, rt__phases *all, Phase *p, int mb)
     if (!g->ready && capture(s, p, g, mb))
         return;
     rt__card_check(s, cudaGraphLaunch(g->ready, rt__card_of(s)->work), "launch a graph");
+    if (g->layers)
+        rt__card_tell_times(s, g->layers, g->n_layers);
 }
 
 // Messages lie in the host's memory, which the device writes: they may be sent when this returns.
