@@ -36,9 +36,10 @@ typedef void EmitNode(Emit *e, const Node *n);
 
 typedef struct CodegenPaths {
     const char *cc, *include_dir, *lib_dir;
-    const char *nvcc, *cxx;   // NULL: not here
-    const char *cuda_lib_dir; // NULL: where the linker looks in any case
-    bool emulated;            // kernels are for this processor
+    const char *nvcc, *cxx;    // NULL: not here
+    const char *cuda_lib_dir;  // NULL: where the linker looks in any case
+    bool emulated;             // kernels are for this processor
+    const char *architectures; // else for these: "sm_80,sm_90"; NULL: the usual ones
 } CodegenPaths;
 
 // What compiles the second sources of stages, and what programs with such are linked with.

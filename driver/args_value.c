@@ -163,6 +163,42 @@ static bool choose(Args *args, const struct Choice *c)
     return false;
 }
 
+// "sm_80", "sm_90a": as nvcc calls them. 0: it is none.
+static int architecture_of(const char *text, size_t n)
+{
+    char *end = NULL;
+    if (n < strlen("sm_00") || strncmp(text, "sm_", 3) != 0 || !isdigit((unsigned char)text[3]))
+        return 0;
+    long number = strtol(text + 3, &end, 10);
+    end += *end == 'a' || *end == 'f'; // for such cards alone
+    return end == text + n && number < 1000 ? (int)number : 0;
+}
+
+static bool check_architectures(const Args *args)
+{
+    enum { LEAST = 80 }; // that kernels are written for: bf16 on tensor cores
+    const char *text = args->architectures;
+    if (text && (!args->backend || strcmp(args->backend, "cuda") != 0)) {
+        error_at(NO_LOC, "--arch is of --backend cuda");
+        return false;
+    }
+    for (const char *at = text; at;) {
+        size_t n = strcspn(at, ",");
+        int number = architecture_of(at, n);
+        if (!number)
+            error_at(NO_LOC,
+                     "--arch takes devices as nvcc calls them, like sm_80,sm_90, not `%s`",
+                     text);
+        else if (number < LEAST)
+            error_at(NO_LOC, "--arch sm_%d: programs want devices of sm_%d or newer", number,
+                     LEAST);
+        if (number < LEAST)
+            return false;
+        at = at[n] ? at + n + 1 : NULL;
+    }
+    return true;
+}
+
 static bool multiply_machines(Args *args)
 {
     args->stages = args->machines.n > 0;
@@ -215,6 +251,7 @@ bool args_agree(Arena *a, const CommandInfo *command, Args *args)
     bool good = true;
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
         good &= choose(args, &choices[i]);
+    good &= check_architectures(args);
     good &= multiply_machines(args);
     good &= match_transfer(args);
     if (command->groups & PLANNER)

@@ -103,11 +103,11 @@ int stages_wanted(Job *j, int fallback, int *stages)
 int build_programs(Job *j, const char *dir)
 {
     Toolchain t = toolchain_find(j->arena);
-    CodegenPaths paths = toolchain_paths(&t);
+    CodegenPaths paths = toolchain_paths(&t, j->args);
     int status = kernel_tools_check(&t, j->backend);
     if (!status)
         status = codegen_write(j->graph, &j->plan, j->backend, j->args->line, &paths, dir);
-    return status ? status : toolchain_build(j->arena, &j->plan, j->backend, dir);
+    return status ? status : toolchain_build(j->arena, &j->plan, j->backend, &paths, dir);
 }
 
 static void print_programs(const Job *j, const char *dir)

@@ -54,7 +54,7 @@ typedef struct Args {
     VEC(const char *) defines, includes;
     const char *passes, *stop_after, *dump_after, *emit;
     bool time_passes, list_passes, list_ops, list_schedules;
-    const char *backend;
+    const char *backend, *architectures;
     Counts machines;      // -n, innermost level first; their product is at most 1 << 20
     Rates bandwidths;     // -b of `plan`, one for each of machines: 1e9 where there is no -b
     bool has_bandwidth;   // -b was given
@@ -130,10 +130,11 @@ void kernel_tools_find(Arena *a, Toolchain *t);
 // missing.
 int kernel_tools_check(const Toolchain *t, const Backend *backend);
 const char *own_executable(Arena *a); // its path
-CodegenPaths toolchain_paths(const Toolchain *t);
+CodegenPaths toolchain_paths(const Toolchain *t, const Args *args);
 // Compile the sources of all stages in dir, side by side. 0, or an exit status after the compiler's own output
 // was shown.
-int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir);
+int toolchain_build(Arena *a, const Plan *plan, const Backend *backend,
+                    const CodegenPaths *paths, const char *dir);
 // driver/process.c. A program in a process group of its own, which ends with the command; its stderr is ours. cpu_s:
 // killed after so many seconds of computing; 0: no limit.
 pid_t process_start(const char *const *argv, const char *stdout_file, unsigned cpu_s);

@@ -46,7 +46,7 @@ Toolchain toolchain_find(Arena *a)
     return t;
 }
 
-CodegenPaths toolchain_paths(const Toolchain *t)
+CodegenPaths toolchain_paths(const Toolchain *t, const Args *args)
 {
     return (CodegenPaths){.cc = t->cc,
                           .include_dir = t->include_dir,
@@ -54,7 +54,8 @@ CodegenPaths toolchain_paths(const Toolchain *t)
                           .nvcc = t->nvcc,
                           .cxx = t->cxx,
                           .cuda_lib_dir = t->cuda_lib_dir,
-                          .emulated = t->emulated};
+                          .emulated = t->emulated,
+                          .architectures = args->architectures};
 }
 
 typedef VEC(const char *) Words;
@@ -104,16 +105,15 @@ static int run_steps(Arena *a, const Steps *steps, const char *dir)
 }
 
 // Of the library that programs for devices link.
-static bool has_device_runtime(Arena *a, const Toolchain *t)
+static bool has_device_runtime(Arena *a, const CodegenPaths *paths)
 {
-    return !access(arena_printf(a, "%s/libstagecc-rt-cuda.a", t->lib_dir), R_OK);
+    return !access(arena_printf(a, "%s/libstagecc-rt-cuda.a", paths->lib_dir), R_OK);
 }
 
-int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const char *dir)
+int toolchain_build(Arena *a, const Plan *plan, const Backend *backend,
+                    const CodegenPaths *paths, const char *dir)
 {
-    Toolchain t = toolchain_find(a);
-    CodegenPaths paths = toolchain_paths(&t);
-    if (backend->kernel_extension && !t.emulated && !has_device_runtime(a, &t)) {
+    if (backend->kernel_extension && !paths->emulated && !has_device_runtime(a, paths)) {
         error_at(NO_LOC,
                  "the sources are in %s, but this stagecc has no runtime for devices to make "
                  "programs of them: STAGECC_CUDA=emulated makes some for this processor",
@@ -122,7 +122,7 @@ int toolchain_build(Arena *a, const Plan *plan, const Backend *backend, const ch
     }
     Steps objects = {0}, programs = {0};
     for (int stage = 0; stage < plan->n_stages; stage++) {
-        CompileSteps steps = codegen_steps(a, plan, backend, &paths, stage);
+        CompileSteps steps = codegen_steps(a, plan, backend, paths, stage);
         for (int i = 0; i < steps.n; i++)
             vec_push(a, i < steps.n - 1 ? &objects : &programs, steps.items[i]);
     }

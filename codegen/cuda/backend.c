@@ -78,10 +78,25 @@ static void kernel_source(Emit *e)
     write_room(e);
 }
 
+// Of a list like "sm_80,sm_90".
+static const char *gencode(Arena *a, const char *architectures)
+{
+    const char *flags = "";
+    for (const char *at = architectures; *at;) {
+        int n = (int)strcspn(at, ",");
+        const char *number = at + strlen("sm_");
+        int digits = n - (int)strlen("sm_");
+        flags = arena_printf(a, "%s -gencode arch=compute_%.*s,code=%.*s", flags, digits,
+                             number, n, at);
+        at += n + (at[n] == ',');
+    }
+    return flags;
+}
+
 // The same text for a device and for this processor; no contraction in either (docs/cuda.md).
 static KernelCompiler kernel_compiler(Arena *a, const Plan *p, const CodegenPaths *paths)
 {
-    (void)a;
+    const char *architectures = paths->architectures ? paths->architectures : "sm_80,sm_90";
     (void)p;
     if (paths->emulated)
         return (KernelCompiler){
@@ -95,10 +110,10 @@ static KernelCompiler kernel_compiler(Arena *a, const Plan *p, const CodegenPath
         .name = "nvcc",
         .what = "the CUDA compiler",
         .tool = paths->nvcc ? paths->nvcc : "nvcc",
-        .flags =
-            "-std=c++17 -O3 -fmad=false -Xcompiler -fno-exceptions,-fno-threadsafe-statics "
-            "--threads 2 -gencode arch=compute_80,code=sm_80 -gencode "
-            "arch=compute_90,code=sm_90",
+        .flags = arena_printf(a,
+                              "-std=c++17 -O3 -fmad=false -Xcompiler "
+                              "-fno-exceptions,-fno-threadsafe-statics --threads 2%s",
+                              gencode(a, architectures)),
         .libraries = "-lstagecc-rt-cuda -lstagecc-rt -lcudart_static -ldl -lrt -lpthread "
                      "-ljansson -lm",
         .lib_dir = paths->cuda_lib_dir};

@@ -247,9 +247,17 @@ static void cu_card_set(void *stream, void *to, const void *from, int n)
               words, n / 4);
 }
 
+#ifdef __CUDA_ARCH_LIST__
+#define CU_ARCHITECTURES CU_TEXT_OF(__CUDA_ARCH_LIST__)
+#else
+#define CU_ARCHITECTURES ""
+#endif
+#define CU_TEXT_OF(...) CU_TEXT(__VA_ARGS__)
+#define CU_TEXT(...) #__VA_ARGS__
+
 #define CU_CARD_KERNELS                                                                        \
     extern "C" const cu_card rt_card_kernels = {                                               \
-        cu_card_set,     cu_card_narrow,        cu_card_widen, cu_card_add,                    \
-        cu_card_squares, cu_card_squares_bytes, cu_card_watch, cu_card_score};
+        CU_ARCHITECTURES, cu_card_set,           cu_card_narrow, cu_card_widen, cu_card_add,   \
+        cu_card_squares,  cu_card_squares_bytes, cu_card_watch,  cu_card_score};
 
 #endif

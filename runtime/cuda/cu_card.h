@@ -25,6 +25,8 @@ typedef struct cu_watched {
 } cu_watched;
 
 typedef struct cu_card {
+    const char
+        *architectures; // that kernels were compiled for: "800,900"; "": for this processor
     // n bytes of the host's, a multiple of 4 and at most CU_MOST_BYTES, as they are now.
     void (*set)(void *stream, void *to, const void *from, int n);
     // to[n] in bf16 = from[n].

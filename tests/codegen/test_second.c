@@ -62,6 +62,24 @@ static KernelCompiler compiler(Arena *a, const Plan *p, const CodegenPaths *at)
                             .lib_dir = "/opt/lib"};
 }
 
+// Machine code for each of a list of devices, for the usual ones, or for this processor.
+static void devices_are_named(void **state)
+{
+    (void)state;
+    Arena a = {0};
+    CodegenPaths at = paths;
+    const char *flags = backend_cuda.kernel_compiler(&a, NULL, &at).flags;
+    assert_non_null(strstr(flags, " -gencode arch=compute_80,code=sm_80 "
+                                  "-gencode arch=compute_90,code=sm_90"));
+    at.architectures = "sm_90a,sm_120";
+    flags = backend_cuda.kernel_compiler(&a, NULL, &at).flags;
+    assert_string_equal(strstr(flags, " -gencode"), " -gencode arch=compute_90a,code=sm_90a "
+                                                    "-gencode arch=compute_120,code=sm_120");
+    at.emulated = true;
+    assert_null(strstr(backend_cuda.kernel_compiler(&a, NULL, &at).flags, "gencode"));
+    arena_release(&a);
+}
+
 static EmitNode *emitters[N_OPS];
 
 static Backend apart(void)
@@ -236,6 +254,7 @@ int main(void)
         cmocka_unit_test(updates_that_follow_each_other_are_one),
         cmocka_unit_test(steps_are_the_same_everywhere),
         cmocka_unit_test(ninja_makes_objects_first),
+        cmocka_unit_test(devices_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

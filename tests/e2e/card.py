@@ -88,6 +88,9 @@ class Linker:
 esac
 exec {self.cc} "$@"
 """)
+        # As if nvcc had compiled the kernels for these.
+        self.wrap(work, "CXX", f"""exec {os.environ.get("CXX") or "c++"} '-D__CUDA_ARCH_LIST__=800,900' "$@"\n""")
+
     @staticmethod
     def wrap(work, name, text):
         wrapper = work / name
@@ -135,6 +138,11 @@ def check_errors(program):
     refused(program, "no driver", wants + "there is no driver", 2, FAKE_CUDA_DEVICES="0", FAKE_CUDA_DRIVER="0")
     refused(program, "no device", wants + "the driver shows none", 2, FAKE_CUDA_DEVICES="0")
     refused(program, "another device", "STAGECC_CARD=3: this host has the devices 0 to 1", 2, FAKE_CUDA_DEVICES="2", STAGECC_CARD="3")
+    for sm in "80", "86", "90":
+        bits.run(["env", f"FAKE_CUDA_SM={sm}", program, "--data", DIGITS, "--steps", "1"])
+    built = "this program was built for sm_80, sm_90, and its device, none, is sm_"
+    refused(program, "a newer device", built + "120: build it again with --arch sm_120", 2, FAKE_CUDA_SM="120")
+    refused(program, "an older device", built + "75: programs want sm_80 or newer", 2, FAKE_CUDA_SM="75")
     refused(program, "too little memory", "stage 0 needs 32.1 MiB of its device, which has 5.0 MiB free of 5.0: parameters", 3, FAKE_CUDA_MIB="5")
 
 

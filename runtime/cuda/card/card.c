@@ -57,7 +57,8 @@ static int choose_card(rt_stage *s)
         return rt_fail(s, RT_E_ENVIRONMENT,
                        "STAGECC_CARD=%s: this host has the devices 0 to %d", wanted, n - 1);
     rt__card_of(s)->number = card;
-    return rt__card_check(s, cudaSetDevice(card), "take its device");
+    int error = rt__card_check(s, cudaSetDevice(card), "take its device");
+    return error ? error : rt__card_check_architecture(s);
 }
 
 // What the program's and the runtime's own kernels need for the time being.

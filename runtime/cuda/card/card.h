@@ -103,6 +103,9 @@ void rt__card_tell_times(rt_stage *s, const int *layers, int n);
 int64_t rt__card_beside(const rt_stage *s);
 void rt__card_drop_stamps(rt__card *c);
 
+// Do the program's kernels run on the device? 0 or an rt_error.
+int rt__card_check_architecture(rt_stage *s);
+
 extern const rt_device rt__cuda_device;
 
 #endif

@@ -130,6 +130,7 @@ static void call(rt_stage *s, const Phase *p, int mb)
     if (s->profile)
         rt__profile_mark(s, -1);
     p->code(s, mb);
+    rt__card_check(s, cudaGetLastError(), "launch its kernels");
     if (s->profile)
         rt__profile_mark(s, -1);
 }
