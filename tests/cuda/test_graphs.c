@@ -1,6 +1,7 @@
 // How kernels are chosen and kept: by row alone, by name, from a file.
 #include "tests/cuda/dnn_test.h"
 
+#include <dirent.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -145,13 +146,14 @@ static cudnnStatus_t count_asked(cudnnBackendDescriptorType_t type, DnnDesc *d)
     return create(type, d);
 }
 
-// Opens all rows with a file of plans; how often heuristics were asked.
-static int open_with(const char *plans, const char *card, int64_t *workspace)
+// Opens all rows with a file of plans, a folder of them, or none; how often heuristics were asked.
+static int open_in(const char *plans, const char *folder, const char *card, int64_t *workspace)
 {
     rt_kernel rows[] = {
         dnn_exact_row(), {.key = "a product", .op = RT_MATMUL}, dnn_split_row()};
     char *h200 = dnn_h200();
-    rt__convolutions_options o = {.properties = h200, .plans = plans, .card = card};
+    rt__convolutions_options o = {
+        .properties = h200, .plans = plans, .folder = folder, .card = card};
     rt__convolutions *made = NULL;
     create = cudnn.BackendCreateDescriptor;
     cudnn.BackendCreateDescriptor = count_asked;
@@ -167,6 +169,11 @@ static int open_with(const char *plans, const char *card, int64_t *workspace)
     rt__convolutions_close(made);
     free(h200);
     return n_asked;
+}
+
+static int open_with(const char *plans, const char *card, int64_t *workspace)
+{
+    return open_in(plans, NULL, card, workspace);
 }
 
 static void plans_are_kept(void **state)
@@ -188,6 +195,90 @@ static void plans_are_kept(void **state)
     assert_int_equal(open_with(path, "H100", &second), 0); // written anew
     unlink(path);
     close(fd);
+}
+
+static int files_in(const char *folder)
+{
+    int n = 0;
+    DIR *d = opendir(folder);
+    for (const struct dirent *e; d && (e = readdir(d));)
+        n += *e->d_name != '.';
+    if (d)
+        closedir(d);
+    return n;
+}
+
+// What programs with other rows keep there stays, and what one keeps in a file beside it is not written again.
+static void plans_are_shared(void **state)
+{
+    char root[] = "/tmp/stagecc-plans-XXXXXX", folder[64], file[64], command[128];
+    int64_t first, second;
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    snprintf(folder, sizeof folder, "%s/a/b", root);
+    snprintf(file, sizeof file, "%s/file", root);
+    int asked = open_in(NULL, folder, "H200", &first);
+    assert_true(asked >= 3);
+    assert_int_equal(files_in(folder), 3); // one graph, and two
+    assert_int_equal(open_in(NULL, folder, "H200", &second), 0);
+    assert_int_equal(first, second);
+    assert_int_equal(open_in(NULL, folder, "H100", &second), asked);
+    assert_int_equal(files_in(folder), 6);
+    assert_int_equal(open_in(NULL, folder, "H200", &second), 0);
+    assert_int_equal(open_in(file, folder, "H200", &second), 0);
+    assert_int_equal(access(file, F_OK), -1);
+    open_with(file, "H200", &second);
+    snprintf(folder, sizeof folder, "%s/c", root);
+    assert_int_equal(open_in(file, folder, "H200", &second), 0);
+    assert_int_equal(files_in(folder), 0);
+    snprintf(command, sizeof command, "rm -r %s", root);
+    assert_int_equal(system(command), 0); // NOLINT(cert-env33-c,concurrency-mt-unsafe)
+}
+
+// A folder that cannot be written to, or a file there that is damaged, is said once, and plans are made.
+static void bad_folders_are_warnings(void **state)
+{
+    char root[] = "/tmp/stagecc-plans-XXXXXX", warning[1024] = "";
+    char *h200 = dnn_h200();
+    rt_stage s;
+    rt__convolutions *made = NULL;
+    (void)state;
+    int fd = mkstemp(root); // no folder
+    rt__convolutions_options o = {.properties = h200, .folder = root, .card = "H200"};
+    rt_kernel own[] = {dnn_exact_row(), dnn_split_row()};
+    dnn_stage(&s);
+    s.quiet = false;
+    s.report_fd = memfd_create("report", 0);
+    assert_int_equal(rt__convolutions_open(&s, own, 2, &o, &made), 0);
+    rt__convolutions_close(made);
+    assert_true(pread(s.report_fd, warning, sizeof warning - 1, 0) >= 0);
+    const char *first = strstr(warning, "\"warning\"");
+    assert_non_null(first);
+    assert_non_null(strstr(first, root));
+    assert_null(strstr(first + 1, "\"warning\""));
+    close(s.report_fd);
+    unlink(root);
+    close(fd);
+    free(h200);
+}
+
+static void the_cache_says_where(void **state)
+{
+    char path[RT__PATH];
+    (void)state;
+    setenv("HOME", "/home/me", 1);
+    unsetenv("XDG_CACHE_HOME");
+    assert_true(rt__plan_folder_find(path));
+    assert_string_equal(path, "/home/me/.cache/stagecc/plans");
+    setenv("XDG_CACHE_HOME", "relative", 1);
+    assert_true(rt__plan_folder_find(path));
+    assert_string_equal(path, "/home/me/.cache/stagecc/plans");
+    setenv("XDG_CACHE_HOME", "/var/cache/me", 1);
+    assert_true(rt__plan_folder_find(path));
+    assert_string_equal(path, "/var/cache/me/stagecc/plans");
+    unsetenv("XDG_CACHE_HOME");
+    unsetenv("HOME");
+    assert_false(rt__plan_folder_find(path));
 }
 
 // A kept plan that the library does not take is made anew. What was made by name is for those who name it.
@@ -235,6 +326,9 @@ int main(void)
         DNN_TEST(what_is_not_there_is_replaced),
         DNN_TEST(tf32_may_use_tensor_cores),
         DNN_TEST(plans_are_kept),
+        DNN_TEST(plans_are_shared),
+        DNN_TEST(bad_folders_are_warnings),
+        cmocka_unit_test(the_cache_says_where),
         DNN_TEST(other_plans_are_not_taken),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);

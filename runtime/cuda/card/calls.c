@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <stagecc/cu_card.h>
 
@@ -196,12 +197,25 @@ static int make_room(rt_stage *s, rt__card *c)
     return error;
 }
 
+// Plans that a build put beside its program: out/stage0.plans. false: there are none.
+static bool plans_beside(char path[RT__PATH])
+{
+    ssize_t n = readlink("/proc/self/exe", path, RT__PATH - sizeof ".plans");
+    if (n < 0)
+        return false;
+    memcpy(path + n, ".plans", sizeof ".plans");
+    return !access(path, R_OK);
+}
+
 static int open_convolutions(rt_stage *s, rt__card *c)
 {
     struct cudaDeviceProp of;
+    char beside[RT__PATH], folder[RT__PATH];
     int error =
         rt__card_check(s, cudaGetDeviceProperties(&of, c->number), "ask what its device is");
     rt__convolutions_options o = {.card = of.name};
+    o.plans = plans_beside(beside) ? beside : NULL;
+    o.folder = rt__plan_folder_find(folder) ? folder : NULL;
     if (!error)
         error = rt__convolutions_open(s, rt__cuda_kernels(s)->rows, s->program->n_kernels, &o,
                                       &c->convolutions);

@@ -142,15 +142,21 @@ static int make_with_plans(const DnnMaker *m, const rt_kernel *rows,
                            const rt__convolutions_options *o, rt__convolutions *made)
 {
     char whose[256];
-    rt__plans plans;
+    rt__plans plans = {0};
+    rt__plan_folder folder = {.whose = whose};
     rt__why why;
     DnnMaker keeper = *m;
     snprintf(whose, sizeof whose, "cuDNN %zu, %s", cudnn.GetVersion(), o->card ? o->card : "");
-    if (rt__plans_read(&plans, o->plans, whose, &why))
+    if (o->plans && rt__plans_read(&plans, o->plans, whose, &why))
         rt__report_warning(m->stage, why.text);
     keeper.plans = &plans;
+    if (o->folder) {
+        snprintf(folder.path, sizeof folder.path, "%s", o->folder);
+        keeper.folder = &folder;
+    }
     int error = make_all(&keeper, rows, made);
-    if (!error && plans.changed && rt__plans_write(&plans, o->plans, whose, &why))
+    bool write = !error && !o->folder && plans.changed;
+    if (write && rt__plans_write(&plans, o->plans, whose, &why))
         rt__report_warning(m->stage, why.text);
     rt__plans_release(&plans);
     return error;
@@ -168,7 +174,7 @@ int rt__convolutions_open(rt_stage *s, const rt_kernel *rows, int n_rows,
     if (error)
         return error;
     DnnMaker m = {.stage = s, .dnn = &c->dnn, .tf32 = o->tf32};
-    return o->plans ? make_with_plans(&m, rows, o, c) : make_all(&m, rows, c);
+    return o->plans || o->folder ? make_with_plans(&m, rows, o, c) : make_all(&m, rows, c);
 }
 
 void rt__convolutions_close(rt__convolutions *made)

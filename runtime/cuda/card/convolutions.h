@@ -23,13 +23,14 @@ typedef struct rt__convolutions rt__convolutions;
 typedef struct rt__convolutions_options {
     const char *
         properties; // of a card that is not there, as rt__dnn_open has it; NULL: the thread's device
-    const char *plans; // file of plans that are kept (plans.h); NULL: none
-    const char *card;  // which card it is, for that file: "NVIDIA H200"
+    const char *plans;  // file of plans that are kept (plans.h); NULL: none
+    const char *folder; // of more of them, where new ones go then (plan_folder.h); NULL: none
+    const char *card;   // which card it is, for both: "NVIDIA H200"
     bool tf32;
 } rt__convolutions_options;
 
-// Of all rows that are convolutions. 0 or an rt_error: RT_E_ENVIRONMENT, RT_E_MEMORY, RT_E_KERNEL. A file of plans that
-// cannot be read or written is a warning.
+// Of all rows that are convolutions. 0 or an rt_error: RT_E_ENVIRONMENT, RT_E_MEMORY, RT_E_KERNEL. Plans that cannot be
+// read or written are a warning.
 int rt__convolutions_open(rt_stage *s, const rt_kernel *rows, int n_rows,
                           const rt__convolutions_options *o, rt__convolutions **made);
 void rt__convolutions_close(rt__convolutions *made); // NULL is fine

@@ -69,8 +69,18 @@ static void keep(const DnnMaker *m, const char *key, const DnnPlan *p)
 {
     size_t bytes = 0;
     char *json = m->plans ? rt__dnn_json(p, &bytes) : NULL;
-    if (json) // without memory for it, it is made again next time
-        rt__plans_add(m->plans, key, p->implementation, json, bytes);
+    // Without memory for it, it is made again next time.
+    if (json && rt__plans_add(m->plans, key, p->implementation, json, bytes) && m->folder)
+        rt__plan_folder_write(m->stage, m->folder, rt__plans_find(m->plans, key));
+}
+
+static const rt__kept_plan *find_kept(const DnnMaker *m, const char *key)
+{
+    const rt__kept_plan *kept = rt__plans_find(m->plans, key);
+    if (kept || !m->folder)
+        return kept;
+    rt__plan_folder_read(m->stage, m->folder, key, m->plans);
+    return rt__plans_find(m->plans, key);
 }
 
 typedef struct Choice {
@@ -82,7 +92,7 @@ typedef struct Choice {
 static bool choose(const DnnMaker *m, const Choice *c, DnnPlan *p, DnnDesc graph)
 {
     if (c->way == KEPT_NAMED || c->way == KEPT) {
-        const rt__kept_plan *kept = rt__plans_find(m->plans, c->key);
+        const rt__kept_plan *kept = find_kept(m, c->key);
         return kept &&
                rt__dnn_choose_kept(p, kept->json, kept->json_bytes, kept->implementation);
     }

@@ -5,7 +5,7 @@
 #define STAGECC_CUDA_GRAPHS_H
 
 #include "runtime/cuda/card/engines.h"
-#include "runtime/cuda/card/plans.h"
+#include "runtime/cuda/card/plan_folder.h"
 
 // Numbers of the tensors that are not within a graph: those that a call is given, from 1; one of the kernel's own, in its
 // workspace; and floats that are the same in every call.
@@ -17,8 +17,9 @@ enum { DNN_MOST_GRAPHS = 2, DNN_IMPLEMENTATIONS = DNN_MOST_GRAPHS * (DNN_IMPLEME
 typedef struct DnnMaker {
     rt_stage *stage;
     const Dnn *dnn;
-    rt__plans *plans; // tried first; new ones are added. NULL: none are kept
-    bool tf32;        // floats may go through tensor cores, in fewer bits
+    rt__plans *plans;        // tried first; new ones are added. NULL: none are kept
+    rt__plan_folder *folder; // tried next, and new ones go there, too; NULL: there is none
+    bool tf32;               // floats may go through tensor cores, in fewer bits
 } DnnMaker;
 
 // One way to do it: adds the operations of graph `part` and returns nothing, for errors stay in the parts.

@@ -177,7 +177,7 @@ int rt__plans_read(rt__plans *p, const char *path, const char *whose, rt__why *w
     size_t n = 0;
     *p = (rt__plans){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return 0;
     uint8_t *all = fd < 0 ? NULL : read_all(fd, &n);
     int error =
@@ -233,7 +233,7 @@ static bool write_plans(const rt__plans *p, int fd, const char *whose)
 }
 
 // Under another name first: programs of a job that start together write the same file.
-int rt__plans_write(rt__plans *p, const char *path, const char *whose, rt__why *why)
+int rt__plans_write(const rt__plans *p, const char *path, const char *whose, rt__why *why)
 {
     char now[RT__PATH];
     snprintf(now, sizeof now, "%s.%ld", path, (long)getpid());
@@ -241,10 +241,8 @@ int rt__plans_write(rt__plans *p, const char *path, const char *whose, rt__why *
     bool good = fd >= 0 && write_plans(p, fd, whose);
     if (fd >= 0 && close(fd))
         good = false;
-    if (good && !rename(now, path)) {
-        p->changed = false;
+    if (good && !rename(now, path))
         return 0;
-    }
     int error =
         rt__because(why, RT__ENVIRONMENT, "%s cannot be written: %s", path, strerror(errno));
     unlink(now);

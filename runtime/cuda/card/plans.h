@@ -30,7 +30,7 @@ typedef struct rt__plans {
 // none; RT__INPUT: it cannot be read, or it is damaged.
 int rt__plans_read(rt__plans *p, const char *path, const char *whose, rt__why *why);
 // The whole file is there, or none of it. RT__ENVIRONMENT.
-int rt__plans_write(rt__plans *p, const char *path, const char *whose, rt__why *why);
+int rt__plans_write(const rt__plans *p, const char *path, const char *whose, rt__why *why);
 void rt__plans_release(rt__plans *p);
 
 const rt__kept_plan *rt__plans_find(const rt__plans *p, const char *key); // NULL: there is none
