@@ -10,7 +10,7 @@
 #define STAGECC_CODEGEN_CODEGEN_H
 
 #include "base/text.h"
-#include "ir/graph.h"
+#include "ir/device.h"
 #include "plan/plan.h"
 
 // What an emitter gets: where to write, and how values are called in this stage.
@@ -79,6 +79,9 @@ typedef struct Backend {
     // What keeps it from emitting a node although it emits the op, as "it ..."; NULL: nothing. The function is NULL where
     // that never is.
     const char *(*lacks)(const Node *n);
+    // What its devices are like; NULL: this processor, whose cores and memory the passes know.
+    const DeviceSpeed *speed;
+    const DeviceMemory *device;
     // Pointer to a number that has no memory of its own, as an expression. NULL: to a literal of it.
     const char *(*number)(Emit *e, const Node *n);
     // Optimizers of parameters, which follow each other in the update, at once. NULL: node by node.

@@ -188,9 +188,23 @@ static int load_stored_plan(Job *j)
     return p ? EXIT_DONE : EXIT_INPUT;
 }
 
+static bool of_cuda(const char *backend)
+{
+    return !strcmp(backend, "cuda");
+}
+
+// Where all devices are CUDA's, nothing else can be meant.
+static const char *usual_backend(const Job *j)
+{
+    bool cuda = j->devices;
+    for (int i = 0; cuda && i < j->devices->n; i++)
+        cuda = of_cuda(j->devices->devices[i].backend);
+    return cuda ? "cuda" : "c";
+}
+
 static int choose_backend(Job *j)
 {
-    const char *name = j->args->backend ? j->args->backend : "c";
+    const char *name = j->args->backend ? j->args->backend : usual_backend(j);
     if (!j->args->backend && j->stored && j->stored->backend)
         name = j->stored->backend;
     j->backend = backend_find(name);
@@ -250,6 +264,25 @@ int job_load(Job *j, Arena *a, Args *args)
     return status || !args->profile ? status : measured_load(j, args->profile);
 }
 
+// All stages are of one backend.
+static bool devices_fit_backend(const Job *j)
+{
+    for (int i = 0; i < j->devices->n; i++) {
+        const Device *d = &j->devices->devices[i];
+        bool cuda = of_cuda(d->backend);
+        if (cuda == of_cuda(j->backend->name))
+            continue;
+        error_at(
+            d->loc,
+            "`%s` is a %s, and --backend %s makes programs for %s: all of a model are of one "
+            "kind",
+            d->name, cuda ? "CUDA device" : "processor", j->backend->name,
+            cuda ? "processors" : "CUDA devices");
+        return false;
+    }
+    return true;
+}
+
 // --devices: a stage for each. Times are measured here, so that their speeds alone count.
 static bool take_devices(Job *j, int stages)
 {
@@ -262,6 +295,8 @@ static bool take_devices(Job *j, int stages)
                                     "--virtual-stages does not: use -n");
         return false;
     }
+    if (!devices_fit_backend(j))
+        return false;
     int ranks = 0;
     for (int s = 0; s < stages; s++)
         ranks += j->compile.replicas ? j->compile.replicas[s] : 1;
@@ -331,6 +366,8 @@ int job_compile(Job *j, int stages)
     if (!whole_number("parts", args->parts, 1 << 20, &c->most_parts))
         return EXIT_INPUT;
     c->kernel_key = j->backend->kernel_key;
+    c->speed = c->speed ? c->speed : j->backend->speed;
+    c->device = j->backend->device;
     if (stages && !take_devices(j, stages))
         return EXIT_INPUT;
     if (j->kernels && !plan_read_kernels(j->arena, &j->plan, j->kernels))

@@ -11,7 +11,22 @@
 
 // One core of a Zen 5 server: oneDNN's convolutions reach 80 % of 243 GFLOP/s (AVX-512), half of
 // that with AVX2; a loop over memory gets 10 GB/s.
-static const double flops_avx512 = 200e9, flops_avx2 = 100e9, bytes_per_s = 10e9;
+static const DeviceSpeed avx512_bf16 = {200e9, 400e9, 10e9}, avx512 = {200e9, 200e9, 10e9},
+                         avx2 = {100e9, 100e9, 10e9};
+
+// What a program computes on: a device as its backend says, or so many cores.
+static const DeviceSpeed *speed_of(const Compile *c)
+{
+    const char *isa = c->options->isa;
+    if (c->speed)
+        return c->speed;
+    return !strcmp(isa, "avx2") ? &avx2 : !strcmp(isa, "avx512_bf16") ? &avx512_bf16 : &avx512;
+}
+
+static double count_of(const Compile *c)
+{
+    return c->speed ? 1 : (double)c->options->threads;
+}
 
 // FLOPs by the cost column of ir/ops.def.
 static double count(const Node *n)
@@ -133,21 +148,20 @@ static double memory_bytes(const Coster *k, const Node *n)
     return bytes;
 }
 
-double cost_move_s(const Options *o, int64_t bytes)
+double cost_move_s(const Compile *c, int64_t bytes)
 {
-    return (double)bytes / bytes_per_s / (double)o->threads;
+    return (double)bytes / speed_of(c)->bytes_per_s / count_of(c);
 }
 
 static double estimate(const Coster *k, const Node *n)
 {
     if (node_is(n, 'L') || node_is(n, 'V'))
         return 0;
-    const Options *o = k->c->options;
-    bool bf16 = n->n_inputs && n->inputs[0]->dtype == BF16 && !strcmp(o->isa, "avx512_bf16");
-    double rate = strcmp(o->isa, "avx2") != 0 ? flops_avx512 : flops_avx2;
-    rate *= bf16 ? 2 : 1; // products, which this is about
-    double compute = flops_of[n->op](n) / rate, memory = memory_bytes(k, n) / bytes_per_s;
-    return (compute > memory ? compute : memory) / (double)o->threads;
+    const DeviceSpeed *of = speed_of(k->c);
+    bool bf16 = n->n_inputs && n->inputs[0]->dtype == BF16;
+    double rate = bf16 ? of->bf16_flops : of->flops; // of products, which this is about
+    double compute = flops_of[n->op](n) / rate, memory = memory_bytes(k, n) / of->bytes_per_s;
+    return (compute > memory ? compute : memory) / count_of(k->c);
 }
 
 static const LayerTime *time_of(const Compile *c, const Layer *layer)

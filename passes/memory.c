@@ -316,10 +316,11 @@ static void count_process(const Placer *p, Library stage, Library whole)
         p->stage->process_bytes += (int64_t)(rest * stage.calls / whole.calls);
 }
 
-int64_t memory_library_bytes(Compile *c, PlanStage *s)
+int64_t memory_library_bytes(Compile *c, PlanStage *s, int64_t weights)
 {
     Placer p = {.c = c, .plan = c->plan, .stage = s};
-    return count_library(&p, false).bytes;
+    return count_library(&p, false).bytes + memory_of_device(c, weights) +
+           memory_of_calls(c, c->plan, s);
 }
 
 // That are kept from one micro-batch to the next.
@@ -356,6 +357,8 @@ static void place_stage(Placer *p)
     }
     plan_count_edges(p->plan, s);
     count_process(p, count_library(p, false), p->whole);
+    s->library_bytes += memory_of_device(p->c, s->persistent_bytes + plan_weight_bytes(s)) +
+                        memory_of_calls(p->c, p->plan, s);
 }
 
 int64_t memory_limit(const Compile *c, const MachineType *type)
@@ -402,6 +405,8 @@ static void check_limit(Compile *c, const PlanStage *s)
              "stage %d needs %s, and %s a stage are allowed; try more stages or smaller "
              "micro-batches",
              s->id, human_bytes(need, plan_stage_bytes(s)), human_bytes(allowed, limit));
+    const StageMemory parts = stage_memory(s);
+    memory_note_parts(c, s->id, &parts);
     memory_note_largest(c, s->id);
     c->no_plan = true;
 }

@@ -41,11 +41,56 @@ void memory_table(Text *out, const Plan *p, const Graph *g)
         if (s->versions > 1)
             text_printf(out, " + %d older versions of %s", s->versions - 1,
                         human_bytes(weights, s->version_bytes));
+        if (s->library_bytes)
+            text_printf(out, " + kernels and copies %s",
+                        human_bytes(weights, s->library_bytes));
         text_puts(out, "\n");
         for (int k = 0; s->places && k < g->nodes.n && k < p->n_nodes; k++)
             if (s->places[k].kind != PLACE_NONE)
                 table_row(out, g->nodes.items[k], &s->places[k]);
     }
+}
+
+StageMemory stage_memory(const PlanStage *s)
+{
+    return (StageMemory){.persistent = s->persistent_bytes,
+                         .older_weights = plan_weight_bytes(s),
+                         .slot = s->slot_bytes,
+                         .in_flight = s->in_flight,
+                         .scratch = s->scratch_bytes,
+                         .edges = s->edge_bytes,
+                         .library = s->library_bytes};
+}
+
+int64_t stage_memory_bytes(const StageMemory *m)
+{
+    return m->persistent + m->older_weights + m->slot * m->in_flight + m->scratch + m->edges +
+           m->library;
+}
+
+void memory_note_parts(const Compile *c, int stage, const StageMemory *m)
+{
+    char all[32], bytes[32];
+    const struct {
+        const char *what;
+        int64_t bytes;
+    } rows[] = {{"parameters, gradients, state", m->persistent},
+                {"older weights", m->older_weights},
+                {arena_printf(c->scratch, "%d micro-batch%s in flight", m->in_flight,
+                              m->in_flight > 1 ? "es" : ""),
+                 m->slot * m->in_flight},
+                {"what one instruction needs", m->scratch},
+                {"messages", m->edges},
+                {c->device ? "workspaces, bf16 copies" : "library kernels", m->library}};
+    Text table = {0};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].bytes)
+            text_printf(&table, "\n    %-28s %12s", rows[i].what,
+                        human_bytes(bytes, rows[i].bytes));
+    note_at((Loc){c->graph->file ? c->graph->file : c->plan->source, 0, 0},
+            "stage %d holds %s:%s", stage, human_bytes(all, stage_memory_bytes(m)),
+            table.data ? table.data : " nothing");
+    free(table.data);
 }
 
 typedef struct Large {

@@ -83,7 +83,7 @@ static int ranks_from(const Search *s, int stage)
     return ranks;
 }
 
-static int64_t memory(const Search *s, const Range *r, const Spot *spot)
+static StageMemory memory_parts(const Search *s, const Range *r, const Spot *spot)
 {
     const Options *o = &s->c->plan->options;
     bool known = !chooses_replicas(s);
@@ -99,6 +99,12 @@ static int64_t memory(const Search *s, const Range *r, const Spot *spot)
                      .virtual_stages = (int)o->virtual_stages};
     return range_memory(&s->ranges, r, spot->replicas, schedule_in_flight(o, at),
                         schedule_versions(o, at));
+}
+
+static int64_t memory(const Search *s, const Range *r, const Spot *spot)
+{
+    const StageMemory parts = memory_parts(s, r, spot);
+    return stage_memory_bytes(&parts);
 }
 
 // Of a stage that computes its forward again.
@@ -304,6 +310,54 @@ static const char *limits_text(const Search *s)
                         : arena_strdup(s->c->scratch, low);
 }
 
+// The stages of the last search, from its tables.
+static void take_found(Search *s, int *cuts, int *on)
+{
+    int u = s->ranges.n, taken = s->n_taken - 1, stages = 0, rank = s->n_machines;
+    for (int at; u > 0; u = s->from[at]) {
+        at = taken * (s->ranges.n + 1) + u;
+        rank -= s->replicas[at];
+        s->first_rank[stages] = rank;
+        cuts[stages] = u - 1;
+        on[stages++] = s->on[at];
+        taken -= s->replicas[at] * s->stride[s->on[at]];
+    }
+    for (int i = 0, k = stages - 1; i <= k; i++, k--) { // they came from the last to the first
+        int first = s->first_rank[i], cut = cuts[i], type = on[i];
+        s->first_rank[i] = s->first_rank[k], cuts[i] = cuts[k], on[i] = on[k];
+        s->first_rank[k] = first, cuts[k] = cut, on[k] = type;
+    }
+    s->first_rank[stages] = s->n_machines;
+    s->stages = stages;
+}
+
+// What the largest stage of the cut that was found last takes, as `least_memory` counts it.
+static void note_largest_stage(Search *s)
+{
+    int *cuts = arena_array(s->c->scratch, int, s->n_machines),
+        *on = arena_array(s->c->scratch, int, s->n_machines), stages = s->stages, largest = 0;
+    StageMemory most = {0};
+    take_found(s, cuts, on);
+    int found = s->stages;
+    s->stages = stages; // -1 counts differently
+    for (int i = 0; i < found; i++) {
+        int used = s->first_rank[i];
+        Range r = *range_of(&s->ranges, i ? cuts[i - 1] + 1 : 0, cuts[i]);
+        Spot spot = {.used = used,
+                     .stage = chooses_replicas(s) ? used : i,
+                     .replicas = s->first_rank[i + 1] - used,
+                     .type = &s->types[on[i]]};
+        if ((double)memory(s, &r, &spot) > least_memory(s, &r, &spot))
+            r = range_again(&r);
+        StageMemory own = memory_parts(s, &r, &spot);
+        if (stage_memory_bytes(&own) <= stage_memory_bytes(&most))
+            continue;
+        most = own;
+        largest = i;
+    }
+    memory_note_parts(s->c, largest, &most);
+}
+
 static void report_memory(Search *s)
 {
     char need[32];
@@ -339,28 +393,8 @@ static void report_memory(Search *s)
             "no cut into %d stages fits: %s a stage are allowed, and the best cut needs %s%s; "
             "try more stages%s or smaller micro-batches",
             s->stages, limit, need, all, hint);
+    note_largest_stage(s);
     memory_note_largest(s->c, -1);
-}
-
-// The stages of the last search, from its tables.
-static void take_found(Search *s, int *cuts, int *on)
-{
-    int u = s->ranges.n, taken = s->n_taken - 1, stages = 0, rank = s->n_machines;
-    for (int at; u > 0; u = s->from[at]) {
-        at = taken * (s->ranges.n + 1) + u;
-        rank -= s->replicas[at];
-        s->first_rank[stages] = rank;
-        cuts[stages] = u - 1;
-        on[stages++] = s->on[at];
-        taken -= s->replicas[at] * s->stride[s->on[at]];
-    }
-    for (int i = 0, k = stages - 1; i <= k; i++, k--) { // they came from the last to the first
-        int first = s->first_rank[i], cut = cuts[i], type = on[i];
-        s->first_rank[i] = s->first_rank[k], cuts[i] = cuts[k], on[i] = on[k];
-        s->first_rank[k] = first, cuts[k] = cut, on[k] = type;
-    }
-    s->first_rank[stages] = s->n_machines;
-    s->stages = stages;
 }
 
 // Of the slowest stage, in any plan. Computing again takes more.

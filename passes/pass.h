@@ -3,7 +3,7 @@
 #define STAGECC_PASSES_PASS_H
 
 #include "base/text.h"
-#include "ir/graph.h"
+#include "ir/device.h"
 #include "plan/plan.h"
 
 typedef struct LayerTime { // measured by `profile`
@@ -51,6 +51,9 @@ typedef struct Compile {
     int64_t (*kernel_bytes)(void *user, const Node *n);
     // Of the backend: the library kernel that a node calls, by all that decides it; NULL: none.
     const char *(*kernel_key)(Arena *a, const Graph *g, const Node *n);
+    const DeviceSpeed *speed; // likewise, of its devices; NULL: they are this processor's cores
+    const DeviceMemory
+        *device; // likewise: what a device holds; NULL: it has no memory of its own
     void *user;
     bool no_plan; // out: errors were reported because nothing fits (exit 3)
 } Compile;
@@ -74,7 +77,7 @@ typedef struct PassOptions {
 bool passes_run(Compile *c, const PassOptions *o);
 
 // passes/cost.c: the time in which a stage program reads and writes so many bytes.
-double cost_move_s(const Options *o, int64_t bytes);
+double cost_move_s(const Compile *c, int64_t bytes);
 
 #define PASS(name, meaning) void pass_##name(Compile *c);
 #include "passes/passes.def"

@@ -320,7 +320,7 @@ double range_send_s(const Range *r)
 
 double range_codec_s(const Ranges *all, const Range *r)
 {
-    return cost_move_s(&all->c->plan->options, r->decoded + r->encoded);
+    return cost_move_s(all->c, r->decoded + r->encoded);
 }
 
 // Every replica sends the buckets that others sum up, sums up its own, and receives the others' sums. Gradients
@@ -346,17 +346,22 @@ Range range_again(const Range *r)
 // Outgoing activations wait in their edges as long as in flight; gradients, as large as what came in,
 // need two slots, or wait for the gradients of weights. What backward has read makes room for those that
 // it leaves behind for them. What came in encoded is decoded in scratch.
-int64_t range_memory(const Ranges *all, const Range *r, int replicas, int in_flight,
-                     int versions)
+StageMemory range_memory(const Ranges *all, const Range *r, int replicas, int in_flight,
+                         int versions)
 {
     const Options *o = &all->c->plan->options;
     int64_t gradients = schedule_splits(o) ? in_flight + 1 : 2;
     int64_t micro_batches = schedule_asynchronous(o) ? gradients : o->micro_batches; // or more
     int64_t edges =
         r->out * in_flight + r->in * (micro_batches < gradients ? micro_batches : gradients);
-    int64_t saved = r->late > r->saved ? r->late : r->saved;
     edges += replicas > 1 ? r->gradients : 0; // a message each
     edges += r->sent;
-    return r->persistent + r->parameters * (versions - 1) + saved * in_flight + r->scratch +
-           r->decoded + edges;
+    int64_t older = r->parameters * (versions - 1);
+    return (StageMemory){.persistent = r->persistent,
+                         .older_weights = older,
+                         .slot = r->late > r->saved ? r->late : r->saved,
+                         .in_flight = in_flight,
+                         .scratch = r->scratch + r->decoded,
+                         .edges = edges,
+                         .library = memory_of_device(all->c, r->persistent + older)};
 }

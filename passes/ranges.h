@@ -3,7 +3,7 @@
 #ifndef STAGECC_PASSES_RANGES_H
 #define STAGECC_PASSES_RANGES_H
 
-#include "passes/pass.h"
+#include "passes/schedule.h"
 #include "passes/values.h"
 
 typedef struct Range {
@@ -83,9 +83,9 @@ double range_sync_s(const Ranges *all, const Range *r, int replicas);
 // What is left of the run if a stage computes its forward again in backward: then all its activations live
 // within one instruction, and a micro-batch in flight keeps what the stage received.
 Range range_again(const Range *r);
-// Bytes of the run as a stage, or as one of its replicas, with so many micro-batches in flight and versions of its
-// weights, packing aside.
-int64_t range_memory(const Ranges *all, const Range *r, int replicas, int in_flight,
-                     int versions);
+// Of the run as a stage, or as one of its replicas, with so many micro-batches in flight and versions of its
+// weights; packing, and what calls of libraries need, aside.
+StageMemory range_memory(const Ranges *all, const Range *r, int replicas, int in_flight,
+                         int versions);
 
 #endif

@@ -23,8 +23,22 @@ void memory_place(Compile *c, Plan *p);
 // Bytes that a stage may take on machines of a type (NULL: nothing is known of them); 0: no limit.
 int64_t memory_limit(const Compile *c, const struct MachineType *type);
 int64_t memory_limit_of(const Compile *c, const PlanStage *s); // on the machines that it has
-// What the library kernels of a stage take beside their tensors.
-int64_t memory_library_bytes(Compile *c, PlanStage *s);
+// What the library kernels of a stage take beside their tensors, and what else its device holds of it; weights: bytes of
+// what outlives a step, in all versions.
+int64_t memory_library_bytes(Compile *c, PlanStage *s, int64_t weights);
+// passes/device_memory.c: of that, what a device holds whatever the stage computes; 0 where it has no memory of its own.
+int64_t memory_of_device(const Compile *c, int64_t weights);
+// What calls of the stage's nodes take there, at most.
+int64_t memory_of_calls(const Compile *c, const Plan *p, const PlanStage *s);
+// passes/memory_report.c: what a stage, or one of its replicas, takes of a machine, by what it is for.
+typedef struct StageMemory {
+    int64_t persistent, older_weights, slot, scratch, edges;
+    int64_t library; // of kernels beside tensors, and what else a device holds
+    int in_flight;   // so many slots
+} StageMemory;
+int64_t stage_memory_bytes(const StageMemory *m);
+StageMemory stage_memory(const PlanStage *s);
+void memory_note_parts(const Compile *c, int stage, const StageMemory *m);
 // Notes that name the five largest tensors (of one stage; -1: of the whole model) and their lines.
 void memory_note_largest(const Compile *c, int stage);
 

@@ -20,6 +20,10 @@ void cuda_emit_updates(Emit *e, Node *const *nodes, int n);
 void cuda_library_prologue(Emit *e);
 void cuda_library_fields(Emit *e);
 
+// memory.c: what is known of a device without one.
+extern const DeviceSpeed cuda_speed;
+extern const DeviceMemory cuda_memory;
+
 // function.c: functions of the second source
 // ----------------------------------------------------------------------------------------------
 

@@ -88,6 +88,25 @@ static void estimates_follow_flops_and_bytes(void **state)
     release(&t);
 }
 
+// A device is as fast as its backend says, with however many threads its program runs.
+static void devices_have_their_own_speed(void **state)
+{
+    (void)state;
+    static const DeviceSpeed speed = {.flops = 1e12, .bf16_flops = 8e12, .bytes_per_s = 1e11};
+    Case t;
+    prepare(&t, products, NULL, 0);
+    t.c.speed = &speed;
+    t.options.threads = 4;
+    run_passes(&t);
+    const PlanUnit *u = t.plan.units;
+    assert_true(fabs(u[0].forward_s * 1e12 / (2.0 * 256 * 1024 * 1024) - 1) < 1e-9);
+    assert_true(fabs(u[1].forward_s * 1e11 / (2.0 * 256 * 1024 * 4) - 1) < 1e-9);
+    assert_true(fabs(cost_move_s(&t.c, 1000) * 1e8 - 1) < 1e-9);
+    t.c.speed = NULL;
+    assert_true(fabs(cost_move_s(&t.c, 1000) * 4e7 - 1) < 1e-9);
+    release(&t);
+}
+
 static void measured_times_win(void **state)
 {
     (void)state;
@@ -217,6 +236,7 @@ static void cut_bytes_by_definition(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(estimates_follow_flops_and_bytes),
+                                       cmocka_unit_test(devices_have_their_own_speed),
                                        cmocka_unit_test(measured_times_win),
                                        cmocka_unit_test(passes_of_backward),
                                        cmocka_unit_test(shares_out_a_layer),

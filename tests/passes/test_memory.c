@@ -146,7 +146,8 @@ static void names_what_is_too_large(void **state)
     int notes = 0;
     for (const char *s = text; (s = strstr(s, "note: ")); s++)
         notes++;
-    assert_int_equal(notes, 5);
+    assert_int_equal(notes, 6); // the stage's table, five tensors
+    assert_non_null(strstr(text, "stage 0 holds "));
     assert_true(m->c.no_plan);
     free(text);
     diag_output(stderr, false);
@@ -162,11 +163,47 @@ static void names_what_is_too_large(void **state)
     free_model(m);
 }
 
+static int64_t half_and_16(int64_t weights, bool bf16)
+{
+    return (bf16 ? weights / 2 : 0) + 16;
+}
+
+// Calls of a kind share their memory; one of a kind needs what the largest does.
+static void bound_by_output(const Node *n, int64_t bytes[N_CALL_MEMORY])
+{
+    bytes[CALL_ROOM] = n->op == OP_INPUT ? 1 << 20 : n->bytes;
+    bytes[CALL_WORKSPACE] = 8;
+}
+
+// What a device holds beside tensors counts, in the plan and where cuts are looked for.
+static void devices_hold_more(void **state)
+{
+    (void)state;
+    static const DeviceMemory device = {half_and_16, bound_by_output};
+    random_state = 3;
+    Model *m = random_model(6, 0);
+    plan_random_model(m, 1, 2, "1f1b");
+    const PlanStage *s = &m->plan.stages[0];
+    int64_t plain = plan_stage_bytes(s), most = 0;
+    for (int i = 0; i < m->g->nodes.n; i++)
+        if (m->g->nodes.items[i]->bytes > most && !node_is(m->g->nodes.items[i], 'L'))
+            most = m->g->nodes.items[i]->bytes;
+    m->c.device = &device;
+    pass_memory(&m->c);
+    assert_int_equal(plan_stage_bytes(s), plain + 16 + most + 8);
+    m->options.dtype = "bf16";
+    pass_memory(&m->c);
+    assert_int_equal(s->library_bytes, 16 + most + 8 + s->persistent_bytes / 2);
+    StageMemory parts = stage_memory(s);
+    assert_int_equal(stage_memory_bytes(&parts), plan_stage_bytes(s));
+    free_model(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_keep_their_places), cmocka_unit_test(same_places_again),
-        cmocka_unit_test(packs_as_tight_as_can_be), cmocka_unit_test(element_wise_in_place),
-        cmocka_unit_test(names_what_is_too_large)};
+        cmocka_unit_test(packs_as_tight_as_can_be),  cmocka_unit_test(element_wise_in_place),
+        cmocka_unit_test(names_what_is_too_large),   cmocka_unit_test(devices_hold_more)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@
 
 // Results up to SMALL bytes arrive by pinned memory, so that nobody waits for them when they are asked for.
 enum {
-    ALIGN = 256,
+    ALIGN = CARD_ALIGN,
     PINNED = 64 << 10,
     SMALL = 1 << 10,
     MOST_ARRIVALS = PINNED / 64,
@@ -21,7 +21,7 @@ enum {
 
 static size_t aligned(size_t n)
 {
-    return (n + ALIGN - 1) / ALIGN * ALIGN;
+    return (size_t)card_aligned((int64_t)n);
 }
 
 int rt__card_check(rt_stage *s, cudaError_t status, const char *what)
@@ -91,10 +91,11 @@ static Layout layout_of(const rt_stage *s, uint64_t arena)
     bool narrow = s->program->activations == RT_BF16;
     Layout l = {.known = aligned(arena)};
     l.bad = l.known + aligned(sizeof(rt__known));
-    l.workspace = l.bad + ALIGN;
+    l.workspace = l.known + CARD_KNOWN;
+    _Static_assert(sizeof(rt__known) + 2 * ALIGN <= CARD_KNOWN, "both have their place");
     l.room = l.workspace + RT__PRODUCT_WORKSPACE;
     l.narrow = l.room + aligned(room_bytes(s));
-    l.end = l.narrow + (narrow ? aligned((size_t)weights_bytes(s) / 2) : 0);
+    l.end = l.narrow + (narrow ? (size_t)card_narrow_bytes(weights_bytes(s)) : 0);
     return l;
 }
 

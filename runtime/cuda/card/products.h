@@ -3,11 +3,12 @@
 #ifndef STAGECC_CUDA_PRODUCTS_H
 #define STAGECC_CUDA_PRODUCTS_H
 
+#include "plan/card.h"
 #include "runtime/rt.h"
 
 #include <stagecc/cuda.h>
 
-enum { RT__PRODUCT_WORKSPACE = 32 << 20 }; // bytes, at most
+enum { RT__PRODUCT_WORKSPACE = CARD_PRODUCT_WORKSPACE }; // bytes, at most
 
 typedef struct rt__products rt__products;
 

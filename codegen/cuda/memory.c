@@ -1,0 +1,61 @@
+// What a device holds of a stage beside its tensors, as runtime/cuda/card/ makes it; where that depends on what a library
+// or a kernel asks for, a bound.
+#include "codegen/cuda/cuda.h"
+#include "codegen/kernels.h"
+
+#include "plan/card.h"
+
+// Sums of parts (runtime/cuda/cu_columns.cuh): of some 512 blocks, each with two sums of up to 512 columns in double.
+enum { PARTS = 512 * 512 * 2 * 8 };
+
+static int64_t stage_bytes(int64_t weights, bool bf16)
+{
+    return CARD_KNOWN + CARD_PRODUCT_WORKSPACE + PARTS + CARD_ALIGN +
+           (bf16 ? card_narrow_bytes(weights) : 0);
+}
+
+// Beyond PARTS.
+static int64_t room_of(const Node *n)
+{
+    if (n->op == OP_CROSS_ENTROPY)
+        return 8 * cuda_rows(n->inputs[0]);
+    if (n->op == OP_LSTM) // gates of a step, where nobody keeps them
+        return 4 * shape_count(n->inputs[0]->shape) / n->inputs[0]->shape.dim[1];
+    if (n->op == OP_BATCH_NORM || n->op == OP_BATCH_NORM_GRAD || n->op == OP_BATCH_NORM_INFER)
+        return 64 * n->shape.dim[1];
+    return n->op == OP_GLOBAL_AVG_POOL || n->op == OP_BIAS_GRAD ? 16 * shape_count(n->shape)
+                                                                : 0;
+}
+
+// On tensor cores an image of few or odd channels is padded to groups of eight; what else engines ask for is little.
+// Without them those that heuristics prefer turn images plain.
+static int64_t convolution_workspace(const Conv *c)
+{
+    enum { LITTLE = 8 << 20, GROUP = 8 };
+    if (c->x->dtype != BF16)
+        return c->x->bytes + c->y->bytes + c->w->bytes;
+    int64_t channels = c->x->shape.dim[1], wide = (channels + GROUP - 1) / GROUP * GROUP;
+    return LITTLE + (channels % GROUP ? 2 * shape_count(c->x->shape) / channels * wide : 0);
+}
+
+static bool is_convolution(const Node *n)
+{
+    return n->op == OP_CONV2D || n->op == OP_CONV2D_GRAD_INPUT ||
+           n->op == OP_CONV2D_GRAD_WEIGHT;
+}
+
+static void kernel_bound(const Node *n, int64_t bytes[N_CALL_MEMORY])
+{
+    bytes[CALL_ROOM] = room_of(n);
+    if (!is_convolution(n))
+        return;
+    Conv c = conv_of(n);
+    bytes[CALL_WORKSPACE] = convolution_workspace(&c);
+    if (n->op == OP_CONV2D_GRAD_WEIGHT && c.x->dtype == BF16)
+        bytes[CALL_COPY] = 2 * shape_count(n->shape);
+}
+
+const DeviceMemory cuda_memory = {stage_bytes, kernel_bound};
+
+// NVIDIA's data sheet of the H200 SXM (2024), without sparsity: 67 TFLOPS in FP32, 989 in BF16 on tensor cores, 4.8 TB/s.
+const DeviceSpeed cuda_speed = {.flops = 67e12, .bf16_flops = 989e12, .bytes_per_s = 4.8e12};
