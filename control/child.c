@@ -56,6 +56,8 @@ static void set_environment(const Launch *l, int rank, int job_fd, int report_fd
     set_number("STAGECC_REPLICA", l->plan->ranks[rank].replica);
     set_number("STAGECC_JOB_FD", job_fd);
     set_number("STAGECC_REPORT_FD", report_fd);
+    if (l->cards && l->cards[rank] >= 0)
+        set_number("STAGECC_CARD", l->cards[rank]);
     setenv("STAGECC_SPIN", spin ? "1" : "0", 0);
     set_number("OMP_NUM_THREADS", (int)l->plan->options.threads);
     setenv("OMP_DYNAMIC", "false", 1);

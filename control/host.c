@@ -152,8 +152,9 @@ static void read_options(Agent *g, const json_t *job)
 
 static bool open_memory(Agent *g, const json_t *job)
 {
-    const json_t *hosts = json_object_get(job, "hosts");
-    int host = (int)json_integer_value(json_object_get(job, "host"));
+    const json_t *hosts = json_object_get(job, "hosts"), *cards = json_object_get(job, "cards");
+    int *card = arena_array(&g->arena, int, n_ranks(g)),
+        host = (int)json_integer_value(json_object_get(job, "host"));
     if (job_memory_init(&g->memory, g->launch.plan)) {
         error_at(NO_LOC, "cannot make the job's memory: %s", strerror(errno));
         return false;
@@ -165,8 +166,10 @@ static bool open_memory(Agent *g, const json_t *job)
         g->memory.statuses[i].host =
             (int32_t)json_integer_value(json_array_get(hosts, (size_t)i));
         g->launch.here[i] = g->memory.statuses[i].host == host;
+        card[i] = (int)json_integer_value(json_array_get(cards, (size_t)i));
         segment_status_read(&g->shown[i].status, &g->memory.statuses[i]);
     }
+    g->launch.cards = card;
     return true;
 }
 

@@ -316,18 +316,20 @@ static char *job_text(Run *r, int place, const char *number)
 {
     const Launch *l = &r->hub->launch;
     char directory[4096] = "/";
-    json_t *hosts = json_array(), *options = json_array();
-    for (int i = 0; i < n_ranks(r); i++)
+    json_t *hosts = json_array(), *cards = json_array(), *options = json_array();
+    for (int i = 0; i < n_ranks(r); i++) {
         json_array_append_new(hosts, json_integer(r->hub->place_of[i]));
+        json_array_append_new(cards, json_integer(l->cards ? l->cards[i] : -1));
+    }
     for (int i = 0; i < l->n_options; i++)
         json_array_append_new(options, json_string(l->options[i]));
     if (!getcwd(directory, sizeof directory))
         *directory = 0;
-    json_t *job = json_pack("{s:s, s:i, s:o, s:i, s:o, s:b, s:f, s:s?, s:s, s:o, s:s?}", "job",
-                            number, "host", place, "hosts", hosts, "n_hosts", r->hub->n_places,
-                            "options", options, "trace", l->trace != NULL, "rehearse",
-                            l->rehearse, "state", l->state, "directory", directory,
-                            "environment", ucx_environment(), "towards", towards(r, place));
+    json_t *job = json_pack(
+        "{s:s, s:i, s:o, s:o, s:i, s:o, s:b, s:f, s:s?, s:s, s:o, s:s?}", "job", number, "host",
+        place, "hosts", hosts, "cards", cards, "n_hosts", r->hub->n_places, "options", options,
+        "trace", l->trace != NULL, "rehearse", l->rehearse, "state", l->state, "directory",
+        directory, "environment", ucx_environment(), "towards", towards(r, place));
     char *text = json_dumps(job, JSON_COMPACT);
     json_decref(job);
     return text;

@@ -22,8 +22,9 @@ typedef struct Hub {
 // Exit status of the job. The first error was shown.
 int hub_run(const Hub *hub);
 // Which host runs which rank: the devices that the plan names, where all of them are slots of these
-// hosts ("h1", "h1-0"), else in order, as many on each as it has slots. Into place_of; false: reported,
-// there are not enough slots.
-bool hub_place(const Hosts *hosts, const Plan *plan, int *place_of);
+// hosts ("h1", "h1-0"), else in order, as many on each as it has slots. Stages for CUDA devices are on hosts with
+// device=cuda alone, others are not. Into place_of, and card_of: as Launch.cards. false: reported, there are not enough
+// slots.
+bool hub_place(const Hosts *hosts, const Plan *plan, int *place_of, int *card_of);
 
 #endif

@@ -167,6 +167,13 @@ uint64_t launch_free_memory(void)
     return kib ? kib * 1024 : UINT64_MAX;
 }
 
+// Of the host's memory: tensors of a stage on a CUDA device lie there, and its program looks whether they fit.
+static uint64_t bytes_here(const Plan *p, const PlanStage *s)
+{
+    bool on_card = p->backend && !strcmp(p->backend, "cuda");
+    return (uint64_t)(on_card ? s->edge_bytes : plan_stage_bytes(s));
+}
+
 // All ranks together: each of them looks at its own part alone.
 bool launch_fits(const Launch *l)
 {
@@ -176,7 +183,7 @@ bool launch_fits(const Launch *l)
     for (int i = 0; i < p->n_ranks; i++) {
         const PlanStage *s = &p->stages[p->ranks[i].stage];
         if (!l->here || l->here[i])
-            bytes += (uint64_t)plan_stage_bytes(s);
+            bytes += bytes_here(p, s);
         if (l->restarts &&
             !l->state) // programs with one version of the weights work in one of the two
             bytes += (s->versions > 1 ? 2 : 1) * (uint64_t)s->persistent_bytes;

@@ -20,7 +20,9 @@ typedef struct Launch {
     int restarts;      // where a program is killed, all go on from their states, so often
     const int *states; // [n_ranks], descriptors of memory; NULL: none
     bool *here;        // [n_ranks]: which of them run on this machine; NULL: all
-    bool quiet;        // no progress on stderr
+    const int *
+        cards; // [n_ranks]: its number among the CUDA devices of its host, -1: none; NULL: each chooses one
+    bool quiet; // no progress on stderr
     // Reports of the programs as they come (docs/runtime.md), errors but for the one that counts left
     // out. NULL: nobody wants them.
     void (*event)(void *user, int rank, const json_t *event);

@@ -118,6 +118,7 @@ bool args_agree(Arena *a, const CommandInfo *command,
 typedef struct Toolchain {
     const char *cc, *include_dir, *lib_dir;
     const char *links, *host; // the programs stagecc-links and stagecc-host
+    const char *card;         // stagecc-card, which may be missing
     const char *nvcc, *cxx;   // for kernels: of a device, of this processor; NULL: not here
     const char *cuda_lib_dir; // of libcudart_static.a; NULL: where the linker looks in any case
     bool emulated;            // STAGECC_CUDA=emulated: kernels are to be for this processor
@@ -229,10 +230,15 @@ typedef struct Placement {
     const struct HubPlace *places; // [n]
     int n;
     int *place_of; // [n_ranks], index of places
+    int *cards;    // [n_ranks], Launch.cards
 } Placement;
 // Exit status (reported). The programs of dir must have been deployed to hosts other than this one.
 int hosts_place(Arena *a, const Plan *plan, const char *dir, const char *hostfile,
                 Placement *out);
+struct Hosts;
+// Which of them, and which of its CUDA devices (Launch.cards): [n_ranks]. Exit status (reported).
+int hosts_choose(Arena *a, const Plan *plan, const char *hostfile, const struct Hosts **out,
+                 int **host_of, int **cards);
 // The bundle's manifest in dir, and its name on hosts: the beginning of the manifest's SHA-256.
 const char *hosts_manifest(Arena *a, const char *dir);
 // The SHA-256 of a file as 64 hexadecimal digits; NULL: it cannot be read.

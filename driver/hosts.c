@@ -86,18 +86,27 @@ static const char *local_script(const char *dir)
     return "exec \"$STAGECC_HOST_PROGRAM\" \"$STAGECC_HOST_DIR\"";
 }
 
+int hosts_choose(Arena *a, const Plan *plan, const char *hostfile, const Hosts **out,
+                 int **host_of, int **cards)
+{
+    const Hosts *hosts = *out = hostfile_read(a, hostfile);
+    *host_of = arena_array(a, int, plan->n_ranks);
+    *cards = arena_array(a, int, plan->n_ranks);
+    if (!hosts)
+        return EXIT_INPUT;
+    return hub_place(hosts, plan, *host_of, *cards) ? EXIT_DONE : EXIT_NO_PLAN;
+}
+
 int hosts_place(Arena *a, const Plan *plan, const char *dir, const char *hostfile,
                 Placement *out)
 {
-    const Hosts *hosts = hostfile_read(a, hostfile);
-    int *host_of = arena_array(a, int, plan->n_ranks);
-    if (!hosts)
-        return EXIT_INPUT;
-    if (!hub_place(hosts, plan, host_of))
-        return EXIT_NO_PLAN;
+    const Hosts *hosts;
+    int *host_of, *cards, status = hosts_choose(a, plan, hostfile, &hosts, &host_of, &cards);
+    if (status)
+        return status;
     HubPlace *places = arena_array(a, HubPlace, hosts->n);
     const char *remote = NULL;
-    *out = (Placement){.places = places, .place_of = host_of};
+    *out = (Placement){.places = places, .place_of = host_of, .cards = cards};
     for (int i = 0; i < hosts->n; i++) {
         const char *name = hosts->items[i].name;
         bool local = host_is_local(name), used = false;

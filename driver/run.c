@@ -66,10 +66,18 @@ static int check_programs(Arena *a, const Plan *plan, const char *dir)
     return EXIT_DONE;
 }
 
-static void print_commands(Arena *a, const Launch *l)
+static int print_commands(Arena *a, const Launch *l, const char *hostfile)
 {
-    for (int i = 0; i < l->plan->n_ranks; i++) {
+    const Hosts *hosts = NULL;
+    int *host_of = NULL, *cards = NULL;
+    int status =
+        hostfile ? hosts_choose(a, l->plan, hostfile, &hosts, &host_of, &cards) : EXIT_DONE;
+    for (int i = 0; i < l->plan->n_ranks && !status; i++) {
         const PlanRank *rank = &l->plan->ranks[i];
+        if (hosts)
+            printf("%s: ", hosts->items[host_of[i]].name);
+        if (cards && cards[i] >= 0)
+            printf("STAGECC_CARD=%d ", cards[i]);
         if (l->plan->stages[rank->stage].replicas > 1)
             printf("STAGECC_REPLICA=%d ", rank->replica);
         printf("%s", launch_program(a, l->dir, rank->stage));
@@ -85,6 +93,7 @@ static void print_commands(Arena *a, const Launch *l)
             printf(" --at-least %s", at_least);
         putchar('\n');
     }
+    return status;
 }
 
 static bool can_restart(const Args *args, int *restarts)
@@ -101,9 +110,10 @@ static int run_here_or_there(Arena *a, const Launch *l, const Args *args)
 {
     if (!args->hostfile)
         return launch_run(l);
-    Placement p;
+    Placement p = {0};
     int status = hosts_place(a, l->plan, l->dir, args->hostfile, &p);
     Hub hub = {.launch = *l, .places = p.places, .n_places = p.n, .place_of = p.place_of};
+    hub.launch.cards = p.cards;
     return status ? status : hub_run(&hub);
 }
 
@@ -122,7 +132,7 @@ int run_programs(const Plan *plan, const char *dir, const Args *args)
     l.options = program_options(&a, args, &l.n_options);
     int status = can_restart(args, &l.restarts) ? check_programs(&a, plan, dir) : EXIT_INPUT;
     if (!status && args->dry_run)
-        print_commands(&a, &l);
+        status = print_commands(&a, &l, args->hostfile);
     else if (!status && !(status = run_log_open(&log, args, false)))
         status = run_log_close(&log, run_here_or_there(&a, &l, args));
     arena_release(&a);

@@ -41,6 +41,9 @@ Toolchain toolchain_find(Arena *a)
         t.links = arena_printf(a, "%s/%s/stagecc-links", prefix, STAGECC_LIBEXECDIR);
         t.host = arena_printf(a, "%s/%s/stagecc-host", prefix, STAGECC_LIBEXECDIR);
     }
+    const char *beside = arena_printf(a, "%s/stagecc-card", dir); // where `launch` puts it
+    t.card = access(beside, X_OK) ? arena_printf(a, "%s/stagecc-card", parent_of(a, t.links))
+                                  : beside;
     kernel_tools_find(a, &t);
     t.has_c_backend = !access(arena_printf(a, "%s/libstagecc-rt-dnnl.a", t.lib_dir), R_OK);
     return t;
