@@ -92,6 +92,12 @@ if(CUDART_INCLUDE AND CUBLASLT_INCLUDE AND CUDNN_INCLUDE)
   room(stagecc-rt-cuda DIRS runtime/cuda/card LINK stagecc-rt)
   target_include_directories(stagecc-rt-cuda SYSTEM PUBLIC ${CUDART_INCLUDE} ${CUBLASLT_INCLUDE} ${CUDNN_INCLUDE})
 endif()
+# The program that looks at devices (docs/devices.md), where there is what it links.
+if(TARGET stagecc-rt-cuda AND CUDART_STATIC)
+  add_executable(stagecc-card runtime/cuda/ceilings.c)
+  target_link_libraries(stagecc-card PRIVATE stagecc-rt-cuda ${CUDART_STATIC} rt)
+  install(TARGETS stagecc-card DESTINATION ${CMAKE_INSTALL_LIBEXECDIR})
+endif()
 # What programs of the cuda backend link where there is no device (docs/cuda.md).
 room(stagecc-rt-emulated DIRS runtime/cuda/emulated LINK stagecc-rt)
 
@@ -117,6 +123,9 @@ if(DRIVER)
     STAGECC_LIBDIR="${CMAKE_INSTALL_LIBDIR}" STAGECC_INCLUDEDIR="${CMAKE_INSTALL_INCLUDEDIR}"
     STAGECC_LIBEXECDIR="${CMAKE_INSTALL_LIBEXECDIR}")
   add_dependencies(stagecc stagecc-links stagecc-host)
+  if(TARGET stagecc-card)
+    add_dependencies(stagecc stagecc-card)
+  endif()
   install(TARGETS stagecc)
 endif()
 

@@ -8,27 +8,26 @@
 #include <string.h>
 #include <unistd.h>
 
-// Without a hostfile: this machine, as many slots as its cores give.
-static Hosts this_machine(Arena *a, int threads)
+// Without a hostfile: this machine, as many slots as its cores give, or its first CUDA device.
+static Hosts this_machine(Arena *a, int threads, bool cuda)
 {
     Host *h = arena_new(a, Host);
     int slots = launch_cores() / threads;
-    *h = (Host){.name = "localhost", .slots = slots > 1 ? slots : 1};
+    *h = (Host){.name = "localhost", .slots = slots > 1 && !cuda ? slots : 1, .cuda = cuda};
     return (Hosts){h, 1};
 }
 
-static int check_hosts(const Hosts *hosts)
+static int check_hosts(const Hosts *hosts, bool cuda)
 {
     const Host *local = NULL;
     for (int i = 0; i < hosts->n; i++) {
         const Host *h = &hosts->items[i];
-        if (h->cuda) {
-            error_at(
-                h->loc,
-                "%s has device=cuda: this version measures processors alone; write the entry "
-                "into devices.json by hand (docs/devices.md)",
-                h->name);
-            return EXIT_ENVIRONMENT;
+        if (cuda && !h->cuda) {
+            error_at(h->loc,
+                     "%s has device=cpu, and --backend cuda is for device=cuda: what a "
+                     "host computes on stands in the hostfile alone",
+                     h->name);
+            return EXIT_INPUT;
         }
         if (host_is_local(h->name) && local) {
             error_at(h->loc, "%s and %s are both this machine", local->name, h->name);
@@ -39,9 +38,20 @@ static int check_hosts(const Hosts *hosts)
     return EXIT_DONE;
 }
 
-static int find_links_program(Session *s)
+static int find_programs(Session *s)
 {
-    s->links = toolchain_find(s->arena).links;
+    Toolchain t = toolchain_find(s->arena);
+    bool cuda = false;
+    s->links = t.links;
+    s->card = t.card;
+    for (int i = 0; i < s->hosts.n; i++)
+        cuda |= s->hosts.items[i].cuda;
+    if (cuda && access(s->card, R_OK)) {
+        error_at((Loc){s->card, 0, 0},
+                 "is not there, and it measures CUDA devices: build stagecc "
+                 "where CUDA's headers and cudart_static are (docs/cuda.md)");
+        return EXIT_ENVIRONMENT;
+    }
     if (!access(s->links, R_OK))
         return EXIT_DONE;
     error_at((Loc){s->links, 0, 0}, "cannot read: %s; is stagecc installed as a whole?",
@@ -68,7 +78,8 @@ static int check_output(const Session *s)
 static int prepare(Session *s, Arena *a, const Args *args)
 {
     *s = (Session){.arena = a, .args = args, .threads = (int)args->options.threads};
-    s->hosts = this_machine(a, s->threads);
+    bool cuda = args->backend && !strcmp(args->backend, "cuda");
+    s->hosts = this_machine(a, s->threads, cuda);
     if (args->hostfile) {
         const Hosts *given = hostfile_read(a, args->hostfile);
         if (!given)
@@ -76,10 +87,10 @@ static int prepare(Session *s, Arena *a, const Args *args)
         s->hosts = *given;
     }
     s->figures = arena_array(a, HostFigures, s->hosts.n);
-    int status = check_hosts(&s->hosts);
+    int status = check_hosts(&s->hosts, cuda);
     if (!status)
         status = check_output(s);
-    return status ? status : find_links_program(s);
+    return status ? status : find_programs(s);
 }
 
 static void print_steps(const Session *s)
@@ -94,13 +105,15 @@ static void print_steps(const Session *s)
                h->slots > 1 ? "s" : "", s->threads, s->threads > 1 ? "s" : "",
                host_is_local(h->name) ? "sh" : remote_shell(),
                host_is_local(h->name) ? "" : " ", host_is_local(h->name) ? "" : h->name);
+        if (h->cuda)
+            printf("%s: a CUDA device a slot, by %s measure %d\n", h->name, s->card, h->slots);
     }
     printf("each program by: sh -c '%s' < PROGRAM\n", devices_script(s->arena, command, ""));
 }
 
 static int measure_all(Session *s)
 {
-    static int (*const steps[])(Session *) = {devices_hosts, devices_speeds,
+    static int (*const steps[])(Session *) = {devices_hosts, devices_cards, devices_speeds,
                                               devices_links_inside, devices_links_between};
     int status = EXIT_DONE;
     for (size_t i = 0; i < sizeof steps / sizeof *steps && !status; i++)
@@ -132,7 +145,7 @@ static int finish(Session *s)
     devices_warn(s);
     int status = write_file(s, d, path);
     if (!status && !s->args->json) {
-        devices_print(d);
+        devices_print(s, d);
         printf("%s: %d device%s, for `stagecc plan --devices %s`\n", path, d->n,
                d->n > 1 ? "s" : "", path);
     }

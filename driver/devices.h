@@ -4,6 +4,7 @@
 
 #include "control/hostfile.h"
 #include "control/remote.h"
+#include "driver/cards.h"
 #include "driver/driver.h"
 
 #include "plan/devices.h"
@@ -25,6 +26,7 @@ typedef struct HostFigures {
     double free_cores; // idle before anything was started
     int64_t memory_bytes;
     Measured step_s; // forward and backward of the model, in all slots at once; 0: not measured
+    Card card;       // device=cuda: of all of its devices the least of every figure
     LinkFigures inside;
 } HostFigures;
 
@@ -35,6 +37,7 @@ typedef struct Session {
     HostFigures *figures; // [hosts.n]
     int threads;          // of each slot
     const char *links;    // the program stagecc-links
+    const char *card;     // the program stagecc-card
     const char *dir;      // for files of this session
     const char *program;  // the model's
     int64_t steps;        // that a run of it takes
@@ -63,15 +66,22 @@ void devices_progress(const Session *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 // What is measured, in this order. Exit status.
-int devices_hosts(Session *s);        // cores, memory
-int devices_build_model(Session *s);  // driver/devices_speed.c
-int devices_speeds(Session *s);       // also alone_s
-int devices_links_inside(Session *s); // driver/devices_links.c
+int devices_hosts(Session *s);               // cores, memory
+int devices_cards(Session *s);               // driver/devices_card.c
+int devices_build_model(Session *s);         // driver/devices_speed.c
+const char *devices_model(const Session *s); // its source
+int devices_speeds(Session *s);              // also alone_s
+int devices_links_inside(Session *s);        // driver/devices_links.c
 int devices_links_between(Session *s);
+
+// driver/devices_card.c: seconds of forward and backward of the model on devices like these, by estimate; 0: an error was
+// reported.
+double devices_estimate(Session *s, const Card *card);
+const char *devices_card_words(const Session *s, int host); // what was measured of a host's
 
 // driver/devices_report.c
 Devices *devices_of(Session *s); // of what was measured
-void devices_print(const Devices *d);
+void devices_print(const Session *s, const Devices *d);
 void devices_warn(const Session *s); // of figures that are not what they could be
 
 #endif

@@ -44,23 +44,47 @@ static double speed_of(const Session *s, int host, const double *earlier)
 static int64_t memory_of(const Session *s, int host)
 {
     const Host *h = &s->hosts.items[host];
-    double share = usable * (double)s->figures[host].memory_bytes / h->slots;
+    const HostFigures *f = &s->figures[host];
+    double share = h->cuda ? (double)cards_usable(f->card.memory_bytes)
+                           : usable * (double)f->memory_bytes / h->slots;
     int exponent;
     frexp(share, &exponent);
     double step = ldexp(1, exponent - 5);
     return h->memory_bytes ? h->memory_bytes : (int64_t)(floor(share / step) * step);
 }
 
-static const char *backend_of(const Session *s)
+static const char *backend_of(const Session *s, int host)
 {
+    if (s->hosts.items[host].cuda)
+        return "cuda";
     return s->args->backend ? s->args->backend : "c";
 }
 
-static void add_link(Devices *d, const Host *from, const Host *to, const LinkFigures *f)
+// Seconds a byte that a message waits to leave and to enter memory of devices, in the slower direction.
+static double aside_s(const Session *s, int from, int to)
 {
-    d->links[d->n_links++] = (DeviceLink){.from = from->name,
-                                          .to = to->name,
-                                          .bytes_per_s = three_digits(f->bytes_per_s),
+    const Host *hosts = s->hosts.items;
+    const Card *a = &s->figures[from].card, *b = &s->figures[to].card;
+    double there = (hosts[from].cuda ? 1 / a->from_bytes_per_s : 0) +
+                   (hosts[to].cuda ? 1 / b->to_bytes_per_s : 0);
+    double back = (hosts[to].cuda ? 1 / b->from_bytes_per_s : 0) +
+                  (hosts[from].cuda ? 1 / a->to_bytes_per_s : 0);
+    return fmax(there, back);
+}
+
+// Within a host devices write messages into its memory and read them there, and no processor touches them.
+static double link_bytes_per_s(const Session *s, int from, int to, const LinkFigures *f)
+{
+    bool inside = from == to && s->hosts.items[from].cuda;
+    return 1 / ((inside ? 0 : 1 / f->bytes_per_s) + aside_s(s, from, to));
+}
+
+static void add_link(const Session *s, Devices *d, int from, int to, const LinkFigures *f)
+{
+    double bytes_per_s = link_bytes_per_s(s, from, to, f);
+    d->links[d->n_links++] = (DeviceLink){.from = s->hosts.items[from].name,
+                                          .to = s->hosts.items[to].name,
+                                          .bytes_per_s = three_digits(bytes_per_s),
                                           .latency_s = three_digits(f->latency_s.value),
                                           .per_device = from == to};
 }
@@ -72,12 +96,24 @@ static void add_links(const Session *s, Devices *d)
     d->links = arena_array(s->arena, DeviceLink, (size_t)n * (size_t)(n + 1) / 2 + 1);
     for (int i = 0; i < n; i++) {
         if (hosts[i].slots > 1)
-            add_link(d, &hosts[i], &hosts[i], &s->figures[i].inside);
+            add_link(s, d, i, i, &s->figures[i].inside);
         for (int j = i + 1; j < n; j++) {
             const LinkFigures *f = &s->between[i * n + j];
-            add_link(d, &hosts[i], &hosts[j], f->bytes_per_s > 0 ? f : &s->between[j * n + i]);
+            add_link(s, d, i, j, f->bytes_per_s > 0 ? f : &s->between[j * n + i]);
         }
     }
+}
+
+static const char *reference(const Session *s)
+{
+    const char *model = s->args->model ? s->args->model : "stagecc's own model",
+               *host = s->hosts.items[0].name, *threads = s->threads > 1 ? "s" : "";
+    if (s->hosts.items[0].cuda)
+        return arena_printf(s->arena, "speed 1: %s on %s, estimated at %.3g ms; %s", model,
+                            host, 1e3 * s->alone_s, devices_card_words(s, 0));
+    return arena_printf(s->arena,
+                        "speed 1: %s on %s with nothing beside it, %d thread%s, %.3g ms", model,
+                        host, s->threads, threads, 1e3 * s->alone_s);
 }
 
 Devices *devices_of(Session *s)
@@ -95,21 +131,18 @@ Devices *devices_of(Session *s)
             d->devices[d->n++] = (Device){
                 .name = h->slots > 1 ? arena_printf(s->arena, "%s-%d", h->name, k) : h->name,
                 .host = h->name,
-                .backend = backend_of(s),
+                .backend = backend_of(s, i),
                 .memory_bytes = memory_of(s, i),
                 .speed = speeds[i],
                 .threads = s->threads};
     }
     add_links(s, d);
     if (s->alone_s > 0 && !(s->hosts.items[0].weight > 0))
-        d->reference = arena_printf(
-            s->arena, "speed 1: %s on %s with nothing beside it, %d thread%s, %.3g ms",
-            s->args->model ? s->args->model : "stagecc's own model", s->hosts.items[0].name,
-            s->threads, s->threads > 1 ? "s" : "", 1e3 * s->alone_s);
+        d->reference = reference(s);
     return d;
 }
 
-void devices_print(const Devices *d)
+void devices_print(const Session *s, const Devices *d)
 {
     char memory[32];
     printf("%-24s %-20s %-7s %7s %7s %12s\n", "device", "host", "backend", "threads", "speed",
@@ -119,6 +152,9 @@ void devices_print(const Devices *d)
         printf("%-24s %-20s %-7s %7d %7.3g %12s\n", v->name, v->host, v->backend, v->threads,
                v->speed, human_bytes(memory, v->memory_bytes));
     }
+    for (int i = 0; i < s->hosts.n; i++)
+        if (s->hosts.items[i].cuda)
+            printf("%s: %s\n", s->hosts.items[i].name, devices_card_words(s, i));
     if (d->n_links)
         printf("%-24s %-20s %12s %12s  %s\n", "from", "to", "bandwidth", "latency",
                "shared by");
@@ -142,6 +178,8 @@ static void warn_host(const Session *s, int i)
     const Host *h = &s->hosts.items[i];
     const HostFigures *f = &s->figures[i];
     int wanted = h->slots * s->threads;
+    if (h->cuda)
+        return;
     if (wanted > f->cores)
         warning_at(
             NO_LOC,

@@ -27,8 +27,10 @@ static const char own_model[] =
     "    loss(cross_entropy(linear(product, 64), target(\"label\", I32, 196)));\n"
     "}\n";
 
-static const char *write_own_model(const Session *s)
+const char *devices_model(const Session *s)
 {
+    if (s->args->model)
+        return s->args->model;
     const char *path = arena_printf(s->arena, "%s/speed.c", s->dir);
     if (file_write(path, own_model, strlen(own_model)))
         fatal("cannot write %s: %s", path, strerror(errno));
@@ -39,7 +41,7 @@ int devices_build_model(Session *s)
 {
     Args args = *s->args;
     Job j;
-    args.operand = args.model ? args.model : write_own_model(s);
+    args.operand = devices_model(s);
     args.out = arena_printf(s->arena, "%s/model", s->dir);
     s->program = arena_printf(s->arena, "%s/stage0", args.out);
     s->steps = args.model ? MODEL_STEPS : OWN_STEPS;
@@ -157,33 +159,48 @@ static int run_all(Session *s, const int *which, int n, bool alone, Measured *re
     return status;
 }
 
-// Hosts whose weight the hostfile gives need no measuring; the first one is what others are
-// compared with.
-int devices_speeds(Session *s)
+// On processors: the model runs.
+static int run_on_processors(Session *s, const int *which, int n)
 {
-    int *which = arena_array(s->arena, int, s->hosts.n), n = 0, first = 0;
-    Measured *result = arena_array(s->arena, Measured, s->hosts.n), alone;
-    bool wanted = false;
-    for (int i = 0; i < s->hosts.n; i++)
-        wanted |= s->hosts.items[i].weight <= 0;
-    if (!wanted)
-        return EXIT_DONE;
-    int status = devices_build_model(s);
-    for (int i = 0; i < s->hosts.n; i++)
-        if (!i || s->hosts.items[i].weight <= 0)
-            which[n++] = i;
+    Measured *result = arena_array(s->arena, Measured, s->hosts.n);
+    int status = devices_build_model(s), first = 0;
     devices_progress(s, "measuring the speed of %d host%s, all slots at once", n,
                      n > 1 ? "s" : "");
     if (!status)
         status = run_all(s, which, n, false, result);
     for (int i = 0; i < n && !status; i++)
         s->figures[which[i]].step_s = result[i];
-    alone = result[0];
-    if (!status && s->hosts.items[0].slots > 1) {
+    Measured alone = result[0];
+    if (!status && !which[0] && s->hosts.items[0].slots > 1) {
         devices_progress(s, "measuring %s with one slot: its speed is 1",
                          s->hosts.items[0].name);
         status = run_all(s, &first, 1, true, &alone);
     }
-    s->alone_s = alone.value;
+    s->alone_s = which[0] ? s->alone_s : alone.value;
     return status;
+}
+
+// Hosts whose weight the hostfile gives need no measuring; the first one is what others are
+// compared with.
+int devices_speeds(Session *s)
+{
+    int *which = arena_array(s->arena, int, s->hosts.n), n = 0;
+    bool wanted = false;
+    for (int i = 0; i < s->hosts.n; i++)
+        wanted |= s->hosts.items[i].weight <= 0;
+    for (int i = 0; i < s->hosts.n && wanted; i++) {
+        const Host *h = &s->hosts.items[i];
+        if (i && h->weight > 0)
+            continue;
+        if (!h->cuda) {
+            which[n++] = i;
+            continue;
+        }
+        s->figures[i].step_s.value = devices_estimate(s, &s->figures[i].card);
+        if (!(s->figures[i].step_s.value > 0))
+            return EXIT_INPUT;
+    }
+    if (wanted && s->hosts.items[0].cuda)
+        s->alone_s = s->figures[0].step_s.value;
+    return n ? run_on_processors(s, which, n) : EXIT_DONE;
 }

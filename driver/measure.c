@@ -244,7 +244,8 @@ int measure(Job *j, const char *dir)
         add_to_times(times, json_pack("{s:o}", "measured", measured_of(j)));
     if (!status)
         status = measured_load(j, dir);
-    int n = status ? 0 : programs_at_once(j, bytes);
+    // On devices of their own programs take nothing from each other.
+    int n = status || j->backend->device ? 0 : programs_at_once(j, bytes);
     return n > 1 ? measure_beside(j, program, times, n) : status;
 }
 

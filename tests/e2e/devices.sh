@@ -86,15 +86,47 @@ STAGECC_SSH=$work/nothing expect 2 'apt-get install openssh-client' "$stagecc" d
 printf 'localhost\n127.0.0.1\n' > hosts
 expect 1 'hosts:2:1: error: localhost and 127.0.0.1 are both this machine' "$stagecc" devices --hostfile hosts
 printf 'h1 device=cuda\n' > hosts
-expect 2 'hosts:1:1: error: h1 has device=cuda' "$stagecc" devices --hostfile hosts
+CUDA_VISIBLE_DEVICES= expect 2 'CUDA devices' "$stagecc" devices --hostfile hosts # none, or nothing that could measure them
 expect 1 'takes options only' "$stagecc" devices here
 expect 1 'cannot read the hostfile' "$stagecc" devices --hostfile none
 expect 2 'cannot write' "$stagecc" devices -o "$work/no/dir.json"
 left_behind
 
+# CUDA devices, where the program that measures them finds some (tests/cuda/): the first one's speed is 1
+card=$(dirname "$stagecc")/tests/card_of_tests
+if [ -e "$card" ]; then
+    sed -i "s|^exec sh -c .*|case \"\$*\" in *' measure '*) exec sh -c \"\$*\" < $card ;; esac\n&|" shell
+    export FAKE_CUDA_DEVICES=2 STAGECC_CUDA_LIBS=$(dirname "$card")/host_libraries
+    printf 'h1 slots=2 device=cuda\nlocalhost weight=0.5\n' > hosts
+    "$stagecc" devices --hostfile hosts -o cuda.json > table 2> err || { cat err; fail "CUDA devices"; }
+    grep -q 'h1: none: products .* TFLOP/s, of bf16 .*; its memory .* GB/s, to it .*, from it ' table || { cat table; fail "no figures"; }
+    python3 - << 'END'
+import json
+d = json.load(open("cuda.json"))
+of = {v["name"]: v for v in d["devices"]}
+assert d["reference"].startswith("speed 1: stagecc's own model on h1, estimated at ") and "none: products " in d["reference"], d
+assert [of[n]["backend"] for n in ("localhost", "h1-0", "h1-1")] == ["c", "cuda", "cuda"], d
+assert 3.5 * 2**30 <= of["h1-0"]["memory_bytes"] <= 0.9 * 4 * 2**30, d
+assert of["h1-0"] == dict(of["h1-1"], name="h1-0") and (of["h1-0"]["speed"], of["localhost"]["speed"]) == (1, 0.5), d
+links = {(l["from"], l["to"]): l["bytes_per_s"] for l in d["links"]}
+assert links.keys() == {("h1", "h1"), ("h1", "localhost")}, d
+END
+    printf 'h1 slots=3 device=cuda\n' > hosts
+    expect 2 'h1: measuring its CUDA devices failed: there are 2 CUDA devices for 3 slots' "$stagecc" devices --hostfile hosts
+    FAKE_CUDA_DEVICES=0 FAKE_CUDA_DRIVER=0 expect 2 'h1: measuring its CUDA devices failed: there is no CUDA device: there is no driver' "$stagecc" devices --hostfile hosts
+    printf 'h1\n' > hosts
+    expect 1 'h1 has device=cpu, and --backend cuda is for device=cuda' "$stagecc" devices --hostfile hosts --backend cuda
+    left_behind
+fi
+
 # A dry run starts nothing
-printf 'localhost slots=2\nh1\n' > hosts
+printf 'localhost slots=2\nh1 device=cuda\n' > hosts
 : > shell.log
+if [ -e "$card" ]; then
+    "$stagecc" devices --hostfile hosts --dry-run -o dry.json > out
+    grep -q "h1: a CUDA device a slot, by .*stagecc-card measure 1" out || { cat out; fail "dry run"; }
+fi
+printf 'localhost slots=2\nh1\n' > hosts
 "$stagecc" devices --hostfile hosts --dry-run -o dry.json > out
 grep -q "h1: 1 slot of 1 thread, by $work/shell h1" out || { cat out; fail "dry run"; }
 [ ! -e dry.json ] && [ ! -s shell.log ] || fail "the dry run has started something"
