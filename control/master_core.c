@@ -120,6 +120,10 @@ static void on_hello(Master *m, const PublicKey *key, const Hello *hello, int64_
         refuse(NULL, key, REFUSED_FULL, hello->incarnation, actions);
         return;
     }
+    if (hello->device != m->config.device) {
+        refuse(x, key, REFUSED_DEVICE, hello->incarnation, actions);
+        return;
+    }
     if (!x) {
         x = &m->members[m->n_members++];
         *x = (Member){.key = *key};

@@ -65,6 +65,7 @@ typedef struct MasterConfig {
     uint64_t parts;                 // of the model
     uint64_t first_step, last_step; // training begins behind the first: 0, or a checkpoint's
     uint32_t min_workers;
+    uint32_t device;     // DeviceKind that programs are for
     uint32_t copy_every; // steps: of epochs to come
     int64_t beat_ns;     // so often each side says something
     int64_t silence_ns;  // nothing heard for so long: lost

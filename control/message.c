@@ -68,6 +68,8 @@ static const char *wrong_hello(const Hello *h)
     if (isa == sizeof h->isa || !utf8_good(h->isa, isa) ||
         !is_zero(h->isa + isa, sizeof h->isa - isa))
         return "isa is no name";
+    if (h->device >= N_DEVICE_KINDS || h->zero)
+        return "no such kind of device";
     return NULL;
 }
 

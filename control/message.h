@@ -9,7 +9,7 @@
 #endif
 
 enum {
-    MESSAGE_VERSION = 1,
+    MESSAGE_VERSION = 2,
     MESSAGE_MOST = 1 << 20, // bytes of a frame
     MESSAGE_WHY = 160,      // room for why a frame is refused
 };
@@ -29,6 +29,12 @@ typedef enum OrderKind {
     N_ORDERS
 } OrderKind;
 
+typedef enum DeviceKind {
+    DEVICE_CPU, // the machine's processors
+    DEVICE_CUDA,
+    N_DEVICE_KINDS
+} DeviceKind;
+
 typedef struct MessageHeader {
     uint16_t version, id;
     uint32_t bytes; // of the frame, with this header
@@ -37,9 +43,10 @@ typedef struct MessageHeader {
 typedef struct Hello {
     uint64_t incarnation; // of this process of the worker: another one after each start
     uint64_t memory_bytes;
-    uint32_t slots;       // programs that it can run
-    uint32_t speed_milli; // thousandths of the speed that profiles were measured at
-    char isa[16];         // as plans name it, filled up with 0
+    uint32_t slots;        // programs that it can run
+    uint32_t speed_milli;  // thousandths of the speed that profiles were measured at
+    char isa[16];          // as plans name it, filled up with 0
+    uint32_t device, zero; // DeviceKind, whose memory it is; each slot has one of its own
 } Hello;
 
 typedef struct Welcome {
@@ -49,8 +56,9 @@ typedef struct Welcome {
 } Welcome;
 
 typedef enum RefusedKind {
-    REFUSED_FULL,  // MOST_WORKERS are members
-    REFUSED_NEWER, // it knows an epoch that this journal does not
+    REFUSED_FULL,   // MOST_WORKERS are members
+    REFUSED_NEWER,  // it knows an epoch that this journal does not
+    REFUSED_DEVICE, // the job's programs are for devices of another kind
     N_REFUSED
 } RefusedKind;
 
@@ -175,6 +183,8 @@ LAYOUT(Hello, memory_bytes, 8);
 LAYOUT(Hello, slots, 16);
 LAYOUT(Hello, speed_milli, 20);
 LAYOUT(Hello, isa, 24);
+LAYOUT(Hello, device, 40);
+LAYOUT(Hello, zero, 44);
 LAYOUT(Welcome, worker, 8);
 LAYOUT(Welcome, beat_ms, 12);
 LAYOUT(Refused, why, 8);
@@ -228,7 +238,7 @@ LAYOUT(Offer, made, 16);
 LAYOUT(Offer, rank, 24);
 LAYOUT(Offer, zero, 28);
 _Static_assert(sizeof(MessageHeader) == 8, "as it travels");
-_Static_assert(sizeof(Hello) == 40, "as it travels");
+_Static_assert(sizeof(Hello) == 48, "as it travels");
 _Static_assert(sizeof(Welcome) == 16, "as it travels");
 _Static_assert(sizeof(Refused) == 16, "as it travels");
 _Static_assert(sizeof(Beat) == 224, "as it travels");

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifdef STAGECC_ZMQ
@@ -51,10 +52,28 @@ static const char *name_of(Launcher *l, int i)
     return own;
 }
 
-static bool fits(const Host *h)
+// A directory has its own backend; then the master says it.
+static bool is_for(const Launcher *l, const Host *h)
 {
-    if (h->cuda)
-        error_at(h->loc, "%s: there are no programs for cuda yet: device=cpu", h->name);
+    struct stat s;
+    const char *backend = l->args->backend;
+    bool cuda = backend && !strcmp(backend, "cuda");
+    return h->cuda == cuda || (!backend && !stat(l->args->operand, &s) && S_ISDIR(s.st_mode));
+}
+
+static bool fits(const Launcher *l, const Host *h)
+{
+    if (h->cuda != l->hosts->items[0].cuda)
+        error_at(h->loc,
+                 "%s has device=%s, %s device=%s: all programs of a job are of one kind",
+                 h->name, h->cuda ? "cuda" : "cpu", l->hosts->items[0].name,
+                 h->cuda ? "cpu" : "cuda");
+    else if (!is_for(l, h))
+        error_at(h->loc,
+                 h->cuda
+                     ? "%s has device=cuda, for programs of --backend cuda: say that, too"
+                     : "%s has device=cpu, and --backend cuda is for hosts with device=cuda",
+                 h->name);
     else if (h->slots > MOST_RANKS)
         error_at(h->loc, "%s: a worker has at most %d slots", h->name, MOST_RANKS);
     else
@@ -72,7 +91,7 @@ int stations_name(Launcher *l)
     for (int i = 0; good && i < l->hosts->n; i++) {
         const Host *h = &l->hosts->items[i];
         const char *name = name_of(l, i);
-        good = fits(h);
+        good = fits(l, h);
         l->stations[i] = (Station){.host = h,
                                    .name = name,
                                    .key = arena_printf(l->arena, "%s/%s.key", l->keys, name),
@@ -145,8 +164,10 @@ static const char *endpoint_for(Launcher *l, const Station *s)
 // Stage programs come from the master; what they load does not. oneDNN brings what it loads itself.
 static bool collect(Launcher *l, Bundle *b)
 {
-    const char *dnnl = STAGECC_DNNL_VERSION;
+    const char *dnnl = STAGECC_DNNL_VERSION, *card = toolchain_find(l->arena).card;
     bool good = bundle_program(b, "stagecc", own_executable(l->arena));
+    if (good && l->hosts->items[0].cuda && !access(card, X_OK))
+        good = bundle_program(b, "stagecc-card", card);
     setenv("UCX_WARN_UNUSED_ENV_VARS", "n", 0);
     if (good && !bundle_loaded(b, "libzmq.so.5") && !diag_errors())
         error_at(NO_LOC, "ZeroMQ cannot be found: apt-get install libzmq5");
@@ -201,8 +222,9 @@ static const char *options_of(const Launcher *l, const Station *s)
     if (s->host->memory_bytes)
         memory = arena_printf(l->arena, " --mem %lld",
                               (long long)s->host->memory_bytes * s->host->slots);
-    return arena_printf(l->arena, "--master %s --slots %d%s --tied --give-up %d",
-                        s->master ? s->master : "ADDRESS", s->host->slots, memory, GIVE_UP_S);
+    return arena_printf(l->arena, "--master %s --slots %d%s%s --tied --give-up %d",
+                        s->master ? s->master : "ADDRESS", s->host->slots,
+                        s->host->cuda ? " --device cuda" : "", memory, GIVE_UP_S);
 }
 
 // Paths may hold anything, a script may not: it finds them in the environment.

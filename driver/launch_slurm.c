@@ -34,8 +34,11 @@ const Hosts *slurm_nodes(const Launcher *l)
     if (!whole_number("ntasks-per-node", tasks, MOST_NODES, &slots))
         return NULL;
     Hosts *nodes = hostfile_read(a, file);
-    for (int i = 0; nodes && i < nodes->n; i++)
+    const char *backend = l->args->backend;
+    for (int i = 0; nodes && i < nodes->n; i++) {
         nodes->items[i].slots = slots;
+        nodes->items[i].cuda = backend && !strcmp(backend, "cuda");
+    }
     return nodes;
 }
 

@@ -1,4 +1,5 @@
 // stagecc master: training that is planned again while it runs (docs/control.md).
+#include "driver/cards.h"
 #include "driver/plan_maker.h"
 #include "driver/prebuilt.h"
 
@@ -129,6 +130,11 @@ static int read_arguments(Setup *m)
     return key_read(&o->key, key);
 }
 
+static void say_nothing(void *user, DiagKind kind, Loc loc, const char *message)
+{
+    (void)user, (void)kind, (void)loc, (void)message;
+}
+
 // States are named by steps, and programs of asynchronous schedules have one behind a drain only.
 static int check_schedule(const Job *j)
 {
@@ -140,6 +146,21 @@ static int check_schedule(const Job *j)
     return EXIT_INPUT;
 }
 
+// What is measured here is measured on a device.
+static bool has_device(Arena *a)
+{
+    uint64_t bytes;
+    DiagCapture before = diag_capture(say_nothing, NULL);
+    int status = cards_here(a, 1, &bytes);
+    diag_restore(before);
+    diag_reset();
+    if (status)
+        warning_at(NO_LOC,
+                   "there is no CUDA device here, so times are estimated: --profile DIR "
+                   "takes those that `stagecc profile` measured on a worker's host");
+    return !status;
+}
+
 // Once for a journal: plans of different times would cut elsewhere.
 static int find_times(Setup *m, Job *j)
 {
@@ -149,6 +170,10 @@ static int find_times(Setup *m, Job *j)
         return EXIT_DONE;
     if (!access(arena_printf(m->arena, "%s/times.json", dir), R_OK))
         return measured_load(j, dir);
+    if (j->backend->device && !has_device(m->arena)) {
+        m->profile = NULL;
+        return EXIT_DONE;
+    }
     fprintf(stderr, "measuring the model's layers here; once, into %s\n", dir);
     return measure(j, dir);
 }
@@ -235,6 +260,8 @@ int command_master(Arena *a, Args *args)
         status = make_plans(&m, goes_on);
     if (status || (status = run_log_open(&log, args, goes_on)))
         return status;
+    const char *backend = m.job.plan->backend;
+    m.options.device = backend && !strcmp(backend, "cuda") ? DEVICE_CUDA : DEVICE_CPU;
     m.options.event = on_event;
     m.options.user = &log;
     m.options.quiet = args->json;

@@ -131,7 +131,7 @@ static bool write_devices(MakerState *k, const Build *b, const char *path)
     for (int i = 0; i < b->n; i++)
         d.devices[i] = (Device){.name = arena_printf(k->arena, "machine%d", i),
                                 .host = "here",
-                                .backend = "c",
+                                .backend = k->job->plan->backend,
                                 .memory_bytes = (int64_t)b->machines[i].memory_bytes,
                                 .speed = (double)b->machines[i].speed_milli / SPEED_ONE,
                                 .threads = k->threads};

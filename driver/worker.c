@@ -1,4 +1,5 @@
 // stagecc worker: what this machine has, for a master (docs/control.md).
+#include "driver/cards.h"
 #include "driver/driver.h"
 
 #include "base/text.h"
@@ -50,10 +51,6 @@ static int read_arguments(Arena *a, const Args *args, WorkerOptions *o)
         error_at(NO_LOC, "stagecc worker needs --master HOST and --key FILE");
         return EXIT_INPUT;
     }
-    if (!strcmp(args->device, "cuda")) {
-        error_at(NO_LOC, "--device cuda: there are no programs for it yet; use cpu");
-        return EXIT_INPUT;
-    }
     if (!whole_number("slots", args->slots, MAX_SLOTS, &slots) ||
         !whole_number("give-up", args->give_up, MOST_PATIENCE_S, &give_up) ||
         !(o->master = endpoint_of(a, args->master)))
@@ -69,10 +66,14 @@ static int read_arguments(Arena *a, const Args *args, WorkerOptions *o)
     o->tied = args->tied;
     o->orphan_s = give_up;
     o->dir = args->dir ? args->dir : default_dir(a, o->name);
-    o->has = (Hello){.memory_bytes = args->memory_bytes ? (uint64_t)args->memory_bytes
-                                                        : launch_free_memory(),
+    o->has = (Hello){.memory_bytes = launch_free_memory(),
                      .slots = (uint32_t)slots,
-                     .speed_milli = SPEED};
+                     .speed_milli = SPEED,
+                     .device = strcmp(args->device, "cuda") ? DEVICE_CPU : DEVICE_CUDA};
+    if (o->has.device == DEVICE_CUDA && (status = cards_here(a, slots, &o->has.memory_bytes)))
+        return status;
+    if (args->memory_bytes)
+        o->has.memory_bytes = (uint64_t)args->memory_bytes;
     const char *isa = native_isa(true);
     memcpy(o->has.isa, isa, strnlen(isa, sizeof o->has.isa));
     return EXIT_DONE;

@@ -38,6 +38,33 @@ void server_send(Server *s, const CurveKey key, const Message *m)
     net_send(s->door, key, frame, bytes); // what is lost is said again
 }
 
+static const char *refusal(const Server *s, RefusedKind why)
+{
+    switch (why) {
+    case REFUSED_FULL: return "there are 64 workers already";
+    case REFUSED_DEVICE:
+        return s->options->device == DEVICE_CUDA
+                   ? "my programs are for CUDA devices, and you offer processors: start the "
+                     "worker with --device cuda (one job has programs of one kind)"
+                   : "my programs are for processors, and you offer CUDA devices: start the "
+                     "master with --backend cuda, or the worker without --device cuda (one job "
+                     "has programs of one kind)";
+    case REFUSED_NEWER:
+    case N_REFUSED: break;
+    }
+    return "you know more than my journal does: I am not the master that you have worked for";
+}
+
+static void tell_refused(Server *s, const CurveKey key, RefusedKind why)
+{
+    const AllowedKey *listed = s->allowed ? allow_key(s->allowed, key) : NULL;
+    if (why == REFUSED_DEVICE)
+        story(s, "%s was refused: it offers %s, and the programs are for %s",
+              listed ? listed->name : "a worker",
+              s->options->device == DEVICE_CUDA ? "processors" : "CUDA devices",
+              s->options->device == DEVICE_CUDA ? "CUDA devices" : "processors");
+}
+
 static void send_action(Server *s, const MasterAction *a)
 {
     CurveKey key;
@@ -52,11 +79,9 @@ static void send_action(Server *s, const MasterAction *a)
         m.leave = a->leave;
     if (a->id == MESSAGE_REFUSED) {
         m.refused = a->refused;
-        m.rest = a->refused.why == REFUSED_FULL
-                     ? "there are 64 workers already"
-                     : "you know more than my journal does: I am not "
-                       "the master that you have worked for";
+        m.rest = refusal(s, a->refused.why);
         m.rest_bytes = strlen(m.rest);
+        tell_refused(s, key, a->refused.why);
     }
     if (a->id == MESSAGE_START) {
         m.start = s->core.epoch;
@@ -302,6 +327,7 @@ static void configure(Server *s)
                            .first_step = (uint64_t)o->first_step,
                            .last_step = o->last_step < 0 ? INT64_MAX : (uint64_t)o->last_step,
                            .min_workers = (uint32_t)o->min_workers,
+                           .device = o->device,
                            .copy_every = (uint32_t)o->copy_every,
                            .beat_ns = BEAT_MS * MS_NS,
                            .silence_ns = SILENCE_MS * MS_NS,

@@ -69,6 +69,7 @@ typedef struct MasterOptions {
     const char *journal; // directory, there already
     const char *model;   // name
     int n_parts;         // of the model, at most MOST_PARTS
+    DeviceKind device;   // that programs are for
     int min_workers, max_workers;
     int copy_every;             // steps: whose states are copied and committed
     const char *const *options; // [n_options] of every program

@@ -55,12 +55,13 @@ static json_t *worker_json(const Server *s, uint32_t w)
     bool here = m->here && !m->ended;
     double heard_ms = (double)(progress_now_ns() - m->heard_ns) * 1e-6;
     uint32_t speed = face->speed_milli ? face->speed_milli : m->has.speed_milli;
-    return json_pack("{s:i, s:s, s:b, s:s, s:I, s:f, s:i, s:I, s:f, s:s, s:b}", "worker",
+    return json_pack("{s:i, s:s, s:b, s:s, s:I, s:f, s:i, s:I, s:f, s:s, s:s, s:b}", "worker",
                      (int)w, "name", members_name(s, w), "here", here, "phase",
                      m->beats ? worker_phases[m->beat.phase] : "unknown", "epoch",
                      (json_int_t)m->beat.epoch, "heard_ms", heard_ms, "slots",
                      (int)m->has.slots, "memory_bytes", (json_int_t)m->has.memory_bytes,
-                     "speed", (double)speed / SPEED_ONE, "isa", m->has.isa, "drained",
+                     "speed", (double)speed / SPEED_ONE, "isa", m->has.isa, "device",
+                     m->has.device == DEVICE_CUDA ? "cuda" : "cpu", "drained",
                      m->drained && m->drained == m->has.incarnation);
 }
 

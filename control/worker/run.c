@@ -107,10 +107,13 @@ static void make_launch(Agent *g, Run *r)
 {
     int n = r->plan->n_ranks;
     int *states = arena_array(&r->arena, int, n);
+    int *cards = arena_array(&r->arena, int, n), n_here = 0;
     bool *here = arena_array(&r->arena, bool, n);
     for (int i = 0; i < n; i++) {
-        states[i] = -1;
+        states[i] = cards[i] = -1;
         here[i] = r->of.ranks[i].worker == g->core.number;
+        if (here[i] && g->options->has.device == DEVICE_CUDA)
+            cards[i] = n_here++;
     }
     r->launch = (Launch){.plan = r->plan,
                          .dir = arena_strdup(&r->arena, g->files.plan),
@@ -119,6 +122,7 @@ static void make_launch(Agent *g, Run *r)
                          .rehearse = r->start.rehearse,
                          .states = states,
                          .here = here,
+                         .cards = cards,
                          .quiet = true};
 }
 

@@ -77,6 +77,29 @@ static void refuses_too_many(void **state)
     assert_int_equal(master.n_members, MOST_WORKERS);
 }
 
+// All programs of a job are for one kind of device; who offers another one is no member.
+static void refuses_other_devices(void **state)
+{
+    (void)state;
+    Message m = {.id = MESSAGE_HELLO, .hello = {5, 1, 1, 1000, "any", DEVICE_CUDA, 0}};
+    MasterConfig cuda = config;
+    cuda.device = DEVICE_CUDA;
+    master_init(&master, &config);
+    master_begin(&master, 0);
+    hear(1, &m, 0);
+    assert_int_equal(sent(MESSAGE_REFUSED)->refused.why, REFUSED_DEVICE);
+    assert_int_equal(master.n_members, 0);
+    master_init(&master, &cuda);
+    master_begin(&master, 0);
+    hear(1, &m, 0);
+    confirm(0);
+    assert_non_null(sent(MESSAGE_WELCOME));
+    m.hello = (Hello){6, 1, 1, 1000, "any", DEVICE_CPU, 0}; // comes again as another
+    hear(1, &m, 0);
+    assert_int_equal(sent(MESSAGE_REFUSED)->refused.why, REFUSED_DEVICE);
+    assert_false(master.members[0].here);
+}
+
 // A worker of the same job that has seen more than the journal: a copy of an old one, say.
 static void refuses_newer_epochs(void **state)
 {
@@ -387,6 +410,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_too_many),
+        cmocka_unit_test(refuses_other_devices),
         cmocka_unit_test(refuses_newer_epochs),
         cmocka_unit_test(refuses_journals),
         cmocka_unit_test(says_for_whom_it_waits),

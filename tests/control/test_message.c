@@ -37,7 +37,7 @@ static Message example(int id)
 {
     Message m = {.id = (MessageId)id};
     if (id == MESSAGE_HELLO)
-        m.hello = (Hello){9, 1 << 30, 2, 1000, "avx512"};
+        m.hello = (Hello){9, 1 << 30, 2, 1000, "avx512", DEVICE_CUDA, 0};
     if (id == MESSAGE_WELCOME)
         m.welcome = (Welcome){77, 3, 500};
     if (id == MESSAGE_BEAT)
@@ -125,7 +125,7 @@ static void refuses_other_frames(void **state)
             if (from != (int)rows[id].from)
                 refused(frame, bytes, (MessageFrom)from, "not from there");
         frame[0]++;
-        refused(frame, bytes, rows[id].from, "its version is 2, this program's 1");
+        refused(frame, bytes, rows[id].from, "its version is 3, this program's 2");
         frame[0]--;
         frame[4] ^= 1;
         refused(frame, bytes, rows[id].from, "length is wrong");
@@ -218,6 +218,8 @@ static void refuses_fields(void **state)
     refuses_field(MESSAGE_HELLO, offsetof(Hello, memory_bytes) + 7, 0x80, "no machine has so");
     refuses_field(MESSAGE_HELLO, offsetof(Hello, isa) + 15, 'x', "isa is no name");
     refuses_field(MESSAGE_HELLO, offsetof(Hello, isa) + 1, 0xff, "isa is no name");
+    refuses_field(MESSAGE_HELLO, offsetof(Hello, device), N_DEVICE_KINDS, "no such kind");
+    refuses_field(MESSAGE_HELLO, offsetof(Hello, zero), 1, "no such kind");
     refuses_field(MESSAGE_WELCOME, offsetof(Welcome, worker), MOST_WORKERS, "no such worker");
     refuses_field(MESSAGE_REFUSED, offsetof(Refused, why), N_REFUSED, "no such reason");
     refuses_field(MESSAGE_BEAT, offsetof(Beat, phase), N_WORKER_PHASES, "no such phase");

@@ -114,8 +114,8 @@ class Cluster:
                                  "--log-json", "log.json", "--checkpoint", "saved", *self.more, **environment)
         return self.master
 
-    def start_worker(self, i):
-        self.workers[i] = self.start(f"worker{i}", "worker", "--master", f"{self.address}:{self.port}", "--key", f"keys/worker{i}.key", "--dir", f"cache{i}")
+    def start_worker(self, i, *more):
+        self.workers[i] = self.start(f"worker{i}", "worker", "--master", f"{self.address}:{self.port}", "--key", f"keys/worker{i}.key", "--dir", f"cache{i}", *more)
         return self.workers[i]
 
     @staticmethod
