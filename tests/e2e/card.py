@@ -6,6 +6,7 @@ captured, replayed, asked late for their results, they give the bits of the emul
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -133,6 +134,17 @@ def check_profile(emulated, card):
     print(f"a profile: launches forward and backward {launches}", flush=True)
 
 
+def check_memory(what, out, data):
+    """The plan counts what the runtime makes: all of it, and no more than rooms that it takes for larger."""
+    done = subprocess.run([STAGECC, "run", out, "--data", data, "--steps", "1"], capture_output=True, text=True, env={**os.environ, "FAKE_CUDA_MIB": "1"})
+    found = re.search(r"stage (\d+) needs ([\d.]+) MiB of its device", done.stderr)
+    assert done.returncode == 3 and found, f"{what}: exit status {done.returncode}\n{done.stderr}"
+    stage = json.loads((out / "plan.json").read_text())["stages"][int(found[1])]
+    need, planned = float(found[2]), (stage["memory_bytes"] - stage["edge_bytes"]) / 2**20
+    most = 5 if "convolutions" not in what else 32
+    assert planned - most < need < planned + 0.1, f"{what}: it needs {need} MiB, planned are {planned:.1f}"
+
+
 def check_errors(program):
     wants = "this program wants a CUDA device: "
     refused(program, "no driver", wants + "there is no driver", 2, FAKE_CUDA_DEVICES="0", FAKE_CUDA_DRIVER="0")
@@ -165,6 +177,7 @@ with tempfile.TemporaryDirectory() as folder:
         assert sum("loss_bits" in line for line in told_here) == STEPS, told_here
         differ = [name for name in want[i][1] if want[i][1][name] != tensors.get(name)]
         assert not differ and want[i][1].keys() == tensors.keys(), f"{what}: tensors differ: {differ[:5]}"
+        check_memory(what, work / str(i), data)
         print(f"{what}: {STEPS} steps, {len(tensors)} tensors", flush=True)
     for (what, of, (said, left)), (_, _, (before, want_left)) in zip(stop_all(work, "card"), emulated):
         # Of several stages any may be the first to look at its gradients.
