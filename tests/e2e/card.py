@@ -145,6 +145,17 @@ def check_memory(what, out, data):
     assert planned - most < need < planned + 0.1, f"{what}: it needs {need} MiB, planned are {planned:.1f}"
 
 
+def check_hosts(out, data, folder):
+    """On a host with device=cuda each program takes the device of its slot; there is one here, and slot 1 has none."""
+    hosts = folder / "hosts"
+    for text, status, words in (("localhost slots=3 device=cuda\n", 2, ": this host has the devices 0 to 0"),
+                                ("localhost slots=3\n", 3, "these hosts have 0 slots with device=cuda")):
+        hosts.write_text(text)
+        done = subprocess.run([STAGECC, "run", out, "--hostfile", hosts, "--data", data, "--steps", "1"], capture_output=True, text=True)
+        assert done.returncode == status and words in done.stderr, f"{text}: exit status {done.returncode}\n{done.stderr}"
+        print(f"{text.strip()}: {done.stderr.strip()}", flush=True)
+
+
 def check_errors(program):
     wants = "this program wants a CUDA device: "
     refused(program, "no driver", wants + "there is no driver", 2, FAKE_CUDA_DEVICES="0", FAKE_CUDA_DRIVER="0")
@@ -186,3 +197,4 @@ with tempfile.TemporaryDirectory() as folder:
         print(f"{what}: {said.strip()}", flush=True)
     check_profile(times, profiled(work / "profile-card"))
     check_errors(work / "0/stage0")
+    check_hosts(work / "1", DIGITS, work)
