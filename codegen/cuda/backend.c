@@ -16,8 +16,6 @@ static const char *lacks(const Node *n)
 {
     if (n->op == OP_BATCH_NORM && n->shape.rank != 2 && n->shape.rank != 4)
         return "its batch norm is of images or vectors";
-    if (n->op == OP_BATCH_NORM && node_int(n, A_REPLICAS) > 1)
-        return "it does not synchronise batch norm";
     return NULL;
 }
 

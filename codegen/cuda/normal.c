@@ -26,7 +26,10 @@ void cuda_emit_running_update(Emit *e, const Node *n)
     function_in(&f, "var", n->inputs[3]);
     function_pass_int(&f, channels);
     function_pass(&f, emit_double(e, node_real(n, A_MOMENTUM)));
-    function_pass_int(&f, node_int(n, A_COUNT));
+    if (node_int(n, A_REPLICAS) > 1)
+        function_argument(&f, "int64_t ", "count", emit_count(e, n));
+    else
+        function_pass_int(&f, node_int(n, A_COUNT));
     function_end(&f, "cu_running_update");
 }
 

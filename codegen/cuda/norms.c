@@ -5,6 +5,8 @@
 //   forward   sums over x; the norm and what stands behind it
 //   backward  members that make dy, and sums over it; those again that have no memory, the norm, and what stands
 //             behind it
+//
+// Where replicas share their statistics (A_REPLICAS), the sums of all are added up between the two looks.
 #include "codegen/cuda/pack.h"
 
 typedef struct Norm {
@@ -13,6 +15,7 @@ typedef struct Norm {
     const Node *n;
     const char *type; // "float, 64": of its input, and channels
     int64_t pixels;
+    bool shared; // its statistics are those of all replicas
 } Norm;
 
 static bool is_grad(const Norm *m)
@@ -122,6 +125,18 @@ static const char *eps_of(const Norm *m)
     return emit_double(m->c->e, node_real(m->n, A_EPS));
 }
 
+// The sums of all replicas, of how many pixels the caller is told by the parameter `all`.
+static const char *exchange(const Norm *m, Function *f)
+{
+    Emit *e = f->e;
+    const char *pixels = arena_printf(e->scratch, "%lld", (long long)m->pixels);
+    function_argument(f, "int ", "mb", "mb");
+    function_argument(f, "int64_t ", "all",
+                      arena_printf(e->scratch, "%s * rt_round(s, mb)", pixels));
+    return arena_printf(e->scratch, "    rt_cuda_add_round(s, mb, room.sums, %lld);\n",
+                        (long long)(2 * m->n->shape.dim[1]));
+}
+
 static const char *statistics(const Norm *m, Function *f, const char *x)
 {
     const Node *n = m->n;
@@ -129,6 +144,12 @@ static const char *statistics(const Norm *m, Function *f, const char *x)
     const char *var = vector_out(f, "var", emit_output(f->e, n, 2));
     function_in(f, "gamma", n->inputs[1]);
     function_in(f, "beta", n->inputs[2]);
+    if (m->shared)
+        return arena_printf(f->e->scratch,
+                            "    cu_norm_give(cu_stream(s), room, %s, %lld);\n%s"
+                            "    cu_norm_take(cu_stream(s), room, %s, %s, gamma, beta, all, "
+                            "%s);\n",
+                            x, (long long)m->pixels, exchange(m, f), mean, var, eps_of(m));
     return arena_printf(f->e->scratch,
                         "    cu_norm_statistics(cu_stream(s), room, %s, %s, %s, gamma, beta, "
                         "%lld, %s);\n",
@@ -150,6 +171,13 @@ static const char *gradients(const Norm *m, Function *f)
 {
     const char *dgamma = vector_out(f, "dgamma", emit_output(f->e, m->n, 1));
     const char *dbeta = vector_out(f, "dbeta", emit_output(f->e, m->n, 2));
+    if (m->shared)
+        return arena_printf(f->e->scratch,
+                            "    cu_norm_grad_give(cu_stream(s), room, %s, %s, var, %lld, "
+                            "%s);\n%s"
+                            "    cu_norm_grad_take(cu_stream(s), room, var, all, %s);\n",
+                            dgamma, dbeta, (long long)m->pixels, eps_of(m), exchange(m, f),
+                            eps_of(m));
     return arena_printf(f->e->scratch,
                         "    cu_norm_gradients(cu_stream(s), room, %s, %s, var, %lld, %s);\n",
                         dgamma, dbeta, (long long)m->pixels, eps_of(m));
@@ -173,9 +201,12 @@ void cuda_emit_norm(Chain *c)
     const Node *n = c->nodes[c->norm], *x = n->inputs[0];
     int64_t channels = n->shape.dim[1], elements = cuda_elements(n);
     Pack pack = {.channels = channels, .width = "N"};
-    Norm m = {c, &pack, n,
+    Norm m = {c,
+              &pack,
+              n,
               arena_printf(e->scratch, "%s, %lld", cuda_type(x), (long long)channels),
-              elements / channels};
+              elements / channels,
+              node_int(n, A_REPLICAS) > 1};
     Function f =
         function_new(e, pack_ops(c), arena_printf(e->scratch, "%lld", (long long)elements));
     const char *parts = "", *apply = "", *kernels = "";

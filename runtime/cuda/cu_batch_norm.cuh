@@ -75,6 +75,15 @@ static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
     });
 }
 
+// What is applied to channel c, whose x are `middle` in the mean and `square` away from that.
+CU_INLINE void cu_norm_put(cu_norm *norm, float *mean, float *var, int c, double middle,
+                           double square, const float *gamma, const float *beta, double eps)
+{
+    mean[c] = (float)middle;
+    var[c] = (float)(square < 0 ? 0 : square); // NaN stays
+    norm[c] = cu_norm_of(mean[c], var[c], gamma[c], beta[c], eps);
+}
+
 template <typename T, int C>
 static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
     cu_batch_norm_ready(cu_norm *norm, float *mean, float *var, const double *part,
@@ -87,9 +96,37 @@ static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
         return;
     const double off = total[0] / (double)pixels,
                  square = total[1] / (double)pixels - off * off;
-    mean[c] = (float)(off + (double)cu_to_float(x[c]));
-    var[c] = (float)(square < 0 ? 0 : square); // NaN stays
-    norm[c] = cu_norm_of(mean[c], var[c], gamma[c], beta[c], eps);
+    cu_norm_put(norm, mean, var, c, off + (double)cu_to_float(x[c]), square, gamma, beta, eps);
+}
+
+// Statistics that replicas share: each of them gives sums[2][C], of x and of x^2 as they are, which are added up in
+// double, so that a mean of 1000 leaves ten digits of the variance.
+template <typename T, int C>
+static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
+    cu_batch_norm_give(double *sums, const double *part, int64_t parts, const T *x,
+                       int64_t pixels)
+{
+    double total[2];
+    const int c = (int)cu_column_total(total, part, parts, C);
+    if (c < 0)
+        return;
+    const double zero = (double)cu_to_float(x[c]);
+    sums[c] = total[0] + (double)pixels * zero;
+    sums[C + c] = total[1] + (2 * total[0] + (double)pixels * zero) * zero;
+}
+
+// And takes those of all, of `pixels`.
+template <int C>
+static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
+    cu_batch_norm_take(cu_norm *norm, float *mean, float *var, const double *sums,
+                       int64_t pixels, const float *gamma, const float *beta, double eps)
+{
+    const int c = (int)(blockIdx.x * CU_COLUMN_THREADS + threadIdx.x);
+    if (c >= C)
+        return;
+    const double middle = sums[c] / (double)pixels,
+                 square = sums[C + c] / (double)pixels - middle * middle;
+    cu_norm_put(norm, mean, var, c, middle, square, gamma, beta, eps);
 }
 
 // With statistics that are there: in evaluation, and in backward.
@@ -204,6 +241,25 @@ static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
 
 // With xh = (x - mean) / sqrt(var + eps): dbeta = sum dy, dgamma = sum dy xh, offset = dbeta / pixels, slope =
 // dgamma / (pixels sqrt(var + eps)).
+CU_INLINE double cu_norm_rstd(float var, double eps)
+{
+    return 1 / sqrt((double)var + eps);
+}
+
+CU_INLINE cu_norm_grad cu_norm_grad_of(double dy, double dy_x, int64_t pixels, double rstd)
+{
+    return {(float)(dy / (double)pixels), (float)(dy_x * rstd / (double)pixels * rstd)};
+}
+
+CU_INLINE void cu_norm_put_gradients(float *dgamma, float *dbeta, int c,
+                                     const double (&total)[2], double rstd)
+{
+    if (dgamma)
+        dgamma[c] = (float)(total[1] * rstd);
+    if (dbeta)
+        dbeta[c] = (float)total[0];
+}
+
 template <int C>
 static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
     cu_batch_norm_grad_ready(cu_norm_grad *grad, float *dgamma, float *dbeta,
@@ -214,12 +270,34 @@ static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
     const int c = (int)cu_column_total(total, part, parts, C);
     if (c < 0)
         return;
-    const double rstd = 1 / sqrt((double)var[c] + eps), sum_xh = total[1] * rstd;
-    grad[c] = {(float)(total[0] / (double)pixels), (float)(sum_xh / (double)pixels * rstd)};
-    if (dgamma)
-        dgamma[c] = (float)sum_xh;
-    if (dbeta)
-        dbeta[c] = (float)total[0];
+    const double rstd = cu_norm_rstd(var[c], eps);
+    grad[c] = cu_norm_grad_of(total[0], total[1], pixels, rstd);
+    cu_norm_put_gradients(dgamma, dbeta, c, total, rstd);
+}
+
+// Where replicas share statistics: dgamma and dbeta are a replica's own, and so are the sums that it gives.
+template <int C>
+static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
+    cu_batch_norm_grad_give(double *sums, float *dgamma, float *dbeta, const double *part,
+                            int64_t parts, const float *var, double eps)
+{
+    double total[2];
+    const int c = (int)cu_column_total(total, part, parts, C);
+    if (c < 0)
+        return;
+    cu_norm_put_gradients(dgamma, dbeta, c, total, cu_norm_rstd(var[c], eps));
+    sums[c] = total[0];
+    sums[C + c] = total[1];
+}
+
+template <int C>
+static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
+    cu_batch_norm_grad_take(cu_norm_grad *grad, const double *sums, int64_t pixels,
+                            const float *var, double eps)
+{
+    const int c = (int)(blockIdx.x * CU_COLUMN_THREADS + threadIdx.x);
+    if (c < C)
+        grad[c] = cu_norm_grad_of(sums[c], sums[C + c], pixels, cu_norm_rstd(var[c], eps));
 }
 
 template <typename T, int C, typename Behind>

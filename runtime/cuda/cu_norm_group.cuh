@@ -53,6 +53,7 @@ CU_INLINE float c_norm_grad_at(const cu_look_back<N> *k, int channel, float dy, 
 // Memory for the time being, of a norm over x[pixels,C] of type T.
 template <typename T, int C> struct cu_norm_room {
     double *part;
+    double *sums; // [2][C], of replicas that share statistics
     cu_norm *norm;
     cu_norm_grad *grad;
     float *mean, *var;
@@ -60,7 +61,8 @@ template <typename T, int C> struct cu_norm_room {
     CU_BOTH int64_t bytes(int64_t pixels)
     {
         return cu_columns<T, C>::part_bytes(pixels) +
-               C * (int64_t)(sizeof *norm + sizeof *grad + sizeof *mean + sizeof *var);
+               C * (int64_t)(2 * sizeof *sums + sizeof *norm + sizeof *grad + sizeof *mean +
+                             sizeof *var);
     }
     CU_BOTH int64_t blocks(int64_t pixels) // of a look
     {
@@ -69,7 +71,8 @@ template <typename T, int C> struct cu_norm_room {
     cu_norm_room(rt_stage *s, int64_t pixels)
     {
         part = (double *)rt_cuda_room(s);
-        norm = (cu_norm *)(void *)((char *)part + cu_columns<T, C>::part_bytes(pixels));
+        sums = part + cu_columns<T, C>::part_bytes(pixels) / (int64_t)sizeof *part;
+        norm = (cu_norm *)(void *)(sums + 2 * C);
         grad = (cu_norm_grad *)(void *)(norm + C);
         mean = (float *)(void *)(grad + C);
         var = mean + C;
@@ -88,6 +91,28 @@ static void cu_norm_statistics(cudaStream_t stream, const cu_norm_room<T, C> &ro
     CU_LAUNCH((cu_batch_norm_ready<T, C>), cu_total_blocks(C), CU_TOTAL_THREADS, stream,
               room.norm, mean ? mean : room.mean, var ? var : room.var, room.part,
               shares::parts(pixels), x, pixels, gamma, beta, eps);
+}
+
+// The same of statistics that replicas share, of `all` pixels; between its two halves the sums of all are added up.
+template <typename T, int C>
+static void cu_norm_give(cudaStream_t stream, const cu_norm_room<T, C> &room, const T *x,
+                         int64_t pixels)
+{
+    typedef cu_columns<T, C> shares;
+    CU_LAUNCH((cu_batch_norm_parts<T, C>), shares::blocks(pixels), CU_COLUMN_THREADS, stream,
+              room.part, x, pixels);
+    CU_LAUNCH((cu_batch_norm_give<T, C>), cu_total_blocks(C), CU_TOTAL_THREADS, stream,
+              room.sums, room.part, shares::parts(pixels), x, pixels);
+}
+
+template <typename T, int C>
+static void cu_norm_take(cudaStream_t stream, const cu_norm_room<T, C> &room, float *mean,
+                         float *var, const float *gamma, const float *beta, int64_t all,
+                         double eps)
+{
+    CU_LAUNCH((cu_batch_norm_take<C>), cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS, stream,
+              room.norm, mean ? mean : room.mean, var ? var : room.var, room.sums, all, gamma,
+              beta, eps);
 }
 
 // The same of statistics that are there. beta: NULL where nobody asks for forward's result again.
@@ -109,6 +134,24 @@ static void cu_norm_gradients(cudaStream_t stream, const cu_norm_room<T, C> &roo
     CU_LAUNCH((cu_batch_norm_grad_ready<C>), cu_total_blocks(C), CU_TOTAL_THREADS, stream,
               room.grad, dgamma, dbeta, room.part, cu_columns<T, C>::parts(pixels), pixels, var,
               eps);
+}
+
+// In two halves, of replicas that share statistics.
+template <typename T, int C>
+static void cu_norm_grad_give(cudaStream_t stream, const cu_norm_room<T, C> &room,
+                              float *dgamma, float *dbeta, const float *var, int64_t pixels,
+                              double eps)
+{
+    CU_LAUNCH((cu_batch_norm_grad_give<C>), cu_total_blocks(C), CU_TOTAL_THREADS, stream,
+              room.sums, dgamma, dbeta, room.part, cu_columns<T, C>::parts(pixels), var, eps);
+}
+
+template <typename T, int C>
+static void cu_norm_grad_take(cudaStream_t stream, const cu_norm_room<T, C> &room,
+                              const float *var, int64_t all, double eps)
+{
+    CU_LAUNCH((cu_batch_norm_grad_take<C>), cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS,
+              stream, room.grad, room.sums, all, var, eps);
 }
 
 #endif

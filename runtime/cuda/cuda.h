@@ -1,5 +1,5 @@
 // What programs of the cuda backend ask of its runtime, beside stage.h and library.h. Pointers to tensors are the
-// device's, as are those that these functions return. Nothing waits for the device, and nothing of CUDA is included:
+// device's, as are those that these functions return. Nothing but rt_cuda_add_round waits for the device, and nothing of CUDA is included:
 // the first source of a stage compiles anywhere.
 #ifndef STAGECC_CUDA_H
 #define STAGECC_CUDA_H
@@ -39,6 +39,9 @@ const cu_step *rt_cuda_step(rt_stage *s, const rt_rates *rates);
 const void *rt_cuda_bytes(rt_stage *s, const void *bytes, size_t n);
 // Where the copy of a parameter in bf16 lies, which products read: an update writes it, too. NULL: there is none.
 void *rt_cuda_narrow(rt_stage *s, const float *param);
+
+// Synchronised batch norm: rt_add_round of sums in the device's memory. It waits, so its function is never captured.
+void rt_cuda_add_round(rt_stage *s, int mb, double *sums, int64_t n);
 
 // out[m,n] = more[m,n] + x[m,k] w, with w[k,n], or w[n,k] where it is turned, of floats: a product inside of one of the
 // program's own functions, by the library. Rows but those of w lie so many elements apart; more may be out.

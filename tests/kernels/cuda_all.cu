@@ -214,6 +214,10 @@ template <typename T> static void norm_group(rt_stage *s, T *x, float *f)
     cu_norm_statistics(cu_stream(s), room, f, f, x, f, f, 100, 1e-5);
     cu_norm_fixed(cu_stream(s), room, f, f, f, f, 1e-5);
     cu_norm_gradients(cu_stream(s), room, f, f, f, 100, 1e-5);
+    cu_norm_give(cu_stream(s), room, x, 100);
+    cu_norm_take(cu_stream(s), room, f, f, f, f, 100, 1e-5);
+    cu_norm_grad_give(cu_stream(s), room, f, f, f, 100, 1e-5);
+    cu_norm_grad_take(cu_stream(s), room, f, 200, 1e-5);
     CU_LAUNCH(looks, room.blocks(100), CU_COLUMN_THREADS, cu_stream(s), f, room.norm,
               room.grad);
 }

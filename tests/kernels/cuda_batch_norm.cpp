@@ -97,6 +97,76 @@ template <typename T, int C> static void test_norm(int64_t pixels, double middle
     relu.infer(limit);
 }
 
+// Two replicas, of which each gives its sums and takes those of both: the statistics, and what they apply, of one that
+// has all pixels.
+template <typename T, int C> static void test_shared(int64_t pixels, double middle)
+{
+    typedef cu_columns<T, C> shares;
+    const int64_t of[] = {pixels / 3, pixels - pixels / 3};
+    printf("%s, %lld pixels of %d channels around %g, shared by two\n", type_of<T>(),
+           (long long)pixels, C, middle);
+    Tensor<T> x(pixels * C), y(pixels * C), dy(pixels * C), dx(pixels * C);
+    Tensor<float> gamma(C), beta(C), mean(C), var(C), dgamma(C), dbeta(C);
+    Tensor<uint8_t> part(shares::part_bytes(pixels)), norm(C * (int64_t)sizeof(cu_norm)),
+        grad(C * (int64_t)sizeof(cu_norm_grad)), gradients(4 * C * (int64_t)sizeof(float)),
+        sums(4 * C * (int64_t)sizeof(double));
+    draw(x, middle);
+    draw(dy);
+    draw(gamma, 1);
+    draw(beta);
+    ref.batch_norm(y.d.data(), mean.d.data(), var.d.data(), x.want(), gamma.want(), beta.want(),
+                   pixels, C, 1, EPS);
+    double *parts = (double *)(void *)part.f, *given = (double *)(void *)sums.f;
+    float *own = (float *)(void *)gradients.f; // dgamma, dbeta of each
+    cu_norm *norms = (cu_norm *)(void *)norm.f;
+    cu_norm_grad *grads = (cu_norm_grad *)(void *)grad.f;
+    const unsigned few = (unsigned)cu_ceil(C, CU_COLUMN_THREADS);
+    auto add = [&] {
+        for (int c = 0; c < 2 * C; c++)
+            given[c] += given[2 * C + c];
+    };
+    in_orders("sums of pixels", {mean, var, norm}, [&] {
+        for (int r = 0; r < 2; r++) {
+            const T *begin = x.f + r * of[0] * C;
+            CU_LAUNCH((cu_batch_norm_parts<T, C>), shares::blocks(of[r]), CU_COLUMN_THREADS,
+                      NULL, parts, begin, of[r]);
+            CU_LAUNCH((cu_batch_norm_give<T, C>), cu_total_blocks(C), CU_TOTAL_THREADS, NULL,
+                      given + r * 2 * C, parts, shares::parts(of[r]), begin, of[r]);
+        }
+        add();
+        CU_LAUNCH((cu_batch_norm_take<C>), few, CU_COLUMN_THREADS, NULL, norms, mean.f, var.f,
+                  given, pixels, gamma.f, beta.f, EPS);
+    });
+    close_to("mean", mean, F32);
+    close_to("var", var, F32);
+    mean.keep();
+    var.keep();
+    ref.batch_norm_grad(dx.d.data(), dgamma.d.data(), dbeta.d.data(), x.want(), dy.want(),
+                        gamma.want(), mean.want(), var.want(), pixels, C, 1, EPS);
+    in_orders("sums of gradients", {dx, gradients}, [&] {
+        for (int r = 0; r < 2; r++) {
+            const int64_t at = r * of[0] * C;
+            CU_LAUNCH((cu_batch_norm_grad_parts<T, C, cu_nothing>), shares::blocks(of[r]),
+                      CU_COLUMN_THREADS, NULL, parts, dy.f + at, x.f + at, norms, of[r]);
+            CU_LAUNCH((cu_batch_norm_grad_give<C>), cu_total_blocks(C), CU_TOTAL_THREADS, NULL,
+                      given + r * 2 * C, own + r * 2 * C, own + r * 2 * C + C, parts,
+                      shares::parts(of[r]), var.f, EPS);
+        }
+        add();
+        CU_LAUNCH((cu_batch_norm_grad_take<C>), few, CU_COLUMN_THREADS, NULL, grads, given,
+                  pixels, var.f, EPS);
+        CU_LAUNCH((cu_batch_norm_grad_apply<T, C, cu_nothing>), shares::blocks(pixels),
+                  CU_COLUMN_THREADS, NULL, dx.f, dy.f, x.f, norms, grads, pixels);
+    });
+    for (int c = 0; c < C; c++) {
+        dgamma.f[c] = own[c] + own[2 * C + c];
+        dbeta.f[c] = own[C + c] + own[3 * C + c];
+    }
+    close_to("dx", dx, limit_of<T>());
+    close_to("the replicas' dgamma", dgamma, F32);
+    close_to("the replicas' dbeta", dbeta, F32);
+}
+
 static void test_running(int64_t n, int64_t count)
 {
     Tensor<float> mean(n), var(n), to_mean(n), to_var(n);
@@ -126,6 +196,8 @@ template <typename T> static void test_type()
     test_norm<T, 17>(1200, 0.5, limit);
     test_norm<T, 64>(700, 0, limit);
     test_norm<T, 260>(300, 3, limit); // channels of several blocks
+    test_shared<T, 17>(1200, 0.5);
+    test_shared<T, 260>(100, 3);
 }
 
 int main()

@@ -65,6 +65,16 @@ const cu_step *rt_cuda_step(rt_stage *s, const rt_rates *rates)
     return &c->known->steps[i];
 }
 
+void rt_cuda_add_round(rt_stage *s, int mb, double *sums, int64_t n)
+{
+    size_t bytes = (size_t)n * sizeof *sums;
+    rt__cuda_device.get(s, rt_sums(s), sums, bytes);
+    if (rt__device_wait(s))
+        return;
+    rt_add_round(s, mb, rt_sums(s), n);
+    rt__cuda_device.put(s, sums, rt_sums(s), bytes);
+}
+
 // Constants
 // ----------------------------------------------------------------------------------------
 

@@ -74,6 +74,11 @@ const void *rt_cuda_bytes(rt_stage *s, const void *bytes, size_t n)
     return bytes;
 }
 
+void rt_cuda_add_round(rt_stage *s, int mb, double *sums, int64_t n)
+{
+    rt_add_round(s, mb, sums, n);
+}
+
 void *rt_cuda_narrow(rt_stage *s,
                      const float *param) // products round weights as they read them
 {
