@@ -27,7 +27,7 @@ CASES = [  # what it meets, model, data, options
      ["--batch", "8", "--micro-batches", "1", "--dtype", "bf16", "--stages", "3", "--schedule", "pipedream"]),
     ("convolutions, weights turned and copied", "tests/torch/cnn.c", "synthetic:100",
      ["--batch", "16", "--micro-batches", "4", "--stages", "2", "--dtype", "bf16"]),
-    ("sums of batch norm between replicas", "tests/torch/cnn.c", "synthetic:100",
+    ("convolutions, sums of batch norm between replicas", "tests/torch/cnn.c", "synthetic:100",
      ["--batch", "4", "--micro-batches", "4", "--stage_to_num_ranks", "0:2", "--batch-norm", "synchronised", "--dtype", "bf16"]),
     ("products without a row", "examples/gnmt/gnmt.c", "synthetic:64", GNMT),
     ("batches of products, dropout", "examples/gpt/gpt.c", TEXT, [*GPT, "--stages", "2"]),
