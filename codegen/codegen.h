@@ -57,6 +57,8 @@ typedef struct Backend {
     const char *extension; // ".c"
     Images images;         // how it wants them to lie
     bool fuse;             // emits groups
+    // Computes heads of so many features as one op; NULL: it never does (passes/attention.c).
+    bool (*attention)(const Options *o, int64_t features);
     bool doubles;          // emits graphs of f64
     bool bf16;             // emits activations of bf16 beside parameters of f32
     const char *libraries; // after the sources: "-lstagecc-rt -ljansson -lpthread -lm"
@@ -131,7 +133,7 @@ const char *emit_value(Emit *e, const Node *n);
 const char *emit_table_place(Emit *e, const Node *n);
 // Output i of n; NULL: nobody wants it, and it has no memory.
 const Node *emit_output(Emit *e, const Node *n, int i);
-// The random stream of a dropout node as an expression: equal layers share code, not streams.
+// The random stream of a node with dropout as an expression: equal layers share code, not streams.
 const char *emit_stream(Emit *e, const Node *n);
 // A micro-batch's place among those that this rank runs in a step, and whether it is the first, as
 // expressions.

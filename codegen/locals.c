@@ -186,6 +186,7 @@ static const char *output_name(Arena *a, const Node *n, const char *name)
         [OP_CROSS_ENTROPY] = {NULL, "lse"},
         [OP_LSTM] = {NULL, "gates"},
         [OP_L2_NORMALIZE] = {NULL, "factor"},
+        [OP_ATTENTION] = {NULL, "lse"},
     };
     const char *dot = strrchr(name, '.');
     int64_t index = n->op == OP_RESULT ? node_int(n, A_INDEX) : 0;

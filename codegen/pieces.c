@@ -117,7 +117,7 @@ static void note_node(Emit *e, Piece *p, const Node *n)
         if (out)
             note_value(e, p, out);
     }
-    if (n->op == OP_DROPOUT)
+    if (node_attr(n, A_STREAM))
         vec_push(e->scratch, &p->streams, n);
 }
 

@@ -23,7 +23,7 @@ typedef struct Piece {
     int part;             // of backward, where it runs in parts (plan/plan.h)
     VEC(Item) items;
     VEC(const Node *) values;  // roots that it reads and writes, in order of first appearance
-    VEC(const Node *) streams; // dropout nodes, in order
+    VEC(const Node *) streams; // nodes with random numbers, in order
     Routine *routine;
     int row; // in its routine's table
 } Piece;

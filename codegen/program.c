@@ -170,6 +170,8 @@ static const char *misfit(const Node *n, const Backend *b)
         return "it wants other layouts of images: start from the graph before `layout`";
     if (n->group >= 0 && !b->emit_group)
         return "it knows no groups: start from the graph before `fuse`";
+    if (node_is(n, 'A') && !b->emit[n->op])
+        return "it computes attention in parts: start from the graph before `attention`";
     return b->lacks ? b->lacks(n) : NULL;
 }
 

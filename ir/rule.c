@@ -106,6 +106,26 @@ bool rule_want_state(const Rule *r, int i, int64_t n, int64_t h)
                       "the first state is one number, and none but the constant 0 will do");
 }
 
+bool rule_want_heads(const Rule *r, int i)
+{
+    Shape q = rule_in(r, i).shape;
+    int64_t heads = node_int(r->n, A_HEADS);
+    if (!rule_want_rank(r, i, "query", 3))
+        return false;
+    if (q.dim[2] % heads)
+        return rule_wrong(r, i,
+                          "%" PRId64 " features are not shared out evenly to %" PRId64 " heads",
+                          q.dim[2], heads);
+    return rule_want_shape(r, i + 1, "key", q) && rule_want_shape(r, i + 2, "value", q) &&
+           rule_want_rate(r);
+}
+
+bool rule_want_rate(const Rule *r)
+{
+    return node_real(r->n, A_RATE) < 1 ||
+           rule_wrong(r, NO_INPUT, "a rate of 1 drops everything");
+}
+
 bool rule_want_axis(const Rule *r, int i)
 {
     int64_t axis = node_int(r->n, A_AXIS);
@@ -145,6 +165,7 @@ static const struct AttrRange {
     [A_MOMENTUM] = {RANGE(0, 1)},
     [A_COUNT] = {RANGE(1, 0x1p62)},
     [A_REPLICAS] = {RANGE(1, 0x1p20)},
+    [A_HEADS] = {RANGE(1, 0x1p20)},
     [A_RATE] = {RANGE(0, 1)},
     [A_STREAM] = {RANGE(0, 0x1p62)},
     [A_CAUSAL] = {RANGE(0, 1)},

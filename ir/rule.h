@@ -46,6 +46,10 @@ bool rule_want_rank(const Rule *r, int i, const char *role, int rank);
 bool rule_want_shape(const Rule *r, int i, const char *role, Shape shape);
 // Input i is the state of an LSTM before its first step: [n,2h], or the number 0.
 bool rule_want_state(const Rule *r, int i, int64_t n, int64_t h);
+// Of attention: input i is the queries, and the keys and values behind it are like them, in A_HEADS heads.
+bool rule_want_heads(const Rule *r, int i);
+// A_RATE leaves something.
+bool rule_want_rate(const Rule *r);
 // A_AXIS is a dimension of input i.
 bool rule_want_axis(const Rule *r, int i);
 

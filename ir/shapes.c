@@ -174,6 +174,17 @@ bool shape_ADDITIVE_SCORE(const Rule *r)
     return true;
 }
 
+bool shape_ATTENTION(const Rule *r)
+{
+    if (!rule_want_heads(r, 0))
+        return false;
+    Type q = rule_in(r, 0);
+    r->out[0] = q;
+    r->out[1] = type_make(q.dtype, 3,
+                          (int64_t[]){q.shape.dim[0], node_int(r->n, A_HEADS), q.shape.dim[1]});
+    return true;
+}
+
 bool shape_L2_NORMALIZE(const Rule *r)
 {
     Type x = rule_in(r, 0);
@@ -427,8 +438,8 @@ bool shape_SAME(const Rule *r)
         if (!shape_equal(rule_in(r, i).shape, rule_in(r, 0).shape))
             return rule_wrong(r, i, "inputs differ in shape: %s and %s", rule_show(r, 0).s,
                               rule_show(r, i).s);
-    if (r->n->op == OP_DROPOUT && node_real(r->n, A_RATE) >= 1)
-        return rule_wrong(r, NO_INPUT, "a rate of 1 drops everything");
+    if (r->n->op == OP_DROPOUT && !rule_want_rate(r))
+        return false;
     r->out[0] = rule_in(r, 0);
     return true;
 }

@@ -178,6 +178,18 @@ bool shape_ADDITIVE_GRAD(const Rule *r)
     return true;
 }
 
+// dy, q, k, v, y, lse -> dq, dk, dv
+bool shape_ATTENTION_GRAD(const Rule *r)
+{
+    if (!rule_want_heads(r, 1))
+        return false;
+    Type q = rule_in(r, 1);
+    Shape lse = {3, {q.shape.dim[0], node_int(r->n, A_HEADS), q.shape.dim[1]}};
+    r->out[0] = r->out[1] = r->out[2] = q;
+    return rule_want_shape(r, 0, "gradient", q.shape) &&
+           rule_want_shape(r, 4, "result", q.shape) && rule_want_shape(r, 5, "lse", lse);
+}
+
 bool shape_L2_NORM_GRAD(const Rule *r)
 {
     Type y = rule_in(r, 1);

@@ -105,6 +105,14 @@ static double cost_ADDITIVE(const Node *n)
     return 30 * count(q) * (double)k->shape.dim[1];
 }
 
+// Of each head two products with [T,T] scores, backward five; where it is causal, half of each.
+static double cost_ATTENTION(const Node *n)
+{
+    const Node *q = n->inputs[n->op != OP_ATTENTION];
+    double product = 2 * count(q) * (double)q->shape.dim[1];
+    return (n->op == OP_ATTENTION ? 2 : 5) * product / (node_int(n, A_CAUSAL) ? 2 : 1);
+}
+
 static double (*const flops_of[N_OPS])(const Node *) = {
 #define OP(ID, name, low, high, outputs, shape, gradient, cost, ...) [OP_##ID] = cost_##cost,
 #include "ir/ops.def"

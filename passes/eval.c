@@ -73,7 +73,10 @@ static Node *twin_of(Copier *c, Node *n)
         return n;
     if (n->op == OP_DROPOUT)
         return c->twin[n->inputs[0]->id];
-    return running ? infer_batch_norm(c, n, running) : copy(c, n);
+    Node *twin = running ? infer_batch_norm(c, n, running) : copy(c, n);
+    if (n->op == OP_ATTENTION) // with dropout inside
+        graph_set_attr(c->g, twin, attr_real(A_RATE, 0));
+    return twin;
 }
 
 // Dropout is its input, but the runtime finds predictions and loss by the node they derive from.

@@ -119,17 +119,35 @@ void gradient_LSTM(Gradient *d)
         gradient_give(d, 0, dg);
 }
 
-// Backward computes tanh again: it would be larger than all else.
-void gradient_ADDITIVE_SCORE(Gradient *d)
+// Queries, keys and a third input get what `dq`, a backward node, makes for them.
+static void give_queries(Gradient *d, Node *dq)
 {
-    Node *const *in = d->node->inputs;
-    Node *dq = gradient_node(
-        d, &(GradientNode){OP_ADDITIVE_SCORE_GRAD, 0, {d->dy, in[0], in[1], in[2]}, NULL, 0});
     for (int i = 2; i > 0; i--)
         if (gradient_wanted(d, i))
             gradient_give(d, i, result_of(d, i, dq, i));
     if (gradient_wanted(d, 0))
         gradient_give(d, 0, dq);
+}
+
+// Backward computes tanh again: it would be larger than all else.
+void gradient_ADDITIVE_SCORE(Gradient *d)
+{
+    Node *const *in = d->node->inputs;
+    give_queries(d,
+                 gradient_node(
+                     d, &(GradientNode){
+                            OP_ADDITIVE_SCORE_GRAD, 0, {d->dy, in[0], in[1], in[2]}, NULL, 0}));
+}
+
+// Likewise the scores, whose exponentials it gets right by lse.
+void gradient_ATTENTION(Gradient *d)
+{
+    Node *n = d->node, *const *in = n->inputs, *lse = gradient_output(d, 1);
+    give_queries(d, gradient_node(d, &(GradientNode){OP_ATTENTION_GRAD,
+                                                     0,
+                                                     {d->dy, in[0], in[1], in[2], n, lse},
+                                                     n->attrs,
+                                                     n->n_attrs}));
 }
 
 void gradient_L2_NORMALIZE(Gradient *d)

@@ -38,8 +38,10 @@ typedef struct Compile {
     int64_t bucket_bytes; // gradients that replicas exchange in one go, at least; 0: 4 MiB
     // One for each stage, at most 8 types; NULL: all alike. Their speeds and memory count.
     const struct Machines *machines;
-    Images images;          // as the backend wants them (passes/layout.c)
-    bool fuse;              // the backend emits groups (passes/fuse.c)
+    Images images; // as the backend wants them (passes/layout.c)
+    bool fuse;     // the backend emits groups (passes/fuse.c)
+    // Does the backend compute heads of so many features as one op (passes/attention.c)? NULL: none.
+    bool (*attention)(const Options *o, int64_t features);
     const LayerTime *times; // measured; NULL: estimate
     int n_times;
     ProgramCosts program; // measured with them

@@ -4,6 +4,7 @@
 
 static EmitNode *const emitters[N_OPS] = {
 #define EMITTER(ID, name) [OP_##ID] = ref_emit_##name,
+#define EMITTER_A(ID, name) EMITTER(ID, name)
 #include "codegen/emitters.def"
 };
 

@@ -110,6 +110,43 @@ void ref_emit_softmax(Emit *e, const Node *n)
          "causal", EMIT_INT, causal, NULL);
 }
 
+static const char *heads(Emit *e, const Node *n, const Node *q)
+{
+    int64_t heads = node_int(n, A_HEADS);
+    double rate = node_real(n, A_RATE);
+    const char *dropout =
+        rate > 0 ? arena_printf(e->scratch, ", .rate = %s, .key = rt_random_key(s, %s, mb)",
+                                emit_real(e, rate), emit_stream(e, n))
+                 : "";
+    return arena_printf(
+        e->scratch,
+        "&(const ref_heads){.n = %lld, .heads = %lld, .t = %lld, .size = %lld, .scale = "
+        "%s%s%s}",
+        (long long)q->shape.dim[0], (long long)heads, (long long)q->shape.dim[1],
+        (long long)(q->shape.dim[2] / heads), real64(e, n, A_VALUE),
+        node_int(n, A_CAUSAL) ? ", .causal = 1" : "", dropout);
+}
+
+void ref_emit_attention(Emit *e, const Node *n)
+{
+    emit(e, "ref_attention($o, $lse, $q, $k, $v, $heads);\n", "o", EMIT_VALUE, n, "lse",
+         EMIT_VALUE, emit_output(e, n, 1), "q", EMIT_VALUE, n->inputs[0], "k", EMIT_VALUE,
+         n->inputs[1], "v", EMIT_VALUE, n->inputs[2], "heads", EMIT_TEXT,
+         heads(e, n, n->inputs[0]), NULL);
+}
+
+void ref_emit_attention_grad(Emit *e, const Node *n)
+{
+    emit(e,
+         "ref_attention_grad($dq, $dk, $dv, &(const ref_head_tensors){$dy, $q, $k, $v, $o, "
+         "$lse}, $heads);\n",
+         "dq", EMIT_VALUE, emit_output(e, n, 0), "dk", EMIT_VALUE, emit_output(e, n, 1), "dv",
+         EMIT_VALUE, emit_output(e, n, 2), "dy", EMIT_VALUE, n->inputs[0], "q", EMIT_VALUE,
+         n->inputs[1], "k", EMIT_VALUE, n->inputs[2], "v", EMIT_VALUE, n->inputs[3], "o",
+         EMIT_VALUE, n->inputs[4], "lse", EMIT_VALUE, n->inputs[5], "heads", EMIT_TEXT,
+         heads(e, n, n->inputs[1]), NULL);
+}
+
 void ref_emit_mask(Emit *e, const Node *n)
 {
     Shape s = n->shape;

@@ -5,6 +5,7 @@
 #include "codegen/codegen.h"
 
 #define EMITTER(ID, name) EmitNode ref_emit_##name;
+#define EMITTER_A(ID, name) EMITTER(ID, name)
 #include "codegen/emitters.def"
 
 int64_t ref_elements(const Node *n);

@@ -23,6 +23,7 @@ enum { REF_ROW = 64 }; // sums that are taken side by side
 
 #include <stagecc/ref_attention.h>
 #include <stagecc/ref_elementwise.h>
+#include <stagecc/ref_heads.h>
 #include <stagecc/ref_loss.h>
 #include <stagecc/ref_matrix.h>
 

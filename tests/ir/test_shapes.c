@@ -119,6 +119,8 @@ static const char tensors[] =
 #define POOL "kernel=[2,2], stride=[2,2], padding=[0,0,0,0]"
 
 // `expect`: the type of the last node, or, beginning with '!', part of the message.
+#define HEADS(heads, rate) "{heads=" #heads ", value=0.5, rate=" #rate ", stream=1}"
+
 static const struct {
     const char *lines, *expect;
 } cases[] = {
@@ -211,6 +213,28 @@ static const struct {
      "f32[8]"},
     {"y = additive_score_grad seq seq seq v8",
      "!the gradient is f32[2,3,8], but f32[2,3,3] would fit"},
+    {"y = attention seq seq seq " HEADS(2, 0), "f32[2,3,8]"},
+    {"a = attention seq seq seq " HEADS(2, 0) "\ny = result a {index=1}", "f32[2,2,3]"},
+    {"y = attention row row row " HEADS(2, 0),
+     "!the query must have 3 dimensions, but it is f32[2,3]"},
+    {"y = attention seq seq5 seq " HEADS(2, 0),
+     "!the key is f32[2,3,5], but f32[2,3,8] would fit"},
+    {"y = attention seq seq seq5 " HEADS(2, 0),
+     "!the value is f32[2,3,5], but f32[2,3,8] would fit"},
+    {"y = attention seq seq seq " HEADS(3, 0),
+     "!8 features are not shared out evenly to 3 heads"},
+    {"y = attention seq seq seq " HEADS(0, 0), "!heads = 0 is not between 1 and 1.04858e+06"},
+    {"y = attention seq seq seq " HEADS(2, 1), "!a rate of 1 drops everything"},
+    {"a = attention seq seq seq " HEADS(2, 0) "\nl = result a {index=1}\n"
+                                              "d = attention_grad seq seq seq seq a l " HEADS(
+                                                  2, 0) "\ny = result d {index=2}",
+     "f32[2,3,8]"},
+    {"y = attention_grad seq5 seq seq seq seq seq " HEADS(2, 0),
+     "!the gradient is f32[2,3,5], but f32[2,3,8] would fit"},
+    {"y = attention_grad seq seq seq seq seq5 seq " HEADS(2, 0),
+     "!the result is f32[2,3,5], but f32[2,3,8] would fit"},
+    {"y = attention_grad seq seq seq seq seq seq " HEADS(2, 0),
+     "!the lse is f32[2,3,8], but f32[2,2,3] would fit"},
     {"y = l2_normalize seq {eps=1e-12}", "f32[2,3,8]"},
     {"y = l2_normalize one {eps=1e-12}", "!the input must be [...,C], but it is f32[]"},
     {"y = l2_normalize_grad seq seq row {eps=1e-12}", "f32[2,3,8]"},

@@ -94,6 +94,33 @@ lstm("lengths_zeros", 12, 6, 3, state=False, lengths=True)
 case("additive_score", "y = additive_score x k v", x=[2, 3, 5], k=[2, 4, 5], v=[5])
 case("additive_score_wide", "y = additive_score x k v", x=[3, 5, 131], k=[3, 7, 131], v=[131])
 case("additive_score_same", "y = additive_score x x v", x=[2, 3, 16], v=[16])
+
+
+def attention(name, n, t, heads, features, attrs):
+    """Of heads as they lie in one row, behind each other."""
+    size = [n, t, heads * features]
+    case(f"attention_{name}", f"y = attention x k v {{heads={heads}, {attrs}}}", x=size, k=size, v=size)
+
+
+def attention_chain(name, n, t, heads, features, lines):
+    """The same in parts, as models write it, which a backend may make one op."""
+    size, split = [n, t, heads * features], [n, t, heads, features]
+    views = "".join(f"{i}s = reshape {i} {{shape={split}}}\n{i}h = transpose {i}s {{perm=[0,2,1,3]}}\n" for i in "xkv")
+    case(f"attention_chain_{name}", f"""{views}s = matmul xh kh {{transpose_b=1}}
+    {lines}
+    m = matmul p vh
+    b = transpose m {{perm=[0,2,1,3]}}
+    y = reshape b {{shape={size}}}""", x=size, k=size, v=size)
+
+
+attention("causal", 2, 7, 2, 16, "value=0.25, causal=1, rate=0, stream=0")
+attention("all", 1, 70, 1, 32, "value=0.2, rate=0, stream=0")
+attention("dropout", 2, 6, 3, 16, "value=0.3, rate=0.4, stream=5")
+attention("dropout_causal", 1, 67, 1, 16, "value=0.25, causal=1, rate=0.2, stream=6")
+attention("odd", 3, 5, 3, 5, "value=0.5, causal=1, rate=0.1, stream=7")
+attention("one", 2, 1, 1, 16, "value=1, causal=1, rate=0, stream=0")
+attention_chain("causal", 2, 7, 2, 16, "c = scale s {value=0.25}\np = softmax c {causal=1}")
+attention_chain("dropout", 2, 6, 3, 16, "c = scale s {value=0.3}\nq = softmax c\np = dropout q {rate=0.4, stream=5}")
 case("l2_normalize", "y = l2_normalize x {eps=1e-12}", x=[3, 4, 5])
 case("l2_normalize_wide", "y = l2_normalize x {eps=1e-12}", x=[67])
 case("l2_normalize_short", "y = l2_normalize x {eps=100}", x=[2, 6])

@@ -40,6 +40,7 @@ LR = 2.0**19
 STEPS = (1e-5, 1e-6, 1e-7)  # of finite differences
 FD_TOLERANCE, FLOAT_TOLERANCE, BF16_TOLERANCE = 1e-7, 1e-5, 1e-2
 NORM_RANKS = {"cuda": (2, 4)}  # of what batch norm takes; otherwise: any
+HEADS = {"c": (), "cuda": ()}  # features of a head, in bf16; otherwise: any, in any type
 INFER = {"x": [2, 16, 3, 3], "g": [16], "b": [16], "m": [16], "v": [16]}  # of batch_norm_infer
 
 
@@ -418,14 +419,17 @@ def check_optimizers(stagecc, backend, dtype, work, limit):
 # ------------------------------------------------------------------------------------------------
 
 
-def emits(backend, case):
-    """Whether the backend takes a case's batch norm, if it has one."""
+def emits(backend, bf16, case):
+    """Whether the backend takes a case's batch norm and attention, if it has such."""
     _, code, params = case
-    norm = any("= batch_norm " in line for line in code or [])
-    return not norm or backend not in NORM_RANKS or len(params["x"]) in NORM_RANKS[backend]
+    text = "\n".join(code or [])
+    if "= batch_norm " in text and backend in NORM_RANKS and len(params["x"]) not in NORM_RANKS[backend]:
+        return False
+    heads = re.search(r"= attention .*heads=(\d+)", text)
+    return not heads or backend not in HEADS or (bf16 and params["x"][-1] // int(heads[1]) in HEADS[backend])
 
 
-def check_coverage(stagecc, work, graphs):
+def check_coverage(stagecc, work, backend, graphs):
     """Ops that nothing here runs. `reorder` is the layout pass's: c alone has it."""
     listed = run([stagecc, "check", "--list-ops"])
     ops = set(re.findall(r"^ *([a-z][a-z0-9_]+)\b", listed, re.M))
@@ -433,7 +437,8 @@ def check_coverage(stagecc, work, graphs):
     for text in graphs:
         seen |= set(re.findall(r"^\S+ = (\w+)", text, re.M))
     between_stages = {"encode", "decode"}  # tests/kernels/test_transfer.c
-    missing = sorted(ops - seen - between_stages - {"constant", "state", "result", "buffer", "accumulator"})
+    refused = {"attention", "attention_grad"} if backend in HEADS else set()  # in f32
+    missing = sorted(ops - seen - between_stages - refused - {"constant", "state", "result", "buffer", "accumulator"})
     print(f"ops: {len(ops)} in the table, {len(ops & seen)} occur")
     if missing:
         print(f"  no case runs: {' '.join(missing)}")
@@ -518,7 +523,7 @@ def test(args, work):
     cases = [c for c in CASES if args.only in c[0]]
     if args.only in "batch_norm_infer":
         cases.append(("batch_norm_infer", None, {}))
-    left = [c for c in cases if emits(args.backend, c)]
+    left = [c for c in cases if emits(args.backend, args.bf16, c)]
     if len(left) < len(cases):
         print(f"{args.backend} does not take {len(cases) - len(left)} of {len(cases)} cases")
     cases = left
@@ -540,7 +545,7 @@ def test(args, work):
         own = [args.stagecc, "check", work / f"{args.backend}-1.ir", "--backend", args.backend, "--emit=ir"]
         graphs += [run([*own, "--isa", args.isa]), run([*own, "--isa", "avx512", "--dtype", "bf16"])]
     if not args.only:
-        good &= check_coverage(args.stagecc, work, graphs)
+        good &= check_coverage(args.stagecc, work, args.backend, graphs)
     return good
 
 

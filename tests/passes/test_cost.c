@@ -233,6 +233,36 @@ static void cut_bytes_by_definition(void **state)
     }
 }
 
+#define HEADS(causal) "{heads=4, value=1, causal=" #causal ", rate=0, stream=0}"
+static const char *const attention =
+    "graph net micro_batch 1\n"
+    "layer a attention\n"
+    "q = input {shape=[1,1024,256], dtype=\"f32\", role=\"sample\"} unit 0\n"
+    "y = attention q q q " HEADS(0) " of a unit 0\n"
+                                    "z = attention q q q " HEADS(
+                                        1) " of a unit 1\n"
+                                           "y.1 = result y {index=1} of a unit 0\n"
+                                           "z.1 = result z {index=1} of a unit 1\n"
+                                           "d_z = attention_grad z q q q z z.1 " HEADS(
+                                               1) " backward of a from z unit 1\n"
+                                                  "d_y = attention_grad y q q q y y.1 " HEADS(
+                                                      0) " backward of a from y unit 0\n";
+
+// Two products forward and five backward; half of the scores where a step does not see the later ones.
+static void attention_counts_what_it_sees(void **state)
+{
+    (void)state;
+    Case t;
+    run_cost_of(&t, attention, NULL, 0);
+    const PlanUnit *u = t.plan.units;
+    double product = 2.0 * 1024 * 1024 * 256 / 200e9;
+    assert_true(fabs(u[0].forward_s / product - 2) < 1e-9);
+    assert_true(fabs(u[0].backward_s / product - 5) < 1e-9);
+    assert_true(fabs(u[1].forward_s / product - 1) < 1e-9);
+    assert_true(fabs(u[1].backward_s / product - 2.5) < 1e-9);
+    release(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(estimates_follow_flops_and_bytes),
@@ -241,6 +271,7 @@ int main(void)
                                        cmocka_unit_test(passes_of_backward),
                                        cmocka_unit_test(shares_out_a_layer),
                                        cmocka_unit_test(updates_are_measured),
+                                       cmocka_unit_test(attention_counts_what_it_sees),
                                        cmocka_unit_test(cut_bytes_by_definition)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

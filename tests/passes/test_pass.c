@@ -94,7 +94,7 @@ static void times_on_stderr(void **state)
     bool good;
     char *text = output_of(2, (PassOptions){.timings = true, .stop_after = "eval"}, &good);
     assert_true(good);
-    assert_int_equal(count(text, "\n"), 5); // a title, three passes, the sum
+    assert_int_equal(count(text, "\n"), 6); // a title, four passes, the sum
     assert_non_null(strstr(text, "\neval "));
     assert_non_null(strstr(text, "\nall "));
     free(text);
@@ -106,7 +106,7 @@ static void unknown(PassOptions o, const char *message)
     char *text = output_of(2, o, &good);
     assert_false(good);
     assert_non_null(strstr(text, message));
-    assert_non_null(strstr(text, "the passes are fold, dce, eval, "));
+    assert_non_null(strstr(text, "the passes are fold, dce, attention, eval, "));
     free(text);
 }
 
