@@ -1,4 +1,4 @@
-// Rows of library kernels. A convolution's three kernels say the same sizes; linear layers, their
+// Rows of library kernels. A convolution's three kernels say the same sizes, and so do attention's two; linear layers, their
 // gradients and matmul are all one kind of product, told apart by how far their elements lie apart. Beside
 // bf16 a weight is still the parameter in f32: the library's copy of it, in a layout of its own, is bf16.
 #include "codegen/kernels.h"
@@ -149,6 +149,35 @@ static void product_row(Arena *a, const Node *n, const KernelWords *words, bool 
         p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "");
 }
 
+// Attention
+// --------------------------------------------------------------------------------------------
+
+static void attention_row(Arena *a, const Node *n, KernelRow *row)
+{
+    bool grad = n->op == OP_ATTENTION_GRAD;
+    const int64_t *q = n->inputs[grad]->shape.dim;
+    ll heads = (ll)node_int(n, A_HEADS), size = (ll)q[2] / heads;
+    const char *op = grad ? "ATTENTION_GRAD" : "ATTENTION";
+    double scale = (double)(float)node_real(n, A_VALUE);
+    bool causal = node_int(n, A_CAUSAL) != 0;
+    row->key = arena_printf(a, "%s %lldx%lldx%lldx%lld, scale %.9g%s%s", op_info[n->op].name,
+                            (ll)q[0], heads, (ll)q[1], size, scale, causal ? ", causal" : "",
+                            types(a, n->inputs[0], n->inputs[1], n, IN_KEY));
+    row->name = arena_printf(a, "%s_%lldX%lldX%lldX%lld", op, (ll)q[0], heads, (ll)q[1], size);
+    row->row = arena_printf(
+        a,
+        ".op = RT_%s,%s\n     .attention = {.n = %lld, .heads = %lld, .t = %lld, .size = %lld, "
+        ".scale = %.9g%s}",
+        op, types(a, n->inputs[0], n->inputs[1], n, IN_ROW), (ll)q[0], heads, (ll)q[1], size,
+        scale, causal ? ", .causal = 1" : "");
+}
+
+// Libraries draw other random numbers than ours.
+static bool is_library_attention(const Node *n)
+{
+    return (n->op == OP_ATTENTION || n->op == OP_ATTENTION_GRAD) && node_real(n, A_RATE) == 0;
+}
+
 static bool is_convolution(Op op)
 {
     return op == OP_CONV2D || op == OP_CONV2D_GRAD_INPUT || op == OP_CONV2D_GRAD_WEIGHT;
@@ -158,10 +187,14 @@ static bool is_convolution(Op op)
 static bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelWordsOf *words_of,
                        bool add, KernelRow *row)
 {
+    *row = (KernelRow){0};
+    if (is_library_attention(n)) {
+        attention_row(a, n, row);
+        return true;
+    }
     if (!is_convolution(n->op) && !is_product(n->op))
         return false;
     KernelWords words = words_of(a, g, n);
-    *row = (KernelRow){0};
     if (is_convolution(n->op))
         conv_row(a, n, &words, row);
     else

@@ -51,10 +51,21 @@ static size_t part_length(const char *code, size_t n)
     return n;
 }
 
+// Where the arguments of the first call begin, or those of the first parenthesis.
+static const char *first_arguments(const char *line, size_t n)
+{
+    const char *open = memchr(line, '(', n);
+    for (const char *c = open; c && c < line + n; c++)
+        if (*c == '(' && c > line &&
+            (isalnum((unsigned char)c[-1]) || c[-1] == '_' || c[-1] == '>'))
+            return c;
+    return open;
+}
+
 // Arguments line up, and a literal of several members begins a line.
 void code_wrapped(Text *out, const char *line, size_t n)
 {
-    const char *open = memchr(line, '(', n);
+    const char *open = first_arguments(line, n);
     size_t column = 0,
            hang = open && open - line < COLUMNS / 2 ? (size_t)(open - line) + 1 : 12;
     while (n) {

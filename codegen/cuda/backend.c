@@ -9,11 +9,26 @@
 
 static EmitNode *const emitters[N_OPS] = {
 #define EMITTER(ID, name) [OP_##ID] = cuda_emit_##name,
+#define EMITTER_A(ID, name) EMITTER(ID, name)
 #include "codegen/emitters.def"
 };
 
+// What tensor cores and registers hold (<stagecc/cu_flash.cuh>).
+static bool fits_cores(int64_t features)
+{
+    return features % 16 == 0 && features <= 128;
+}
+
+static bool attention(const Options *o, int64_t features)
+{
+    return !strcmp(o->dtype, "bf16") && fits_cores(features);
+}
+
 static const char *lacks(const Node *n)
 {
+    if ((n->op == OP_ATTENTION || n->op == OP_ATTENTION_GRAD) &&
+        (n->dtype != BF16 || !fits_cores(cuda_last(n) / node_int(n, A_HEADS))))
+        return "its attention is in bf16, and of heads of 16, 32, ... or 128 features";
     if (n->op == OP_BATCH_NORM && n->shape.rank != 2 && n->shape.rank != 4)
         return "its batch norm is of images or vectors";
     return NULL;
@@ -59,6 +74,7 @@ static void kernel_source(Emit *e)
     static const char *const headers[] = {"attention_additive",
                                           "elementwise",
                                           "embedding",
+                                          "flash",
                                           "l2_normalize",
                                           "layer_norm",
                                           "loss",
@@ -122,6 +138,7 @@ const Backend backend_cuda = {
     .extension = ".c",
     .images = IMAGES_CHANNELS_LAST,
     .fuse = true,
+    .attention = attention,
     .bf16 = true,
     .isa = "avx2",
     .emit = emitters,

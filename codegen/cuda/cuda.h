@@ -7,6 +7,7 @@
 #include "codegen/chain.h"
 
 #define EMITTER(ID, name) EmitNode cuda_emit_##name;
+#define EMITTER_A(ID, name) EMITTER(ID, name)
 #include "codegen/emitters.def"
 
 // chains.c
@@ -46,6 +47,9 @@ void function_out(Function *f, const char *name, const Node *n);
 void function_captured(Function *f, const char *name, const Node *n);
 // "bool first", from the expression where it is called.
 void function_argument(Function *f, const char *declared, const char *name, const char *value);
+// Likewise one that is not passed on.
+void function_captured_argument(Function *f, const char *declared, const char *name,
+                                const char *value);
 void function_pass(Function *f, const char *text);   // an argument as it is
 void function_pass_int(Function *f, int64_t number); // likewise
 // Memory for the time being, in so many bytes: an expression of the second source.

@@ -69,6 +69,14 @@ void function_out(Function *f, const char *name, const Node *n)
     tensor(f, "", name, n);
 }
 
+void function_captured_argument(Function *f, const char *declared, const char *name,
+                                const char *value)
+{
+    const char *pass = f->pass;
+    function_argument(f, declared, name, value);
+    f->pass = pass;
+}
+
 void function_captured(Function *f, const char *name, const Node *n)
 {
     const char *pass = f->pass;

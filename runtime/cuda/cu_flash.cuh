@@ -285,11 +285,13 @@ static __global__ void __launch_bounds__(CU_FLASH_THREADS)
         cu_mma_mix<TILE>(sum_k, dp, queries);
     }
     const float factor[2] = {z.scale, z.scale}, one[2] = {1, 1};
-    at.store(dk, sum_k, factor);
-    at.store(dv, sum_v, one);
+    if (dk)
+        at.store(dk, sum_k, factor);
+    if (dv)
+        at.store(dv, sum_v, one);
 }
 
-// o and lse are those of forward. delta[n,heads,STEPS]: memory for the time being.
+// o and lse are those of forward. delta[n,heads,STEPS]: memory for the time being. dq, dk and dv may be NULL.
 template <int STEPS, int D, bool CAUSAL, bool DROPS>
 static void cu_attention_grad(cudaStream_t stream, rt_bf16 *dq, rt_bf16 *dk, rt_bf16 *dv,
                               float *delta, const rt_bf16 *dy, const rt_bf16 *q,
@@ -300,10 +302,12 @@ static void cu_attention_grad(cudaStream_t stream, rt_bf16 *dq, rt_bf16 *dk, rt_
     const int64_t blocks = z.n * z.heads * flash::BLOCKS, rows = z.n * z.heads * STEPS;
     CU_LAUNCH((cu_attention_delta<flash>), cu_team_blocks(CU_WARP, rows),
               cu_team_threads(CU_WARP), stream, delta, dy, o, rows, z.heads);
-    CU_LAUNCH((cu_attention_grad_queries<flash>), blocks, CU_FLASH_THREADS, stream, dq, delta,
-              lse, dy, q, k, v, z);
-    CU_LAUNCH((cu_attention_grad_keys<flash>), blocks, CU_FLASH_THREADS, stream, dk, dv, delta,
-              lse, dy, q, k, v, z);
+    if (dq)
+        CU_LAUNCH((cu_attention_grad_queries<flash>), blocks, CU_FLASH_THREADS, stream, dq,
+                  delta, lse, dy, q, k, v, z);
+    if (dk || dv)
+        CU_LAUNCH((cu_attention_grad_keys<flash>), blocks, CU_FLASH_THREADS, stream, dk, dv,
+                  delta, lse, dy, q, k, v, z);
 }
 
 #endif

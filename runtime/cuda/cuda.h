@@ -54,6 +54,17 @@ typedef struct rt_cuda_product {
 } rt_cuda_product;
 void rt_cuda_multiply(rt_stage *s, const rt_cuda_product *p);
 
+// Attention, as a row says it, by the library, in bf16 but for lse; its gradient. 0: the library has no such kernel, which
+// is known when a program starts.
+int rt_attention(rt_stage *s, int kernel, const rt_bf16 *q, const rt_bf16 *k, const rt_bf16 *v,
+                 rt_bf16 *o, float *lse);
+typedef struct rt_attention_tensors {
+    const rt_bf16 *dy, *q, *k, *v, *o;
+    const float *lse;
+    rt_bf16 *dq, *dk, *dv;
+} rt_attention_tensors;
+int rt_attention_grad(rt_stage *s, int kernel, const rt_attention_tensors *t);
+
 extern const rt_backend rt_cuda; // for rt_program.backend
 
 #endif

@@ -151,7 +151,9 @@ static dnnl_status_t describe_conv(const rt_kernel *k, rt_kernel_op op, Form for
     case RT_CONV2D_GRAD_WEIGHT:
         return dnnl_dilated_convolution_backward_weights_desc_init(
             desc, algorithm, &t->x, &t->w, NULL, &t->y, stride, dilation, before, after);
-    case RT_MATMUL: break;
+    case RT_MATMUL:
+    case RT_ATTENTION:
+    case RT_ATTENTION_GRAD: break;
     }
     return dnnl_invalid_arguments;
 }
@@ -263,7 +265,9 @@ static dnnl_status_t add_conv_args(Maker *m)
         bad = bad ? bad : add_arg(m, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, &t.y);
         return bad ? bad
                    : add_arg(m, DNNL_ARG_DIFF_WEIGHTS, dnnl_query_diff_weights_md, 0, &t.w);
-    case RT_MATMUL: break;
+    case RT_MATMUL:
+    case RT_ATTENTION:
+    case RT_ATTENTION_GRAD: break;
     }
     return dnnl_invalid_arguments;
 }

@@ -86,6 +86,8 @@ static void run(rt_stage *s, int kernel, void **t)
     case RT_CONV2D_GRAD_INPUT: rt_conv2d_grad_input(s, kernel, t[0], t[1], t[2]); break;
     case RT_CONV2D_GRAD_WEIGHT: rt_conv2d_grad_weight(s, kernel, t[0], t[1], t[2]); break;
     case RT_MATMUL: rt_matmul(s, kernel, t[0], t[1], b, t[2 + bias]); break;
+    case RT_ATTENTION:
+    case RT_ATTENTION_GRAD: break;
     }
 }
 

@@ -1,4 +1,4 @@
-// Rows and calls of library kernels: convolutions and matrix products. A generated program holds a constant table of the
+// Rows and calls of library kernels: convolutions, matrix products and attention. A generated program holds a constant table of the
 // kernels that it calls (equal ones once) and calls them by their index, whatever the library is: <stagecc/dnnl.h>,
 // <stagecc/cuda.h>.
 //
@@ -14,7 +14,9 @@ typedef enum rt_kernel_op {
     RT_CONV2D = 1,
     RT_CONV2D_GRAD_INPUT,
     RT_CONV2D_GRAD_WEIGHT,
-    RT_MATMUL
+    RT_MATMUL,
+    RT_ATTENTION, // by rt_cuda only, as its gradient
+    RT_ATTENTION_GRAD
 } rt_kernel_op;
 
 // y[n,k,p,q] from x[n,c,h,w], w[k,c/groups,r,s] and a bias b[k] where there is one. The three
@@ -38,6 +40,14 @@ typedef struct rt_product {
     int bias, add;
 } rt_product;
 
+// Attention of n samples of t steps: o = softmax(scale q k^T) v of each head, where causal step i sees steps 0 .. i. Tensors
+// are [n,t,heads,size], and lse is [n,heads,t], float: the log of the sum of exp over a row of scores.
+typedef struct rt_heads {
+    int64_t n, heads, t, size;
+    float scale;
+    int causal;
+} rt_heads;
+
 typedef struct rt_kernel {
     const char *key;            // says all of the above; names the kernel in kernels.json
     const char *implementation; // of the library, as the plan was made for; NULL: any
@@ -54,6 +64,7 @@ typedef struct rt_kernel {
     union {
         rt_conv conv;
         rt_product product;
+        rt_heads attention;
     };
 } rt_kernel;
 

@@ -1,8 +1,9 @@
-// cuDNN's graph API for programs that have no card: one engine, without knobs, computes what a graph means (cudnn_graph.h).
-// Programs find it by STAGECC_CUDA_LIBS. On the device of cudart.cpp it runs when that does, else at once.
+// cuDNN's graph API for programs that have no card: one engine, without knobs, computes what a graph means (cudnn_graph.h);
+// with FAKE_CUDNN_LACKS=products it does not know products of matrices. Programs find it by STAGECC_CUDA_LIBS. On the device of cudart.cpp it runs when that does, else at once.
 #include "tests/cuda/cudnn_graph.h"
 
 #include <dlfcn.h>
+#include <stdlib.h>
 
 struct cudnnContext {
     cudaStream_t stream;
@@ -105,6 +106,17 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t d)
     return good ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
 }
 
+static bool lacks(const Node &graph)
+{
+    const char *what = getenv("FAKE_CUDNN_LACKS");
+    if (!what || strcmp(what, "products"))
+        return false;
+    for (const Ref &op : graph.nodes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS))
+        if (op->type == CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR)
+            return true;
+    return false;
+}
+
 cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
                                        cudnnBackendAttributeName_t name,
                                        cudnnBackendAttributeType_t, int64_t, int64_t *n,
@@ -114,6 +126,10 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
     *n = 1;
     switch ((int)name) {
     case CUDNN_ATTR_ENGINEHEUR_RESULTS: { // a configuration, its engine, the engine's graph
+        if (lacks(node.node(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH))) {
+            *n = 0;
+            return CUDNN_STATUS_SUCCESS;
+        }
         Ref engine(new Node());
         engine->type = CUDNN_BACKEND_ENGINE_DESCRIPTOR;
         engine->nodes[CUDNN_ATTR_ENGINE_OPERATION_GRAPH] =

@@ -170,12 +170,14 @@ static void packs_are_made_once(void **state)
 static void attention_hands_in_numbers(void **state)
 {
     DnnMaker m = {.stage = &stage, .dnn = &dnn};
-    DnnAttention a = {2, 2, 128, 64, 0.125f};
+    rt_kernel row = {.key = "attention",
+                     .op = RT_ATTENTION_GRAD,
+                     .attention = {2, 2, 128, 64, 0.125f, true}};
     void *tensors[DNN_TENSORS];
     (void)state;
     for (int i = 0; i < DNN_TENSORS; i++)
         tensors[i] = somewhere(i + 1);
-    if (rt__dnn_attention_grad(&m, &a, NULL, &kernel))
+    if (rt__dnn_attention(&m, &row, &kernel))
         fail_msg("%s", stage.message);
     Dnn d = enter();
     assert_int_equal(rt__dnn_run(&stage, &d, &kernel, tensors, somewhere(32), NULL), 0);

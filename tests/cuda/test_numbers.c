@@ -228,6 +228,16 @@ static void rows_of_a_program(void **state)
 
 enum { N = 2, HEADS = 3, T = 5, SIZE = 4, ROW = HEADS * SIZE };
 
+static rt_kernel attention_row(rt_kernel_op op, bool causal)
+{
+    return (rt_kernel){
+        .key = "attention",
+        .op = op,
+        .types = {RT_BF16, RT_BF16, RT_BF16},
+        .attention = {
+            .n = N, .heads = HEADS, .t = T, .size = SIZE, .scale = 0.5f, .causal = causal}};
+}
+
 // Element [n, t, head, e] of a tensor of heads.
 static int64_t of_head(int64_t head, int64_t t, int64_t e) // head: of all samples
 {
@@ -242,30 +252,33 @@ static double dot(const Tensor *a, const Tensor *b, int64_t head, int64_t i, int
     return sum;
 }
 
-// Shares of position i, and the logarithm of the sum of its exponentials.
-static double shares(const Tensor t[], double scale, int64_t head, int64_t i, double p[T])
+// Shares of position i, which sees so many, and the logarithm of the sum of its exponentials.
+static double shares(const Tensor t[], double scale, int64_t head, int64_t i, int64_t seen,
+                     double p[T])
 {
     double sum = 0;
-    for (int64_t j = 0; j <= i; j++)
+    for (int64_t j = 0; j < seen; j++)
         sum += p[j] = exp(scale * dot(&t[DNN_Q - 1], &t[DNN_K - 1], head, i, j));
-    for (int64_t j = 0; j < T; j++)
-        p[j] = j <= i ? p[j] / sum : 0;
+    for (int64_t j = 0; j < seen; j++)
+        p[j] /= sum;
     return log(sum);
 }
 
 typedef struct Wanted {
+    bool causal;
     double *o, *lse, *dq, *dk, *dv;
 } Wanted;
 
 static void naive_row(const Tensor t[], double scale, int64_t head, int64_t i, const Wanted *w)
 {
     double p[T], dp[T], sum = 0;
-    w->lse[head * T + i] = shares(t, scale, head, i, p);
-    for (int64_t j = 0; j <= i; j++) {
+    int64_t seen = w->causal ? i + 1 : T;
+    w->lse[head * T + i] = shares(t, scale, head, i, seen, p);
+    for (int64_t j = 0; j < seen; j++) {
         dp[j] = dot(&t[DNN_DO - 1], &t[DNN_V - 1], head, i, j);
         sum += p[j] * dp[j];
     }
-    for (int64_t j = 0; j <= i; j++)
+    for (int64_t j = 0; j < seen; j++)
         for (int64_t e = 0; e < SIZE; e++) {
             int64_t at_i = of_head(head, i, e), at_j = of_head(head, j, e);
             double d = scale * p[j] * (dp[j] - sum);
@@ -276,27 +289,28 @@ static void naive_row(const Tensor t[], double scale, int64_t head, int64_t i, c
         }
 }
 
-static void attention_is_that_of_loops(void **state)
+static void attend(rt_kernel_op op, bool causal, Tensor t[], int n)
 {
-    const DnnAttention a = {N, HEADS, T, SIZE, 0.5f};
-    DnnMaker m = {.stage = &stage, .dnn = &dnn};
+    rt_kernel row = attention_row(op, causal);
+    if (rt__dnn_attention(&(DnnMaker){.stage = &stage, .dnn = &dnn}, &row, &kernel))
+        fail_msg("%s", stage.message);
+    run(t, n);
+}
+
+static void check_attention(bool causal)
+{
     const int64_t n = (int64_t)N * T * ROW, rows = (int64_t)N * HEADS * T;
     Tensor t[DNN_TENSORS];
-    Wanted w = {zeros(n), zeros(rows), zeros(n), zeros(n), zeros(n)};
-    (void)state;
+    Wanted w = {causal, zeros(n), zeros(rows), zeros(n), zeros(n), zeros(n)};
     for (unsigned i = 0; i < DNN_TENSORS; i++)
         t[i] = i == DNN_LSE - 1 ? make_tensor(RT_F32, rows, i) : make_tensor(RT_BF16, n, i);
     for (int64_t head = 0; head < rows / T; head++)
         for (int64_t i = 0; i < T; i++)
             naive_row(t, 0.5, head, i, &w);
-    if (rt__dnn_attention(&m, &a, NULL, &kernel))
-        fail_msg("%s", stage.message);
-    run(t, DNN_LSE);
+    attend(RT_ATTENTION, causal, t, DNN_LSE);
     assert_close(&t[DNN_O - 1], w.o, 1e-2, "o");
     assert_close(&t[DNN_LSE - 1], w.lse, 1e-5, "lse");
-    if (rt__dnn_attention_grad(&m, &a, NULL, &kernel))
-        fail_msg("%s", stage.message);
-    run(t, DNN_TENSORS);
+    attend(RT_ATTENTION_GRAD, causal, t, DNN_TENSORS);
     assert_close(&t[DNN_DQ - 1], w.dq, 2e-2, "dq");
     assert_close(&t[DNN_DK - 1], w.dk, 2e-2, "dk");
     assert_close(&t[DNN_DV - 1], w.dv, 2e-2, "dv");
@@ -305,6 +319,29 @@ static void attention_is_that_of_loops(void **state)
         free(all[i]);
     for (int i = 0; i < DNN_TENSORS; i++)
         free(t[i].at);
+}
+
+static void attention_is_that_of_loops(void **state)
+{
+    (void)state;
+    check_attention(true);
+    check_attention(false);
+}
+
+// A library without an engine for it: the program has a kernel of its own.
+static void attention_may_be_missing(void **state)
+{
+    (void)state;
+    rt_kernel rows[] = {attention_row(RT_ATTENTION, true)};
+    rt__convolutions *made = NULL;
+    setenv("FAKE_CUDNN_LACKS", "products", 1);
+    int error = rt__convolutions_open(&stage, rows, 1, &(rt__convolutions_options){0}, &made);
+    unsetenv("FAKE_CUDNN_LACKS");
+    if (error)
+        fail_msg("%s", stage.message);
+    assert_int_equal(rt__convolutions_kernel(made, 0)->n_plans, 0);
+    assert_int_equal(rt__convolutions_workspace(made), 0);
+    rt__convolutions_close(made);
 }
 
 int main(void)
@@ -319,9 +356,9 @@ int main(void)
         printf("%s\n", stage.message);
         return 1;
     }
-    const struct CMUnitTest tests[] = {DNN_TEST(convolutions_are_those_of_loops),
-                                       DNN_TEST(rows_of_a_program),
-                                       DNN_TEST(attention_is_that_of_loops)};
+    const struct CMUnitTest tests[] = {
+        DNN_TEST(convolutions_are_those_of_loops), DNN_TEST(rows_of_a_program),
+        DNN_TEST(attention_is_that_of_loops), DNN_TEST(attention_may_be_missing)};
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
     rt__dnn_close(&dnn);
     return failures;

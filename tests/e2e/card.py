@@ -19,6 +19,7 @@ STAGECC, SOURCE, TESTS = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sy
 DIGITS, TEXT = f"idx:{SOURCE}/examples/digits/train", f"text:{SOURCE}/README.md"
 MLP = ["--batch", "40", "--micro-batches", "5", "--momentum", "0.9", "--clip-norm", "0.1"]
 GPT = ["-D", "LAYERS=2", "-D", "DIM=32", "-D", "T=16", "--batch", "8", "--micro-batches", "4", "--optimizer", "adam"]
+HEADS = ["-D", "LAYERS=1", "-D", "DIM=32", "-D", "HEADS=2", "-D", "T=16", "--batch", "8", "--micro-batches", "4", "--dtype", "bf16"]
 GNMT = ["-D", "VOCAB=40", "-D", "HIDDEN=16", "-D", "LAYERS=2", "-D", "SOURCE=6", "-D", "TARGET=5", "--batch", "8", "--micro-batches", "2", "--lr", "0.1"]
 CASES = [  # what it meets, model, data, options
     ("one stage", "examples/mlp/mlp.c", DIGITS, MLP),
@@ -31,6 +32,8 @@ CASES = [  # what it meets, model, data, options
      ["--batch", "4", "--micro-batches", "4", "--stage_to_num_ranks", "0:2", "--batch-norm", "synchronised", "--dtype", "bf16"]),
     ("products without a row", "examples/gnmt/gnmt.c", "synthetic:64", GNMT),
     ("batches of products, dropout", "examples/gpt/gpt.c", TEXT, [*GPT, "--stages", "2"]),
+    ("attention, dropout inside", "examples/gpt/gpt.c", TEXT, HEADS),
+    ("attention by the library", "examples/gpt/gpt.c", TEXT, [*HEADS, "-D", "DROPOUT=0"]),
 ]
 BAD = [  # what it meets, options: numbers that are not finite
     ("one stage", []),
@@ -171,6 +174,17 @@ def check_errors(program):
     refused(program, "too little memory", "stage 0 needs 32.1 MiB of its device, which has 5.0 MiB free of 5.0: parameters", 3, FAKE_CUDA_MIB="5")
 
 
+def check_without_attention(out, data, told_here):
+    """Where cuDNN has no kernel for attention, the program has one: other bits, and hardly another loss."""
+    os.environ["FAKE_CUDNN_LACKS"] = "products"
+    told_there, _ = trained(out, "without", data)
+    del os.environ["FAKE_CUDNN_LACKS"]
+    want, got = ([line["test_loss"] for line in told if "test_loss" in line] for told in (told_here, told_there))
+    worst = max(abs(a - b) / a for a, b in zip(want, got, strict=True))
+    assert got != want and worst < 1e-2, f"a kernel of its own: off by {worst}"
+    print(f"a kernel of its own: off by {worst:.1e}", flush=True)
+
+
 with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
     os.environ.update(STAGECC_CUDA="emulated", STAGECC_CUDA_LIBS=str(TESTS / "host_libraries"))
@@ -198,5 +212,6 @@ with tempfile.TemporaryDirectory() as folder:
         assert same and f"the {of} of " in said and left == want_left, f"{what}: {said}\nnot {before}"
         print(f"{what}: {said.strip()}", flush=True)
     check_profile(times, profiled(work / "profile-card"))
+    check_without_attention(work / str(len(CASES) - 1), CASES[-1][2], want[-1][0])
     check_errors(work / "0/stage0")
     check_hosts(work / "1", DIGITS, work)

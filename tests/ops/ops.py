@@ -40,7 +40,7 @@ LR = 2.0**19
 STEPS = (1e-5, 1e-6, 1e-7)  # of finite differences
 FD_TOLERANCE, FLOAT_TOLERANCE, BF16_TOLERANCE = 1e-7, 1e-5, 1e-2
 NORM_RANKS = {"cuda": (2, 4)}  # of what batch norm takes; otherwise: any
-HEADS = {"c": (), "cuda": ()}  # features of a head, in bf16; otherwise: any, in any type
+HEADS = {"c": (), "cuda": (16, 32, 64, 128)}  # features of a head, in bf16; otherwise: any, in any type
 INFER = {"x": [2, 16, 3, 3], "g": [16], "b": [16], "m": [16], "v": [16]}  # of batch_norm_infer
 
 
@@ -507,6 +507,21 @@ def check_ref(stagecc, ref, work):
     return good & check_optimizers(stagecc, "ref", "F64", work, 1e-12)
 
 
+def check_joined(stagecc, work, isa):
+    """Attention in parts and as the one op that a pass makes of them: the same numbers, and the same elements dropped."""
+    cases = [c for c in CASES if c[0].startswith("attention_chain")]
+    work = work / "parts"
+    work.mkdir(exist_ok=True)
+    write_data(work)
+    parts = CasesProgram(stagecc, work, isa, cases, "ref", "F64", 1)
+    text = run([stagecc, "check", work / "ref-1.ir", "--backend", "cuda", "--dtype", "bf16", "--passes=attention", "--emit=ir"])
+    ops = re.findall(r"^\S+ = (\w+)", text, re.M)
+    assert ops.count("attention") == len(cases) and "softmax" not in ops, ops
+    joined = Program(stagecc, text, "ref", "F64", work, "joined", ["--micro-batches", 1])
+    want, got = parts.run_once(), gradients(parts.before, joined.step(parts.before))
+    return report("ref F64: attention as one op against its parts", compare(parts.shapes, parts.before, got, parts.before, want), 1e-12)
+
+
 def test_bf16(args, work, cases):
     jobs = [(cases, "ref", "F64", 2), (cases, args.backend, "F32", 2, ("--dtype", "bf16"))]
     return check_bf16(*in_parallel(lambda job: CasesProgram(args.stagecc, work, args.isa, *job), jobs))
@@ -536,6 +551,8 @@ def test(args, work):
     programs = in_parallel(lambda job: CasesProgram(args.stagecc, work, args.isa, *job), jobs)
     ref = programs[0]
     good = args.trust_ref or check_ref(args.stagecc, ref, work)
+    if args.only in "attention_chain" and not args.trust_ref:
+        good &= check_joined(args.stagecc, work, args.isa)
     graphs = [run([args.stagecc, "check", work / "ref-1.ir", "--emit=ir", *o]) for o in ([], ["--optimizer", "adam"])]
     if args.backend == "ref":
         graphs.append("x = reorder y\nz = cast x")  # nothing lays out blocks, or is in bf16

@@ -6,51 +6,51 @@
 // form, in which blocks add to a float dq as they come, has the same notes; so notes do not tell.
 #include "runtime/cuda/card/attention.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 
 // Floats that are handed in: by what scores are multiplied, what hidden ones become, and 1.
 enum { SCALE = DNN_SCALAR, HIDDEN, ONE };
 
-static DnnShape heads(const DnnAttention *a)
+static DnnShape heads(const rt_heads *a)
 {
     return (DnnShape){{a->n, a->heads, a->t, a->size},
                       {a->t * a->heads * a->size, a->size, a->heads * a->size, 1}};
 }
 
 // Tensors that are handed in
-static DnnDesc whole(DnnParts *p, const DnnAttention *a, int number)
+static DnnDesc whole(DnnParts *p, const rt_heads *a, int number)
 {
     return rt__dnn_tensor(p, CUDNN_DATA_BFLOAT16, heads(a), number);
 }
 
-static DnnDesc turned(DnnParts *p, const DnnAttention *a, int number)
+static DnnDesc turned(DnnParts *p, const rt_heads *a, int number)
 {
     return rt__dnn_tensor(p, CUDNN_DATA_BFLOAT16, rt__dnn_turned(heads(a)), number);
 }
 
-static DnnDesc per_row(DnnParts *p, const DnnAttention *a, int number)
+static DnnDesc per_row(DnnParts *p, const rt_heads *a, int number)
 {
     return rt__dnn_tensor(p, CUDNN_DATA_FLOAT, rt__dnn_plain(a->n, a->heads, a->t, 1), number);
 }
 
 // [T,T] for every head, never in memory
-static DnnDesc scores(DnnParts *p, const DnnAttention *a, cudnnDataType_t type)
+static DnnDesc scores(DnnParts *p, const rt_heads *a, cudnnDataType_t type)
 {
     return rt__dnn_tensor(p, type, rt__dnn_plain(a->n, a->heads, a->t, a->t), 0);
 }
 
 // y = mode(x, b) of scores
-static DnnDesc with(DnnParts *p, const DnnAttention *a, cudnnPointwiseMode_t mode, DnnDesc x,
+static DnnDesc with(DnnParts *p, const rt_heads *a, cudnnPointwiseMode_t mode, DnnDesc x,
                     DnnDesc b)
 {
     return rt__dnn_pointwise(p, mode, x, b, scores(p, a, CUDNN_DATA_FLOAT));
 }
 
-// What lies behind a row's own position is hidden.
-static DnnDesc causal(DnnParts *p, const DnnAttention *a, DnnDesc s)
+// What lies behind a row's own position is hidden, where it is causal.
+static DnnDesc seen_scores(DnnParts *p, const rt_heads *a, DnnDesc s)
 {
+    if (!a->causal)
+        return s;
     DnnDesc row = rt__dnn_index(p, 2, s, scores(p, a, CUDNN_DATA_INT32));
     DnnDesc column = rt__dnn_index(p, 3, s, scores(p, a, CUDNN_DATA_INT32));
     DnnDesc seen = rt__dnn_compare(p, CUDNN_POINTWISE_CMP_GE, row, column,
@@ -61,12 +61,12 @@ static DnnDesc causal(DnnParts *p, const DnnAttention *a, DnnDesc s)
 
 static void forward(DnnParts *p, const void *what, int part)
 {
-    const DnnAttention *a = what;
+    const rt_heads *a = what;
     (void)part;
     DnnDesc q = whole(p, a, DNN_Q), kt = turned(p, a, DNN_K);
     DnnDesc s = rt__dnn_product(p, q, kt, scores(p, a, CUDNN_DATA_FLOAT));
     s = with(p, a, CUDNN_POINTWISE_MUL, s, rt__dnn_scalar(p, SCALE));
-    s = causal(p, a, s);
+    s = seen_scores(p, a, s);
     DnnDesc top = rt__dnn_reduce(p, CUDNN_REDUCE_TENSOR_MAX, s, per_row(p, a, 0));
     DnnDesc e = with(p, a, CUDNN_POINTWISE_EXP, with(p, a, CUDNN_POINTWISE_SUB, s, top), NULL);
     DnnDesc sum = rt__dnn_reduce(p, CUDNN_REDUCE_TENSOR_ADD, e, per_row(p, a, 0));
@@ -78,7 +78,7 @@ static void forward(DnnParts *p, const void *what, int part)
 }
 
 // Of every row the sum of do o, which is that of the shares times their gradients; it goes through memory.
-static DnnDesc row_sums(DnnParts *p, const DnnAttention *a, DnnDesc d_o)
+static DnnDesc row_sums(DnnParts *p, const rt_heads *a, DnnDesc d_o)
 {
     DnnShape both = heads(a);
     both.stride[0] = a->heads * a->t * a->size;
@@ -91,7 +91,7 @@ static DnnDesc row_sums(DnnParts *p, const DnnAttention *a, DnnDesc d_o)
 }
 
 // Scores or their gradients, turned for a product that adds up over rows.
-static DnnDesc across(DnnParts *p, const DnnAttention *a, DnnDesc s)
+static DnnDesc across(DnnParts *p, const rt_heads *a, DnnDesc s)
 {
     DnnShape shape = rt__dnn_turned(rt__dnn_plain(a->n, a->heads, a->t, a->t));
     return rt__dnn_reshape(p, s, rt__dnn_tensor(p, CUDNN_DATA_BFLOAT16, shape, 0));
@@ -99,14 +99,15 @@ static DnnDesc across(DnnParts *p, const DnnAttention *a, DnnDesc s)
 
 static void backward(DnnParts *p, const void *what, int part)
 {
-    const DnnAttention *a = what;
+    const rt_heads *a = what;
     (void)part;
     DnnDesc q = whole(p, a, DNN_Q), kt = turned(p, a, DNN_K), vt = turned(p, a, DNN_V);
     DnnDesc d_o = whole(p, a, DNN_DO), scale = rt__dnn_scalar(p, SCALE);
     DnnDesc sums = row_sums(p, a, d_o);
     DnnDesc s = rt__dnn_product(p, q, kt, scores(p, a, CUDNN_DATA_FLOAT));
     s = with(p, a, CUDNN_POINTWISE_MUL, s, scale);
-    s = causal(p, a, with(p, a, CUDNN_POINTWISE_SUB, s, per_row(p, a, DNN_LSE)));
+    s = with(p, a, CUDNN_POINTWISE_SUB, s, per_row(p, a, DNN_LSE));
+    s = seen_scores(p, a, s);
     DnnDesc share = with(p, a, CUDNN_POINTWISE_EXP, s, NULL);
     rt__dnn_product(p, across(p, a, share), d_o, whole(p, a, DNN_DV));
     DnnDesc d = rt__dnn_product(p, d_o, vt, scores(p, a, CUDNN_DATA_FLOAT));
@@ -118,31 +119,19 @@ static void backward(DnnParts *p, const void *what, int part)
     rt__dnn_product(p, d, k, whole(p, a, DNN_DQ));
 }
 
-static int make(const DnnMaker *m, const DnnAttention *a, const char *name, DnnForm form,
-                const char *implementation, DnnKernel *k)
+int rt__dnn_attention(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
 {
-    char key[160];
-    DnnWish wish = {.key = key,
-                    .implementation = implementation,
+    const rt_heads *a = &row->attention;
+    bool grad = row->op == RT_ATTENTION_GRAD;
+    DnnWish wish = {.key = row->key,
+                    .implementation = row->implementation,
                     .what = a,
-                    .forms = {form},
+                    .forms = {{grad ? backward : forward,
+                               1,
+                               {DNN_CORES, 0},
+                               grad ? a->n * a->heads * a->t * 4 : 0}},
                     .n_forms = 1,
+                    .optional = true,
                     .scalars = {a->scale, -INFINITY, 1}};
-    snprintf(key, sizeof key, "%s %" PRId64 "x%" PRId64 "x%" PRId64 "x%" PRId64, name, a->n,
-             a->heads, a->t, a->size);
     return rt__dnn_make(m, &wish, k);
-}
-
-int rt__dnn_attention(const DnnMaker *m, const DnnAttention *a, const char *implementation,
-                      DnnKernel *k)
-{
-    DnnForm form = {forward, 1, {DNN_CORES, 0}, 0};
-    return make(m, a, "attention", form, implementation, k);
-}
-
-int rt__dnn_attention_grad(const DnnMaker *m, const DnnAttention *a, const char *implementation,
-                           DnnKernel *k)
-{
-    DnnForm form = {backward, 1, {DNN_CORES, 0}, a->n * a->heads * a->t * 4};
-    return make(m, a, "attention_grad", form, implementation, k);
 }

@@ -1,4 +1,5 @@
 // What generated code calls (cuda.h, library.h), on the device that card.c has opened.
+#include "runtime/cuda/card/attention.h"
 #include "runtime/cuda/card/card.h"
 #include "runtime/cuda/private/shared.h"
 
@@ -177,6 +178,34 @@ void rt_conv2d_grad_weight(rt_stage *s, int kernel, const void *x, const void *d
     convolve(s, kernel, x, is_narrow(k) ? (void *)c->narrow_grad : dw, NULL, dy);
     if (is_narrow(k))
         rt_card_kernels.widen(c->work, dw, c->narrow_grad, weight_elements(k));
+}
+
+// Whether the library does it was settled when the program started.
+static bool attend(rt_stage *s, int kernel, const rt_attention_tensors *t)
+{
+    rt__card *c = rt__card_of(s);
+    const void *const of[] = {
+        [DNN_Q - 1] = t->q,   [DNN_K - 1] = t->k,     [DNN_V - 1] = t->v,
+        [DNN_O - 1] = t->o,   [DNN_LSE - 1] = t->lse, [DNN_DO - 1] = t->dy,
+        [DNN_DQ - 1] = t->dq, [DNN_DK - 1] = t->dk,   [DNN_DV - 1] = t->dv};
+    void *tensors[DNN_TENSORS] = {NULL};
+    if (!rt__convolutions_kernel(c->convolutions, kernel)->n_plans)
+        return false;
+    memcpy(tensors, of, sizeof of);
+    rt__convolutions_run(s, c->convolutions, kernel, tensors, c->convolving, c->work);
+    return true;
+}
+
+int rt_attention(rt_stage *s, int kernel, const rt_bf16 *q, const rt_bf16 *k, const rt_bf16 *v,
+                 rt_bf16 *o, float *lse)
+{
+    return attend(s, kernel,
+                  &(rt_attention_tensors){.q = q, .k = k, .v = v, .o = o, .lse = lse});
+}
+
+int rt_attention_grad(rt_stage *s, int kernel, const rt_attention_tensors *t)
+{
+    return attend(s, kernel, t);
 }
 
 // Opening

@@ -1,6 +1,7 @@
 // Bias and relu are part of the convolution's graph where an engine fuses them, else a graph of their own, behind it.
 #include "runtime/cuda/card/convolutions.h"
 
+#include "runtime/cuda/card/attention.h"
 #include "runtime/report.h"
 
 #include <stdio.h>
@@ -129,12 +130,18 @@ static bool is_convolution(const rt_kernel *row)
            row->op == RT_CONV2D_GRAD_WEIGHT;
 }
 
+static int make_one(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
+{
+    if (row->op == RT_ATTENTION || row->op == RT_ATTENTION_GRAD)
+        return rt__dnn_attention(m, row, k);
+    return is_convolution(row) ? rt__dnn_convolution_kernel(m, row, false, k) : 0;
+}
+
 static int make_all(const DnnMaker *m, const rt_kernel *rows, rt__convolutions *made)
 {
     int error = 0;
     for (int i = 0; i < made->n && !error; i++)
-        if (is_convolution(&rows[i]))
-            error = rt__dnn_convolution_kernel(m, &rows[i], false, &made->of[i]);
+        error = make_one(m, &rows[i], &made->of[i]);
     return error;
 }
 

@@ -29,8 +29,8 @@ typedef struct rt__convolutions_options {
     bool tf32;
 } rt__convolutions_options;
 
-// Of all rows that are convolutions. 0 or an rt_error: RT_E_ENVIRONMENT, RT_E_MEMORY, RT_E_KERNEL. Plans that cannot be
-// read or written are a warning.
+// Of all rows that are convolutions or attention. 0 or an rt_error: RT_E_ENVIRONMENT, RT_E_MEMORY, RT_E_KERNEL. Plans
+// that cannot be read or written are a warning.
 int rt__convolutions_open(rt_stage *s, const rt_kernel *rows, int n_rows,
                           const rt__convolutions_options *o, rt__convolutions **made);
 void rt__convolutions_close(rt__convolutions *made); // NULL is fine

@@ -163,6 +163,17 @@ static void warn(const DnnMaker *m, const DnnWish *wish, const DnnKernel *k)
     rt__report_warning(m->stage, text);
 }
 
+static int no_kernel(const DnnMaker *m, const DnnWish *wish, const char *why)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "cuDNN %zu has no deterministic kernel for `%s`: %s",
+             cudnn.GetVersion(), wish->key, *why ? why : "no engine knows it");
+    if (!wish->optional)
+        return rt_fail(m->stage, RT_E_KERNEL, "%s", text);
+    rt__report_warning(m->stage, text);
+    return 0;
+}
+
 int rt__dnn_make(const DnnMaker *m, const DnnWish *wish, DnnKernel *k)
 {
     memset(k, 0, sizeof *k);
@@ -176,10 +187,7 @@ int rt__dnn_make(const DnnMaker *m, const DnnWish *wish, DnnKernel *k)
                 warn(m, wish, k);
             return 0;
         }
-    const char *why = k->plans[k->n_plans].parts.why;
-    int error =
-        rt_fail(m->stage, RT_E_KERNEL, "cuDNN %zu has no deterministic kernel for `%s`: %s",
-                cudnn.GetVersion(), wish->key, *why ? why : "no engine knows it");
+    int error = no_kernel(m, wish, k->plans[k->n_plans].parts.why);
     drop_plans(k);
     return error;
 }

@@ -38,6 +38,7 @@ typedef struct DnnWish {
     const void *what;           // for DnnForm.build
     DnnForm forms[2];           // the first for which there are plans is taken
     int n_forms;
+    bool optional; // the program can do without
     float scalars[DNN_SCALARS];
 } DnnWish;
 
@@ -59,7 +60,8 @@ typedef struct DnnKernel {
 } DnnKernel;
 
 // What is wished for, where that is said, else what cuDNN's heuristics say; each from kept plans where they are there. A
-// wish that cannot be fulfilled is a warning. RT_E_KERNEL: there is no plan in any form. The kernel stays where it is: the library
+// wish that cannot be fulfilled is a warning. RT_E_KERNEL: there is no plan in any form; where that is
+// no error, n_plans is 0 then, and there is a warning. The kernel stays where it is: the library
 // is given pointers into it.
 int rt__dnn_make(const DnnMaker *m, const DnnWish *wish, DnnKernel *k);
 void rt__dnn_unmake(DnnKernel *k);
