@@ -187,14 +187,15 @@ static bool is_convolution(Op op)
 static bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelWordsOf *words_of,
                        bool add, KernelRow *row)
 {
-    *row = (KernelRow){0};
     if (is_library_attention(n)) {
+        *row = (KernelRow){0};
         attention_row(a, n, row);
         return true;
     }
     if (!is_convolution(n->op) && !is_product(n->op))
         return false;
     KernelWords words = words_of(a, g, n);
+    *row = (KernelRow){0};
     if (is_convolution(n->op))
         conv_row(a, n, &words, row);
     else

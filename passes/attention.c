@@ -88,8 +88,8 @@ static bool match(const int *uses, const Node *last, Chain *chain)
     chain->k = whole(uses, scores->inputs[1]);
     chain->v = whole(uses, mix->inputs[1]);
     chain->heads = scores->shape.dim[1];
+    // Between queries and values keys have no choice.
     return chain->q && chain->k && chain->v && shape_equal(chain->q->shape, last->shape) &&
-           shape_equal(chain->k->shape, last->shape) &&
            shape_equal(chain->v->shape, last->shape);
 }
 
@@ -105,7 +105,7 @@ static void replace(Graph *g, Node *last, const Chain *chain)
                     attr_int(A_STREAM, drop ? node_int(drop, A_STREAM) : 0)};
     last->op = OP_ATTENTION;
     last->inputs = arena_copy(g->arena, inputs, sizeof inputs);
-    last->n_inputs = sizeof inputs / sizeof *inputs;
+    last->n_inputs = 3;
     last->attrs = arena_copy(g->arena, attrs, sizeof attrs);
     last->n_attrs = sizeof attrs / sizeof *attrs;
     last->layer = chain->softmax->layer;

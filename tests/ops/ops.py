@@ -9,7 +9,8 @@ gradient of z tells y itself: dz = 2 (y + z - t) / n.
 
 1. ref, double: y and its gradients at a point; then y at points to both sides along random directions:
    each case's own loss must change as its gradients say. Where it does not, with smaller steps as well:
-   a wide one may cross a kink (of relu, of max), a wrong gradient stays wrong.
+   a wide one may cross a kink (of relu, of max), a wrong gradient stays wrong. Attention as the one op that a pass
+   makes of it: the numbers of its parts.
 2. another backend, float: y and all gradients within 1e-5 of ref's, max |a - b| / max |b|; over two
    micro-batches as well, which tests the sums.
 3. Optimizers: three steps against the formulas of torch.optim, in double; float within 1e-5.

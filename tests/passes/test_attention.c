@@ -39,6 +39,13 @@ static bool of_16(const Options *o, int64_t features)
     return features == 16;
 }
 
+static bool of_any(const Options *o, int64_t features)
+{
+    (void)o;
+    (void)features;
+    return true;
+}
+
 // The line that defines this name instead of the chain's own; NULL: the chain's.
 static const char *instead(const char *line, const char *const *others)
 {
@@ -197,12 +204,20 @@ static void other_chains(void **state)
          {"v = concat x x {axis=2} of values", "vs = reshape v {shape=[2,5,2,32]} of heads",
           "y = reshape b {shape=[2,5,64]} of heads",
           "t = input {shape=[2,5,64], dtype=\"f32\", role=\"target\"}"}},
+        {"queries of fewer features",
+         {"q = slice x {axis=2, begin=0, length=16} of values",
+          "k = slice x {axis=2, begin=16, length=16} of values",
+          "qs = reshape q {shape=[2,5,2,8]} of heads",
+          "ks = reshape k {shape=[2,5,2,8]} of heads"}},
         {"values not turned", {"vh = reshape vs {shape=[2,2,5,16]} of heads"}},
         {"no turning back", {"b = reshape m {shape=[2,5,2,16]} of heads"}},
         {"no softmax", {"p = sigmoid c of weights"}},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        stays(chain_with(cases[i].lines, ""), cases[i].what);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Case *t = chain_with(cases[i].lines, "");
+        t->c.attention = of_any;
+        stays(t, cases[i].what);
+    }
 }
 
 static void keys_of_another_length(void **state)
@@ -216,6 +231,37 @@ static void keys_of_another_length(void **state)
         "vs = reshape v {shape=[2,7,2,16]} of heads",
         NULL};
     stays(chain_with(others, ""), "keys of another length");
+}
+
+// As many steps as a head has features: products of turned factors have the same shape.
+static void turned_factors_of_one_shape(void **state)
+{
+    (void)state;
+    static const char *const products[][2] = {
+        {"s = matmul qh kh {transpose_b=1} of heads", "m = matmul d vh of heads"},
+        {"s = matmul qh kh of heads", "m = matmul d vh of heads"},
+        {"s = matmul qh kh {transpose_a=1, transpose_b=1} of heads",
+         "m = matmul d vh of heads"},
+        {"s = matmul qh kh {transpose_b=1} of heads",
+         "m = matmul d vh {transpose_b=1} of heads"},
+        {"s = matmul qh kh {transpose_b=1} of heads",
+         "m = matmul d vh {transpose_a=1} of heads"}};
+    for (int i = 0; i < 5; i++) {
+        const char *const others[] = {
+            "x = input {shape=[2,16,32], dtype=\"f32\", role=\"sample\"}",
+            "t = input {shape=[2,16,32], dtype=\"f32\", role=\"target\"}",
+            "qs = reshape q {shape=[2,16,2,16]} of heads",
+            "ks = reshape k {shape=[2,16,2,16]} of heads",
+            "vs = reshape v {shape=[2,16,2,16]} of heads",
+            "y = reshape b {shape=[2,16,32]} of heads",
+            products[i][0],
+            products[i][1],
+            NULL};
+        Case *t = chain_with(others, "");
+        case_run(t, "attention");
+        assert_int_equal(count(t, OP_ATTENTION), i == 0);
+        case_free(t);
+    }
 }
 
 static void not_asked_for(void **state)
@@ -235,10 +281,13 @@ static void not_asked_for(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(becomes_one_op),      cmocka_unit_test(has_a_gradient),
-        cmocka_unit_test(what_may_be_missing), cmocka_unit_test(others_read_what_is_inside),
-        cmocka_unit_test(other_chains),        cmocka_unit_test(keys_of_another_length),
-        cmocka_unit_test(not_asked_for)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(becomes_one_op),
+                                       cmocka_unit_test(has_a_gradient),
+                                       cmocka_unit_test(what_may_be_missing),
+                                       cmocka_unit_test(others_read_what_is_inside),
+                                       cmocka_unit_test(other_chains),
+                                       cmocka_unit_test(keys_of_another_length),
+                                       cmocka_unit_test(turned_factors_of_one_shape),
+                                       cmocka_unit_test(not_asked_for)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
