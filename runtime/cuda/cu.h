@@ -30,6 +30,7 @@ template <typename W> static __device__ __forceinline__ void cu_write(W *at, W w
 
 #define CU_KERNEL [[maybe_unused]] static __global__ // one that is no template
 #define CU_INLINE static __device__ __forceinline__
+#define CU_INLINE_BOTH static __host__ __device__ __forceinline__
 #define CU_MEMBER __device__ __forceinline__ // of a struct
 #define CU_BOTH                                                                                \
     static __host__ __device__ constexpr // sizes, which launches and kernels agree about
@@ -46,17 +47,17 @@ enum { CU_WARP = 32 };
 // Elements: float or rt_bf16 in memory, float in registers.
 // ----------------------------------------------------------------------------------------------
 
-CU_INLINE float cu_to_float(float x)
+CU_INLINE_BOTH float cu_to_float(float x)
 {
     return x;
 }
 
-CU_INLINE float cu_to_float(rt_bf16 x)
+CU_INLINE_BOTH float cu_to_float(rt_bf16 x)
 {
     return rt_to_float(x);
 }
 
-template <typename T> CU_INLINE T cu_from_float(float x)
+template <typename T> CU_INLINE_BOTH T cu_from_float(float x)
 {
     if constexpr (sizeof(T) == sizeof(float))
         return x;

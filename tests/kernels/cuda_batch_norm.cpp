@@ -12,8 +12,8 @@ template <typename T, int C, typename Behind> struct Norm {
     Tensor<T> x, y, dy, dx;
     Tensor<float> gamma, beta, mean, var, dgamma, dbeta;
     Tensor<uint8_t> part;
-    std::vector<cu_norm> norm;
-    std::vector<cu_norm_grad> grad;
+    Numbers<cu_norm> norm;
+    Numbers<cu_norm_grad> grad;
 
     Norm(int64_t n, double middle)
         : pixels(n), x(n * C), y(n * C), dy(n * C), dx(n * C), gamma(C), beta(C), mean(C),
@@ -122,6 +122,7 @@ template <typename T, int C> static void test_shared(int64_t pixels, double midd
     cu_norm_grad *grads = (cu_norm_grad *)(void *)grad.f;
     const unsigned few = (unsigned)cu_ceil(C, CU_COLUMN_THREADS);
     auto add = [&] {
+        settle();
         for (int c = 0; c < 2 * C; c++)
             given[c] += given[2 * C + c];
     };

@@ -36,6 +36,7 @@ static void test_add(int n_parts, int64_t n, int divide)
               [&] { card->add(NULL, to.f, at.data(), n_parts, n, divide); });
     expect("the bits of the host's sum", !memcmp(to.f, want.data(), to.bytes()));
     card->add(NULL, parts.back()->f, at.data(), n_parts, n, divide);
+    settle();
     expect("in place of a part", !memcmp(parts.back()->f, want.data(), to.bytes()));
     for (Tensor<float> *part : parts)
         delete part;
@@ -73,10 +74,11 @@ static void test_watch(int n_items, int64_t n)
         int32_t bad = before;
         bool same = true;
         for (cu_order = 0; cu_order < CU_ORDERS; cu_order++) {
-            int32_t now = before;
-            card->watch(NULL, &now, items.data(), n_items);
-            same &= !cu_order || now == bad;
-            bad = now;
+            Numbers<int32_t> now = {before};
+            card->watch(NULL, now.data(), items.data(), n_items);
+            settle();
+            same &= !cu_order || now[0] == bad;
+            bad = now[0];
         }
         cu_order = 0;
         expect("one answer in every order", same);
@@ -101,8 +103,9 @@ static void test_watch(int n_items, int64_t n)
 template <typename T> static void test_score(int64_t rows, int64_t classes)
 {
     Tensor<T> logits(rows * classes);
-    std::vector<int32_t> labels((size_t)rows), room((size_t)rows);
-    cu_hits want = {}, got;
+    Numbers<int32_t> labels((size_t)rows), room((size_t)rows);
+    Numbers<cu_hits> hits(1);
+    cu_hits want = {};
     for (int64_t i = 0; i < logits.n; i++)
         logits.set(i, (double)((i * 7919) % 13));
     for (int64_t r = 0; r < rows; r++)
@@ -134,8 +137,10 @@ template <typename T> static void test_score(int64_t rows, int64_t classes)
         want.first += rank < 1;
         want.fifth += rank < 5;
     }
-    card->score(NULL, &got, room.data(), logits.f, sizeof(T) == 2, labels.data(), rows,
+    card->score(NULL, hits.data(), room.data(), logits.f, sizeof(T) == 2, labels.data(), rows,
                 classes);
+    settle();
+    const cu_hits got = hits[0];
     printf("  %lld rows of %lld classes: %llu labels, %llu first, %llu among five\n",
            (long long)rows, (long long)classes, (unsigned long long)got.rows,
            (unsigned long long)got.first, (unsigned long long)got.fifth);

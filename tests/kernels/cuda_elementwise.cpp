@@ -61,7 +61,7 @@ template <typename T, int64_t n> static void test_values(double spread)
 #define VALUE(name, ours)                                                                      \
     ref.name(y.d.data(), x.want(), n);                                                         \
     launch<T, n>(                                                                              \
-        #name, y, [](float v, int64_t) { return ours(v); }, x);
+        #name, y, [] __device__(float v, int64_t) { return ours(v); }, x);
     VALUE(relu, c_relu)
     VALUE(relu6, c_relu6)
     VALUE(gelu, c_gelu)
@@ -80,7 +80,7 @@ template <typename T, int64_t n> static void test_gradients(double spread)
 #define GRADIENT(name, x)                                                                      \
     ref.name(dx.d.data(), dy.want(), x.want(), n);                                             \
     launch<T, n>(                                                                              \
-        #name, dx, [](float d, float v) { return c_##name(d, v); }, dy, x);
+        #name, dx, [] __device__(float d, float v) { return c_##name(d, v); }, dy, x);
     GRADIENT(relu_grad, any)
     GRADIENT(relu6_grad, any)
     GRADIENT(gelu_grad, any)
@@ -97,7 +97,8 @@ template <typename T, int64_t n> static void test_dropout()
     draw(x);
     ref.dropout(y.d.data(), x.want(), (double)0.3f, key, n);
     launch<T, n>(
-        "dropout", y, [=](float v, int64_t at) { return c_dropout(v, 0.3f, key, at); }, x);
+        "dropout", y,
+        [=] __device__(float v, int64_t at) { return c_dropout(v, 0.3f, key, at); }, x);
 }
 
 // add + gelu_tanh over [ROWS,C] in bf16, the second input [C] in float

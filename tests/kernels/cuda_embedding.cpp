@@ -6,9 +6,9 @@
 #include "tests/kernels/cuda_test.h"
 
 // Numbers below `rows`, some of them much more often than others, and a few that no row has.
-static std::vector<int32_t> numbers_below(int64_t n, int64_t rows)
+static Numbers<int32_t> numbers_below(int64_t n, int64_t rows)
 {
-    std::vector<int32_t> ids((size_t)n);
+    Numbers<int32_t> ids((size_t)n);
     for (size_t i = 0; i < ids.size(); i++) {
         const float u = rt_uniform(3, i);
         ids[i] = (int32_t)(u * u * (float)rows);
@@ -20,7 +20,7 @@ static std::vector<int32_t> numbers_below(int64_t n, int64_t rows)
 
 template <int WIDTH> static void test_forward(int64_t n, int64_t rows, int64_t padding)
 {
-    const std::vector<int32_t> ids = numbers_below(n, rows);
+    const Numbers<int32_t> ids = numbers_below(n, rows);
     Tensor<float> table(rows * WIDTH), y(n * WIDTH);
     std::vector<float> c((size_t)(n * WIDTH));
     printf("%lld of %lld rows of %d\n", (long long)n, (long long)rows, WIDTH);
@@ -36,7 +36,7 @@ template <int WIDTH> static void test_forward(int64_t n, int64_t rows, int64_t p
 template <typename T, int WIDTH>
 static void test_backward(int64_t n, int64_t rows, int64_t padding, bool first)
 {
-    const std::vector<int32_t> ids = numbers_below(n, rows);
+    const Numbers<int32_t> ids = numbers_below(n, rows);
     Tensor<T> dy(n * WIDTH);
     Tensor<float> dtable(rows * WIDTH), before(rows * WIDTH);
     printf("%s, gradients of %lld of %lld rows of %d%s\n", type_of<T>(), (long long)n,

@@ -4,16 +4,16 @@
 #include "tests/kernels/cuda_test.h"
 
 template <int STEPS, int D, bool CAUSAL, bool DROPS> struct Attention {
-    rt_now now;
+    Numbers<rt_now> now;
     cu_attention_options z;
     Tensor<rt_bf16> q, k, v, o, dy, dq, dk, dv;
     Tensor<float> lse, delta;
 
     // q within 1 around `middle`, k around 1.
     Attention(int64_t n, int heads, double middle)
-        : now{-5, 17, 3, 1}, z{n, heads, 1 / sqrtf(D), 0.3f, 7, &now}, q(n * STEPS * heads * D),
-          k(q.n), v(q.n), o(q.n), dy(q.n), dq(q.n), dk(q.n), dv(q.n), lse(n * heads * STEPS),
-          delta(lse.n)
+        : now{{-5, 17, 3, 1}}, z{n, heads, 1 / sqrtf(D), 0.3f, 7, now.data()},
+          q(n * STEPS * heads * D), k(q.n), v(q.n), o(q.n), dy(q.n), dq(q.n), dk(q.n), dv(q.n),
+          lse(n * heads * STEPS), delta(lse.n)
     {
         printf("%lld samples of %d steps, %d heads of %d%s%s, around %g\n", (long long)n, STEPS,
                heads, D, CAUSAL ? ", causal" : "", DROPS ? ", dropout" : "", middle);
@@ -48,7 +48,7 @@ template <int STEPS, int D, bool CAUSAL, bool DROPS> struct Attention {
     // What dropout multiplies step j of that row by.
     double drop(size_t row, size_t j) const
     {
-        const uint64_t key = rt_key(now.seed, z.stream, now.done, now.mb);
+        const uint64_t key = rt_key(now[0].seed, z.stream, now[0].done, now[0].mb);
         if (!DROPS)
             return 1;
         return rt_uniform(key, row * STEPS + j) < z.rate ? 0 : 1 / (1 - (double)z.rate);

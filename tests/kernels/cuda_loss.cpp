@@ -12,7 +12,7 @@ template <typename T, int V> static void test_cross_entropy(int64_t rows, double
     Tensor<float> loss(1), lse(rows), each(1), dloss(1);
     Tensor<uint8_t> term(rows * (int64_t)sizeof(double));
     double *const terms = (double *)(void *)term.f;
-    std::vector<int32_t> labels((size_t)rows);
+    Numbers<int32_t> labels((size_t)rows);
     printf("%s, %lld rows of %d logits, smoothing %g\n", type_of<T>(), (long long)rows, V,
            smoothing);
     draw(logits, 90, 4);
@@ -50,14 +50,15 @@ template <typename T, int V> static void test_cross_entropy(int64_t rows, double
 static void test_small_loss()
 {
     for (float ahead = 5; ahead <= 15; ahead += 5) {
-        const int32_t label = 2;
-        double term;
+        const Numbers<int32_t> label = {2};
+        Numbers<double> term(1);
         Tensor<float> logits(4), loss(1);
         for (int i = 0; i < 4; i++)
-            logits.set(i, i == label ? ahead : i * 0.125);
-        ref.cross_entropy(loss.d.data(), NULL, logits.want(), &label, 1, 4, 0);
+            logits.set(i, i == label[0] ? ahead : i * 0.125);
+        ref.cross_entropy(loss.d.data(), NULL, logits.want(), label.data(), 1, 4, 0);
         in_orders("small loss", {loss}, [&] {
-            cu_cross_entropy<float, 4>(NULL, loss.f, NULL, &term, logits.f, &label, 1, 0);
+            cu_cross_entropy<float, 4>(NULL, loss.f, NULL, term.data(), logits.f, label.data(),
+                                       1, 0);
         });
         close_to("small loss", loss, F32);
     }
@@ -65,13 +66,14 @@ static void test_small_loss()
 
 static void test_no_class()
 {
-    const int32_t labels[] = {1, 4};
-    double term[2];
+    const Numbers<int32_t> labels = {1, 4};
+    Numbers<double> term(2);
     Tensor<float> logits(8), loss(1);
     draw(logits);
-    ref.cross_entropy(loss.d.data(), NULL, logits.want(), labels, 2, 4, 0);
+    ref.cross_entropy(loss.d.data(), NULL, logits.want(), labels.data(), 2, 4, 0);
     in_orders("label beyond", {loss}, [&] {
-        cu_cross_entropy<float, 4>(NULL, loss.f, NULL, term, logits.f, labels, 2, 0);
+        cu_cross_entropy<float, 4>(NULL, loss.f, NULL, term.data(), logits.f, labels.data(), 2,
+                                   0);
     });
     close_to("loss of a label that is no class", loss, F32);
     if (!isnan(loss.f[0])) {
@@ -84,8 +86,8 @@ static void test_no_class()
 static void test_many_rows()
 {
     const int64_t rows = 700;
-    std::vector<double> term;
-    std::vector<int32_t> labels;
+    Numbers<double> term;
+    Numbers<int32_t> labels;
     Tensor<float> loss(1), each(1), dloss(1);
     double sum = 0, counted = 0;
     dloss.set(0, SHARE);

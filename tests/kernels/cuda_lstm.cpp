@@ -3,24 +3,30 @@
 
 #include "tests/kernels/cuda_test.h"
 
+template <typename Rows> static auto row(const Rows &of, int64_t i)
+{
+    return of.at + i * of.apart;
+}
+
 // out[n,cols] = more + x[n,inner] w, w[cols,inner] transposed or w[inner,cols] as it is; more may be out.
 static void product(cu_lstm_out out, cu_lstm_in x, cu_lstm_in more, const float *w,
                     bool transposed, int64_t n, int64_t cols, int64_t inner)
 {
+    settle();
     for (int64_t i = 0; i < n; i++)
         for (int64_t c = 0; c < cols; c++) {
-            double sum = (double)more.of(i)[c];
+            double sum = (double)row(more, i)[c];
             for (int64_t j = 0; j < inner; j++)
                 sum +=
-                    (double)x.of(i)[j] * (double)w[transposed ? c * inner + j : j * cols + c];
-            out.of(i)[c] = (float)sum;
+                    (double)row(x, i)[j] * (double)w[transposed ? c * inner + j : j * cols + c];
+            row(out, i)[c] = (float)sum;
         }
 }
 
 template <int H> struct Layer {
     cu_lstm_sizes z;
     Lstm sizes;
-    std::vector<int32_t> lengths;
+    Numbers<int32_t> lengths;
     Tensor<float> g, w, s0, y, gates, dy, dg, ds0, h, room;
     bool has_state;
 

@@ -27,12 +27,14 @@ static rt_now now_of(int64_t done, int32_t mb)
 // As they are at the launch, and no more of them.
 static void test_set()
 {
-    rt_now now[2], next = now_of(41, 3), before;
+    Numbers<rt_now> now(2);
+    rt_now next = now_of(41, 3), before;
     bool same = true;
     memset((void *)&before, 0xff, sizeof before);
     for (cu_order = 0; cu_order < CU_ORDERS; cu_order++) {
-        memset((void *)now, 0xff, sizeof now);
-        rt_card_kernels.set(NULL, now, &next, sizeof next);
+        memset((void *)now.data(), 0xff, 2 * sizeof next);
+        rt_card_kernels.set(NULL, now.data(), &next, sizeof next);
+        settle();
         same &=
             !memcmp(&now[0], &next, sizeof next) && !memcmp(&now[1], &before, sizeof before);
     }
@@ -51,7 +53,7 @@ static void test_dropout()
 {
     enum { N = 64 };
     Tensor<float> x(N), y(N);
-    rt_now now;
+    Numbers<rt_now> now(1);
     draw(x);
     for (int32_t mb = 0; mb < 2; mb++)
         for (int64_t done = 0; done < 2; done++) {
@@ -62,8 +64,8 @@ static void test_dropout()
                 y.d[(size_t)i] =
                     rt_uniform(key, (uint64_t)i) < 0.5f ? 0 : x.d[(size_t)i] * 2 * 0.25;
             in_orders("dropout", {y}, [&] {
-                rt_card_kernels.set(NULL, &now, &next, sizeof next);
-                CU_LAUNCH(dropout, 1, N, NULL, y.f, x.f, &now);
+                rt_card_kernels.set(NULL, now.data(), &next, sizeof next);
+                CU_LAUNCH(dropout, 1, N, NULL, y.f, x.f, now.data());
             });
             close_to("dropout of step and micro-batch", y, 0);
         }
@@ -73,16 +75,17 @@ static void test_dropout()
 // numbers.
 static void test_update()
 {
-    float p[1] = {1}, g[1] = {1};
-    cu_update row = {p, g, {NULL, NULL}, NULL, 1, 0};
-    const int64_t blocks = cu_update_blocks(&row, 1);
-    cu_step known;
-    int32_t noted = 0;
+    Numbers<float> p = {1}, g = {1};
+    Numbers<cu_update> row = {{p.data(), g.data(), {NULL, NULL}, NULL, 1, 0}};
+    const int64_t blocks = cu_update_blocks(row.data(), 1);
+    Numbers<cu_step> known(1);
+    Numbers<int32_t> noted = {0};
     auto step = [&](float lr, float clip, int32_t bad) {
-        const cu_step next = {lr, clip, 0.99f, 0.1f, 7, &noted};
-        noted = bad;
-        rt_card_kernels.set(NULL, &known, &next, sizeof next);
-        cu_sgd(NULL, &row, 1, blocks, 0, &known, {0, 0, false});
+        const cu_step next = {lr, clip, 0.99f, 0.1f, 7, noted.data()};
+        noted[0] = bad;
+        rt_card_kernels.set(NULL, known.data(), &next, sizeof next);
+        cu_sgd(NULL, row.data(), 1, blocks, 0, known.data(), {0, 0, false});
+        settle();
     };
     step(0.5f, 1, 0);
     expect("the first step's learning rate", p[0] == 0.5f);

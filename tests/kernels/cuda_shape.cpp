@@ -77,18 +77,19 @@ static void test_pad(int64_t rows)
 
 template <typename T, int64_t LENGTH, int64_t AFTER> static void test_mask(int64_t before)
 {
-    static const int32_t lengths[] = {0, 3, 5, 9, -2, 1};
+    const Numbers<int32_t> lengths = {0, 3, 5, 9, -2, 1};
     const int64_t samples = 6;
     Tensor<T> x(samples * before * LENGTH * AFTER), y(x.n);
     printf("%s, mask of [%lld,%lld,%d,%d]\n", type_of<T>(), (long long)samples,
            (long long)before, (int)LENGTH, (int)AFTER);
     draw(x);
-    ref.mask(y.d.data(), x.want(), lengths, samples, before, LENGTH, AFTER);
+    ref.mask(y.d.data(), x.want(), lengths.data(), samples, before, LENGTH, AFTER);
     for (int64_t i = 0; i < x.n; i++) // what is masked is not looked at
         if (y.d[(size_t)i] == 0 && x.d[(size_t)i] != 0)
             x.f[i] = cu_from_float<T>(NAN);
-    in_orders("mask", {y},
-              [&] { cu_mask<T, LENGTH, AFTER>(NULL, y.f, x.f, lengths, samples, before); });
+    in_orders("mask", {y}, [&] {
+        cu_mask<T, LENGTH, AFTER>(NULL, y.f, x.f, lengths.data(), samples, before);
+    });
     equal_to("y", y);
 }
 

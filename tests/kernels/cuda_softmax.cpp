@@ -26,28 +26,28 @@ static void test_rows(int64_t rows, int64_t causal, const int32_t *lengths, int6
 
 template <typename T> static void test_type()
 {
-    static const int32_t lengths[] = {0, 1, 5, 6};
+    const Numbers<int32_t> lengths = {0, 1, 5, 6};
     test_rows<T, 1>(3, 0, NULL, 1);
     test_rows<T, 5>(12, 0, NULL, 1);
     test_rows<T, 67>(2, 0, NULL, 1);
     test_rows<T, 1000>(3, 0, NULL, 1);
     test_rows<T, 1500>(3, 0, NULL, 1); // a block a row
     test_rows<T, 64>(128, 64, NULL, 1);
-    test_rows<T, 6>(4, 0, lengths, 1);
-    test_rows<T, 6>(48, 6, lengths, 12);
+    test_rows<T, 6>(4, 0, lengths.data(), 1);
+    test_rows<T, 6>(48, 6, lengths.data(), 12);
 }
 
 // What is masked is not looked at, be it NaN or by far the largest.
 static void test_masked()
 {
-    static const int32_t length = 3;
+    const Numbers<int32_t> length = {3};
     Tensor<float> x(8), y(8);
     draw(x);
-    ref.softmax(y.d.data(), x.want(), &length, 1, 1, 8, 0);
+    ref.softmax(y.d.data(), x.want(), length.data(), 1, 1, 8, 0);
     for (int i = 3; i < 8; i++)
         x.f[i] = i % 2 ? NAN : 300;
     in_orders("softmax beside NaN", {y},
-              [&] { cu_softmax<float, 8>(NULL, y.f, x.f, &length, 1, 1, 0); });
+              [&] { cu_softmax<float, 8>(NULL, y.f, x.f, length.data(), 1, 1, 0); });
     close_to("y beside NaN", y, F32);
 }
 

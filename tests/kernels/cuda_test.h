@@ -1,5 +1,5 @@
-// What tests of CUDA kernels on the processor share (runtime/cuda/cu_host.h): tensors beside their values in
-// double, launches in all orders of threads.
+// What tests of CUDA kernels share, on the processor (runtime/cuda/cu_host.h) and on a device: tensors beside their
+// values in double, launches in all orders of threads.
 #ifndef STAGECC_TESTS_CUDA_TEST_H
 #define STAGECC_TESTS_CUDA_TEST_H
 
@@ -11,8 +11,7 @@
 #include <initializer_list>
 #include <vector>
 
-#include <stagecc/cu.h>
-
+#include "tests/kernels/cuda_memory.h"
 #include "tests/kernels/cuda_reference.h"
 
 static const double F32 = 1e-5, BF16 = 1e-2; // relative to the largest element
@@ -27,8 +26,6 @@ template <typename T> constexpr const char *type_of()
     return sizeof(T) == sizeof(float) ? "f32" : "bf16";
 }
 
-static bool failed;
-
 // n elements, each of which an out-of-bounds access is seen of by AddressSanitizer, and what they ought to be.
 template <typename T> struct Tensor {
     int64_t n;
@@ -37,15 +34,12 @@ template <typename T> struct Tensor {
 
     explicit Tensor(int64_t count) : n(count), f(NULL), d((size_t)count)
     {
-        void *room = NULL;
-        if (posix_memalign(&room, 64, (size_t)n * sizeof *f))
-            abort();
-        f = (T *)room;
-        memset(room, 0xff, bytes()); // NaN
+        f = (T *)seen_allocate(bytes());
+        memset((void *)f, 0xff, bytes()); // NaN
     }
     ~Tensor()
     {
-        free(f);
+        seen_free(f);
     }
     Tensor(const Tensor &) = delete;
     Tensor &operator=(const Tensor &) = delete;
@@ -87,16 +81,28 @@ struct Result {
     }
 };
 
+// The bits of a result, for whoever compares those of a device with those of the processor: FNV-1a.
+static void tell_bits(const char *what, size_t result, const std::vector<uint8_t> &bits)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (uint8_t byte : bits)
+        hash = (hash ^ byte) * 0x100000001b3u;
+    printf("bits %016llx %s, result %zu of %zu bytes\n", (unsigned long long)hash, what, result,
+           bits.size());
+}
+
 // Launches in every order of blocks, warps and lanes, with results poisoned beforehand: they must have the
 // same bits.
 template <typename F>
 static void in_orders(const char *what, std::initializer_list<Result> results, F launch)
 {
     std::vector<std::vector<uint8_t>> first;
+    static const bool tells = getenv("CUDA_TEST_BITS") != NULL;
     for (cu_order = 0; cu_order < CU_ORDERS; cu_order++) {
         for (const Result &r : results)
             memset(r.at, 0xff, r.bytes);
         launch();
+        settle();
         size_t k = 0;
         for (const Result &r : results) {
             std::vector<uint8_t> bits((uint8_t *)r.at, (uint8_t *)r.at + r.bytes);
@@ -111,6 +117,8 @@ static void in_orders(const char *what, std::initializer_list<Result> results, F
         }
     }
     cu_order = 0;
+    for (size_t k = 0; k < first.size() && tells; k++)
+        tell_bits(what, k, first[k]);
 }
 
 template <typename T> static void close_to(const char *what, const Tensor<T> &t, double limit)

@@ -38,9 +38,9 @@ struct Stage {
     }
 
     // Rows for a launch; states: how many of them there are.
-    std::vector<cu_update> rows(int states)
+    Numbers<cu_update> rows(int states)
     {
-        std::vector<cu_update> all;
+        Numbers<cu_update> all;
         for (int k = 0; k < ROWS; k++)
             all.push_back({memory.f + at[k][0],
                            grad.f + at[k][0],
@@ -55,7 +55,7 @@ struct Stage {
     // After c and reference: launches and compares.
     template <typename F> void check(const char *what, int states, int64_t next, F launch)
     {
-        std::vector<cu_update> all = rows(states);
+        Numbers<cu_update> all = rows(states);
         const int64_t blocks = cu_update_blocks(all.data(), ROWS);
         in_orders(what, {memory, narrow}, [&] {
             memcpy(memory.f, before.data(), memory.bytes());
@@ -75,7 +75,8 @@ struct Stage {
 static void test_sgd(float momentum, float decay, bool nesterov, int64_t next)
 {
     static Stage s;
-    const cu_step step = {0.1f, 0.7f, 1, 1, 1, NULL};
+    const Numbers<cu_step> given = {{0.1f, 0.7f, 1, 1, 1, NULL}};
+    const cu_step &step = given[0];
     printf("sgd, momentum %g, decay %g%s, new values %s\n", (double)momentum, (double)decay,
            nesterov ? ", nesterov" : "", next ? "apart" : "in place");
     s.begin();
@@ -91,10 +92,10 @@ static void test_sgd(float momentum, float decay, bool nesterov, int64_t next)
                 momentum != 0 ? &s.memory.d[(size_t)m] : NULL, sizes[k], (double)step.lr,
                 (double)step.clip, (double)momentum, nesterov, (double)decay, next * 8);
     }
-    s.check("sgd", momentum != 0, next,
-            [&](const cu_update *rows, int64_t blocks, int64_t bytes) {
-                cu_sgd(NULL, rows, ROWS, blocks, bytes, &step, {momentum, decay, nesterov});
-            });
+    s.check(
+        "sgd", momentum != 0, next, [&](const cu_update *rows, int64_t blocks, int64_t bytes) {
+            cu_sgd(NULL, rows, ROWS, blocks, bytes, given.data(), {momentum, decay, nesterov});
+        });
 }
 
 static void test_adam(double decay, int decoupled, int64_t next)
@@ -102,7 +103,7 @@ static void test_adam(double decay, int decoupled, int64_t next)
     static Stage s;
     const Adam adam = {0.01, 0.7, 0.9, 0.999, 1e-8, decay, decoupled, 3};
     const AdamStep k = c_backend.adam_prepare(&adam);
-    const cu_step step = {0, k.clip, k.shrink, k.correction, k.size, NULL};
+    const Numbers<cu_step> step = {{0, k.clip, k.shrink, k.correction, k.size, NULL}};
     printf("adam, decay %g%s, new values %s\n", decay, decoupled ? ", decoupled" : "",
            next ? "apart" : "in place");
     s.begin();
@@ -114,7 +115,7 @@ static void test_adam(double decay, int decoupled, int64_t next)
                  &s.memory.d[(size_t)at[2]], sizes[r], next * 8, &adam);
     }
     s.check("adam", 2, next, [&](const cu_update *rows, int64_t blocks, int64_t bytes) {
-        cu_adam(NULL, rows, ROWS, blocks, bytes, &step,
+        cu_adam(NULL, rows, ROWS, blocks, bytes, step.data(),
                 {k.decay, k.beta2, k.new1, k.new2, k.eps});
     });
 }
@@ -123,13 +124,14 @@ static void test_adam(double decay, int decoupled, int64_t next)
 static void test_bad()
 {
     static Stage s;
-    const int32_t bad = 1;
-    const cu_step step = {0.1f, NAN, 1, 1, 1, &bad};
-    std::vector<cu_update> rows = s.rows(2);
+    const Numbers<int32_t> bad = {1};
+    const Numbers<cu_step> step = {{0.1f, NAN, 1, 1, 1, bad.data()}};
+    Numbers<cu_update> rows = s.rows(2);
     const int64_t blocks = cu_update_blocks(rows.data(), ROWS);
     memcpy(s.memory.f, s.before.data(), s.memory.bytes());
-    cu_sgd(NULL, rows.data(), ROWS, blocks, 0, &step, {0.9f, 0, false});
-    cu_adam(NULL, rows.data(), ROWS, blocks, 0, &step, {0, 0.9f, 0.1f, 0.1f, 1e-8f});
+    cu_sgd(NULL, rows.data(), ROWS, blocks, 0, step.data(), {0.9f, 0, false});
+    cu_adam(NULL, rows.data(), ROWS, blocks, 0, step.data(), {0, 0.9f, 0.1f, 0.1f, 1e-8f});
+    settle();
     bool same = memcmp(s.memory.f, s.before.data(), s.memory.bytes()) == 0;
     printf("a bad step %s\n", same ? "leaves no trace" : "LEAVES TRACES");
     failed |= !same;
