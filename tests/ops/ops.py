@@ -1,6 +1,6 @@
 """Every op: gradients against finite differences, the c backend against ref in double.
 
-  ops.py STAGECC [--backend c] [--only NAME] [--isa avx2] [--bf16]
+  ops.py STAGECC [--backend c] [--only NAME] [--isa avx2] [--bf16] [--keep FOLDER --programs make|use]
 
 All cases (cases.py) become one model. The inputs of an op are parameters; y = op(...) gets a parameter z
 added, and the loss is the sum of mse(y + z, t) with a parameter t as target. One step of plain SGD with
@@ -16,7 +16,8 @@ gradient of z tells y itself: dz = 2 (y + z - t) / n.
 3. Optimizers: three steps against the formulas of torch.optim, in double; float within 1e-5.
 4. Every op of `check --list-ops` that computes occurs in the graphs.
 
-Programs of --backend cuda run on this processor: STAGECC_CUDA=emulated.
+Programs of --backend cuda run on this processor: STAGECC_CUDA=emulated. For a device they are made in a folder where nvcc is, and
+used where the device is; then their bits have to be the same when they run again.
 
 With --bf16 instead: the backend under --dtype bf16 within 1e-2 of ref in double, |a - b| / |b| with the
 square norm (4e-2 of several ops in a row), from parameters that are bf16, so that the same element is the
@@ -188,8 +189,12 @@ def in_parallel(function, values):
 class Program:
     """A built model; step() runs it once from given parameters and reads what became of them."""
 
+    made = False  # elsewhere, before
+
     def __init__(self, stagecc, text, backend, dtype, work, name, options=()):
         self.stagecc, self.dir, self.dtype, self.runs = stagecc, work / name, dtype, 0
+        if self.made:
+            return
         source = work / f"{name}.ir"
         source.write_text(text)
         run([stagecc, "build", source, "--backend", backend, "--lr", LR, "--no-svg", "-o", self.dir, *options])
@@ -401,16 +406,19 @@ def simulate(o, p, t, steps, lr=0.01):
     return x[:n], x[n:]
 
 
-def check_optimizers(stagecc, backend, dtype, work, limit):
-    rng, worst = random.Random(3), {}
-    p, t = ([single(rng.gauss(0, 1)) for _ in range(37)] for _ in range(2))
-
+def build_optimizers(stagecc, backend, dtype, work):
     def build(name):
         options = [w for k, v in OPTIMIZERS[name].items() for w in (f"--{k.replace('_', '-')}", v)]
         text, folder = optimizer_model(dtype.lower()), f"{name}-{backend}-{dtype}"
         return Program(stagecc, text, backend, dtype, work, folder, options + ["--micro-batches", 1, "--lr", 0.01])
 
-    for name, program in zip(OPTIMIZERS, in_parallel(build, OPTIMIZERS)):
+    return in_parallel(build, OPTIMIZERS)
+
+
+def check_optimizers(stagecc, backend, dtype, work, limit):
+    rng, worst = random.Random(3), {}
+    p, t = ([single(rng.gauss(0, 1)) for _ in range(37)] for _ in range(2))
+    for name, program in zip(OPTIMIZERS, build_optimizers(stagecc, backend, dtype, work)):
         after = program.step({"p": ([37], p), "t": ([37], t)}, 3)
         for q, want in zip(("p", "t"), simulate(OPTIMIZERS[name], p, t, 3)):
             worst[f"{name}.{q}"] = distance(after[q], want)
@@ -454,11 +462,14 @@ def main():
     parser.add_argument("--isa", default="native")
     parser.add_argument("--bf16", action="store_true", help="in bf16 instead")
     parser.add_argument("--trust-ref", action="store_true", help="leave out what is about ref alone")
+    parser.add_argument("--without", help="no case whose name contains this")
     parser.add_argument("--keep", help="leave all files in this folder")
+    parser.add_argument("--programs", choices=("make", "use"), help="of --keep: make them and stop, or use those that are there")
     args = parser.parse_args()
+    Program.made = args.programs == "use"
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(args.keep or folder)
-        work.mkdir(exist_ok=True)
+        work.mkdir(parents=True, exist_ok=True)
         good = test(args, work)
     sys.exit(0 if good else 1)
 
@@ -481,12 +492,19 @@ class CasesProgram(Program):
         return gradients(self.before, self.after)
 
 
+def check_again(other, got, what):
+    same = other.run_once() == got
+    print(f"{other.dir.name} {what}: {'the same' if same else 'OTHER'} bits when run again")
+    return same
+
+
 def check_against(ref, other):
     want, got = ref.run_once(), other.run_once()
     worst = compare(ref.shapes, ref.before, got, ref.before, want)
     for name in (n for n in ref.before if ".running_" in n):
         worst[name] = distance(other.after[name], ref.after[name])
-    return report(f"{other.dir.name} F32 against {ref.dir.name} F64", worst, FLOAT_TOLERANCE)
+    good = report(f"{other.dir.name} F32 against {ref.dir.name} F64", worst, FLOAT_TOLERANCE)
+    return good & (not other.made or check_again(other, got, "F32"))
 
 
 def check_bf16(ref, other):
@@ -497,9 +515,7 @@ def check_bf16(ref, other):
     for name in (n for n in before if ".running_" in n):
         worst[name] = norm_distance(other.after[name], ref.after[name])
     good = report(f"{other.dir.name} bf16 against {ref.dir.name} F64", worst, BF16_TOLERANCE)
-    same = other.run_once() == got
-    print(f"{other.dir.name} bf16: {'the same' if same else 'OTHER'} bits when run again")
-    return good and same
+    return good & check_again(other, got, "bf16")
 
 
 def check_ref(stagecc, ref, work):
@@ -525,7 +541,8 @@ def check_joined(stagecc, work, isa):
 
 def test_bf16(args, work, cases):
     jobs = [(cases, "ref", "F64", 2), (cases, args.backend, "F32", 2, ("--dtype", "bf16"))]
-    return check_bf16(*in_parallel(lambda job: CasesProgram(args.stagecc, work, args.isa, *job), jobs))
+    programs = in_parallel(lambda job: CasesProgram(args.stagecc, work, args.isa, *job), jobs)
+    return args.programs == "make" or check_bf16(*programs)
 
 
 def write_data(work):
@@ -536,7 +553,7 @@ def write_data(work):
 
 def test(args, work):
     write_data(work)
-    cases = [c for c in CASES if args.only in c[0]]
+    cases = [c for c in CASES if args.only in c[0] and not (args.without and args.without in c[0])]
     if args.only in "batch_norm_infer":
         cases.append(("batch_norm_infer", None, {}))
     left = [c for c in cases if emits(args.backend, args.bf16, c)]
@@ -550,6 +567,9 @@ def test(args, work):
         some = cases[::-3][::-1]  # the last one is among them
         jobs += [(cases, args.backend, "F32", 1), (some, "ref", "F64", 2), (some, args.backend, "F32", 2)]
     programs = in_parallel(lambda job: CasesProgram(args.stagecc, work, args.isa, *job), jobs)
+    if args.programs == "make":
+        build_optimizers(args.stagecc, args.backend, "F32", work)
+        return True
     ref = programs[0]
     good = args.trust_ref or check_ref(args.stagecc, ref, work)
     if args.only in "attention_chain" and not args.trust_ref:
@@ -560,6 +580,8 @@ def test(args, work):
     else:
         good &= check_against(*programs[:2]) & check_against(*programs[2:])
         good &= check_optimizers(args.stagecc, args.backend, "F32", work, FLOAT_TOLERANCE)
+        if args.programs:  # who made them has looked at their graphs
+            return good
         own = [args.stagecc, "check", work / f"{args.backend}-1.ir", "--backend", args.backend, "--emit=ir"]
         graphs += [run([*own, "--isa", args.isa]), run([*own, "--isa", "avx512", "--dtype", "bf16"])]
     if not args.only:
