@@ -7,6 +7,7 @@ The models are those of examples/resnet and examples/gpt. ResNet-50 runs channel
 relu and the foreach form of SGD; the GPT runs fused attention and fused AdamW. The caller sets the
 allocator and the threads of OpenMP (bench/against_torch.py).
 """
+import dataclasses
 import json
 import sys
 import time
@@ -50,29 +51,43 @@ class ResNet50(nn.Module):
         return self.logits(self.blocks(x).mean((2, 3)))
 
 
-BATCH, T, DIM, HEADS, LAYERS, VOCABULARY, DROPOUT = 4, 128, 768, 12, 12, 256, 0.1
+@dataclasses.dataclass
+class Sizes:
+    batch: int = 4
+    t: int = 128
+    dim: int = 768
+    heads: int = 12
+    layers: int = 12
+    vocabulary: int = 256
+    dropout: float = 0.1
+    tied: bool = False
 
 
 class Block(nn.Module):
-    def __init__(self):
+    def __init__(self, z):
         super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(DIM), nn.LayerNorm(DIM)
-        self.qkv, self.mix = nn.Linear(DIM, 3 * DIM), nn.Linear(DIM, DIM)
-        self.up, self.down, self.dropout = nn.Linear(DIM, 4 * DIM), nn.Linear(4 * DIM, DIM), nn.Dropout(DROPOUT)
+        self.z = z
+        self.norm1, self.norm2 = nn.LayerNorm(z.dim), nn.LayerNorm(z.dim)
+        self.qkv, self.mix = nn.Linear(z.dim, 3 * z.dim), nn.Linear(z.dim, z.dim)
+        self.up, self.down, self.dropout = nn.Linear(z.dim, 4 * z.dim), nn.Linear(4 * z.dim, z.dim), nn.Dropout(z.dropout)
 
     def forward(self, x):
-        q, k, v = (t.view(BATCH, T, HEADS, DIM // HEADS).transpose(1, 2) for t in self.qkv(self.norm1(x)).split(DIM, 2))
-        a = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=DROPOUT)
-        x = x + self.dropout(self.mix(a.transpose(1, 2).reshape(BATCH, T, DIM)))
+        z = self.z
+        q, k, v = (t.view(z.batch, z.t, z.heads, z.dim // z.heads).transpose(1, 2) for t in self.qkv(self.norm1(x)).split(z.dim, 2))
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=z.dropout)
+        x = x + self.dropout(self.mix(a.transpose(1, 2).reshape(z.batch, z.t, z.dim)))
         return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh")))
 
 
 class GPT(nn.Module):
-    def __init__(self):
+    def __init__(self, z):
         super().__init__()
-        self.tokens, self.positions = nn.Embedding(VOCABULARY, DIM), nn.Parameter(torch.randn(T, DIM) * 0.02)
-        self.blocks, self.norm = nn.Sequential(*(Block() for _ in range(LAYERS))), nn.LayerNorm(DIM)
-        self.logits, self.dropout = nn.Linear(DIM, VOCABULARY, bias=False), nn.Dropout(DROPOUT)
+        self.tokens, self.positions = nn.Embedding(z.vocabulary, z.dim), nn.Parameter(torch.randn(z.t, z.dim) * 0.02)
+        self.blocks, self.norm = nn.Sequential(*(Block(z) for _ in range(z.layers))), nn.LayerNorm(z.dim)
+        self.logits, self.dropout = nn.Linear(z.dim, z.vocabulary, bias=False), nn.Dropout(z.dropout)
+        if z.tied:
+            nn.init.normal_(self.tokens.weight, std=0.02)
+            self.logits.weight = self.tokens.weight
 
     def forward(self, x):
         return self.logits(self.norm(self.blocks(self.dropout(self.tokens(x) + self.positions))))
@@ -87,10 +102,11 @@ def resnet50():
 
 
 def gpt():
-    model = GPT().train()
-    x, y = torch.randint(0, VOCABULARY, (BATCH, T)), torch.randint(0, VOCABULARY, (BATCH, T))
+    z = Sizes()
+    model = GPT(z).train()
+    x, y = torch.randint(0, z.vocabulary, (z.batch, z.t)), torch.randint(0, z.vocabulary, (z.batch, z.t))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1, fused=True)
-    return model, optimizer, lambda: F.cross_entropy(model(x).view(-1, VOCABULARY), y.view(-1)), 1.0
+    return model, optimizer, lambda: F.cross_entropy(model(x).view(-1, z.vocabulary), y.view(-1)), 1.0
 
 
 def main():
@@ -111,4 +127,5 @@ def main():
     print(json.dumps({"version": torch.__version__, "step_s": seconds}))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Steps 9 to 12: what the card can do at most, what we and PyTorch make of it, and NVIDIA's checkers."""
+import glob
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+import programs
+from compare import attempt
+from place import SOURCE, Trouble, json_lines, run, stop
+
+UNITS = {"gb_per_s": "GB/s", "tflop_per_s": "TFLOP/s"}
+COPY, PRODUCTS = "copy within the device", "products in bf16"
+STEPS, SKIP = 40, 8  # of a measured run
+TORCH_STEPS, TORCH_S = 30, 20  # of one of PyTorch's; seconds that its steps may take, behind compilation
+
+
+# 9 ----------------------------------------------------------------------------------------------
+
+
+def measure(place, command):
+    """Lines of a program that tells figures; each is a check that has passed."""
+    done = place.run(command)
+    for line in json_lines(done.out):
+        name, figures = line["name"], {k: v for k, v in line.items() if k != "name"}
+        unit, value = next((u, line[u]) for u in UNITS if u in line)
+        place.ceilings[name] = value
+        copy = place.ceilings.get(COPY)
+        text = f"{value} {UNITS[unit]}" + (f" in {line['ms']} ms" if "ms" in line else "")
+        place.report.passed(name, text + (f", {100 * value / copy:.0f} % of a copy" if unit == "gb_per_s" and copy and "ms" in line else ""), **figures)
+    if done.status != 0:
+        place.report.failed(command[0].name + " " + str(command[1]), done.why())
+
+
+def ceilings(place):
+    sizes = {"copy": 1, "products": 32, "kernels": 1} if place.tiny else {"copy": 2048, "products": 8192, "kernels": 256}
+    measure(place, [place.root / "ceilings", "copy", sizes["copy"]])
+    measure(place, [place.root / "ceilings", "products", sizes["products"]])
+    measure(place, [place.root / "kernels", sizes["kernels"]])
+
+
+# 10 ---------------------------------------------------------------------------------------------
+
+
+def lines_of(log):
+    if not log.exists():
+        return []
+    return [line for line in json_lines(log.read_text()) if "loss_bits" in line]
+
+
+def run_measured(place, program, steps):
+    """(seconds from start to the first step, samples a second of each step)"""
+    folder = place.fresh(program.name)
+    log, err = folder / "log.json", folder / "err.txt"
+    command = [place.stagecc, "run", place.program(program.name), "--data", programs.data_of(program, SOURCE, place.tiny), "--steps",
+               steps, "--log-json", log]
+    begin, first = time.monotonic(), None
+    with err.open("w") as stderr:
+        launcher = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True,
+                                    env={**os.environ, **place.env()})
+    try:
+        while launcher.poll() is None and place.left() > 0:
+            if first is None and lines_of(log):
+                first = time.monotonic() - begin
+            time.sleep(0.02 if first is None else 0.2)
+        if launcher.poll() is None:
+            raise Trouble(f"no end within its time, {len(lines_of(log))} steps")
+    finally:
+        stop(launcher)
+    if launcher.returncode:
+        raise Trouble(f"exit status {launcher.returncode}: {err.read_text().strip().splitlines()[-1:]}")
+    samples = [line["samples_per_s"] for line in lines_of(log) if line.get("samples_per_s")]
+    if not samples:
+        raise Trouble("no steps were logged")
+    return first or time.monotonic() - begin, samples
+
+
+def measure_model(place, program, samples, unit, flop):
+    start, rates = run_measured(place, program, 6 if place.tiny else STEPS)
+    again, _ = run_measured(place, program, 2)  # its plans are there now
+    rates = rates[2 if place.tiny else SKIP:]
+    rate = statistics.median(rates)
+    step, text = samples / rate, f"{rate:.1f} {unit}/s, {1e3 * samples / rate:.1f} ms a step of {samples}"
+    figures = {f"{unit}_per_s": round(rate, 1), "step_s": step, "start_s": round(start, 2), "start_again_s": round(again, 2)}
+    peak = place.ceilings.get(PRODUCTS)
+    if peak and not place.tiny:
+        figures["mfu"] = round(flop / step / 1e12 / peak, 3)
+        text += f", {100 * figures['mfu']:.1f} % of the products' ceiling"
+    if unit == "samples" and not place.tiny:
+        text += f", {rate * 1024:.0f} tokens/s"
+    spread = sorted(rates)
+    figures["quartiles"] = [round(spread[len(spread) // 4], 1), round(spread[3 * len(spread) // 4], 1)]
+    place.measured = {**getattr(place, "measured", {}), program.name: rate}
+    place.report.passed(program.name, f"{text}; first step after {start:.1f} s, again after {again:.1f} s", **figures)
+
+
+def models(place):
+    for row in programs.MEASURED:
+        attempt(place, row[0].name, measure_model, *row)
+
+
+# 11 ---------------------------------------------------------------------------------------------
+
+
+def find_torch():
+    """A Python that has PyTorch."""
+    candidates = [os.environ.get("BENCH_PYTHON"), sys.executable, shutil.which("python3"), *sorted(glob.glob("/opt/*/.venv/bin/python3")),
+                  *sorted(glob.glob("/opt/*/bin/python3"))]
+    for python in dict.fromkeys(p for p in candidates if p and os.access(p, os.X_OK)):
+        if run([python, "-c", "import torch"], 60).status == 0:
+            return python
+    return None
+
+
+def measure_torch(place, python, name, samples, unit, compiled):
+    how = "compiled" if compiled else "eager"
+    command = [python, SOURCE / "bench/torch_cuda.py", name, how, TORCH_STEPS, TORCH_S]
+    done = place.run([*command, "--tiny"] if place.tiny else command)
+    lines = json_lines(done.out)
+    if done.status != 0 or not lines:
+        raise Trouble(done.why())
+    rate = samples / statistics.median(lines[-1]["step_s"])
+    ours = getattr(place, "measured", {}).get(name)
+    ratio = f", ours is {ours / rate:.2f} x" if ours else ""
+    place.report.passed(f"{name}, {how}", f"{rate:.1f} {unit}/s, {1e3 * samples / rate:.1f} ms a step{ratio}; first step after "
+                        f"{lines[-1]['start_s']:.1f} s; PyTorch {lines[-1]['version']}", rate=round(rate, 1), **lines[-1])
+
+
+def torch(place):
+    python = find_torch()
+    if not python:
+        place.report.not_run("PyTorch", "no Python here has it (BENCH_PYTHON names one)")
+        return
+    for program, samples, unit, _ in programs.MEASURED:
+        for compiled in (False, True):
+            attempt(place, f"{program.name}, {'compiled' if compiled else 'eager'}", measure_torch, python, program.name, samples, unit, compiled)
+
+
+# 12 ---------------------------------------------------------------------------------------------
+
+
+def sanitize(place):
+    tool = shutil.which("compute-sanitizer") or next(iter(sorted(glob.glob("/usr/local/cuda*/bin/compute-sanitizer"))), None)
+    if not tool:
+        place.report.not_run("compute-sanitizer", "it is not here")
+        return
+    names = sorted(p.stem for p in (place.root / "expected").glob("*.bits"))
+    for check in ("memcheck", "racecheck"):
+        done = 0
+        for i, name in enumerate(names):
+            share = place.left() / ((len(names) - i) + (len(names) if check == "memcheck" else 0))
+            said = place.run([tool, "--tool", check, "--error-exitcode", "9", place.root / "device_tests", name], 3 * share)
+            if said.status is None:
+                place.report.not_run(f"{check}, {name}", f"no end within {said.seconds:.0f} s")
+            elif said.status:
+                told = [line for line in said.out.splitlines() if line.startswith("=========") and len(line) > 12]
+                place.report.failed(f"{check}, {name}", f"{said.why()}: {' '.join(told[1:3])}"[:300])
+            else:
+                done += 1
+        place.report.judge(check, done > 0, f"{done} of {len(names)} programs without errors")

@@ -1,0 +1,89 @@
+"""The table of steps, and how one is run: it ends in time, and nothing that happens in it stops the next."""
+import collections
+import os
+import signal
+import time
+import traceback
+
+import build
+import compare
+import runs
+import speed
+import start
+from place import Trouble
+
+# number, name, seconds it may take, what it does, what it needs
+Step = collections.namedtuple("Step", "number name limit_s run needs")
+STEPS = [
+    Step(1, "machine", 30, start.machine, ()),
+    Step(2, "start", 90, start.start, ("programs",)),
+    Step(3, "kernels", 60, compare.kernels, ("programs", "card")),
+    Step(4, "ops", 80, compare.all_ops, ("programs", "card")),
+    Step(5, "training", 80, compare.training, ("programs", "card")),
+    Step(6, "pipelines", 70, runs.pipelines, ("programs", "card")),
+    Step(7, "NCCL", 10, runs.nccl, ()),
+    Step(8, "bad input", 40, runs.bad_input, ("programs", "card")),
+    Step(9, "ceilings", 60, speed.ceilings, ("programs", "card")),
+    Step(10, "models", 90, speed.models, ("programs", "card")),
+    Step(11, "PyTorch", 150, speed.torch, ("card",)),
+    Step(12, "compute-sanitizer", 60, speed.sanitize, ("programs", "card")),
+]
+QUICK = 8  # the last one of --quick
+TOTAL_S, GRACE_S = 470, 5
+MOST_S = float(os.environ.get("GPU_CHECK_LIMIT_S", TOTAL_S))  # that any step may take, for tests
+
+
+class Overdue(BaseException):  # so that no handler of a step takes it
+    pass
+
+
+def overdue(_signal, _frame):
+    raise Overdue
+
+
+def why_not(step, place):
+    if "programs" in step.needs and not place.manifest:
+        return place.facts.get("why_no_programs", "no programs were carried")
+    if "card" in step.needs and place.why_not:
+        return place.why_not
+    return None
+
+
+def run_step(step, place, all_until):
+    report = place.report
+    report.begin_step(step.number, step.name)
+    left = all_until - time.monotonic()
+    why = why_not(step, place) or (f"{TOTAL_S} s are over" if left < 2 else None)
+    if why:
+        report.not_run(step.name, why)
+        return
+    limit = min(step.limit_s, left, MOST_S)
+    place.deadline = build.until = time.monotonic() + limit
+    signal.signal(signal.SIGALRM, overdue)
+    signal.alarm(int(limit + GRACE_S))
+    try:
+        step.run(place)
+    except Trouble as trouble:
+        report.failed(step.name, str(trouble))
+    except Overdue:
+        report.failed(step.name, f"no end within {limit:.0f} s")
+    except Exception as error:  # a mistake of this tool costs one step
+        report.failed(step.name, f"{type(error).__name__}: {error}; {traceback.format_exc().splitlines()[-3].strip()}")
+    finally:
+        signal.alarm(0)
+
+
+def chosen(quick, only):
+    names = [w for w in only.split(",") if w]
+    return [s for s in STEPS if (s.number <= QUICK or not quick) and
+            (not names or s.number <= 2 or str(s.number) in names or s.name in names)]
+
+
+def run_steps(place, quick, only):
+    until = time.monotonic() + TOTAL_S
+    for step in chosen(quick, only):
+        run_step(step, place, until)
+
+
+def list_steps():
+    return "\n".join(f"{s.number:3} {s.name:<18} at most {s.limit_s} s" for s in STEPS)
