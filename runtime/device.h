@@ -64,6 +64,10 @@ typedef struct rt_device {
     // so after he has asked for the next step. NULL: it does not.
     void (*watch)(rt_stage *s, const rt__watched *items, int n);
     void (*noted)(rt_stage *s, int32_t *what); // as `get`; 0: nothing
+    // Is there any number in its memory that is not finite? Waits. For where it stands in for the processor's flags between
+    // layers, without a lag; NULL: nowhere, and `finder` says what to run with so that it does.
+    bool (*trouble)(rt_stage *s);
+    const char *finder;
     void (*score)(rt_stage *s, rt__hits *hits, const rt__predictions *p);
 
     // For profiles, where it works while the host is elsewhere: what is asked for from now on is of this layer (-1: of none).

@@ -34,10 +34,10 @@ static void flags_clear(void)
 #endif
 }
 
-// Flags say nothing of a device that watches: there is no suspect.
+// Flags say nothing of a device that watches: there is no suspect, unless it stands in for them.
 static bool ignores_flags(const rt_stage *s)
 {
-    return s->device->watch;
+    return s->device->watch && !s->device->trouble;
 }
 
 void rt__guard_begin_stream(rt_stage *s)
@@ -90,9 +90,16 @@ static void describe_here(const rt_stage *s, char *text, size_t size)
              l && *l->place ? " (" : "", l ? l->place : "", l && *l->place ? ")" : "");
 }
 
+// Behind a layer only: what is there before the first one has come from elsewhere.
+static bool has_trouble(rt_stage *s)
+{
+    bool behind = !s->evaluating && phase_name(s->opcode) && s->layer >= 0;
+    return behind && s->device->trouble(s);
+}
+
 void rt__guard_mark(rt_stage *s)
 {
-    if (s->suspicious || !flags_raised())
+    if (s->suspicious || !(s->device->trouble ? has_trouble(s) : flags_raised()))
         return;
     flags_clear();
     if (s->evaluating || !phase_name(s->opcode))
@@ -139,7 +146,9 @@ static int complain(rt_stage *s, const char *what, int64_t step, int suspect)
             s->statuses[suspect].suspect_mb, rt__rank_name(s->program, suspect, name));
     rt__rank_name(s->program, s->rank, name);
     if (ignores_flags(s)) // what it does now is of a later step
-        return rt_fail(s, RT_E_LOSS, "%s at step %" PRId64 ", %s", what, step + 1, name);
+        return rt_fail(s, RT_E_LOSS,
+                       "%s at step %" PRId64 ", %s; with %s the run names the layer", what,
+                       step + 1, name, s->device->finder);
     describe_here(s, here, sizeof here);
     return rt_fail(s, RT_E_LOSS, "%s at step %" PRId64 "; noticed in: %s, %s", what, step + 1,
                    here, name);

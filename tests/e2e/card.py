@@ -82,6 +82,18 @@ def stop_all(work, name):
         yield what, "gradient", stops(work / f"bad{i}", f"{name}-data", data, "--lr", "0.01")
 
 
+def check_layers(work):
+    """Launched one by one a run names the layer."""
+    os.environ["STAGECC_CUDA_LAUNCH"] = "1"
+    data, layer = with_a_nan(work), re.compile(r"; first trouble: forward of (\w+) \(.*mlp.c:\d+\), micro-batch (\d), stage (\d)")
+    for i, (what, _) in enumerate(BAD):
+        said, _ = stops(work / f"bad{i}", "by-hand", data, "--lr", "0.01")
+        found = layer.search(said)
+        assert found and (what != "one stage" or found.groups() == ("hidden1", "1", "0")), f"{what}: {said}"
+        print(said.strip(), flush=True)
+    del os.environ["STAGECC_CUDA_LAUNCH"]
+
+
 class Linker:
     """A compiler that remembers how programs were linked, so that they can be linked anew with another runtime."""
 
@@ -207,10 +219,11 @@ with tempfile.TemporaryDirectory() as folder:
         check_memory(what, work / str(i), data)
         print(f"{what}: {STEPS} steps, {len(tensors)} tensors", flush=True)
     for (what, of, (said, left)), (_, _, (before, want_left)) in zip(stop_all(work, "card"), emulated):
-        # Of several stages any may be the first to look at its gradients.
-        same = said.split(", stage")[0] == before.split("; first trouble")[0] or what != "one stage" and of == "gradient"
-        assert same and f"the {of} of " in said and left == want_left, f"{what}: {said}\nnot {before}"
+        # Of several stages any may be the first to hear of what its device has found.
+        same = said.split(", stage")[0] == before.split("; first trouble")[0] and f"the {of} of " in said
+        assert (same or what not in ("one stage", "clipping")) and left == want_left, f"{what}: {said}\nnot {before}"
         print(f"{what}: {said.strip()}", flush=True)
+    check_layers(work)
     check_profile(times, profiled(work / "profile-card"))
     check_without_attention(work / str(len(CASES) - 1), CASES[-1][2], want[-1][0])
     check_errors(work / "0/stage0")

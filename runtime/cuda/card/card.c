@@ -174,6 +174,8 @@ static int card_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
         error = rt__phases_open(s, &c->phases);
     if (!error)
         error = share_messages(s);
+    if (rt__card_launches_by_hand())
+        s->device = rt__card_by_hand();
     c->set.now.mb = -1; // nothing was set yet
     c->stale = true;
     *arena = c->memory;
@@ -450,6 +452,7 @@ const rt_device rt__cuda_device = {
     .squares = card_squares,
     .watch = card_watch,
     .noted = card_noted,
+    .finder = "STAGECC_CUDA_LAUNCH=1",
     .score = card_score,
     .stamp = rt__card_stamp,
     .beside = rt__card_beside,

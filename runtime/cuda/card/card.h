@@ -103,6 +103,10 @@ void rt__card_tell_times(rt_stage *s, const int *layers, int n);
 int64_t rt__card_beside(const rt_stage *s);
 void rt__card_drop_stamps(rt__card *c);
 
+// The device whose launches are not captured (card/by_hand.c), and does the user want it?
+const rt_device *rt__card_by_hand(void);
+bool rt__card_launches_by_hand(void);
+
 // Do the program's kernels run on the device? 0 or an rt_error.
 int rt__card_check_architecture(rt_stage *s);
 

@@ -37,8 +37,7 @@ struct rt__phases {
 // A round of synchronised batch norm is added up on the host in the midst of a function.
 static bool launches_by_hand(const rt_stage *s)
 {
-    const char *wanted = getenv("STAGECC_CUDA_LAUNCH");
-    return s->program->sums || (wanted && *wanted == '1');
+    return s->program->sums || rt__card_launches_by_hand();
 }
 
 int rt__phases_open(rt_stage *s, rt__phases **made)
@@ -127,6 +126,7 @@ static Phase *phase_of(rt_stage *s, rt__phases *all, rt__code *code)
 static void call(rt_stage *s, const Phase *p, int mb)
 {
     rt__card_of(s)->n_stamps = 0;
+    cudaGetLastError(); // whatever it is of
     if (s->profile)
         rt__profile_mark(s, -1);
     p->code(s, mb);
