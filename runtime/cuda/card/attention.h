@@ -9,7 +9,7 @@
 enum { DNN_Q = 1, DNN_K, DNN_V, DNN_O, DNN_LSE, DNN_DO, DNN_DQ, DNN_DK, DNN_DV };
 
 // One row, forward or gradient. The gradient has the same bits every time; that costs n heads t t 2 bytes of workspace.
-// Where the library has no kernel, k->n_plans is 0, and that is a warning. RT_E_KERNEL.
+// Where the library has no kernel, k->n_plans is 0, and there is a warning. 0, always.
 int rt__dnn_attention(const DnnMaker *m, const rt_kernel *row, DnnKernel *k);
 
 #endif

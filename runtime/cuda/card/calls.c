@@ -231,7 +231,7 @@ static int make_room(rt_stage *s, rt__card *c)
     }
     int error = rt__card_check(
         s, cudaMalloc((void **)&c->convolving, (size_t)(workspace + 2 * most) + 1),
-        "get memory for convolutions");
+        "get memory for cuDNN");
     c->narrow_grad = c->convolving + workspace;
     return error;
 }

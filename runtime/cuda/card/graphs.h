@@ -60,8 +60,8 @@ typedef struct DnnKernel {
 } DnnKernel;
 
 // What is wished for, where that is said, else what cuDNN's heuristics say; each from kept plans where they are there. A
-// wish that cannot be fulfilled is a warning. RT_E_KERNEL: there is no plan in any form; where that is
-// no error, n_plans is 0 then, and there is a warning. The kernel stays where it is: the library
+// wish that cannot be fulfilled is a warning. RT_E_KERNEL: there is no plan in any form; where the
+// program can do without, that is a warning, and n_plans is 0. The kernel stays where it is: the library
 // is given pointers into it.
 int rt__dnn_make(const DnnMaker *m, const DnnWish *wish, DnnKernel *k);
 void rt__dnn_unmake(DnnKernel *k);
