@@ -81,7 +81,7 @@ def check_failing(work):
     shutil.copytree(carried / "programs/gpt2", carried / "programs/pipeline-gpt-2")
     break_program(carried, "pipeline-cnn-1", '[ "$1" = --version ] && exit 0; sleep 1000')
     break_program(carried, "bad", '[ "$1" = --version ] && exit 0; exit 3')
-    checks = call(work, "--carried", carried, "--quick", status=1, GPU_CHECK_LIMIT_S="25")
+    checks = call(work, "--carried", carried, "--quick", status=1, GPU_CHECK_LIMIT_S="60")
     failed = with_status(checks, "FAILED")
     for name, text in {"softmax": "beef", "ops-bf16": "was not carried", "mlp, steps": "gives up", "pipeline-gpt, 2 stages": "another loss in step 1",
                        "a stage is killed": "no stage 1", "pipeline-cnn": "no end within",
@@ -111,11 +111,10 @@ def check_older_library(work):
 
 
 def check_nothing(work):
-    python = pathlib.Path(sys.executable)
     checks = call(work, "--folder", work / "nowhere", PATH="/nonexistent")
     not_run = with_status(checks, "not run")
     assert all("was not carried, and stagecc cannot be built here" in not_run[n] for n in ("start", "ops", "models")), not_run
-    assert python.exists() and sorted({c["step"] for c in checks}) == STEPS
+    assert sorted({c["step"] for c in checks}) == STEPS
     print("nothing: no step runs", flush=True)
 
 

@@ -93,7 +93,7 @@ class Place:
         return bool(self.manifest.get("simulated"))
 
     def env(self):
-        own = {"STAGECC_TIMEOUT": "60", "XDG_CACHE_HOME": str(self.root / "cache")}  # to make one may take seconds
+        own = {"STAGECC_TIMEOUT": "120", "XDG_CACHE_HOME": str(self.root / "cache")}  # to make a plan may take seconds
         if self.tiny:
             own["STAGECC_CUDA_LIBS"] = str(self.root / "tests/host_libraries")
         return own

@@ -109,7 +109,7 @@ def find_torch():
     candidates = [os.environ.get("BENCH_PYTHON"), sys.executable, shutil.which("python3"), *sorted(glob.glob("/opt/*/.venv/bin/python3")),
                   *sorted(glob.glob("/opt/*/bin/python3"))]
     for python in dict.fromkeys(p for p in candidates if p and os.access(p, os.X_OK)):
-        if run([python, "-c", "import torch"], 60).status == 0:
+        if run([python, "-c", "import importlib.util, sys; sys.exit(not importlib.util.find_spec('torch'))"], 20).status == 0:
             return python
     return None
 
@@ -133,8 +133,8 @@ def torch(place):
     if not python:
         place.report.not_run("PyTorch", "no Python here has it (BENCH_PYTHON names one)")
         return
-    for program, samples, unit, _ in programs.MEASURED:
-        for compiled in (False, True):
+    for compiled in (False, True):  # to compile takes longest
+        for program, samples, unit, _ in programs.MEASURED:
             attempt(place, f"{program.name}, {'compiled' if compiled else 'eager'}", measure_torch, python, program.name, samples, unit, compiled)
 
 

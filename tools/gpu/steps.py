@@ -25,7 +25,7 @@ STEPS = [
     Step(8, "bad input", 40, runs.bad_input, ("programs", "card")),
     Step(9, "ceilings", 60, speed.ceilings, ("programs", "card")),
     Step(10, "models", 90, speed.models, ("programs", "card")),
-    Step(11, "PyTorch", 150, speed.torch, ("card",)),
+    Step(11, "PyTorch", 180, speed.torch, ("card",)),
     Step(12, "compute-sanitizer", 60, speed.sanitize, ("programs", "card")),
 ]
 QUICK = 8  # the last one of --quick
