@@ -68,6 +68,9 @@ typedef struct Backend {
     EmitNode *const *emit; // [N_OPS]; NULL for leaves and views
     // A parameter that the code of n, or of its group, reads beside its inputs; NULL: none ever.
     const Node *(*also_reads)(const Node *n);
+    // Does one call of a library compute the heavy op n and `next`, which reads it as input 0, so that a group may begin
+    // with n (passes/fuse.c)? kept: n itself is in memory as well. NULL: never.
+    bool (*heads)(const Node *n, const Node *next, bool kept);
     // A whole fusion group (several nodes) at once; NULL: nodes one by one.
     void (*emit_group)(Emit *e, Node *const *nodes, int n);
     void (*prologue)(Emit *e);       // includes, kernel tables: before all functions

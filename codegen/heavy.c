@@ -1,4 +1,5 @@
-// Calls of library kernels, by the rows of the program's table (codegen/kernels.h).
+// Calls of library kernels, by the rows of the program's table (codegen/kernels.h). The head of a group makes what the
+// library computes with it; where that is stored beside what it is of, the call has one tensor more.
 //
 // Gradients of weights are as large as the weights. Where nobody but the accumulator wants one, it goes
 // right there: a step's first micro-batch writes it, and products add the others. A convolution cannot
@@ -6,11 +7,29 @@
 #include "codegen/heavy.h"
 #include "codegen/kernels.h"
 
+const Node *emit_with_head(const Emit *e, const Node *n)
+{
+    if (!e->backend->heads || !node_is(n, 'H') || n->group < 0)
+        return NULL;
+    int i = n->id + 1;
+    while (i < e->graph->nodes.n && node_is(e->graph->nodes.items[i], 'L'))
+        i++;
+    const Node *next = i < e->graph->nodes.n ? e->graph->nodes.items[i] : NULL;
+    bool mate = next && next->group == n->group && next->inputs[0] == n;
+    return mate && e->backend->heads(n, next, emit_stored(e, n)) ? next : NULL;
+}
+
+static const Node *made(const Emit *e, const Node *n)
+{
+    const Node *with = emit_with_head(e, n);
+    return with ? with : n;
+}
+
 static void convolution(Emit *e, const Node *n, const char *call)
 {
     emit(e, call, "kernel", EMIT_TEXT, kernels_name(e, n), "a", EMIT_VALUE, n->inputs[0], "b",
          EMIT_VALUE, n->inputs[1], "bias", EMIT_VALUE, n->n_inputs > 2 ? n->inputs[2] : NULL,
-         "y", EMIT_VALUE, n, NULL);
+         "y", EMIT_VALUE, made(e, n), NULL);
 }
 
 void emit_conv2d(Emit *e, const Node *n)
@@ -25,9 +44,14 @@ void emit_conv2d_grad_input(Emit *e, const Node *n)
 
 static void product(Emit *e, const Node *n, const Node *a, const Node *b, const Node *bias)
 {
-    emit(e, "rt_matmul(s, $kernel, $a, $b, $bias, $c);\n", "kernel", EMIT_TEXT,
-         kernels_name(e, n), "a", EMIT_VALUE, a, "b", EMIT_VALUE, b, "bias", EMIT_VALUE, bias,
-         "c", EMIT_VALUE, n, NULL);
+    const Node *y = made(e, n);
+    bool both = y != n && emit_stored(e, n);
+    emit(e,
+         both ? "rt_matmul_aux(s, $kernel, $a, $b, $bias, $c, $aux);\n"
+              : "rt_matmul(s, $kernel, $a, $b, $bias, $c);\n",
+         "kernel", EMIT_TEXT, kernels_name(e, n), "a", EMIT_VALUE, a, "b", EMIT_VALUE, b,
+         "bias", EMIT_VALUE, bias, "c", EMIT_VALUE, y, "aux", EMIT_VALUE, both ? n : NULL,
+         NULL);
 }
 
 void emit_linear(Emit *e, const Node *n)

@@ -3,6 +3,7 @@
 // bf16 a weight is still the parameter in f32: the library's copy of it, in a layout of its own, is bf16.
 #include "codegen/kernels.h"
 
+#include "codegen/heavy.h"
 #include "ir/product.h"
 
 #include <string.h>
@@ -23,6 +24,28 @@ typedef struct KernelTable {
 typedef long long ll; // printf's
 
 typedef enum Into { IN_KEY, IN_ROW } Into;
+
+// What is computed with it, in its key, its name and its row.
+typedef struct Epilogue {
+    const char *key, *name, *row;
+} Epilogue;
+
+static const Epilogue nothing = {"", "", ""};
+
+static Epilogue epilogue_of(const Emit *e, const Node *n)
+{
+    const Node *with = emit_with_head(e, n);
+    if (!with)
+        return nothing;
+    switch ((int)with->op) {
+    case OP_RELU: return (Epilogue){", relu", "_RELU", " .epilogue = RT_RELU,"};
+    case OP_GELU_TANH:
+        return emit_stored(e, n)
+                   ? (Epilogue){", gelu aux", "_GELU_AUX", " .epilogue = RT_GELU_AUX,"}
+                   : (Epilogue){", gelu", "_GELU", " .epilogue = RT_GELU,"};
+    }
+    BUG("codegen", "no row computes %s with %s", with->name, n->name);
+}
 
 // Element types of the operands and the result, in the order of calls; nothing where all are f32.
 static const char *types(Arena *a, const Node *x, const Node *w, const Node *y, Into into)
@@ -83,7 +106,8 @@ static const char *conv_sizes(Arena *a, const Node *n, const KernelWords *words)
                         has_bias(n) ? ", .bias = 1" : "");
 }
 
-static const char *conv_key(Arena *a, const Node *n, const KernelWords *words)
+static const char *conv_key(Arena *a, const Node *n, const KernelWords *words,
+                            const Epilogue *with)
 {
     Conv c = conv_of(n);
     const int64_t *x = c.x->shape.dim, *y = c.y->shape.dim, *w = c.w->shape.dim;
@@ -92,28 +116,30 @@ static const char *conv_key(Arena *a, const Node *n, const KernelWords *words)
     return arena_printf(
         a,
         "%s %lldx%lldx%lldx%lld to %lldx%lldx%lld, %lldx%lld, stride %lldx%lld, "
-        "padding %lld %lld %lld %lld, dilation %lldx%lld, groups %lld%s%s%s%s",
+        "padding %lld %lld %lld %lld, dilation %lldx%lld, groups %lld%s%s%s%s%s",
         op_info[n->op].name, (ll)x[0], (ll)x[1], (ll)x[2], (ll)x[3], (ll)y[1], (ll)y[2],
         (ll)y[3], (ll)w[2], (ll)w[3], (ll)stride[0], (ll)stride[1], (ll)pad[0], (ll)pad[1],
         (ll)pad[2], (ll)pad[3], (ll)dilation[0], (ll)dilation[1], (ll)node_int(n, A_GROUPS),
-        words->key, has_bias(n) ? ", bias" : "", node_int(n, A_FAST) ? ", winograd" : "",
+        words->key, has_bias(n) ? ", bias" : "", with->key,
+        node_int(n, A_FAST) ? ", winograd" : "",
         types(a, n->inputs[0], n->inputs[1], n, IN_KEY));
 }
 
-static void conv_row(Arena *a, const Node *n, const KernelWords *words, KernelRow *row)
+static void conv_row(Arena *a, const Node *n, const KernelWords *words, const Epilogue *with,
+                     KernelRow *row)
 {
     Conv c = conv_of(n);
     const int64_t *x = c.x->shape.dim, *w = c.w->shape.dim;
     const char *op = n->op == OP_CONV2D              ? "RT_CONV2D"
                      : n->op == OP_CONV2D_GRAD_INPUT ? "RT_CONV2D_GRAD_INPUT"
                                                      : "RT_CONV2D_GRAD_WEIGHT";
-    row->key = conv_key(a, n, words);
+    row->key = conv_key(a, n, words, with);
     row->name =
-        arena_printf(a, "%s_%lldX%lldX%lld_%lld_%lldX%lld", op + strlen("RT_"), (ll)x[1],
-                     (ll)x[2], (ll)x[3], (ll)c.y->shape.dim[1], (ll)w[2], (ll)w[3]);
-    row->row =
-        arena_printf(a, ".op = %s,%s%s\n     %s", op, node_int(n, A_FAST) ? " .fast = 1," : "",
-                     types(a, n->inputs[0], n->inputs[1], n, IN_ROW), conv_sizes(a, n, words));
+        arena_printf(a, "%s_%lldX%lldX%lld_%lld_%lldX%lld%s", op + strlen("RT_"), (ll)x[1],
+                     (ll)x[2], (ll)x[3], (ll)c.y->shape.dim[1], (ll)w[2], (ll)w[3], with->name);
+    row->row = arena_printf(
+        a, ".op = %s,%s%s%s\n     %s", op, with->row, node_int(n, A_FAST) ? " .fast = 1," : "",
+        types(a, n->inputs[0], n->inputs[1], n, IN_ROW), conv_sizes(a, n, words));
 }
 
 // Products
@@ -127,24 +153,25 @@ static const char *matrix(Arena *a, const Product *p, int64_t rows, int64_t colu
                         turned ? (ll)rows : 1LL);
 }
 
-static void product_row(Arena *a, const Node *n, const KernelWords *words, bool add,
-                        KernelRow *row)
+static void product_row(Arena *a, const Node *n, const KernelWords *words, const Epilogue *with,
+                        bool add, KernelRow *row)
 {
     Product p = product_of(n);
     bool fast = node_int(n, A_FAST) != 0;
     const char *form = arena_printf(a, "%c%c", p.a_turned ? 'T' : 'N', p.b_turned ? 'T' : 'N');
-    row->key = arena_printf(
-        a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s%s%s%s", form, (ll)p.batch, (ll)p.m,
-        (ll)p.k, (ll)p.k, (ll)p.n, words->key, p.bias ? ", bias" : "", add ? ", add" : "",
-        fast ? ", strassen" : "", types(a, n->inputs[0], n->inputs[1], n, IN_KEY));
-    row->name = arena_printf(a, "MATMUL_%s_%lldX%lldX%lld%s", form, (ll)p.m, (ll)p.k, (ll)p.n,
-                             add ? "_ADD" : "");
+    row->key =
+        arena_printf(a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s%s%s%s%s", form,
+                     (ll)p.batch, (ll)p.m, (ll)p.k, (ll)p.k, (ll)p.n, words->key,
+                     p.bias ? ", bias" : "", with->key, add ? ", add" : "",
+                     fast ? ", strassen" : "", types(a, n->inputs[0], n->inputs[1], n, IN_KEY));
+    row->name = arena_printf(a, "MATMUL_%s_%lldX%lldX%lld%s%s", form, (ll)p.m, (ll)p.k, (ll)p.n,
+                             with->name, add ? "_ADD" : "");
     row->row = arena_printf(
         a,
-        ".op = RT_MATMUL,%s%s\n     .product = {.batch = {1, %lld}, .m = %lld, .n = %lld, .k = %lld, "
+        ".op = RT_MATMUL,%s%s%s\n     .product = {.batch = {1, %lld}, .m = %lld, .n = %lld, .k = %lld, "
         ".a = %s,\n                 .b = %s, .c = %s%s%s%s}",
-        fast ? " .fast = 1," : "", types(a, n->inputs[0], n->inputs[1], n, IN_ROW), (ll)p.batch,
-        (ll)p.m, (ll)p.n, (ll)p.k, matrix(a, &p, p.m, p.k, p.a_turned),
+        with->row, fast ? " .fast = 1," : "", types(a, n->inputs[0], n->inputs[1], n, IN_ROW),
+        (ll)p.batch, (ll)p.m, (ll)p.n, (ll)p.k, matrix(a, &p, p.m, p.k, p.a_turned),
         matrix(a, &p, p.k, p.n, p.b_turned), matrix(a, &p, p.m, p.n, false), words->row,
         p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "");
 }
@@ -183,32 +210,35 @@ static bool is_convolution(Op op)
     return op == OP_CONV2D || op == OP_CONV2D_GRAD_INPUT || op == OP_CONV2D_GRAD_WEIGHT;
 }
 
-// false: the node calls no library kernel. add: the kernel that adds to what is there.
-static bool kernel_row(Arena *a, const Graph *g, const Node *n, KernelWordsOf *words_of,
-                       bool add, KernelRow *row)
+static bool has_row(const Node *n)
 {
+    return is_convolution(n->op) || is_product(n->op) || is_library_attention(n);
+}
+
+// add: the kernel that adds to what is there.
+static KernelRow kernel_row(Arena *a, const Node *n, const KernelWords *words,
+                            const Epilogue *with, bool add)
+{
+    KernelRow row = {0};
     if (is_library_attention(n)) {
-        *row = (KernelRow){0};
-        attention_row(a, n, row);
-        return true;
+        attention_row(a, n, &row);
+        return row;
     }
-    if (!is_convolution(n->op) && !is_product(n->op))
-        return false;
-    KernelWords words = words_of(a, g, n);
-    *row = (KernelRow){0};
     if (is_convolution(n->op))
-        conv_row(a, n, &words, row);
+        conv_row(a, n, words, with, &row);
     else
-        product_row(a, n, &words, add, row);
-    if (words.copies_weight && copied_weight(n))
-        vec_push(a, &row->weights, copied_weight(n));
-    return true;
+        product_row(a, n, words, with, add, &row);
+    if (words->copies_weight && copied_weight(n))
+        vec_push(a, &row.weights, copied_weight(n));
+    return row;
 }
 
 const char *kernel_key(Arena *a, const Graph *g, const Node *n, KernelWordsOf *words_of)
 {
-    KernelRow row;
-    return kernel_row(a, g, n, words_of, false, &row) ? row.key : NULL;
+    if (!has_row(n))
+        return NULL;
+    KernelWords words = words_of(a, g, n);
+    return kernel_row(a, n, &words, &nothing, false).key;
 }
 
 // The table
@@ -262,15 +292,14 @@ static void collect(Emit *e, KernelTable *t, KernelWordsOf *words_of)
     t->adding = arena_array(e->scratch, int, n_nodes);
     for (int i = 0; i < n_nodes; i++) {
         const Node *n = e->graph->nodes.items[i];
-        KernelRow row;
         t->row_of[i] = t->adding[i] = -1;
-        if (!emit_here(e, n) || !kernel_row(e->scratch, e->graph, n, words_of, false, &row))
+        if (!emit_here(e, n) || !has_row(n))
             continue;
-        t->row_of[i] = add_row(e, t, row);
-        if (n->op != OP_LINEAR_GRAD_WEIGHT || e->plan->options.micro_batches == 1)
-            continue;
-        kernel_row(e->scratch, e->graph, n, words_of, true, &row);
-        t->adding[i] = add_row(e, t, row);
+        const KernelWords words = words_of(e->scratch, e->graph, n);
+        const Epilogue with = epilogue_of(e, n);
+        t->row_of[i] = add_row(e, t, kernel_row(e->scratch, n, &words, &with, false));
+        if (n->op == OP_LINEAR_GRAD_WEIGHT && e->plan->options.micro_batches > 1)
+            t->adding[i] = add_row(e, t, kernel_row(e->scratch, n, &words, &with, true));
     }
 }
 

@@ -369,6 +369,7 @@ int job_compile(Job *j, int stages)
     c->kernel_key = j->backend->kernel_key;
     c->speed = c->speed ? c->speed : j->backend->speed;
     c->device = j->backend->device;
+    c->heads = j->backend->heads;
     if (stages && !take_devices(j, stages))
         return EXIT_INPUT;
     if (j->kernels && !plan_read_kernels(j->arena, &j->plan, j->kernels))

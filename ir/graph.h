@@ -179,7 +179,7 @@ int64_t node_int(const Node *n, AttrKey key);      // absent: the table's fallba
 double node_real(const Node *n, AttrKey key);
 const int64_t *node_ints(const Node *n, AttrKey key);
 const char *node_string(const Node *n, AttrKey key);
-bool node_is(const Node *n, char flag); // one of the flags of ops.def: E L X V
+bool node_is(const Node *n, char flag); // one of the flags of ops.def: E L X V H
 
 int64_t shape_count(Shape s);                       // elements; -1 when it does not fit 62 bits
 int64_t shape_product(Shape s, int begin, int end); // of dimensions begin .. end-1

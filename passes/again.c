@@ -77,6 +77,19 @@ static const bool *find_written(const Again *a, Arena *arena)
     return written;
 }
 
+// A library hands the value of a head on before it is rounded, or with sums of its own: from what is in memory other bits
+// would come.
+static bool goes_with(const Node *root, const Node *n)
+{
+    return node_is(root, 'H') && root->group >= 0 && root->group == n->group &&
+           n->inputs[0] == root;
+}
+
+static bool is_there(const Again *a, const Node *root, const Node *reader)
+{
+    return (fixed(a, root) || a->saved[root->id]) && !goes_with(root, reader);
+}
+
 static void find_possible(Again *a, Arena *arena)
 {
     const bool *written = find_written(a, arena);
@@ -86,9 +99,9 @@ static void find_possible(Again *a, Arena *arena)
         bool can = !node_is(n, 'X');
         for (int k = 0; k < n->n_inputs && can; k++) {
             Node *root = value_root(n->inputs[k]);
-            can = root->op == OP_BUFFER
-                      ? !written[root->id]
-                      : fixed(a, root) || a->saved[root->id] || a->can[again_node(root)->id];
+            can = root->op == OP_BUFFER ? !written[root->id]
+                                        : is_there(a, root, n) ||
+                                              (a->can[again_node(root)->id] && !fixed(a, root));
         }
         a->can[n->id] = can;
     }
@@ -144,7 +157,7 @@ void again_close(const Again *a, bool *again)
         const Node *n = forward->items[i];
         for (int k = 0; k < n->n_inputs && again[n->id]; k++) {
             Node *root = value_root(n->inputs[k]);
-            if (!fixed(a, root) && !a->saved[root->id])
+            if (!fixed(a, root) && !is_there(a, root, n))
                 again[again_node(root)->id] = true;
         }
     }

@@ -73,7 +73,7 @@ static void read_inputs(Times *t, const Node *n, Phase phase, int moment)
         Life *life = copy ? &t->copies[root->id] : &t->values[root->id];
         life->end = moment;
         life->read = true;
-        life->outside |= root->group < 0 || root->group != n->group;
+        life->outside |= !value_handed_on(root, n);
     }
 }
 

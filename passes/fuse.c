@@ -27,6 +27,11 @@
 //   the others have none (passes/values.h, value_internal).
 // * Inputs from outside are ready before the group begins. There are no views inside.
 //
+// Where the backend says so (`heads`), a group has a head in front of these members: a heavy op, which the first
+// of them reads as input 0. A library computes both in one call, so an element-wise one has memory if other members
+// read it (value_handed_on), and its head has none unless somebody else reads it. Beside a norm the head has memory: its
+// call knows the sums that the norm begins with.
+//
 // The last `add` of a sum of gradients would run with the tensor's first user, one unit later than the
 // tensor's maker. Where the maker's gradient begins a loop, the add moves into it and its unit: the sum
 // is the same, and at the price of a second message where a cut falls just there, the loop reads both
@@ -37,14 +42,18 @@
 enum { GROUP_MAX = 16 };
 
 typedef struct Run { // the group under construction
+    Node *head;      // NULL: none
     Node *members[GROUP_MAX];
     int n;
     bool norm; // has its one norm
 } Run;
 
 typedef struct Fuser {
+    Compile *c;
     Graph *g;
+    Values values;
     int groups;
+    Node *before; // the last node that computes
     Run run;
 } Fuser;
 
@@ -173,6 +182,25 @@ static bool begins(const Node *n)
            (is_norm(n->op) || fits_loop(n));
 }
 
+static bool has_other_readers(const Fuser *f, const Node *n, const Node *reader)
+{
+    Node **readers;
+    for (int i = value_readers(&f->values, n, &readers); i-- > 0;)
+        if (readers[i] != reader)
+            return true;
+    return f->values.kept[n->id];
+}
+
+// The head of a group that begins with n; NULL: none.
+static Node *head_of(const Fuser *f, const Node *n)
+{
+    Node *head = f->before;
+    bool fits = f->c->heads && head && node_is(head, 'H') && n->inputs[0] == head &&
+                n->phase == head->phase && shape_equal(n->shape, head->shape) &&
+                (n->phase == PHASE_FORWARD || same_unit(n, head));
+    return fits && f->c->heads(head, n, has_other_readers(f, head, n)) ? head : NULL;
+}
+
 static void begin_group(Fuser *f, Node *first, const Node *second)
 {
     first->group = f->groups++;
@@ -190,13 +218,14 @@ static void take(Fuser *f, Node *n)
         *r = (Run){.n = 0};
     if (r->n == 0 && !begins(n))
         return;
+    if (r->n == 0)
+        r->head = head_of(f, n);
     r->members[r->n++] = n;
     r->norm |= is_norm(n->op);
-    if (r->n < 2)
-        return;
-    if (r->n == 2)
-        begin_group(f, r->members[0], n);
-    n->group = r->members[0]->group;
+    Node *first = r->head ? r->head : r->members[0];
+    if (first != n && first->group < 0)
+        begin_group(f, first, n);
+    n->group = first->group;
 }
 
 // Between the members of a group at nodes[begin .. end): what the group does not make goes before it,
@@ -243,13 +272,19 @@ static bool has_groups(const Graph *g)
 void pass_fuse(Compile *c)
 {
     Graph *g = c->graph;
-    Fuser f = {.g = g};
+    Fuser f = {.c = c, .g = g};
     for (int i = 0; !c->fuse && i < g->nodes.n; i++)
         g->nodes.items[i]->group = -1;
     if (!c->fuse || has_groups(g)) // a printed graph keeps its groups
         return;
-    for (int i = 0; i < g->nodes.n; i++)
-        if (!node_is(g->nodes.items[i], 'L') && !node_is(g->nodes.items[i], 'X'))
-            take(&f, g->nodes.items[i]);
+    graph_renumber(g);
+    f.values = values_of(c->scratch, g);
+    for (int i = 0; i < g->nodes.n; i++) {
+        Node *n = g->nodes.items[i];
+        if (node_is(n, 'L') || node_is(n, 'X'))
+            continue;
+        take(&f, n);
+        f.before = n;
+    }
     make_contiguous(c, f.groups);
 }

@@ -165,6 +165,8 @@ bool image_reason(const ImageRules *r, const Node *n)
 
 static bool is_own(const ImageRules *r, const Node *n)
 {
+    if (node_is(n, 'H')) // rows, even in a group of images
+        return false;
     return n->group >= 0 ? r->group[n->group] == r->own
                          : image_able(r, n) && image_reason(r, n);
 }

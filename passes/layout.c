@@ -73,6 +73,11 @@ static int decide_group(Layouter *l, Node **nodes, int i)
         end = k + 1;
         if (n->op == OP_RESULT)
             continue;
+        if (node_is(n, 'H')) { // what its own kernel makes, the others follow
+            n->layout = image_made(&l->rules, n);
+            able &= n->layout == l->rules.own;
+            continue;
+        }
         able &= image_able(&l->rules, n);
         reason |= image_reason(&l->rules, n);
     }

@@ -109,8 +109,10 @@ static bool dies_for(const Placer *p, Node *v, const Node *o)
     Node **readers;
     bool same = v->dtype == o->dtype && v->layout == o->layout && v->bytes == o->bytes &&
                 shape_equal(v->shape, o->shape);
+    bool there =
+        p->begin[v->id] < p->begin[o->id] || node_is(v, 'H'); // a head is no part of the loop
     bool free = same && v->op != OP_INPUT && p->held[v->id] && !p->given[v->id] &&
-                !p->values.kept[v->id] && p->begin[v->id] < p->begin[o->id];
+                !p->values.kept[v->id] && there;
     for (int i = free ? value_readers(&p->values, v, &readers) : 0; i-- > 0;)
         if (p->end[readers[i]->id] >= p->begin[o->id])
             free &= readers[i]->id <= o->id && by_element(readers[i]);

@@ -56,6 +56,9 @@ typedef struct Compile {
     const DeviceSpeed *speed; // likewise, of its devices; NULL: they are this processor's cores
     const DeviceMemory
         *device; // likewise: what a device holds; NULL: it has no memory of its own
+    // Of the backend: `next`, which reads the heavy op n, is computed by the same call of a library; kept: n has other
+    // readers, too. NULL: never.
+    bool (*heads)(const Node *n, const Node *next, bool kept);
     void *user;
     bool no_plan; // out: errors were reported because nothing fits (exit 3)
 } Compile;

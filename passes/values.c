@@ -65,14 +65,27 @@ int value_readers(const Values *v, const Node *root, Node ***readers)
     return v->first[root->id + 1] - v->first[root->id];
 }
 
+static bool made_with_head(const Node *n)
+{
+    const Node *head = n->n_inputs ? n->inputs[0] : NULL;
+    return head && n->group == head->group && node_is(head, 'H') && node_is(n, 'E');
+}
+
+bool value_handed_on(const Node *n, const Node *reader)
+{
+    if (n->group < 0 || n->group != reader->group)
+        return false;
+    return node_is(n, 'H') ? made_with_head(reader) : !made_with_head(n);
+}
+
 bool value_internal(const Values *v, const Node *n)
 {
     Node **readers;
     int count = value_readers(v, n, &readers);
-    if (n->group < 0 || !count || v->kept[n->id])
+    if (!count || v->kept[n->id])
         return false;
     for (int i = 0; i < count; i++)
-        if (readers[i]->group != n->group)
+        if (!value_handed_on(n, readers[i]))
             return false;
     return true;
 }

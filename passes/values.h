@@ -24,6 +24,9 @@ Node *value_root(Node *n); // through views
 bool value_stored(const Node *n);
 // Outlives a step: parameters, buffers, accumulators, state, tables of constants.
 bool value_persistent(const Node *n);
+// Do members n and `reader` hand its value on inside their fusion group? Between a head and what is computed with it a
+// library does (passes/fuse.c); what the library makes is in memory for all others.
+bool value_handed_on(const Node *n, const Node *reader);
 // Lives inside its fusion group only.
 bool value_internal(const Values *v, const Node *n);
 // The unit that makes it: a result is made with its node.

@@ -143,6 +143,7 @@ const Backend backend_cuda = {
     .isa = "avx2",
     .emit = emitters,
     .also_reads = chain_also_reads,
+    .heads = cuda_heads,
     .emit_group = cuda_emit_group,
     .prologue = prologue,
     .program_fields = cuda_library_fields,

@@ -2,6 +2,8 @@
 // places. Chains with a norm are norms.c's.
 #include "codegen/cuda/pack.h"
 
+#include "codegen/heavy.h"
+
 #include <string.h>
 
 enum { THREADS = 256 };
@@ -92,9 +94,16 @@ static void emit_chain(Emit *e, const Node *const *nodes, int n)
                          pack_passed(&chain)));
 }
 
+// A head, and what the library computes with it, come first.
 void cuda_emit_group(Emit *e, Node *const *nodes, int n)
 {
-    emit_chain(e, (const Node *const *)nodes, n);
+    int done = 0;
+    if (node_is(nodes[0], 'H')) {
+        e->backend->emit[nodes[0]->op](e, nodes[0]);
+        done = emit_with_head(e, nodes[0]) ? 2 : 1;
+    }
+    if (done < n)
+        emit_chain(e, (const Node *const *)nodes + done, n - done);
 }
 
 #define CHAIN(name)                                                                            \

@@ -20,6 +20,8 @@ void cuda_emit_updates(Emit *e, Node *const *nodes, int n);
 // library.c: what is before all functions, and in the program's constant.
 void cuda_library_prologue(Emit *e);
 void cuda_library_fields(Emit *e);
+// For Backend.heads.
+bool cuda_heads(const Node *n, const Node *next, bool kept);
 
 // memory.c: what is known of a device without one.
 extern const DeviceSpeed cuda_speed;

@@ -16,6 +16,16 @@ static KernelWords words_of(Arena *a, const Graph *g, const Node *n)
                          product ? "" : ", .channels_last = 1", narrow};
 }
 
+// cublasLt's gelu is the tanh form, as exact as bf16 wants it; what it is of lies in rows of a multiple of 16 bytes.
+bool cuda_heads(const Node *n, const Node *next, bool kept)
+{
+    switch ((int)next->op) {
+    case OP_RELU: return !kept;
+    case OP_GELU_TANH: return n->op == OP_LINEAR && n->dtype == BF16 && cuda_last(n) % 8 == 0;
+    }
+    return false;
+}
+
 #define CALL(name)                                                                             \
     void cuda_emit_##name(Emit *e, const Node *n)                                              \
     {                                                                                          \

@@ -15,6 +15,10 @@ typedef struct rt_cuda_kernels {
         *room; // bytes that the program's own kernels have for the time being (rt_cuda_room)
 } rt_cuda_kernels;
 
+// rt_matmul of a row whose epilogue has a tensor more, which lies as c does.
+void rt_matmul_aux(rt_stage *s, int kernel, const void *a, const void *b, const float *bias,
+                   void *c, void *aux);
+
 // What an optimizer makes of learning rate and step before parameters are looked at.
 typedef struct rt_rates {
     double beta1, beta2; // adam; 0: sgd

@@ -48,6 +48,13 @@ typedef struct rt_heads {
     int causal;
 } rt_heads;
 
+// What is done with a result, in float, before it is stored.
+typedef enum rt_epilogue {
+    RT_RELU = 1, // of y, or of c
+    RT_GELU,     // of c, tanh form
+    RT_GELU_AUX  // likewise, and what it is of is stored, too: rt_matmul_aux
+} rt_epilogue;
+
 typedef struct rt_kernel {
     const char *key;            // says all of the above; names the kernel in kernels.json
     const char *implementation; // of the library, as the plan was made for; NULL: any
@@ -58,6 +65,7 @@ typedef struct rt_kernel {
     // Of the operands in the order of calls, and of the result; 0: all are float. A float beside bf16 is a
     // weight: the library's copy of it is bf16. Sums are taken in float, and a bias is float.
     rt_dtype types[3];
+    rt_epilogue epilogue; // 0: none. <stagecc/cuda.h> alone knows some
     // Parameters that it reads in another layout or type, by their offset in the persistent memory.
     const int64_t *weights;
     int n_weights;

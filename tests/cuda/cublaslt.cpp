@@ -3,12 +3,26 @@
 #include <cublasLt.h>
 
 #include <dlfcn.h>
+#include <math.h>
 #include <string.h>
 
 struct Desc {
-    bool turned[2], biased;
+    bool turned[2];
+    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
     const void *bias;
     cudaDataType_t bias_type;
+    void *aux;
+    int64_t aux_ld;
+
+    // Epilogues are sets of bits.
+    bool has(cublasLtEpilogue_t part) const
+    {
+        return (epilogue & part) == part;
+    }
+    bool stores_aux() const
+    {
+        return has(CUBLASLT_EPILOGUE_GELU_AUX);
+    }
 };
 
 struct Layout {
@@ -53,13 +67,24 @@ static int64_t place(const Layout &l, bool turned, int64_t row, int64_t column)
     return turned ? column + row * l.ld : row + column * l.ld;
 }
 
+static double finished(const Desc &d, double x)
+{
+    if (d.has(CUBLASLT_EPILOGUE_RELU))
+        return x > 0 || x != x ? x : 0;
+    if (d.has(CUBLASLT_EPILOGUE_GELU))
+        return x / 2 * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+    return x;
+}
+
 static void multiply(const Matmul &m, int64_t batch)
 {
     const int64_t inner = m.desc.turned[0] ? m.a.rows : m.a.columns;
     for (int64_t column = 0; column < m.d.columns; column++)
         for (int64_t row = 0; row < m.d.rows; row++) {
             const int64_t at = batch * m.d.step + place(m.d, false, row, column);
-            double sum = m.desc.biased ? read(m.desc.bias, m.desc.bias_type, row) : 0;
+            double sum = m.desc.has(CUBLASLT_EPILOGUE_BIAS)
+                             ? read(m.desc.bias, m.desc.bias_type, row)
+                             : 0;
             for (int64_t k = 0; k < inner; k++)
                 sum += read(m.a_at, m.a.type,
                             batch * m.a.step + place(m.a, m.desc.turned[0], row, k)) *
@@ -68,7 +93,9 @@ static void multiply(const Matmul &m, int64_t batch)
             if (m.beta != 0)
                 sum += m.beta * read(m.c_at, m.c.type,
                                      batch * m.c.step + place(m.c, false, row, column));
-            write(m.d_at, m.d.type, at, (float)sum);
+            if (m.desc.stores_aux())
+                write(m.desc.aux, m.d.type, row + column * m.desc.aux_ld, (float)sum);
+            write(m.d_at, m.d.type, at, (float)finished(m.desc, sum));
         }
 }
 
@@ -131,7 +158,11 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
     else if (name == CUBLASLT_MATMUL_DESC_TRANSB)
         d->turned[1] = *(const cublasOperation_t *)value == CUBLAS_OP_T;
     else if (name == CUBLASLT_MATMUL_DESC_EPILOGUE)
-        d->biased = *(const cublasLtEpilogue_t *)value == CUBLASLT_EPILOGUE_BIAS;
+        d->epilogue = *(const cublasLtEpilogue_t *)value;
+    else if (name == CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER)
+        memcpy(&d->aux, value, sizeof d->aux);
+    else if (name == CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD)
+        memcpy(&d->aux_ld, value, sizeof d->aux_ld);
     else if (name == CUBLASLT_MATMUL_DESC_BIAS_POINTER)
         memcpy(&d->bias, value, sizeof d->bias);
     else if (name == CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE)
@@ -203,7 +234,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     const int64_t inner = m.turned[0] ? x.rows : x.columns,
                   other = m.turned[1] ? y.columns : y.rows;
     *n = rows == z.rows && columns == z.columns && inner == other && x.count == z.count &&
-         y.count == z.count && x.type == y.type && (!m.biased || m.bias_type == z.type);
+         y.count == z.count && x.type == y.type &&
+         (!m.has(CUBLASLT_EPILOGUE_BIAS) || m.bias_type == z.type) &&
+         (!m.stores_aux() || (m.aux_ld % 8 == 0 && m.aux_ld >= z.rows && z.count == 1));
     *found = {};
     found->state = CUBLAS_STATUS_SUCCESS;
     return CUBLAS_STATUS_SUCCESS;

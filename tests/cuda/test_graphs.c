@@ -11,7 +11,7 @@ static DnnKernel kernel;
 
 static void make(const DnnMaker *m, const rt_kernel *row)
 {
-    if (rt__dnn_convolution_kernel(m, row, false, &kernel))
+    if (rt__dnn_convolution_kernel(m, row, &kernel))
         fail_msg("%s", m->stage->message);
 }
 

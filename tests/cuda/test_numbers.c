@@ -123,13 +123,13 @@ static void naive(const rt_conv *c, const Tensor t[4], bool relu, const Sums *s)
 }
 
 // One kernel on copies of the tensors, of which it may write one.
-static Tensor computed(rt_kernel row, const Tensor t[4], bool relu)
+static Tensor computed(rt_kernel row, const Tensor t[4])
 {
     DnnMaker m = {.stage = &stage, .dnn = &dnn};
     int out = row.op == RT_CONV2D ? 2 : row.op == RT_CONV2D_GRAD_INPUT ? 0 : 1;
     Tensor all[] = {t[0], t[1], t[2], t[3]};
     all[out] = make_tensor(t[out].type, t[out].n, 9);
-    if (rt__dnn_convolution_kernel(&m, &row, relu, &kernel))
+    if (rt__dnn_convolution_kernel(&m, &row, &kernel))
         fail_msg("%s", stage.message);
     run(all, 4);
     return all[out];
@@ -150,7 +150,8 @@ static void check_conv(rt_conv conv, rt_dtype type, bool relu, const char *imple
         row.op = op;
         row.implementation = op == RT_CONV2D ? implementation : NULL;
         row.conv.bias = op == RT_CONV2D ? conv.bias : 0;
-        Tensor got = computed(row, t, relu && op == RT_CONV2D);
+        row.epilogue = relu && op == RT_CONV2D ? RT_RELU : 0;
+        Tensor got = computed(row, t);
         assert_close(&got, results[op - RT_CONV2D], type == RT_BF16 ? 1e-2 : 1e-5, "conv");
         free(got.at);
         free(results[op - RT_CONV2D]);

@@ -69,7 +69,9 @@ static void check(const char *name, rt_kernel_op op, const DnnRow *r, rt_dtype t
     rt_kernel row = dnn_row(key, op, r->conv, type);
     if (op != RT_CONV2D)
         row.conv.bias = 0;
-    if (rt__dnn_convolution_kernel(&m, &row, r->relu && op == RT_CONV2D, k))
+    else if (r->relu)
+        row.epilogue = RT_RELU;
+    if (rt__dnn_convolution_kernel(&m, &row, k))
         fail_msg("%s", stage.message);
     assert_engines(k, type != RT_BF16);
     printf("%-52s %-44s %11" PRId64 " bytes\n", key, k->implementation, k->workspace_bytes);
@@ -217,7 +219,7 @@ static void wrong_rows_are_told(void **state)
     rt_kernel row = dnn_row("a wrong height", RT_CONV2D, images[2].conv, RT_BF16);
     dnn_stage(&s);
     row.conv.p--;
-    assert_int_equal(rt__dnn_convolution_kernel(&m, &row, false, k), RT_E_KERNEL);
+    assert_int_equal(rt__dnn_convolution_kernel(&m, &row, k), RT_E_KERNEL);
     assert_non_null(strstr(s.message, "`a wrong height`: convolution operation: "));
     assert_non_null(strstr(s.message, "BAD_PARAM"));
     rt__dnn_unmake(k); // is nothing

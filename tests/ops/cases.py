@@ -173,6 +173,16 @@ for op in ("relu", "gelu", "gelu_tanh", "sigmoid", "tanh"):
     case(op, f"y = {op} x", x=[3, 5, 7])
     case(f"{op}_image", f"c = conv2d x w {{stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}}\ny = {op} c", x=[2, 16, 4, 3],
          w=[16, 16, 1, 1])
+for name, op in (("relu", "relu"), ("gelu", "gelu_tanh")):  # as the end of a product or a convolution
+    case(f"linear_{name}", f"l = linear x w b\ny = {op} l", x=[3, 4, 6], w=[16, 6], b=[16])
+    case(f"linear_{name}_no_bias", f"l = linear x w\ny = {op} l", x=[5, 6], w=[8, 6])
+    case(f"linear_{name}_odd", f"l = linear x w b\ny = {op} l", x=[5, 6], w=[7, 6], b=[7])
+    case(f"linear_{name}_chain", f"l = linear x w b\nr = {op} l\ns = sigmoid r\ny = mul s v", x=[5, 6], w=[8, 6], b=[8], v=[8])
+case("linear_relu_twice", "l = linear x w b\nr = relu l\ny = add r l", x=[5, 6], w=[8, 6], b=[8])
+case("conv2d_relu_bias", "c = conv2d x w b {stride=[1,1], padding=[1,1,1,1], dilation=[1,1]}\ny = relu c", x=[2, 8, 4, 3],
+     w=[16, 8, 3, 3], b=[16])
+case("conv2d_relu_pixel", "c = conv2d x w b {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}\ny = relu c", x=[3, 8, 2, 2],
+     w=[16, 8, 2, 2], b=[16])
 case("relu6", "s = scale x {value=9}\ny = relu6 s", x=[3, 5, 7])  # some below 0, some above 6
 case("add", "y = add x v", x=[3, 5], v=[3, 5])
 case("add_same", "y = add x x", x=[3, 5])

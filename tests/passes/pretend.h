@@ -97,14 +97,14 @@ static inline bool here(const Memory *x, const Node *n)
 static inline void must_have_place(const Memory *x, const Node *n)
 {
     const Graph *g = x->g;
-    bool read = false, outside = n->group < 0 || n == g->loss || n == g->output;
+    bool read = false, outside = n == g->loss || n == g->output;
     outside |= n->phase == PHASE_EVAL && n->forward && n->forward == g->output;
     for (int i = 0; i < g->nodes.n; i++)
         for (int k = 0; k < g->nodes.items[i]->n_inputs; k++) {
             const Node *reader = g->nodes.items[i];
             bool reads = reader->inputs[k] == n && reader->op != OP_RESULT;
             read |= reads;
-            outside |= reads && reader->group != n->group;
+            outside |= reads && !value_handed_on(n, reader);
         }
     if (!node_is(n, 'X') && !node_is(n, 'V'))
         assert_int_equal(x->stage->places[n->id].kind != PLACE_NONE, outside || !read);

@@ -5,6 +5,7 @@
 // cmocka wants the three above
 #include <cmocka.h>
 
+#include "passes/values.h"
 #include "tests/passes/from_text.h"
 
 #define CONV "{stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}\n"
@@ -220,6 +221,48 @@ static void sums_join_the_maker(void **state)
           "w.accumulate_2 = accumulate w.grad_2 d_w_2 backward from h\n");
 }
 
+static bool relu_or_gelu(const Node *n, const Node *next, bool kept)
+{
+    (void)n;
+    return next->op == OP_GELU || (next->op == OP_RELU && !kept);
+}
+
+// A linear layer that gelu's gradient reads is a head of gelu, but not of relu; what follows joins their loop, and their
+// unit.
+static void heads(void **state)
+{
+    (void)state;
+    Case *t = case_new("graph g micro_batch 4\n" SAMPLE("x", "4,6") TARGET("t", "4,6")
+                           PARAM("w", "6,6") //
+                       "a = linear x w\n"
+                       "b = relu a\n"
+                       "c = linear b w\n"
+                       "d = gelu c\n"
+                       "e = scale d {value=2}\n"
+                       "f = linear e w\n"
+                       "h = relu f\n"
+                       "y = add h f\n"
+                       "l = mse y t\nloss l\n");
+    t->c.heads = relu_or_gelu;
+    case_run(t, "eval,autodiff,fuse,units");
+    expect_nodes(t, FORWARD_NODES,
+                 "a = linear x w group 0 unit 0\n"
+                 "b = relu a group 0 unit 0\n"
+                 "c = linear b w group 1 unit 1\n"
+                 "d = gelu c group 1 unit 1\n"
+                 "e = scale d group 1 unit 1\n"
+                 "f = linear e w unit 2\n"
+                 "h = relu f group 2 unit 3\n"
+                 "y = add h f group 2 unit 3\n"
+                 "l = mse y t unit 4\n");
+    Values v = values_of(&t->arena, t->c.graph);
+    assert_true(value_internal(&v, case_node(t, "a")) &&
+                !value_internal(&v, case_node(t, "c")));
+    assert_false(value_internal(&v, case_node(t, "d"))); // by the library, and e reads it
+    assert_true(value_internal(&v, case_node(t, "c.eval")));
+    case_free(t);
+}
+
 static void printed_groups_stay(void **state)
 {
     (void)state;
@@ -270,7 +313,7 @@ int main(void)
         cmocka_unit_test(residual_block),          cmocka_unit_test(without_fusion),
         cmocka_unit_test(what_broadcasts),         cmocka_unit_test(diamonds),
         cmocka_unit_test(what_ends_a_group),       cmocka_unit_test(sums_join_the_maker),
-        cmocka_unit_test(statistics_stay_outside), cmocka_unit_test(printed_groups_stay),
-        cmocka_unit_test(units_of_views)};
+        cmocka_unit_test(statistics_stay_outside), cmocka_unit_test(heads),
+        cmocka_unit_test(printed_groups_stay),     cmocka_unit_test(units_of_views)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

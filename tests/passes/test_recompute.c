@@ -119,6 +119,44 @@ static void further_outputs(void **state)
     case_free(t);
 }
 
+static bool heads(const Node *n, const Node *next, bool kept)
+{
+    (void)n, (void)kept;
+    return next->op == OP_GELU;
+}
+
+// Is y, which backward reads anyhow, computed again with gelu of it?
+static bool goes_along(bool head)
+{
+    Case *t = case_new("graph g micro_batch 4\nlayer a linear\n" SAMPLE("x", "4,8")
+                           TARGET("t", "4,8") PARAM("w", "8,8") //
+                       "y = linear x w of a\n"
+                       "r = gelu y of a\n"
+                       "z = linear r w of a\n"
+                       "l = mse z t of a\n"
+                       "loss l\noutput z\n");
+    t->c.heads = head ? heads : NULL;
+    t->options.recompute = "never";
+    t->c.stages = 1;
+    case_run(t, ALL);
+    Values values = values_of(&t->arena, t->c.graph);
+    Again a = again_of(&t->arena, &t->c, &values, &t->plan.stages[0], 1);
+    bool *again = arena_array(&t->arena, bool, t->c.graph->nodes.n);
+    again[case_node(t, "r")->id] = true;
+    again_close(&a, again);
+    bool along = again[case_node(t, "y")->id];
+    again_release(&a);
+    case_free(t);
+    return along;
+}
+
+static void heads_are_computed_with_their_mates(void **state)
+{
+    (void)state;
+    assert_true(goes_along(true));
+    assert_false(goes_along(false));
+}
+
 // Random models
 // ------------------------------------------------------------------------------------------
 
@@ -205,9 +243,11 @@ static void chooses_the_least(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(copies_stand_before_their_readers),
-        cmocka_unit_test(effects_happen_once), cmocka_unit_test(further_outputs),
-        cmocka_unit_test(places_hold), cmocka_unit_test(chooses_the_least)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(copies_stand_before_their_readers),
+                                       cmocka_unit_test(effects_happen_once),
+                                       cmocka_unit_test(further_outputs),
+                                       cmocka_unit_test(heads_are_computed_with_their_mates),
+                                       cmocka_unit_test(places_hold),
+                                       cmocka_unit_test(chooses_the_least)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

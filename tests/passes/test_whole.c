@@ -215,13 +215,34 @@ static bool connected(Node *const *nodes, int begin, int k)
     return false;
 }
 
-// The group at nodes[begin .. end), as fuse.c promises it.
-static void check_group(Node *const *nodes, int begin, int end)
+// A backend that knows some heads.
+static bool heads(const Node *n, const Node *next, bool kept)
 {
+    bool norm = next->op == OP_BATCH_NORM && n->op == OP_CONV2D;
+    return norm || next->op == OP_GELU || (next->op == OP_RELU && !kept);
+}
+
+// What is read by others than `next` is kept.
+static void check_head(const Graph *g, const Node *head, const Node *next)
+{
+    bool kept = head == g->output;
+    for (int i = 0; i < g->nodes.n; i++)
+        for (int k = 0; k < g->nodes.items[i]->n_inputs; k++)
+            kept |= g->nodes.items[i] != next && g->nodes.items[i]->inputs[k] == head;
+    assert_true(next->inputs[0] == head && next->phase == head->phase &&
+                next->unit == head->unit && heads(head, next, kept));
+}
+
+// The group at nodes[begin .. end), as fuse.c promises it.
+static void check_group(const Graph *g, int begin, int end)
+{
+    Node *const *nodes = g->nodes.items;
     const Node *first = nodes[begin];
     int norms = 0;
-    assert_in_range(end - begin, 2, 16);
+    assert_in_range(end - begin, 2, 17);
     assert_true(shape_count(first->shape) > 1);
+    if (node_is(first, 'H'))
+        check_head(g, first, nodes[++begin]);
     for (int k = begin; k < end; k++) {
         const Node *n = nodes[k];
         assert_int_equal(n->phase, first->phase);
@@ -254,7 +275,7 @@ static int check_groups(const Graph *g)
         while (group >= 0 && end < g->nodes.n && g->nodes.items[end]->group == group)
             end++;
         if (group >= 0) {
-            check_group(g->nodes.items, i, end);
+            check_group(g, i, end);
             groups++;
         }
         i = end;
@@ -377,6 +398,7 @@ static void any_model(void **state)
         free(text);
         t->c.fuse = below(4);
         t->c.images = (Images)below(3);
+        t->c.heads = round % 2 ? heads : NULL;
         t->options.micro_batches = 1 + below(5);
         static const char *const schedules[] = {
             "1f1b", "gpipe", "zb-h1", "pipedream", "pipedream-vertical", "pipedream-2bw"};

@@ -117,14 +117,22 @@ void *rt_cuda_narrow(rt_stage *s, const float *param)
 }
 
 void rt_matmul(rt_stage *s, int kernel, const void *a, const void *b, const float *bias,
-               void *y)
+               void *c)
+{
+    rt_matmul_aux(s, kernel, a, b, bias, c, NULL);
+}
+
+// NOLINTNEXTLINE(readability-function-size): generated code calls it like rt_matmul
+void rt_matmul_aux(rt_stage *s, int kernel, const void *a, const void *b, const float *bias,
+                   void *y, void *aux)
 {
     rt__card *c = rt__card_of(s);
     const rt_kernel *k = &rt__cuda_kernels(s)->rows[kernel];
     a = rt__product_wants_copy(k, 0) ? rt__card_narrow(s, a) : a;
     b = rt__product_wants_copy(k, 1) ? rt__card_narrow(s, b) : b;
     const void *added = bias && k->types[2] == RT_BF16 ? rt__card_narrow(s, bias) : bias;
-    rt__products_run(s, c->products, kernel, a, b, added, y, c->workspace, c->work);
+    const rt__operands of = {.a = a, .b = b, .bias = added, .c = y, .aux = aux};
+    rt__products_run(s, c->products, kernel, &of, c->workspace, c->work);
 }
 
 void rt_cuda_multiply(rt_stage *s, const rt_cuda_product *p)

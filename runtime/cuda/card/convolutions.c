@@ -10,8 +10,12 @@
 typedef struct Convolution {
     const rt_kernel *row;
     cudnnDataType_t type; // of images and weights
-    bool relu;
 } Convolution;
+
+static bool has_relu(const rt_kernel *row)
+{
+    return row->epilogue == RT_RELU;
+}
 
 // Tensors
 // --------------------------------------------------------------------------------------------
@@ -63,10 +67,11 @@ static void finish(DnnParts *p, const Convolution *c, DnnDesc y)
     if (conv->bias) {
         DnnShape channels = rt__dnn_channels_last(1, conv->k, 1, 1);
         DnnDesc b = rt__dnn_tensor(p, CUDNN_DATA_FLOAT, channels, DNN_B);
-        DnnDesc sum = c->relu ? rt__dnn_tensor(p, CUDNN_DATA_FLOAT, y_shape(conv), 0) : out;
+        DnnDesc sum =
+            has_relu(c->row) ? rt__dnn_tensor(p, CUDNN_DATA_FLOAT, y_shape(conv), 0) : out;
         y = rt__dnn_pointwise(p, CUDNN_POINTWISE_ADD, y, b, sum);
     }
-    if (c->relu)
+    if (has_relu(c->row))
         rt__dnn_pointwise(p, CUDNN_POINTWISE_RELU_FWD, y, NULL, out);
 }
 
@@ -95,15 +100,14 @@ static void split(DnnParts *p, const void *what, int part)
         finish(p, c, y);
 }
 
-int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, bool relu, DnnKernel *k)
+int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
 {
-    bool bf16 = row->types[0] == RT_BF16, more = row->conv.bias || relu;
+    bool bf16 = row->types[0] == RT_BF16, more = row->conv.bias || has_relu(row);
     unsigned allowed = (bf16 || m->tf32 ? DNN_CORES : 0) | (row->fast ? DNN_FAST : 0);
     char key[896];
-    Convolution c = {row, bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT, relu};
+    Convolution c = {row, bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT};
     DnnWish wish = {.key = key, .implementation = row->implementation, .what = &c};
-    snprintf(key, sizeof key, "%s%s%s", row->key, relu ? ", relu" : "",
-             m->tf32 && !bf16 ? ", tf32" : "");
+    snprintf(key, sizeof key, "%s%s", row->key, m->tf32 && !bf16 ? ", tf32" : "");
     if (more) {
         wish.forms[0] = (DnnForm){fused, 1, {allowed, 0}, 0};
         // Engines without products are noted as if they used tensor cores.
@@ -134,7 +138,7 @@ static int make_one(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
 {
     if (row->op == RT_ATTENTION || row->op == RT_ATTENTION_GRAD)
         return rt__dnn_attention(m, row, k);
-    return is_convolution(row) ? rt__dnn_convolution_kernel(m, row, false, k) : 0;
+    return is_convolution(row) ? rt__dnn_convolution_kernel(m, row, k) : 0;
 }
 
 static int make_all(const DnnMaker *m, const rt_kernel *rows, rt__convolutions *made)

@@ -14,9 +14,8 @@
 // the bias.
 enum { DNN_X = 1, DNN_W, DNN_Y, DNN_B };
 
-// One row; relu: of the result. RT_E_KERNEL.
-int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, bool relu,
-                               DnnKernel *k);
+// One row. RT_E_KERNEL.
+int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, DnnKernel *k);
 
 typedef struct rt__convolutions rt__convolutions;
 

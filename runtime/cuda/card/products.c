@@ -143,19 +143,40 @@ static cublasStatus_t make_layout(Product *to, int operand, const rt_kernel *k, 
     return status;
 }
 
+static cublasLtEpilogue_t epilogue_of(const rt_kernel *k)
+{
+    bool bias = k->product.bias != 0;
+    switch (k->epilogue) {
+    case RT_RELU: return bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
+    case RT_GELU: return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+    case RT_GELU_AUX:
+        return bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+    }
+    return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
+// What an epilogue reads or writes beside lies as c does.
+static cublasStatus_t make_aux(Product *to, const rt_kernel *k)
+{
+    const rt_product *p = &k->product;
+    return set(to->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &p->c[2], sizeof p->c[2]);
+}
+
 static cublasStatus_t make_desc(Product *to, const rt_kernel *k, View left, View right)
 {
     cublasOperation_t ops[2] = {left.turned ? CUBLAS_OP_T : CUBLAS_OP_N,
                                 right.turned ? CUBLAS_OP_T : CUBLAS_OP_N};
-    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    cublasLtEpilogue_t epilogue = epilogue_of(k);
     cudaDataType_t bias = type_of(k->types[2]);
     cublasStatus_t status = lt.MatmulDescCreate(&to->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (!status)
         status = set(to->desc, CUBLASLT_MATMUL_DESC_TRANSA, &ops[0], sizeof ops[0]);
     if (!status)
         status = set(to->desc, CUBLASLT_MATMUL_DESC_TRANSB, &ops[1], sizeof ops[1]);
-    if (!status && k->product.bias)
+    if (!status && epilogue != CUBLASLT_EPILOGUE_DEFAULT)
         status = set(to->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+    if (!status && k->epilogue == RT_GELU_AUX)
+        status = make_aux(to, k);
     if (!status && k->product.bias)
         status = set(to->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof bias);
     return status;
@@ -293,21 +314,31 @@ void rt__products_close(rt__products *made)
     free(made);
 }
 
-void rt__products_run(rt_stage *s, const rt__products *made, int kernel, const void *a,
-                      const void *b, const void *bias, void *c, void *workspace, void *stream)
+static cublasStatus_t set_pointers(const Product *p, const rt_kernel *k, const rt__operands *of)
+{
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    if (k->product.bias)
+        status = set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &of->bias, sizeof of->bias);
+    if (!status && of->aux)
+        status =
+            set(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &of->aux, sizeof of->aux);
+    return status;
+}
+
+void rt__products_run(rt_stage *s, const rt__products *made, int kernel, const rt__operands *of,
+                      void *workspace, void *stream)
 {
     const Product *p = &made->of[kernel];
     const rt_kernel *k = &rt__cuda_kernels(s)->rows[kernel];
     const float one = 1;
-    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
-    if (k->product.bias)
-        status = set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+    cublasStatus_t status = set_pointers(p, k, of);
     for (int64_t i = 0; i < p->calls && !status; i++) {
-        uint8_t *out = (uint8_t *)c + i * p->step[OUT];
-        status = lt.Matmul(made->handle, p->desc, &one, (const uint8_t *)b + i * p->step[LEFT],
-                           p->layout[LEFT], (const uint8_t *)a + i * p->step[RIGHT],
-                           p->layout[RIGHT], &p->add, out, p->layout[OUT], out, p->layout[OUT],
-                           &p->algorithm, workspace, p->workspace, stream);
+        uint8_t *out = (uint8_t *)of->c + i * p->step[OUT];
+        status =
+            lt.Matmul(made->handle, p->desc, &one, (const uint8_t *)of->b + i * p->step[LEFT],
+                      p->layout[LEFT], (const uint8_t *)of->a + i * p->step[RIGHT],
+                      p->layout[RIGHT], &p->add, out, p->layout[OUT], out, p->layout[OUT],
+                      &p->algorithm, workspace, p->workspace, stream);
     }
     if (status)
         bad(s, k, "run", status);

@@ -19,10 +19,13 @@ void rt__products_close(rt__products *made); // NULL is fine
 
 // Of operand a (0) or b (1): it is a float parameter of which the library reads the bf16 copy.
 bool rt__product_wants_copy(const rt_kernel *k, int operand);
-// c = a b, as the row says, in the stream; bias: of the type of c. workspace: RT__PRODUCT_WORKSPACE
-// bytes of the device. RT_E_KERNEL by rt_fail.
-void rt__products_run(rt_stage *s, const rt__products *made, int kernel, const void *a,
-                      const void *b, const void *bias, void *c, void *workspace, void *stream);
+typedef struct rt__operands {
+    const void *a, *b, *bias; // bias: of the type of c
+    void *c, *aux;
+} rt__operands;
+// c = a b, as the row says, in the stream. workspace: RT__PRODUCT_WORKSPACE bytes of the device. RT_E_KERNEL by rt_fail.
+void rt__products_run(rt_stage *s, const rt__products *made, int kernel, const rt__operands *of,
+                      void *workspace, void *stream);
 // rt_cuda_multiply, likewise: the first call of a shape makes what later ones use.
 void rt__products_step(rt_stage *s, rt__products *made, const rt_cuda_product *p,
                        void *workspace, void *stream);

@@ -77,7 +77,8 @@ static void convolve(rt_stage *s, int kernel, const void *a, const void *b, cons
         c.sum[i] = (double)bias[i % k->conv.k];
     add_windows(&c);
     for (int64_t i = 0; i < n; i++)
-        rt__emulated_store(result, rt__emulated_type(k, 2), i, c.sum[i]);
+        rt__emulated_store(result, rt__emulated_type(k, 2), i,
+                           rt__emulated_finish(k->epilogue, c.sum[i]));
     free(c.sum);
 }
 

@@ -7,6 +7,8 @@
 #include "runtime/cuda/private/shared.h"
 #include "runtime/rt.h"
 
+#include <math.h>
+
 static inline const rt_kernel *rt__emulated_row(const rt_stage *s, int kernel)
 {
     const rt_cuda_kernels *kernels = rt__cuda_kernels(s);
@@ -35,6 +37,18 @@ static inline void rt__emulated_store(void *at, rt_dtype type, int64_t i, double
         ((rt_bf16 *)at)[i] = rt_to_bf16((float)sum);
     else
         ((float *)at)[i] = (float)sum;
+}
+
+// A sum, as a row's epilogue makes a result of it.
+static inline double rt__emulated_finish(rt_epilogue epilogue, double x)
+{
+    switch (epilogue) {
+    case RT_RELU: return x > 0 || x != x ? x : 0;
+    case RT_GELU:
+    case RT_GELU_AUX:
+        return x / 2 * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+    }
+    return x;
 }
 
 #endif

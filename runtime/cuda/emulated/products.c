@@ -22,9 +22,10 @@ static double element(const Matrix *m, rt_dtype beside, int64_t i, int64_t j)
 
 typedef struct Call { // c = a b + bias, or c += a b
     const rt_product *p;
+    rt_epilogue epilogue;
     Matrix a, b, c;
     const float *bias;
-    void *to; // where c is
+    void *to, *aux; // where c is, and what its epilogue stores
 } Call;
 
 // Row i of c, from column j0 on.
@@ -43,25 +44,36 @@ static void multiply(const Call *call, int64_t i, int64_t j0)
             sum[j] += x * element(b, a->type, k, j0 + j);
     }
     for (int64_t j = 0; j < n; j++) {
-        double before = p->add ? element(c, c->type, i, j0 + j) : 0;
-        rt__emulated_store(call->to, c->type, c->first + i * c->row + (j0 + j) * c->column,
-                           before + sum[j]);
+        int64_t at = c->first + i * c->row + (j0 + j) * c->column;
+        double all = sum[j] + (p->add ? element(c, c->type, i, j0 + j) : 0);
+        if (call->aux)
+            rt__emulated_store(call->aux, c->type, at, all);
+        rt__emulated_store(call->to, c->type, at, rt__emulated_finish(call->epilogue, all));
     }
 }
 
 void rt_matmul(rt_stage *s, int kernel, const void *a, const void *b, const float *bias,
                void *c)
 {
+    rt_matmul_aux(s, kernel, a, b, bias, c, NULL);
+}
+
+// NOLINTNEXTLINE(readability-function-size): generated code calls it like rt_matmul
+void rt_matmul_aux(rt_stage *s, int kernel, const void *a, const void *b, const float *bias,
+                   void *c, void *aux)
+{
     const rt_kernel *k = rt__emulated_row(s, kernel);
     const rt_product *p = &k->product;
     for (int64_t z = 0; z < p->batch[0] * p->batch[1]; z++) {
         const int64_t at[2] = {z / p->batch[1], z % p->batch[1]};
-        const Call call = {p,
-                           matrix(a, rt__emulated_type(k, 0), p->a, at),
-                           matrix(b, rt__emulated_type(k, 1), p->b, at),
-                           matrix(c, rt__emulated_type(k, 2), p->c, at),
-                           bias,
-                           c};
+        const Call call = {.p = p,
+                           .epilogue = k->epilogue,
+                           .a = matrix(a, rt__emulated_type(k, 0), p->a, at),
+                           .b = matrix(b, rt__emulated_type(k, 1), p->b, at),
+                           .c = matrix(c, rt__emulated_type(k, 2), p->c, at),
+                           .bias = bias,
+                           .to = c,
+                           .aux = aux};
         for (int64_t i = 0; i < p->m; i++)
             for (int64_t j = 0; j < p->n; j += COLUMNS)
                 multiply(&call, i, j);

@@ -1,0 +1,162 @@
+// Products of rows: the library takes their descriptions, where it is there, though it computes nothing without a device; and
+// what is asked for is what loops compute, by cublaslt.cpp, which runs here at once.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+// cmocka wants the three above
+#include <cmocka.h>
+
+#include "runtime/bf16.h"
+#include "runtime/cuda/card/products.h"
+#include "tests/kernels/numbers.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { M = 5, K = 11, N = 16, A_ROW = 16, C_ROW = 24 }; // rows of a and c lie apart
+
+// cublaslt.cpp hands its work over to a device.
+void cu_host_later(void *stream, void (*run)(void *), void (*drop)(void *), void *user);
+void cu_host_later(void *stream, void (*run)(void *), void (*drop)(void *), void *user)
+{
+    (void)stream;
+    run(user);
+    drop(user);
+}
+
+// c = a w^T + bias, as linear layers have it.
+static rt_kernel row_of(rt_dtype type, rt_epilogue epilogue, int bias)
+{
+    return (rt_kernel){.key = "row",
+                       .op = RT_MATMUL,
+                       .types = {type, RT_F32, type},
+                       .epilogue = epilogue,
+                       .product = {.batch = {1, 1},
+                                   .m = M,
+                                   .n = N,
+                                   .k = K,
+                                   .a = {0, 0, A_ROW, 1},
+                                   .b = {0, 0, 1, K},
+                                   .c = {0, 0, C_ROW, 1},
+                                   .bias = bias}};
+}
+
+static rt_kernel all[16];
+static int n_rows;
+static const int64_t no_room = 0;
+static const rt_cuda_kernels kernels = {all, &no_room};
+static rt_program program = {.model = "test", .micro_batches = 1, .kernels = &kernels};
+static rt_stage stage;
+
+static void make_rows(void)
+{
+    static const rt_epilogue epilogues[] = {0, RT_RELU, RT_GELU, RT_GELU_AUX};
+    for (int i = 0; i < 16; i++)
+        all[i] = row_of(i & 1 ? RT_BF16 : RT_F32, epilogues[i / 4], i / 2 % 2);
+    n_rows = program.n_kernels = 16;
+    rt__stage_init(&stage, &program, 0);
+    stage.quiet = true;
+}
+
+static void descriptions_are_taken(void **state)
+{
+    rt__products *made = NULL;
+    (void)state;
+    int error = rt__products_open(&stage, &made, false);
+    bool absent = error && strstr(stage.message, "was not found");
+    rt__products_close(made);
+    if (absent)
+        print_message("%s\n", stage.message);
+    else if (error)
+        fail_msg("%s", stage.message);
+}
+
+// Numbers
+// ----------------------------------------------------------------------------------------
+
+static void *tensor(int64_t n, unsigned seed, rt_dtype type)
+{
+    float *values = numbers(n, seed);
+    rt_bf16 *narrow = (rt_bf16 *)(void *)values;
+    for (int64_t i = 0; type == RT_BF16 && i < n; i++)
+        narrow[i] = rt_to_bf16(values[i]);
+    return values;
+}
+
+static double get(const void *at, rt_dtype type, int64_t i)
+{
+    return type == RT_BF16 ? (double)rt_to_float(((const rt_bf16 *)at)[i])
+                           : (double)((const float *)at)[i];
+}
+
+static double finished(rt_epilogue epilogue, double x)
+{
+    switch (epilogue) {
+    case RT_RELU: return x > 0 ? x : 0;
+    case RT_GELU:
+    case RT_GELU_AUX:
+        return x / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+    }
+    return x;
+}
+
+static void assert_near(double got, double want, rt_dtype type)
+{
+    if (!(fabs(got - want) <= (type == RT_BF16 ? 1e-2 : 1e-5) * (1 + fabs(want))))
+        fail_msg("%g, not %g", got, want);
+}
+
+static void check_row(rt__products *made, int row)
+{
+    const rt_kernel *k = &all[row];
+    rt_dtype type = k->types[0];
+    bool beside = k->epilogue == RT_GELU_AUX;
+    void *a = tensor(M * A_ROW, 1, type), *w = tensor(N * K, 2, type), *b = tensor(N, 3, type);
+    void *c = tensor(M * C_ROW, 4, type), *aux = tensor(M * C_ROW, 5, type);
+    void *before = tensor(M * C_ROW, 4, type);
+    rt__products_run(&stage, made, row, &(rt__operands){a, w, b, c, beside ? aux : NULL}, NULL,
+                     NULL);
+    assert_int_equal(stage.error, 0);
+    for (int64_t i = 0; i < M * C_ROW; i++) {
+        int64_t m = i / C_ROW, n = i % C_ROW;
+        if (n >= N) { // between rows nothing is written
+            assert_true(get(c, type, i) == get(before, type, i));
+            continue;
+        }
+        double sum = k->product.bias ? get(b, type, n) : 0;
+        for (int64_t j = 0; j < K; j++)
+            sum += get(a, type, m * A_ROW + j) * get(w, type, n * K + j);
+        assert_near(get(c, type, i), finished(k->epilogue, sum), type);
+        if (beside)
+            assert_near(get(aux, type, i), sum, type);
+    }
+    void *tensors[] = {a, w, b, c, aux, before};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        free(tensors[i]);
+}
+
+static void products_are_those_of_loops(void **state)
+{
+    rt__products *made = NULL;
+    (void)state;
+    setenv("STAGECC_CUDA_LIBS", HOST_LIBRARIES, 1);
+    if (rt__products_open(&stage, &made, true))
+        fail_msg("%s", stage.message);
+    for (int i = 0; i < n_rows; i++)
+        check_row(made, i);
+    rt__products_close(made);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(descriptions_are_taken),
+                                       cmocka_unit_test(products_are_those_of_loops)};
+    make_rows();
+    if (access(HOST_LIBRARIES, R_OK)) {
+        printf("there was no C++ compiler for the library of this test\n");
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
