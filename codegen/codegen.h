@@ -59,6 +59,7 @@ typedef struct Backend {
     bool fuse;             // emits groups
     // Computes heads of so many features as one op; NULL: it never does (passes/attention.c).
     bool (*attention)(const Options *o, int64_t features);
+    bool pitch;            // takes logits in rows that begin at multiples of 16 bytes
     bool doubles;          // emits graphs of f64
     bool bf16;             // emits activations of bf16 beside parameters of f32
     const char *libraries; // after the sources: "-lstagecc-rt -ljansson -lpthread -lm"

@@ -145,12 +145,22 @@ static void conv_row(Arena *a, const Node *n, const KernelWords *words, const Ep
 // Products
 // --------------------------------------------------------------------------------------------
 
-static const char *matrix(Arena *a, const Product *p, int64_t rows, int64_t columns,
-                          bool turned)
+// A tensor as [rows, columns]; turned: its memory is [columns, rows].
+static const char *matrix(Arena *a, const Product *p, const Node *n, int64_t rows,
+                          int64_t columns, bool turned)
 {
-    return arena_printf(a, "{%lld, %lld, %lld, %lld}", (ll)p->batch * rows * columns,
-                        (ll)rows * columns, turned ? 1LL : (ll)columns,
-                        turned ? (ll)rows : 1LL);
+    int64_t outer = turned ? columns : rows, inner = turned ? rows : columns;
+    int64_t row = n->layout == LAYOUT_PITCHED ? node_row(n) : inner;
+    return arena_printf(a, "{%lld, %lld, %lld, %lld}", (ll)p->batch * outer * row,
+                        (ll)outer * row, turned ? 1LL : (ll)row, turned ? (ll)row : 1LL);
+}
+
+// ", c in rows of 50264"
+static const char *pitch_key(Arena *a, const char *which, const Node *n)
+{
+    return n->layout == LAYOUT_PITCHED
+               ? arena_printf(a, ", %s in rows of %lld", which, (ll)node_row(n))
+               : "";
 }
 
 static void product_row(Arena *a, const Node *n, const KernelWords *words, const Epilogue *with,
@@ -158,12 +168,14 @@ static void product_row(Arena *a, const Node *n, const KernelWords *words, const
 {
     Product p = product_of(n);
     bool fast = node_int(n, A_FAST) != 0;
+    bool swapped = n->op == OP_LINEAR_GRAD_WEIGHT;
+    const Node *left = n->inputs[swapped], *right = n->inputs[!swapped];
     const char *form = arena_printf(a, "%c%c", p.a_turned ? 'T' : 'N', p.b_turned ? 'T' : 'N');
-    row->key =
-        arena_printf(a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s%s%s%s%s", form,
-                     (ll)p.batch, (ll)p.m, (ll)p.k, (ll)p.k, (ll)p.n, words->key,
-                     p.bias ? ", bias" : "", with->key, add ? ", add" : "",
-                     fast ? ", strassen" : "", types(a, n->inputs[0], n->inputs[1], n, IN_KEY));
+    row->key = arena_printf(
+        a, "matmul %s %lld of %lldx%lld by %lldx%lld%s%s%s%s%s%s%s%s", form, (ll)p.batch,
+        (ll)p.m, (ll)p.k, (ll)p.k, (ll)p.n, pitch_key(a, "a", left), pitch_key(a, "c", n),
+        words->key, p.bias ? ", bias" : "", with->key, add ? ", add" : "",
+        fast ? ", strassen" : "", types(a, n->inputs[0], n->inputs[1], n, IN_KEY));
     row->name = arena_printf(a, "MATMUL_%s_%lldX%lldX%lld%s%s", form, (ll)p.m, (ll)p.k, (ll)p.n,
                              with->name, add ? "_ADD" : "");
     row->row = arena_printf(
@@ -171,9 +183,9 @@ static void product_row(Arena *a, const Node *n, const KernelWords *words, const
         ".op = RT_MATMUL,%s%s%s\n     .product = {.batch = {1, %lld}, .m = %lld, .n = %lld, .k = %lld, "
         ".a = %s,\n                 .b = %s, .c = %s%s%s%s}",
         with->row, fast ? " .fast = 1," : "", types(a, n->inputs[0], n->inputs[1], n, IN_ROW),
-        (ll)p.batch, (ll)p.m, (ll)p.n, (ll)p.k, matrix(a, &p, p.m, p.k, p.a_turned),
-        matrix(a, &p, p.k, p.n, p.b_turned), matrix(a, &p, p.m, p.n, false), words->row,
-        p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "");
+        (ll)p.batch, (ll)p.m, (ll)p.n, (ll)p.k, matrix(a, &p, left, p.m, p.k, p.a_turned),
+        matrix(a, &p, right, p.k, p.n, p.b_turned), matrix(a, &p, n, p.m, p.n, false),
+        words->row, p.bias ? ", .bias = 1" : "", add ? ", .add = 1" : "");
 }
 
 // Attention

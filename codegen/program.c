@@ -168,6 +168,8 @@ static const char *misfit(const Node *n, const Backend *b)
         return "it wants plain layouts: start from the graph before `layout`";
     if (n->layout == (b->images == IMAGES_BLOCKED ? LAYOUT_CHANNELS_LAST : LAYOUT_BLOCKED))
         return "it wants other layouts of images: start from the graph before `layout`";
+    if (n->layout == LAYOUT_PITCHED && !b->pitch)
+        return "it wants rows without gaps: start from the graph before `layout`";
     if (n->group >= 0 && !b->emit_group)
         return "it knows no groups: start from the graph before `fuse`";
     if (node_is(n, 'A') && !b->emit[n->op])

@@ -246,6 +246,8 @@ static const char *shape_comment(Emit *e, const Node *n)
         return arena_printf(e->scratch, "%s in blocks of %d channels", shape, e->graph->block);
     case LAYOUT_CHANNELS_LAST: return arena_printf(e->scratch, "%s channels last", shape);
     case LAYOUT_KERNEL: return arena_printf(e->scratch, "%s as its kernel wants it", shape);
+    case LAYOUT_PITCHED:
+        return arena_printf(e->scratch, "%s in rows of %lld", shape, (long long)node_row(n));
     case N_LAYOUTS: break;
     }
     return shape;

@@ -467,6 +467,8 @@ static void write_results(Emit *e)
     field_int(e, "eval_logits_offset", labels ? offset_of(e, emit_root(logits)) : -1);
     field_int(e, "classes", classes);
     field_int(e, "rows", classes ? shape_count(g->output->shape) / classes : 0);
+    if (labels && logits->layout == LAYOUT_PITCHED)
+        field_int(e, "logits_row", node_row(logits));
     field(e, "eval_labels_edge", edge_text(e, edge_of(e, labels)));
     field_int(e, "eval_labels_offset", offset_of(e, labels));
     field(e, "real", dtype_constant(emit_real_dtype(g)));

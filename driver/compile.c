@@ -364,6 +364,7 @@ int job_compile(Job *j, int stages)
     c->images = j->backend->images;
     c->fuse = j->backend->fuse;
     c->attention = j->backend->attention;
+    c->pitch = j->backend->pitch;
     if (!whole_number("parts", args->parts, 1 << 20, &c->most_parts))
         return EXIT_INPUT;
     c->kernel_key = j->backend->kernel_key;

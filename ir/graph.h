@@ -71,8 +71,10 @@ typedef enum Layout {
     LAYOUT_BLOCKED,       // [N, C/b, H, W, b] with b = Graph.block
     LAYOUT_CHANNELS_LAST, // [N, H, W, C]
     LAYOUT_KERNEL,        // whatever the library kernel of the layer wants: weights, workspaces
+    LAYOUT_PITCHED, // row-major, but rows begin at multiples of ROW_ALIGN bytes (node_row)
     N_LAYOUTS
 } Layout;
+enum { ROW_ALIGN = 16 };
 
 // How a backend wants images [N,C,H,W] to lie. Weights [K,C/groups,R,S] that convolutions alone read are LAYOUT_KERNEL
 // then. Beside channels last that is [K,R,S,C/groups], and so are all others where a convolution reads them.
@@ -195,6 +197,9 @@ int64_t dtype_bytes(DType t);
 const char *dtype_name(DType t);
 DType dtype_parse(const char *name); // DTYPE_ERROR: unknown
 int64_t node_logical_bytes(const Node *n);
+// Elements from where a row of the last dimension begins to where the next one does: as many as there are columns, or, in
+// LAYOUT_PITCHED, some more, which mean nothing.
+int64_t node_row(const Node *n);
 
 // The op table, as data.
 typedef struct OpInfo {

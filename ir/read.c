@@ -268,7 +268,7 @@ static bool read_layout(Reader *r, NodeLine *line)
             line->layout = (Layout)i;
             return true;
         }
-    return parse_expected(r, "plain, blocked, channels_last or kernel");
+    return parse_expected(r, "plain, blocked, channels_last, kernel or pitched");
 }
 
 // What follows the type, in any order.

@@ -26,7 +26,8 @@ const AttrInfo attr_info[N_ATTRS] = {
 
 const char *const phase_name[N_PHASES] = {"forward", "backward", "backward_weight", "update",
                                           "eval"};
-const char *const layout_name[N_LAYOUTS] = {"plain", "blocked", "channels_last", "kernel"};
+const char *const layout_name[N_LAYOUTS] = {"plain", "blocked", "channels_last", "kernel",
+                                            "pitched"};
 
 static const struct {
     const char *name;
@@ -203,4 +204,11 @@ bool shape_lies_alike(Shape s)
 int64_t node_logical_bytes(const Node *n)
 {
     return shape_count(n->shape) * dtype_bytes(n->dtype);
+}
+
+int64_t node_row(const Node *n)
+{
+    int64_t columns = n->shape.rank ? n->shape.dim[n->shape.rank - 1] : 1;
+    int64_t step = n->layout == LAYOUT_PITCHED ? ROW_ALIGN / dtype_bytes(n->dtype) : 1;
+    return (columns + step - 1) / step * step;
 }

@@ -159,7 +159,10 @@ static void check_layout(Verifier *v, const Node *n)
     if (n->layout == LAYOUT_CHANNELS_LAST && n->shape.rank != 4)
         violation(v, n, "channels last lie those of images, and %s is none",
                   shape_text(&v->arena, n->shape));
-    if (seen && (seen->layout == LAYOUT_BLOCKED || seen->layout == LAYOUT_CHANNELS_LAST))
+    if (n->layout == LAYOUT_PITCHED && n->shape.rank < 2)
+        violation(v, n, "%s has no rows that could begin apart",
+                  shape_text(&v->arena, n->shape));
+    if (seen && seen->layout != LAYOUT_PLAIN && seen->layout != LAYOUT_KERNEL)
         violation(v, n, "it is a view of %s, which is %s", seen->name,
                   layout_name[seen->layout]);
 }

@@ -8,7 +8,10 @@
 // element by element: gradients, accumulators, optimizer state. `kernel_bytes` is asked of the
 // conv2d_grad_weight node for a weight's family (of the parameter itself where there is none), and
 // of the result node for the argmax of a pool.
+//
+// Rows of logits may lie apart (passes/pitch.c).
 #include "passes/images.h"
+#include "passes/pitch.h"
 #include "passes/transfer.h"
 #include "passes/values.h"
 
@@ -265,4 +268,7 @@ void pass_layout(Compile *c)
         if (n->layout != LAYOUT_KERNEL)
             n->bytes = node_logical_bytes(n);
     }
+    graph_renumber(c->graph);
+    if (c->pitch)
+        pitch_logits(c->graph, c->scratch);
 }

@@ -40,6 +40,7 @@ typedef struct Compile {
     const struct Machines *machines;
     Images images; // as the backend wants them (passes/layout.c)
     bool fuse;     // the backend emits groups (passes/fuse.c)
+    bool pitch;    // it takes logits whose rows lie apart (passes/pitch.c)
     // Does the backend compute heads of so many features as one op (passes/attention.c)? NULL: none.
     bool (*attention)(const Options *o, int64_t features);
     const LayerTime *times; // measured; NULL: estimate

@@ -34,7 +34,8 @@ int64_t transfer_bytes(const Options *o, const Node *n)
 {
     const Codec *codec = codec_find(o->transfer);
     bool real = n->dtype == F32 || n->dtype == F64 || n->dtype == BF16;
-    if (!codec || !real || n->op == OP_INPUT || value_persistent(n))
+    if (!codec || !real || n->op == OP_INPUT || value_persistent(n) ||
+        n->layout == LAYOUT_PITCHED)
         return n->bytes;
     int64_t bytes = codec_bytes(codec, shape_count(n->shape));
     return bytes < n->bytes ? bytes : n->bytes;

@@ -117,7 +117,8 @@ static void ask_for_hits(rt_stage *s, int mb)
                           .type = p->logits ? p->logits : p->real,
                           .labels = labels,
                           .rows = p->rows,
-                          .classes = p->classes};
+                          .classes = p->classes,
+                          .row = p->logits_row ? p->logits_row : p->classes};
     s->device->score(s, &s->evaluated[mb].hits, &of);
 }
 

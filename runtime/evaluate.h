@@ -20,6 +20,7 @@ typedef struct rt__predictions {
     rt_dtype type; // of the logits
     const int32_t *labels;
     int64_t rows, classes;
+    int64_t row; // elements from one row of logits to the next
 } rt__predictions;
 
 // Of such rows: those whose label is not negative; how many of them have the label first, or among the first five.

@@ -226,7 +226,7 @@ RANK(bf16, rt_bf16, float, rt_to_float)
 
 static int64_t rank_of_label(const rt__predictions *p, int64_t row)
 {
-    int64_t label = p->labels[row], first = row * p->classes;
+    int64_t label = p->labels[row], first = row * p->row;
     if (label >= p->classes)
         return p->classes;
     if (p->type == RT_F64)

@@ -183,7 +183,8 @@ typedef struct rt_program {
     // in training, in scratch in evaluation.
     int64_t loss_offset, eval_loss_offset, eval_logits_offset;
     int64_t classes, rows; // logits are [rows, classes] a micro-batch; rows = micro_batch x T
-    int eval_labels_edge;  // where that stage finds the labels: an edge, or RT_NO_EDGE and
+    int64_t logits_row;   // elements from one row of them to the next in evaluation; 0: classes
+    int eval_labels_edge; // where that stage finds the labels: an edge, or RT_NO_EDGE and
     int64_t eval_labels_offset; //   an offset in scratch
     rt_dtype real;        // RT_F32 or RT_F64: type of the loss, of parameters and statistics
     rt_dtype activations; // 0: that too; else RT_BF16, and

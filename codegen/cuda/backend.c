@@ -139,6 +139,7 @@ const Backend backend_cuda = {
     .images = IMAGES_CHANNELS_LAST,
     .fuse = true,
     .attention = attention,
+    .pitch = true,
     .bf16 = true,
     .isa = "avx2",
     .emit = emitters,

@@ -8,11 +8,14 @@ static const char *sizes(Emit *e, const Node *n)
                         (long long)cuda_last(n));
 }
 
-// "cu_softmax<float, 5>", of the type and the last dimension of n.
+// "cu_softmax<float, 5>", of the type and the last dimension of n. Where rows lie apart: "cu_cross_entropy<rt_bf16, 5, 8>".
 static const char *of_rows(Emit *e, const char *function, const Node *n)
 {
-    return arena_printf(e->scratch, "%s<%s, %lld>", function, cuda_type(n),
-                        (long long)cuda_last(n));
+    const char *row = n->layout == LAYOUT_PITCHED
+                          ? arena_printf(e->scratch, ", %lld", (long long)node_row(n))
+                          : "";
+    return arena_printf(e->scratch, "%s<%s, %lld%s>", function, cuda_type(n),
+                        (long long)cuda_last(n), row);
 }
 
 void cuda_emit_running_update(Emit *e, const Node *n)

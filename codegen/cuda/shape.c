@@ -227,8 +227,11 @@ static void sum_rows(Emit *e, const Node *n, int64_t before, int64_t channels)
     function_pass_int(&f, 1);
     function_pass_int(&f, before);
     function_pass(&f, "1.0");
-    function_end(&f, arena_printf(e->scratch, "cu_sum_rows<float, %s, %lld>", cuda_type(x),
-                                  (long long)channels));
+    const char *row = x->layout == LAYOUT_PITCHED
+                          ? arena_printf(e->scratch, ", %lld", (long long)node_row(x))
+                          : "";
+    function_end(&f, arena_printf(e->scratch, "cu_sum_rows<float, %s, %lld%s>", cuda_type(x),
+                                  (long long)channels, row));
 }
 
 // y[channels] of x[before,channels,after].

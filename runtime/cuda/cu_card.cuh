@@ -155,9 +155,10 @@ static void cu_card_watch(void *stream, int32_t *bad, const cu_watched *items, i
 
 template <typename T>
 static __global__ void __launch_bounds__(CU_CARD_THREADS)
-    cu_card_rank(int32_t *rank, const T *logits, const int32_t *labels, int64_t classes)
+    cu_card_rank(int32_t *rank, const T *logits, const int32_t *labels, int64_t classes,
+                 int64_t apart)
 {
-    const T *row = logits + (int64_t)blockIdx.x * classes;
+    const T *row = logits + (int64_t)blockIdx.x * apart;
     const int64_t label = labels[blockIdx.x];
     const bool is_class = label >= 0 && label < classes;
     const float own = is_class ? cu_to_float(row[label]) : 0;
@@ -188,14 +189,15 @@ CU_KERNEL void __launch_bounds__(CU_CARD_THREADS)
 }
 
 static void cu_card_score(void *stream, cu_hits *hits, int32_t *room, const void *logits,
-                          int is_bf16, const int32_t *labels, int64_t rows, int64_t classes)
+                          int is_bf16, const int32_t *labels, int64_t rows, int64_t classes,
+                          int64_t row)
 {
     if (is_bf16)
         CU_LAUNCH(cu_card_rank<rt_bf16>, rows, CU_CARD_THREADS, (cudaStream_t)stream, room,
-                  (const rt_bf16 *)logits, labels, classes);
+                  (const rt_bf16 *)logits, labels, classes, row);
     else
         CU_LAUNCH(cu_card_rank<float>, rows, CU_CARD_THREADS, (cudaStream_t)stream, room,
-                  (const float *)logits, labels, classes);
+                  (const float *)logits, labels, classes, row);
     CU_LAUNCH(cu_card_count, 1, CU_CARD_THREADS, (cudaStream_t)stream, hits, room, rows,
               classes);
 }

@@ -42,9 +42,10 @@ typedef struct cu_card {
     // *bad = the largest of *bad and `what` of those items, the host's and at most CU_MOST_PARTS, that have an element
     // which is not finite.
     void (*watch)(void *stream, int32_t *bad, const cu_watched *items, int n);
-    // Of logits[rows, classes], float or bf16. room: 4 bytes a row for the time being.
+    // Of logits[rows, classes], float or bf16, whose rows begin `row` elements apart. room: 4 bytes a row for the time
+    // being.
     void (*score)(void *stream, cu_hits *hits, int32_t *room, const void *logits, int is_bf16,
-                  const int32_t *labels, int64_t rows, int64_t classes);
+                  const int32_t *labels, int64_t rows, int64_t classes, int64_t row);
 } cu_card;
 
 #ifdef __cplusplus

@@ -9,7 +9,8 @@ enum { CU_LOSS_THREADS = 256 };
 
 // Softmax cross entropy over rows of V logits, of type T. Rows whose label is negative do not count; a label that is
 // no class makes the loss NaN, which stops the run. The wanted distribution is 1 - smoothing at the label,
-// and smoothing shared by all classes (Szegedy et al., "Rethinking the Inception Architecture", 2016).
+// and smoothing shared by all classes (Szegedy et al., "Rethinking the Inception Architecture", 2016). Rows of logits and
+// of their gradient begin P elements apart; what is between them is not looked at, and zero in the gradient.
 // ----------------------------------------------------------------------------------------------
 
 // As exact as rt_log, in relation to the result: what float leaves behind of x is small beside it.
@@ -19,12 +20,18 @@ CU_INLINE double cu_log(double x)
     return (double)rt_log(near) + (x - (double)near) / (double)near;
 }
 
+// Is element i of a row one of its V?
+template <int V, int P> CU_INLINE bool cu_in_row(int i)
+{
+    return V == P || i < V;
+}
+
 // Of a block's row: the log of the sum of exp, and the row's term of the loss.
-template <typename T, int V>
+template <typename T, int V, int P>
 CU_INLINE double cu_cross_entropy_row(double *term, const T *row, int32_t label,
                                       double smoothing)
 {
-    constexpr int N = cu_width<T>(V), STEP = CU_LOSS_THREADS * N;
+    constexpr int N = cu_width<T>(P), STEP = CU_LOSS_THREADS * N;
     float largest = -__builtin_inff(), v[N];
     double sum = 0, total = 0;
     for (int at = (int)threadIdx.x * N; at < V; at += STEP) {
@@ -32,8 +39,8 @@ CU_INLINE double cu_cross_entropy_row(double *term, const T *row, int32_t label,
         float part = 0;
         CU_UNROLL
         for (int i = 0; i < N; i++) {
-            largest = cu_larger()(largest, v[i]);
-            part += v[i];
+            largest = cu_in_row<V, P>(at + i) ? cu_larger()(largest, v[i]) : largest;
+            part += cu_in_row<V, P>(at + i) ? v[i] : 0;
         }
         total += (double)part;
     }
@@ -43,7 +50,7 @@ CU_INLINE double cu_cross_entropy_row(double *term, const T *row, int32_t label,
         // Each in double: a loss near 0 is what the others add to a 1.
         CU_UNROLL
         for (int i = 0; i < N; i++)
-            sum += (double)rt_exp(v[i] - largest);
+            sum += cu_in_row<V, P>(at + i) ? (double)rt_exp(v[i] - largest) : 0;
     }
     const double lse = (double)largest + cu_log(cu_team_sum<CU_LOSS_THREADS>(sum));
     const double mean = smoothing > 0 ? cu_team_sum<CU_LOSS_THREADS>(total) / V : 0;
@@ -55,11 +62,11 @@ CU_INLINE double cu_cross_entropy_row(double *term, const T *row, int32_t label,
 }
 
 // A block's row of the gradient. dlogits may be logits.
-template <typename T, int V>
+template <typename T, int V, int P>
 CU_INLINE void cu_cross_entropy_grad_row(T *dlogits, const T *logits, int32_t label, float lse,
                                          float each, double smoothing)
 {
-    constexpr int N = cu_width<T>(V), STEP = CU_LOSS_THREADS * N;
+    constexpr int N = cu_width<T>(P), STEP = CU_LOSS_THREADS * N;
     const float shared = (float)(smoothing / V), top = (float)(1 - smoothing) + shared;
     const float factor = label < 0 ? 0 : each;
     for (int at = (int)threadIdx.x * N; at < V; at += STEP) {
@@ -67,7 +74,9 @@ CU_INLINE void cu_cross_entropy_grad_row(T *dlogits, const T *logits, int32_t la
         cu_load<N>(v, logits + at);
         CU_UNROLL
         for (int i = 0; i < N; i++)
-            v[i] = (rt_exp(v[i] - lse) - (at + i == label ? top : shared)) * factor;
+            v[i] = cu_in_row<V, P>(at + i)
+                       ? (rt_exp(v[i] - lse) - (at + i == label ? top : shared)) * factor
+                       : 0;
         cu_store<N>(dlogits + at, v);
     }
 }
@@ -108,14 +117,14 @@ CU_KERNEL void __launch_bounds__(CU_LOSS_THREADS)
 }
 
 // lse and dlogits may be NULL; each is read with dlogits only.
-template <typename T, int V>
+template <typename T, int V, int P>
 static __global__ void __launch_bounds__(CU_LOSS_THREADS)
     cu_cross_entropy_rows(double *term, float *lse, T *dlogits, const T *logits,
                           const int32_t *labels, const float *each, double smoothing)
 {
     const int64_t r = blockIdx.x;
     double mine;
-    const double l = cu_cross_entropy_row<T, V>(&mine, logits + r * V, labels[r], smoothing);
+    const double l = cu_cross_entropy_row<T, V, P>(&mine, logits + r * P, labels[r], smoothing);
     if (threadIdx.x == 0) {
         term[r] = mine;
         if (lse)
@@ -124,51 +133,51 @@ static __global__ void __launch_bounds__(CU_LOSS_THREADS)
     if (!dlogits)
         return;
     __syncthreads(); // all have read the label's logit, which may be overwritten now
-    cu_cross_entropy_grad_row<T, V>(dlogits + r * V, logits + r * V, labels[r], (float)l, *each,
-                                    smoothing);
+    cu_cross_entropy_grad_row<T, V, P>(dlogits + r * P, logits + r * P, labels[r], (float)l,
+                                       *each, smoothing);
 }
 
-template <typename T, int V>
+template <typename T, int V, int P>
 static __global__ void __launch_bounds__(CU_LOSS_THREADS)
     cu_cross_entropy_grad_rows(T *dlogits, const T *logits, const int32_t *labels,
                                const float *lse, const float *each, double smoothing)
 {
     const int64_t r = blockIdx.x;
-    cu_cross_entropy_grad_row<T, V>(dlogits + r * V, logits + r * V, labels[r], lse[r], *each,
-                                    smoothing);
+    cu_cross_entropy_grad_row<T, V, P>(dlogits + r * P, logits + r * P, labels[r], lse[r],
+                                       *each, smoothing);
 }
 
 // The loss, and lse[rows] where it is not NULL. term[rows]: memory for the time being.
-template <typename T, int V>
+template <typename T, int V, int P = V>
 static void cu_cross_entropy(cudaStream_t stream, float *loss, float *lse, double *term,
                              const T *logits, const int32_t *labels, int64_t rows,
                              double smoothing)
 {
-    CU_LAUNCH((cu_cross_entropy_rows<T, V>), rows, CU_LOSS_THREADS, stream, term, lse,
+    CU_LAUNCH((cu_cross_entropy_rows<T, V, P>), rows, CU_LOSS_THREADS, stream, term, lse,
               (T *)NULL, logits, labels, (const float *)NULL, smoothing);
     CU_LAUNCH(cu_cross_entropy_mean, 1, CU_LOSS_THREADS, stream, loss, term, labels, rows);
 }
 
 // each: one float, for the time being. dlogits may be logits.
-template <typename T, int V>
+template <typename T, int V, int P = V>
 static void cu_cross_entropy_grad(cudaStream_t stream, T *dlogits, float *each, const T *logits,
                                   const int32_t *labels, const float *lse, const float *dloss,
                                   int64_t rows, double smoothing)
 {
     CU_LAUNCH(cu_cross_entropy_each, 1, CU_LOSS_THREADS, stream, each, dloss, labels, rows);
-    CU_LAUNCH((cu_cross_entropy_grad_rows<T, V>), rows, CU_LOSS_THREADS, stream, dlogits,
+    CU_LAUNCH((cu_cross_entropy_grad_rows<T, V, P>), rows, CU_LOSS_THREADS, stream, dlogits,
               logits, labels, lse, each, smoothing);
 }
 
 // Both in one, which reads a row while it is in the cache: where dloss is known before the loss.
-template <typename T, int V>
+template <typename T, int V, int P = V>
 static void cu_cross_entropy_both(cudaStream_t stream, float *loss, T *dlogits, double *term,
                                   float *each, const T *logits, const int32_t *labels,
                                   const float *dloss, int64_t rows, double smoothing)
 {
     CU_LAUNCH(cu_cross_entropy_each, 1, CU_LOSS_THREADS, stream, each, dloss, labels, rows);
-    CU_LAUNCH((cu_cross_entropy_rows<T, V>), rows, CU_LOSS_THREADS, stream, term, (float *)NULL,
-              dlogits, logits, labels, each, smoothing);
+    CU_LAUNCH((cu_cross_entropy_rows<T, V, P>), rows, CU_LOSS_THREADS, stream, term,
+              (float *)NULL, dlogits, logits, labels, each, smoothing);
     CU_LAUNCH(cu_cross_entropy_mean, 1, CU_LOSS_THREADS, stream, loss, term, labels, rows);
 }
 

@@ -20,7 +20,7 @@ static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
 // Over rows
 // ----------------------------------------------------------------------------------------------
 
-template <typename Y, typename T, int C>
+template <typename Y, typename T, int C, int P>
 static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
     cu_sum_rows_kernel(Y *y, double *part, const T *x, int64_t outer, int64_t rows,
                        double divisor)
@@ -35,7 +35,7 @@ static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
     cu_column_sums<T, C>(sum, o * rows + begin, o * rows + end,
                          [=](float(&run)[1][N], int64_t r, int column) {
                              float v[N];
-                             cu_load<N>(v, x + r * C + column);
+                             cu_load<N>(v, x + r * P + column);
                              CU_UNROLL
                              for (int i = 0; i < N; i++)
                                  run[0][i] += v[i];
@@ -55,14 +55,15 @@ static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
 }
 
 // x[outer,rows,C] -> y[outer,C]: sums over the rows, by `divisor`. For the time being: part, of
-// cu_columns<T, C>::part_bytes(rows, outer, 1). With outer = 1 that is bias_grad of channels last.
-template <typename Y, typename T, int C>
+// cu_columns<T, C>::part_bytes(rows, outer, 1). With outer = 1 that is bias_grad of channels last. Rows begin P elements
+// apart.
+template <typename Y, typename T, int C, int P = C>
 static void cu_sum_rows(cudaStream_t stream, Y *y, double *part, const T *x, int64_t outer,
                         int64_t rows, double divisor)
 {
     typedef cu_columns<T, C> shares;
     const int64_t parts = shares::parts(rows, outer);
-    CU_LAUNCH((cu_sum_rows_kernel<Y, T, C>), shares::blocks(rows, outer), CU_COLUMN_THREADS,
+    CU_LAUNCH((cu_sum_rows_kernel<Y, T, C, P>), shares::blocks(rows, outer), CU_COLUMN_THREADS,
               stream, y, part, x, outer, rows, divisor);
     if (parts > 1)
         CU_LAUNCH(cu_sum_parts<Y>, cu_total_blocks(outer * C), CU_TOTAL_THREADS, stream, y,

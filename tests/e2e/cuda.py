@@ -26,7 +26,7 @@ RUNS = [
     ("cnn in 2 replicas that share statistics", CNN, None, ["--stage_to_num_ranks", "0:2", "--batch-norm", "synchronised"], 1e-4),
     ("gnmt", GNMT, 1, [], 1e-5),
     ("gpt", GPT, 1, [], 1e-5),
-    ("gpt in 2 stages, in bf16", GPT, 2, ["--dtype", "bf16"], 1e-2),
+    ("gpt of 61 tokens in 2 stages, in bf16", [*GPT, "-D", "VOCAB=61"], 2, ["--dtype", "bf16"], 1e-2),
 ]
 
 

@@ -123,6 +123,9 @@ template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *
     cu_global_avg_pool<T, C>(stream, t, part, t, 256, 49);
     cu_global_avg_pool_grad<T, C, 49>(stream, t, t, 256);
     cu_sum_rows<float, T, C>(stream, f, part, t, 1, 100, 1);
+    cu_cross_entropy<T, C - 1, C>(stream, f, f, part, t, labels, 100, 0.1);
+    cu_cross_entropy_grad<T, C - 1, C>(stream, t, f, t, labels, f, f, 100, 0.1);
+    cu_sum_rows<float, T, C - 1, C>(stream, f, part, t, 1, 100, 1);
     cu_sum_channels<T, C>(stream, f, part, t, 256, 64);
     cu_embedding<C>(stream, f, labels, f, 100, 1000, -1);
     cu_embedding_grad<T, C>(stream, f, labels, t, 100, 1000, -1, true);

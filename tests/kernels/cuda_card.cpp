@@ -100,14 +100,15 @@ static void test_watch(int n_items, int64_t n)
 }
 
 // The rank as evaluation counts it: of equal logits the lower class comes first.
-template <typename T> static void test_score(int64_t rows, int64_t classes)
+template <typename T> static void test_score(int64_t rows, int64_t classes, int64_t row)
 {
-    Tensor<T> logits(rows * classes);
+    Tensor<T> logits(rows * row);
     Numbers<int32_t> labels((size_t)rows), room((size_t)rows);
     Numbers<cu_hits> hits(1);
     cu_hits want = {};
     for (int64_t i = 0; i < logits.n; i++)
-        logits.set(i, (double)((i * 7919) % 13));
+        logits.set(i,
+                   i % row < classes ? (double)((i * 7919) % 13) : 100); // more than all others
     for (int64_t r = 0; r < rows; r++)
         labels[(size_t)r] = (int32_t)(r % 5 == 1   ? -1
                                       : r % 7 == 3 ? classes
@@ -117,28 +118,28 @@ template <typename T> static void test_score(int64_t rows, int64_t classes)
         const int32_t label = labels[(size_t)r];
         if (label < 0 || label >= classes || r % 4 == 2)
             continue;
-        logits.set(r * classes + label, r % 4 < 2 ? 50 : NAN);
+        logits.set(r * row + label, r % 4 < 2 ? 50 : NAN);
         for (int k = 1; k < 3 && r % 4 == 1; k++)
-            logits.set(r * classes + (label + k) % classes, 60);
+            logits.set(r * row + (label + k) % classes, 60);
     }
     for (int64_t r = 0; r < rows; r++) {
         const int64_t label = labels[(size_t)r];
         if (label < 0)
             continue;
         want.rows++;
-        const float own = label < classes ? cu_to_float(logits.f[r * classes + label]) : NAN;
+        const float own = label < classes ? cu_to_float(logits.f[r * row + label]) : NAN;
         if (isnan(own))
             continue;
         int64_t rank = 0;
         for (int64_t c = 0; c < classes; c++) {
-            const float x = cu_to_float(logits.f[r * classes + c]);
+            const float x = cu_to_float(logits.f[r * row + c]);
             rank += x > own || (x == own && c < label);
         }
         want.first += rank < 1;
         want.fifth += rank < 5;
     }
     card->score(NULL, hits.data(), room.data(), logits.f, sizeof(T) == 2, labels.data(), rows,
-                classes);
+                classes, row);
     settle();
     const cu_hits got = hits[0];
     printf("  %lld rows of %lld classes: %llu labels, %llu first, %llu among five\n",
@@ -159,7 +160,8 @@ int main()
     test_watch(1, 1);
     test_watch(3, 9000);
     test_watch(CU_MOST_PARTS, 300);
-    test_score<float>(60, 10);
-    test_score<rt_bf16>(60, 300);
+    test_score<float>(60, 10, 10);
+    test_score<rt_bf16>(60, 300, 300);
+    test_score<rt_bf16>(60, 301, 304);
     return failed;
 }

@@ -46,6 +46,40 @@ template <typename T, int V> static void test_cross_entropy(int64_t rows, double
     close_to("dlogits, both in place", dlogits, limit_of<T>());
 }
 
+// Rows lie P apart, with NaN between them.
+template <typename T, int V, int P> static void test_pitch(int64_t rows, double smoothing)
+{
+    Tensor<T> logits(rows * V), dlogits(rows * V), apart(rows * P), dapart(rows * P);
+    Tensor<float> loss(1), lse(rows), each(1), dloss(1);
+    std::vector<double> term((size_t)rows);
+    std::vector<int32_t> labels((size_t)rows);
+    printf("%s, %d logits in rows of %d\n", type_of<T>(), V, P);
+    draw(logits, 90, 4);
+    dloss.set(0, SHARE);
+    for (int64_t r = 0; r < rows; r++) {
+        labels[(size_t)r] = r % 3 == 1 ? -1 : (int32_t)((r * 7 + V - 1) % V);
+        for (int64_t c = 0; c < V; c++)
+            apart.f[r * P + c] = logits.f[r * V + c];
+    }
+    ref.cross_entropy(loss.d.data(), lse.d.data(), logits.want(), labels.data(), rows, V,
+                      smoothing);
+    ref.cross_entropy_grad(dlogits.d.data(), logits.want(), labels.data(), lse.want(),
+                           dloss.want(), rows, V, smoothing);
+    for (int64_t i = 0; i < rows * P; i++)
+        dapart.d[(size_t)i] = i % P < V ? dlogits.d[(size_t)(i / P * V + i % P)] : 0;
+    in_orders("cross entropy", {loss, lse}, [&] {
+        cu_cross_entropy<T, V, P>(NULL, loss.f, lse.f, term.data(), apart.f, labels.data(),
+                                  rows, smoothing);
+    });
+    close_to("loss", loss, F32);
+    close_to("lse", lse, F32);
+    in_orders("its gradient", {dapart, each}, [&] {
+        cu_cross_entropy_grad<T, V, P>(NULL, dapart.f, each.f, apart.f, labels.data(), lse.f,
+                                       dloss.f, rows, smoothing);
+    });
+    close_to("dlogits, zero between", dapart, limit_of<T>());
+}
+
 // A loss near 0 is as exact as any other.
 static void test_small_loss()
 {
@@ -142,6 +176,9 @@ int main()
 {
     test_type<float>();
     test_type<rt_bf16>();
+    test_pitch<rt_bf16, 37, 40>(20, 0.1);
+    test_pitch<rt_bf16, 2047, 2048>(7, 0);
+    test_pitch<float, 5, 8>(12, 0.1);
     test_small_loss();
     test_no_class();
     test_many_rows();

@@ -30,6 +30,22 @@ template <typename T, int C> static void test_rows(int64_t outer, int64_t rows, 
     close_to("y in x's type", narrow, limit_of<T>());
 }
 
+// Rows lie P apart, with NaN between them.
+template <typename T, int C, int P> static void test_pitch(int64_t rows)
+{
+    Tensor<T> x(rows * C), apart(rows * P);
+    Tensor<float> y(C);
+    Tensor<uint8_t> part(cu_columns<T, C>::part_bytes(rows, 1, 1));
+    draw(x, 0.5);
+    for (int64_t i = 0; i < rows * C; i++)
+        apart.f[i / C * P + i % C] = x.f[i];
+    ref.bias_grad(y.d.data(), x.want(), rows, C, 1);
+    in_orders("sums of rows that lie apart", {y, part}, [&] {
+        cu_sum_rows<float, T, C, P>(NULL, y.f, (double *)(void *)part.f, apart.f, 1, rows, 1);
+    });
+    close_to("y of rows that lie apart", y, F32);
+}
+
 template <typename T, int64_t AFTER> static void test_channels(int64_t before, int64_t channels)
 {
     typedef cu_channels<T, AFTER> shares;
@@ -101,5 +117,7 @@ int main()
 {
     test_type<float>();
     test_type<rt_bf16>();
+    test_pitch<rt_bf16, 37, 40>(3000);
+    test_pitch<rt_bf16, 12, 16>(50);
     return failed;
 }

@@ -49,7 +49,8 @@ static void test_ranks(void **state)
                              .type = (rt_dtype)dtype,
                              .labels = labels,
                              .rows = 4,
-                             .classes = CLASSES};
+                             .classes = CLASSES,
+                             .row = CLASSES};
         rt__score_reset(&score);
         add(&score, &p, 2.5, 4);
         near(score.top1, 0.25);
@@ -66,11 +67,24 @@ static void test_ties_go_to_the_lower_class(void **state)
     static const float equal[3][CLASSES] = {{0}, {0}, {0}};
     static const int32_t own[3] = {0, 4, 5};
     rt__score score;
-    rt__predictions p = {equal, RT_F32, own, 3, CLASSES};
+    rt__predictions p = {equal, RT_F32, own, 3, CLASSES, CLASSES};
     rt__score_reset(&score);
     add(&score, &p, 0, 3);
     assert_int_equal(score.hits1, 1); // class 0
     assert_int_equal(score.hits5, 2); // classes 0 and 4
+}
+
+// What lies between is larger than all of them.
+static void test_rows_that_lie_apart(void **state)
+{
+    (void)state;
+    static const float row[2][4] = {{1, 0, 9, 9}, {0, 1, 9, 9}};
+    static const int32_t own[2] = {0, 1};
+    rt__score score;
+    rt__predictions p = {row, RT_F32, own, 2, 2, 4};
+    rt__score_reset(&score);
+    add(&score, &p, 0, 2);
+    assert_int_equal(score.hits1, 2);
 }
 
 static void test_few_classes(void **state)
@@ -79,7 +93,7 @@ static void test_few_classes(void **state)
     static const float row[2][2] = {{NAN, 1}, {1, NAN}};
     static const int32_t own[2] = {0, 0};
     rt__score score;
-    rt__predictions p = {row, RT_F32, own, 2, 2};
+    rt__predictions p = {row, RT_F32, own, 2, 2, 2};
     rt__score_reset(&score);
     add(&score, &p, 0, 2);
     assert_int_equal(score.hits1, 1); // what is not a number is never right, and beats nothing
@@ -93,7 +107,7 @@ static void test_weights(void **state)
     static const float two[2][2] = {{1, 0}, {1, 0}};
     static const int32_t both[2] = {0, 1}, one[2] = {1, -1}, none[2] = {-1, -100};
     rt__score score;
-    rt__predictions p = {two, RT_F32, both, 2, 2};
+    rt__predictions p = {two, RT_F32, both, 2, 2, 2};
     rt__score_reset(&score);
     near(score.loss, 0);
     add(&score, &p, 1.0, 2);
@@ -236,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_ties_go_to_the_lower_class),
+        cmocka_unit_test(test_rows_that_lie_apart),
         cmocka_unit_test(test_few_classes),
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_stage),

@@ -431,7 +431,7 @@ static void card_score(rt_stage *s, rt__hits *hits, const rt__predictions *p)
     _Static_assert(sizeof(cu_hits) == sizeof(rt__hits), "the same");
     rt_card_kernels.score(c->work, (cu_hits *)(void *)c->room,
                           (int32_t *)(void *)(c->room + ALIGN), p->logits, p->type == RT_BF16,
-                          p->labels, p->rows, p->classes);
+                          p->labels, p->rows, p->classes, p->row);
     card_get(s, hits, c->room, sizeof *hits);
 }
 
