@@ -19,10 +19,11 @@ const Node *emit_with_head(const Emit *e, const Node *n)
     return mate && e->backend->heads(n, next, emit_stored(e, n)) ? next : NULL;
 }
 
+// Sums are no tensor of their own.
 static const Node *made(const Emit *e, const Node *n)
 {
     const Node *with = emit_with_head(e, n);
-    return with ? with : n;
+    return with && node_is(with, 'E') ? with : n;
 }
 
 static void convolution(Emit *e, const Node *n, const char *call)
@@ -34,7 +35,11 @@ static void convolution(Emit *e, const Node *n, const char *call)
 
 void emit_conv2d(Emit *e, const Node *n)
 {
-    convolution(e, n, "rt_conv2d(s, $kernel, $a, $b, $bias, $y);\n");
+    const Node *with = emit_with_head(e, n);
+    convolution(e, n,
+                with && with->op == OP_BATCH_NORM
+                    ? "const float *sums = rt_conv2d_sums(s, $kernel, $a, $b, $y);\n"
+                    : "rt_conv2d(s, $kernel, $a, $b, $bias, $y);\n");
 }
 
 void emit_conv2d_grad_input(Emit *e, const Node *n)

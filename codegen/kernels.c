@@ -39,6 +39,7 @@ static Epilogue epilogue_of(const Emit *e, const Node *n)
         return nothing;
     switch ((int)with->op) {
     case OP_RELU: return (Epilogue){", relu", "_RELU", " .epilogue = RT_RELU,"};
+    case OP_BATCH_NORM: return (Epilogue){", sums", "_SUMS", " .epilogue = RT_SUMS,"};
     case OP_GELU_TANH:
         return emit_stored(e, n)
                    ? (Epilogue){", gelu aux", "_GELU_AUX", " .epilogue = RT_GELU_AUX,"}

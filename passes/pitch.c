@@ -1,4 +1,4 @@
-// Rows of logits in bf16 begin at multiples of 16 bytes, where the backend asks for that: of an odd number of classes every
+// Rows of logits in bf16 begin at multiples of 16 bytes, where the backend asks for that: of 50257 classes, say, every
 // other row would begin at 2 bytes, and libraries have slow kernels only for such products. What a linear layer
 // makes for cross_entropy alone gets a pitch, and so does the gradient. All that reads them knows: cross_entropy and its
 // gradient, linear_grad_input, linear_grad_weight, bias_grad, and the runtime, which scores predictions.

@@ -99,8 +99,9 @@ void cuda_emit_group(Emit *e, Node *const *nodes, int n)
 {
     int done = 0;
     if (node_is(nodes[0], 'H')) {
+        const Node *with = emit_with_head(e, nodes[0]);
         e->backend->emit[nodes[0]->op](e, nodes[0]);
-        done = emit_with_head(e, nodes[0]) ? 2 : 1;
+        done = with && node_is(with, 'E') ? 2 : 1;
     }
     if (done < n)
         emit_chain(e, (const Node *const *)nodes + done, n - done);

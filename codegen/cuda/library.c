@@ -16,12 +16,16 @@ static KernelWords words_of(Arena *a, const Graph *g, const Node *n)
                          product ? "" : ", .channels_last = 1", narrow};
 }
 
-// cublasLt's gelu is the tanh form, as exact as bf16 wants it; what it is of lies in rows of a multiple of 16 bytes.
+// cublasLt's gelu is the tanh form, as exact as bf16 wants it; what it is of lies in rows of a multiple of 16 bytes. Sums of
+// a convolution for its norm are plain ones of x and x^2, exact enough for what has the 8 bits of bf16.
 bool cuda_heads(const Node *n, const Node *next, bool kept)
 {
     switch ((int)next->op) {
     case OP_RELU: return !kept;
     case OP_GELU_TANH: return n->op == OP_LINEAR && n->dtype == BF16 && cuda_last(n) % 8 == 0;
+    case OP_BATCH_NORM: // replicas that share statistics give sums in double
+        return n->op == OP_CONV2D && n->dtype == BF16 && n->n_inputs == 2 &&
+               node_int(next, A_REPLICAS) <= 1;
     }
     return false;
 }

@@ -9,6 +9,8 @@
 // Where replicas share their statistics (A_REPLICAS), the sums of all are added up between the two looks.
 #include "codegen/cuda/pack.h"
 
+#include "codegen/heavy.h"
+
 typedef struct Norm {
     Chain *c;
     Pack *pack;
@@ -140,6 +142,7 @@ static const char *exchange(const Norm *m, Function *f)
 static const char *statistics(const Norm *m, Function *f, const char *x)
 {
     const Node *n = m->n;
+    const char *sums = emit_with_head(f->e, n->inputs[0]) == n ? "sums" : "NULL";
     const char *mean = vector_out(f, "mean", emit_output(f->e, n, 1));
     const char *var = vector_out(f, "var", emit_output(f->e, n, 2));
     function_in(f, "gamma", n->inputs[1]);
@@ -150,10 +153,13 @@ static const char *statistics(const Norm *m, Function *f, const char *x)
                             "    cu_norm_take(cu_stream(s), room, %s, %s, gamma, beta, all, "
                             "%s);\n",
                             x, (long long)m->pixels, exchange(m, f), mean, var, eps_of(m));
-    return arena_printf(f->e->scratch,
-                        "    cu_norm_statistics(cu_stream(s), room, %s, %s, %s, gamma, beta, "
-                        "%lld, %s);\n",
-                        mean, var, x, (long long)m->pixels, eps_of(m));
+    if (*sums == 's') // those that the convolution's call has
+        function_argument(f, "const float *", sums, sums);
+    return arena_printf(
+        f->e->scratch,
+        "    cu_norm_statistics(cu_stream(s), room, %s, %s, %s, %s, gamma, beta, "
+        "%lld, %s);\n",
+        mean, var, x, sums, (long long)m->pixels, eps_of(m));
 }
 
 static const char *fixed(const Norm *m, Function *f, const Node *gamma, const Node *beta)

@@ -115,17 +115,17 @@ static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
     sums[C + c] = total[1] + (2 * total[0] + (double)pixels * zero) * zero;
 }
 
-// And takes those of all, of `pixels`.
-template <int C>
+// And takes those of all, of `pixels`; or those that a convolution has added up, in float.
+template <int C, typename S>
 static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
-    cu_batch_norm_take(cu_norm *norm, float *mean, float *var, const double *sums,
-                       int64_t pixels, const float *gamma, const float *beta, double eps)
+    cu_batch_norm_take(cu_norm *norm, float *mean, float *var, const S *sums, int64_t pixels,
+                       const float *gamma, const float *beta, double eps)
 {
     const int c = (int)(blockIdx.x * CU_COLUMN_THREADS + threadIdx.x);
     if (c >= C)
         return;
-    const double middle = sums[c] / (double)pixels,
-                 square = sums[C + c] / (double)pixels - middle * middle;
+    const double middle = (double)sums[c] / (double)pixels,
+                 square = (double)sums[C + c] / (double)pixels - middle * middle;
     cu_norm_put(norm, mean, var, c, middle, square, gamma, beta, eps);
 }
 

@@ -79,13 +79,20 @@ template <typename T, int C> struct cu_norm_room {
     }
 };
 
-// What forward applies; mean[C] and var[C] may be NULL.
+// What forward applies; mean[C] and var[C] may be NULL. sums: those of x and its squares, [2,C]; NULL: they are taken
+// here.
 template <typename T, int C>
 static void cu_norm_statistics(cudaStream_t stream, const cu_norm_room<T, C> &room, float *mean,
-                               float *var, const T *x, const float *gamma, const float *beta,
-                               int64_t pixels, double eps)
+                               float *var, const T *x, const float *sums, const float *gamma,
+                               const float *beta, int64_t pixels, double eps)
 {
     typedef cu_columns<T, C> shares;
+    if (sums) {
+        CU_LAUNCH((cu_batch_norm_take<C, float>), cu_ceil(C, CU_COLUMN_THREADS),
+                  CU_COLUMN_THREADS, stream, room.norm, mean ? mean : room.mean,
+                  var ? var : room.var, sums, pixels, gamma, beta, eps);
+        return;
+    }
     CU_LAUNCH((cu_batch_norm_parts<T, C>), shares::blocks(pixels), CU_COLUMN_THREADS, stream,
               room.part, x, pixels);
     CU_LAUNCH((cu_batch_norm_ready<T, C>), cu_total_blocks(C), CU_TOTAL_THREADS, stream,
@@ -110,9 +117,9 @@ static void cu_norm_take(cudaStream_t stream, const cu_norm_room<T, C> &room, fl
                          float *var, const float *gamma, const float *beta, int64_t all,
                          double eps)
 {
-    CU_LAUNCH((cu_batch_norm_take<C>), cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS, stream,
-              room.norm, mean ? mean : room.mean, var ? var : room.var, room.sums, all, gamma,
-              beta, eps);
+    CU_LAUNCH((cu_batch_norm_take<C, double>), cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS,
+              stream, room.norm, mean ? mean : room.mean, var ? var : room.var, room.sums, all,
+              gamma, beta, eps);
 }
 
 // The same of statistics that are there. beta: NULL where nobody asks for forward's result again.

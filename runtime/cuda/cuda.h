@@ -19,6 +19,10 @@ typedef struct rt_cuda_kernels {
 void rt_matmul_aux(rt_stage *s, int kernel, const void *a, const void *b, const float *bias,
                    void *c, void *aux);
 
+// rt_conv2d, without a bias, of a row with RT_SUMS. Gives the sums of y and of its squares for every channel, [2,k], until
+// the next such call; NULL: this library has no engine that adds them up on its way, so nobody has.
+const float *rt_conv2d_sums(rt_stage *s, int kernel, const void *x, const float *w, void *y);
+
 // What an optimizer makes of learning rate and step before parameters are looked at.
 typedef struct rt_rates {
     double beta1, beta2; // adam; 0: sgd

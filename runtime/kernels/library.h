@@ -52,7 +52,8 @@ typedef struct rt_heads {
 typedef enum rt_epilogue {
     RT_RELU = 1, // of y, or of c
     RT_GELU,     // of c, tanh form
-    RT_GELU_AUX  // likewise, and what it is of is stored, too: rt_matmul_aux
+    RT_GELU_AUX, // likewise, and what it is of is stored, too: rt_matmul_aux
+    RT_SUMS      // nothing, but y is added up: rt_conv2d_sums
 } rt_epilogue;
 
 typedef struct rt_kernel {

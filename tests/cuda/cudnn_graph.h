@@ -341,6 +341,25 @@ static void multiply(Run &run, const Node &op)
     write(run, c, out);
 }
 
+// For every channel, of an image.
+static void add_up(Run &run, const Node &op)
+{
+    const Node &x = op.node(CUDNN_ATTR_OPERATION_GENSTATS_XDESC);
+    const Shape from(x);
+    const Values values = read(run, x);
+    std::vector<double> sums((size_t)from.dim[1]), squares(sums);
+    for (size_t i = 0; i < values.size(); i++) {
+        const size_t channel = (size_t)from.index((int64_t)i)[1];
+        const double v = (double)values[i];
+        sums[channel] += v;
+        squares[channel] += v * v;
+    }
+    write(run, op.node(CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC),
+          Values(sums.begin(), sums.end()));
+    write(run, op.node(CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC),
+          Values(squares.begin(), squares.end()));
+}
+
 // The same memory, seen otherwise.
 static void reshape(Run &run, const Node &op)
 {
@@ -375,6 +394,7 @@ static void work_off(void *user)
         case CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR: reduce(run, *op); break;
         case CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR: multiply(run, *op); break;
         case CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR: reshape(run, *op); break;
+        case CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR: add_up(run, *op); break;
         default: throw op->type;
         }
     run.inside.clear(); // it may run again, on other contents

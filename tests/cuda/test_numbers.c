@@ -195,6 +195,46 @@ static void convolutions_are_those_of_loops(void **state)
     }
 }
 
+// Sums for a norm, of what is stored, beside a convolution as it is.
+static void sums_are_those_of_loops(void **state)
+{
+    rt_conv c = odd();
+    (void)state;
+    c.groups = 1;
+    c.k = 8;
+    rt_kernel row = dnn_row("sums", RT_CONV2D, c, RT_BF16);
+    c = row.conv;
+    int64_t n_y = c.n * c.k * c.p * c.q;
+    Tensor t[] = {make_tensor(RT_BF16, c.n * c.c * c.h * c.w, 1),
+                  make_tensor(RT_BF16, c.k * c.c * c.r * c.s, 2),
+                  make_tensor(RT_BF16, n_y, 3),
+                  make_tensor(RT_F32, c.k, 4),
+                  make_tensor(RT_F32, c.k, 5),
+                  make_tensor(RT_F32, c.k, 6)};
+    Sums want = {zeros(n_y), zeros(t[0].n), zeros(t[1].n)};
+    double *sums = zeros(c.k), *squares = zeros(c.k);
+    DnnMaker m = {.stage = &stage, .dnn = &dnn};
+    naive(&c, t, false, &want);
+    row.epilogue = RT_SUMS;
+    if (rt__dnn_convolution_kernel(&m, &row, &kernel))
+        fail_msg("%s", stage.message);
+    assert_int_equal(kernel.form, 0);
+    run(t, 6);
+    assert_close(&t[DNN_Y - 1], want.y, 1e-2, "y");
+    for (int64_t i = 0; i < n_y; i++) {
+        double v = get(&t[DNN_Y - 1], i);
+        sums[i % c.k] += v;
+        squares[i % c.k] += v * v;
+    }
+    assert_close(&t[DNN_SUM - 1], sums, 1e-5, "sums");
+    assert_close(&t[DNN_SQUARES - 1], squares, 1e-5, "sums of squares");
+    double *all[] = {want.y, want.dx, want.dw, sums, squares};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+    for (int i = 0; i < 6; i++)
+        free(t[i].at);
+}
+
 // A program's table of rows, one of which is no convolution.
 static void rows_of_a_program(void **state)
 {
@@ -358,8 +398,9 @@ int main(void)
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        DNN_TEST(convolutions_are_those_of_loops), DNN_TEST(rows_of_a_program),
-        DNN_TEST(attention_is_that_of_loops), DNN_TEST(attention_may_be_missing)};
+        DNN_TEST(convolutions_are_those_of_loops), DNN_TEST(sums_are_those_of_loops),
+        DNN_TEST(rows_of_a_program), DNN_TEST(attention_is_that_of_loops),
+        DNN_TEST(attention_may_be_missing)};
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
     rt__dnn_close(&dnn);
     return failures;

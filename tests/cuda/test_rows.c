@@ -161,6 +161,29 @@ static void bf16_rows_have_plans(void **state)
     check_all(images, sizeof images / sizeof *images, RT_BF16);
 }
 
+// What a norm follows: dense convolutions of channels in packs.
+static void rows_before_norms_have_sums(void **state)
+{
+    DnnMaker m = {.stage = &stage, .dnn = &dnn};
+    DnnKernel *k = calloc(1, sizeof *k);
+    (void)state;
+    for (size_t i = 0; i < sizeof images / sizeof *images; i++) {
+        const rt_conv *c = &images[i].conv;
+        if (strncmp(images[i].name, "resnet ", 7) != 0)
+            continue;
+        rt_kernel row = dnn_row(images[i].name, RT_CONV2D, *c, RT_BF16);
+        row.epilogue = RT_SUMS;
+        if (rt__dnn_convolution_kernel(&m, &row, k))
+            fail_msg("%s", stage.message);
+        assert_engines(k, false);
+        printf("%-52s %-44s %s\n", images[i].name, k->implementation,
+               k->form ? "without sums" : "with sums");
+        assert_int_equal(k->form, 0);
+        rt__dnn_unmake(k);
+    }
+    free(k);
+}
+
 static void f32_rows_have_exact_plans(void **state)
 {
     (void)state;
@@ -248,9 +271,9 @@ int main(void)
     if (error)
         return 1;
     const struct CMUnitTest tests[] = {
-        DNN_TEST(bf16_rows_have_plans), DNN_TEST(f32_rows_have_exact_plans),
-        DNN_TEST(attention_has_plans), DNN_TEST(wrong_rows_are_told),
-        DNN_TEST(wrong_cards_are_told)};
+        DNN_TEST(bf16_rows_have_plans),      DNN_TEST(rows_before_norms_have_sums),
+        DNN_TEST(f32_rows_have_exact_plans), DNN_TEST(attention_has_plans),
+        DNN_TEST(wrong_rows_are_told),       DNN_TEST(wrong_cards_are_told)};
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
     rt__dnn_close(&dnn);
     return failures;

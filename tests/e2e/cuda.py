@@ -27,6 +27,7 @@ RUNS = [
     ("gnmt", GNMT, 1, [], 1e-5),
     ("gpt", GPT, 1, [], 1e-5),
     ("gpt of 61 tokens in 2 stages, in bf16", [*GPT, "-D", "VOCAB=61"], 2, ["--dtype", "bf16"], 1e-2),
+    ("cnn, in bf16", CNN, 1, ["--dtype", "bf16"], 2e-2),
 ]
 
 

@@ -214,7 +214,7 @@ static __global__ void looks(float *y, const cu_norm *norm, const cu_norm_grad *
 template <typename T> static void norm_group(rt_stage *s, T *x, float *f)
 {
     const cu_norm_room<T, 64> room(s, 100);
-    cu_norm_statistics(cu_stream(s), room, f, f, x, f, f, 100, 1e-5);
+    cu_norm_statistics(cu_stream(s), room, f, f, x, f, f, f, 100, 1e-5);
     cu_norm_fixed(cu_stream(s), room, f, f, f, f, 1e-5);
     cu_norm_gradients(cu_stream(s), room, f, f, f, 100, 1e-5);
     cu_norm_give(cu_stream(s), room, x, 100);

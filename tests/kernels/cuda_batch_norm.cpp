@@ -48,6 +48,26 @@ template <typename T, int C, typename Behind> struct Norm {
         close_to("var", var, F32);
     }
 
+    // Of sums that somebody else has taken.
+    void statistics()
+    {
+        Tensor<float> sums(2 * C);
+        std::vector<double> total(2 * C);
+        for (int64_t i = 0; i < x.n; i++) {
+            total[(size_t)(i % C)] += x.d[(size_t)i];
+            total[(size_t)(C + i % C)] += x.d[(size_t)i] * x.d[(size_t)i];
+        }
+        for (int i = 0; i < 2 * C; i++)
+            sums.set(i, total[(size_t)i]);
+        in_orders("statistics of sums", {mean, var}, [&] {
+            CU_LAUNCH((cu_batch_norm_take<C, float>), cu_ceil(C, CU_COLUMN_THREADS),
+                      CU_COLUMN_THREADS, NULL, norm.data(), mean.f, var.f, sums.f, pixels,
+                      gamma.f, beta.f, EPS);
+        });
+        close_to("mean of sums", mean, F32);
+        close_to("var of sums", var, F32);
+    }
+
     // Behind forward: of the statistics that it has left.
     void backward(double limit)
     {
@@ -89,6 +109,7 @@ template <typename T, int C> static void test_norm(int64_t pixels, double middle
 {
     Norm<T, C, cu_nothing> norm(pixels, middle);
     norm.forward(limit);
+    norm.statistics();
     norm.backward(limit);
     norm.infer(limit);
     Norm<T, C, cu_relu> relu(pixels, middle);
@@ -135,8 +156,8 @@ template <typename T, int C> static void test_shared(int64_t pixels, double midd
                       given + r * 2 * C, parts, shares::parts(of[r]), begin, of[r]);
         }
         add();
-        CU_LAUNCH((cu_batch_norm_take<C>), few, CU_COLUMN_THREADS, NULL, norms, mean.f, var.f,
-                  given, pixels, gamma.f, beta.f, EPS);
+        CU_LAUNCH((cu_batch_norm_take<C, double>), few, CU_COLUMN_THREADS, NULL, norms, mean.f,
+                  var.f, given, pixels, gamma.f, beta.f, EPS);
     });
     close_to("mean", mean, F32);
     close_to("var", var, F32);

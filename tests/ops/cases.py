@@ -142,6 +142,9 @@ for name, shape in (("strips", [2, 16, 1, 131]), ("rows", [2, 3, 1, 1031]), ("ru
 case("batch_norm_dropout", "n = batch_norm x g b {eps=1e-3}\nd = dropout n {rate=0.3, stream=9}\ny = relu d", x=[6, 37], g=[37], b=[37])
 case("batch_norm_row", "n = batch_norm x g b {eps=1e-3}\na = add n v\ny = gelu a", x=[6, 5], g=[5], b=[5], v=[5])
 case("batch_norm_last", "n = batch_norm x g b {eps=1e-3}\ny = mul n v", x=[4, 3, 5], g=[3], b=[3], v=[5])
+for name, k in (("packs", 16), ("odd", 5)):  # behind a convolution, which may know its sums
+    case(f"conv2d_norm_{name}", "c = conv2d x w {stride=[1,1], padding=[1,1,1,1], dilation=[1,1]}\nn = batch_norm c g b {eps=1e-3}\ny = relu n",
+         x=[2, 8, 5, 4], w=[k, 8, 3, 3], g=[k], b=[k])
 LN = "y = layer_norm x g b {eps=1e-5}"
 for name, shape in (("small", [2, 3, 5]), ("one_row", [1, 17]), ("wide", [2, 3, 4, 64]), ("odd", [5, 33])):
     case(f"layer_norm_{name}", LN, x=shape, g=[shape[-1]], b=[shape[-1]])

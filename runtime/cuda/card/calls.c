@@ -143,14 +143,14 @@ void rt_cuda_multiply(rt_stage *s, const rt_cuda_product *p)
     rt__products_step(s, c->products, p, c->workspace, c->work);
 }
 
-static void convolve(rt_stage *s, int kernel, const void *x, const void *w, const float *b,
-                     const void *y)
+// By number, from DNN_X.
+typedef const void *Tensors[DNN_SQUARES];
+
+static void convolve(rt_stage *s, int kernel, const Tensors of)
 {
     rt__card *c = rt__card_of(s);
-    const void *const of[] = {
-        [DNN_X - 1] = x, [DNN_W - 1] = w, [DNN_Y - 1] = y, [DNN_B - 1] = b};
     void *tensors[DNN_TENSORS] = {NULL};
-    memcpy(tensors, of, sizeof of);
+    memcpy(tensors, of, sizeof(Tensors));
     rt__convolutions_run(s, c->convolutions, kernel, tensors, c->convolving, c->work);
 }
 
@@ -166,12 +166,24 @@ static const void *weight_of(rt_stage *s, int kernel, const float *w)
 
 void rt_conv2d(rt_stage *s, int kernel, const void *x, const float *w, const float *b, void *y)
 {
-    convolve(s, kernel, x, weight_of(s, kernel, w), b, y);
+    const Tensors of = {x, weight_of(s, kernel, w), y, b};
+    convolve(s, kernel, of);
+}
+
+const float *rt_conv2d_sums(rt_stage *s, int kernel, const void *x, const float *w, void *y)
+{
+    rt__card *c = rt__card_of(s);
+    const float *sums = rt__convolutions_sums(c->convolutions, kernel) ? c->sums : NULL;
+    int64_t k = rt__cuda_kernels(s)->rows[kernel].conv.k;
+    const Tensors of = {x, weight_of(s, kernel, w), y, NULL, sums, sums ? sums + k : NULL};
+    convolve(s, kernel, of);
+    return sums;
 }
 
 void rt_conv2d_grad_input(rt_stage *s, int kernel, const void *dy, const float *w, void *dx)
 {
-    convolve(s, kernel, dx, weight_of(s, kernel, w), NULL, dy);
+    const Tensors of = {dx, weight_of(s, kernel, w), dy};
+    convolve(s, kernel, of);
 }
 
 static int64_t weight_elements(const rt_kernel *k)
@@ -183,7 +195,8 @@ void rt_conv2d_grad_weight(rt_stage *s, int kernel, const void *x, const void *d
 {
     rt__card *c = rt__card_of(s);
     const rt_kernel *k = &rt__cuda_kernels(s)->rows[kernel];
-    convolve(s, kernel, x, is_narrow(k) ? (void *)c->narrow_grad : dw, NULL, dy);
+    const Tensors of = {x, is_narrow(k) ? (void *)c->narrow_grad : dw, dy};
+    convolve(s, kernel, of);
     if (is_narrow(k))
         rt_card_kernels.widen(c->work, dw, c->narrow_grad, weight_elements(k));
 }
@@ -227,20 +240,28 @@ static int count(const rt_stage *s, bool products)
     return n;
 }
 
+static int64_t lines(int64_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
 // cuDNN says what it needs when its kernels are made.
 static int make_room(rt_stage *s, rt__card *c)
 {
-    int64_t most = 0,
-            workspace = (rt__convolutions_workspace(c->convolutions) + 255) / 256 * 256;
+    int64_t gradient = 0, sums = 0, workspace = rt__convolutions_workspace(c->convolutions);
     for (int i = 0; i < s->program->n_kernels; i++) {
         const rt_kernel *k = &rt__cuda_kernels(s)->rows[i];
-        if (k->op == RT_CONV2D_GRAD_WEIGHT && is_narrow(k) && weight_elements(k) > most)
-            most = weight_elements(k);
+        if (k->op == RT_CONV2D_GRAD_WEIGHT && is_narrow(k) && weight_elements(k) > gradient)
+            gradient = weight_elements(k);
+        if (k->op == RT_CONV2D && k->epilogue == RT_SUMS && k->conv.k > sums)
+            sums = k->conv.k;
     }
+    int64_t sums_at = lines(workspace), gradient_at = sums_at + lines(8 * sums);
     int error = rt__card_check(
-        s, cudaMalloc((void **)&c->convolving, (size_t)(workspace + 2 * most) + 1),
+        s, cudaMalloc((void **)&c->convolving, (size_t)(gradient_at + 2 * gradient) + 1),
         "get memory for cuDNN");
-    c->narrow_grad = c->convolving + workspace;
+    c->sums = (float *)(void *)(c->convolving + sums_at);
+    c->narrow_grad = c->convolving + gradient_at;
     return error;
 }
 

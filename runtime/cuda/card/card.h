@@ -83,7 +83,8 @@ typedef struct rt__card {
     rt__products *products;
     rt__convolutions *convolutions;
     uint8_t *narrow_grad; // of a weight, as cuDNN writes it beside bf16
-    uint8_t *convolving;  // cuDNN's workspace
+    float *sums;          // of a convolution's result and of its squares, for every channel
+    uint8_t *convolving;  // cuDNN's workspace, and where these two lie
 } rt__card;
 
 static inline rt__card *rt__card_of(const rt_stage *s)

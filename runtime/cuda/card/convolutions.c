@@ -12,6 +12,12 @@ typedef struct Convolution {
     cudnnDataType_t type; // of images and weights
 } Convolution;
 
+// The library has engines for channels in packs of 16 bytes only.
+static bool wants_sums(const rt_kernel *row)
+{
+    return row->epilogue == RT_SUMS && row->conv.k % 8 == 0;
+}
+
 static bool has_relu(const rt_kernel *row)
 {
     return row->epilogue == RT_RELU;
@@ -82,6 +88,16 @@ static void bare(DnnParts *p, const void *what, int part)
     convolve(p, c, rt__dnn_tensor(p, c->type, y_shape(&c->row->conv), DNN_Y));
 }
 
+static void with_sums(DnnParts *p, const void *what, int part)
+{
+    const Convolution *c = what;
+    const DnnShape channels = rt__dnn_channels_last(1, c->row->conv.k, 1, 1);
+    (void)part;
+    DnnDesc y = convolve(p, c, rt__dnn_tensor(p, c->type, y_shape(&c->row->conv), DNN_Y));
+    rt__dnn_sums(p, y, rt__dnn_tensor(p, CUDNN_DATA_FLOAT, channels, DNN_SUM),
+                 rt__dnn_tensor(p, CUDNN_DATA_FLOAT, channels, DNN_SQUARES));
+}
+
 static void fused(DnnParts *p, const void *what, int part)
 {
     const Convolution *c = what;
@@ -112,10 +128,13 @@ int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, DnnKerne
         wish.forms[0] = (DnnForm){fused, 1, {allowed, 0}, 0};
         // Engines without products are noted as if they used tensor cores.
         wish.forms[1] = (DnnForm){split, 2, {allowed, DNN_CORES}, y_bytes(row)};
+    } else if (wants_sums(row)) {
+        wish.forms[0] = (DnnForm){with_sums, 1, {allowed, 0}, 0};
+        wish.forms[1] = (DnnForm){bare, 1, {allowed, 0}, 0};
     } else {
         wish.forms[0] = (DnnForm){bare, 1, {allowed, 0}, 0};
     }
-    wish.n_forms = more ? 2 : 1;
+    wish.n_forms = more || wants_sums(row) ? 2 : 1;
     return rt__dnn_make(m, &wish, k);
 }
 
@@ -124,6 +143,7 @@ int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, DnnKerne
 
 struct rt__convolutions {
     Dnn dnn;
+    const rt_kernel *rows;
     int n;
     DnnKernel of[];
 };
@@ -180,6 +200,7 @@ int rt__convolutions_open(rt_stage *s, const rt_kernel *rows, int n_rows,
     *made = c;
     if (!c)
         return rt_fail(s, RT_E_MEMORY, "no memory for %d kernels", n_rows);
+    c->rows = rows;
     c->n = n_rows;
     int error = rt__dnn_open(s, &c->dnn, o->properties);
     if (error)
@@ -201,6 +222,11 @@ void rt__convolutions_close(rt__convolutions *made)
 const DnnKernel *rt__convolutions_kernel(const rt__convolutions *made, int row)
 {
     return &made->of[row];
+}
+
+bool rt__convolutions_sums(const rt__convolutions *made, int row)
+{
+    return wants_sums(&made->rows[row]) && made->of[row].form == 0;
 }
 
 int64_t rt__convolutions_workspace(const rt__convolutions *made)

@@ -11,8 +11,8 @@
 #include "runtime/cuda/card/graphs.h"
 
 // Numbers of a convolution's tensors: the image or its gradient, the weight or its gradient, the result or its gradient,
-// the bias.
-enum { DNN_X = 1, DNN_W, DNN_Y, DNN_B };
+// the bias; sums of the result and of its squares.
+enum { DNN_X = 1, DNN_W, DNN_Y, DNN_B, DNN_SUM, DNN_SQUARES };
 
 // One row. RT_E_KERNEL.
 int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, DnnKernel *k);
@@ -36,6 +36,8 @@ void rt__convolutions_close(rt__convolutions *made); // NULL is fine
 
 const DnnKernel *rt__convolutions_kernel(const rt__convolutions *made, int row);
 int64_t rt__convolutions_workspace(const rt__convolutions *made); // bytes: the most of any call
+// Of a row with RT_SUMS: is there an engine that adds up?
+bool rt__convolutions_sums(const rt__convolutions *made, int row);
 
 // A row's call, with its tensors by number. workspace: as much as that, at a multiple of 256. RT_E_KERNEL by rt_fail.
 void rt__convolutions_run(rt_stage *s, rt__convolutions *made, int row,

@@ -182,6 +182,7 @@ int rt__dnn_make(const DnnMaker *m, const DnnWish *wish, DnnKernel *k)
         for (int i = 0; i < wish->n_forms; i++) {
             if (!make_form(m, wish, &wish->forms[i], way, k))
                 continue;
+            k->form = i;
             join(k);
             if (wish->implementation && strcmp(k->implementation, wish->implementation) != 0)
                 warn(m, wish, k);

@@ -53,6 +53,7 @@ typedef struct DnnKernel {
     int64_t workspace_bytes;                  // of a call
     DnnPlan plans[DNN_MOST_GRAPHS];
     int n_plans;
+    int form;       // which of the wish's
     int64_t own_at; // bytes into the workspace
     float scalars[DNN_SCALARS];
     DnnPack *packs;

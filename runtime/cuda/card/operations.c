@@ -310,6 +310,19 @@ DnnDesc rt__dnn_reshape(DnnParts *p, DnnDesc x, DnnDesc y)
     return y;
 }
 
+DnnDesc rt__dnn_sums(DnnParts *p, DnnDesc x, DnnDesc sum, DnnDesc squares)
+{
+    const cudnnGenStatsMode_t mode = CUDNN_GENSTATS_SUM_SQSUM;
+    DnnDesc d = rt__dnn_part(p, CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR);
+    rt__dnn_set(p, d, CUDNN_ATTR_OPERATION_GENSTATS_MODE, CUDNN_TYPE_GENSTATS_MODE, 1, &mode);
+    set_type(p, d, CUDNN_ATTR_OPERATION_GENSTATS_MATH_PREC, CUDNN_DATA_FLOAT);
+    rt__dnn_set_desc(p, d, CUDNN_ATTR_OPERATION_GENSTATS_XDESC, x);
+    rt__dnn_set_desc(p, d, CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC, sum);
+    rt__dnn_set_desc(p, d, CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC, squares);
+    add_op(p, d, "sums");
+    return x;
+}
+
 DnnDesc rt__dnn_graph(DnnParts *p)
 {
     DnnDesc g = rt__dnn_part(p, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);

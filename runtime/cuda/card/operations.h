@@ -67,6 +67,8 @@ DnnDesc rt__dnn_select(DnnParts *p, DnnDesc condition, DnnDesc a, DnnDesc b, Dnn
 DnnDesc rt__dnn_index(DnnParts *p, int64_t axis, DnnDesc like, DnnDesc y);
 DnnDesc rt__dnn_reduce(DnnParts *p, cudnnReduceTensorOp_t op, DnnDesc x, DnnDesc y);
 DnnDesc rt__dnn_reshape(DnnParts *p, DnnDesc x, DnnDesc y);
+// For every channel of x the sum and the sum of squares; they are written, and x is given back.
+DnnDesc rt__dnn_sums(DnnParts *p, DnnDesc x, DnnDesc sum, DnnDesc squares);
 
 // Of all operations, in the order in which they were added.
 DnnDesc rt__dnn_graph(DnnParts *p);

@@ -1,9 +1,6 @@
 // The runtime of cuda programs on this processor: the device's memory is the stage's, a launch is over when it returns, and
 // libraries are naive loops (convolutions.c, products.c). It is for tests, and for looking at a program where there is no device.
-#include <stagecc/cuda.h>
-
-#include "runtime/cuda/private/shared.h"
-#include "runtime/rt.h"
+#include "runtime/cuda/emulated/emulated.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +10,7 @@ typedef struct Emulated {
     cu_step step;
     size_t room_bytes;
     void *room;
+    float *sums;
 } Emulated;
 
 static Emulated *state(rt_stage *s)
@@ -23,6 +21,7 @@ static Emulated *state(rt_stage *s)
 static void emulated_release(rt_stage *s)
 {
     free(state(s)->room);
+    free(state(s)->sums);
     free(state(s));
     s->backend_state = NULL;
 }
@@ -50,6 +49,16 @@ void *rt_cuda_stream(rt_stage *s)
 void *rt_cuda_room(rt_stage *s)
 {
     return memset(state(s)->room, 0xff, state(s)->room_bytes);
+}
+
+float *rt__emulated_sums(rt_stage *s, int64_t n)
+{
+    float *sums = realloc(state(s)->sums, (size_t)n * sizeof *sums);
+    if (!sums)
+        rt_fail(s, RT_E_MEMORY, "no memory for %lld sums", (long long)n);
+    else
+        state(s)->sums = sums;
+    return sums;
 }
 
 const rt_now *rt_cuda_now(rt_stage *s, int mb)

@@ -15,6 +15,8 @@ static inline const rt_kernel *rt__emulated_row(const rt_stage *s, int kernel)
     return &kernels->rows[kernel];
 }
 
+float *rt__emulated_sums(rt_stage *s, int64_t n); // room for so many; NULL: rt_fail
+
 // Of operands in the order of calls, and of the result.
 static inline rt_dtype rt__emulated_type(const rt_kernel *k, int operand)
 {
@@ -44,6 +46,7 @@ static inline double rt__emulated_finish(rt_epilogue epilogue, double x)
 {
     switch (epilogue) {
     case RT_RELU: return x > 0 || x != x ? x : 0;
+    case RT_SUMS: return x;
     case RT_GELU:
     case RT_GELU_AUX:
         return x / 2 * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
