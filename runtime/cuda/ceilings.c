@@ -134,7 +134,8 @@ typedef struct Gemm {
 static void multiply(const Card *c, void *of)
 {
     Gemm *g = of;
-    rt__products_run(&g->stage, g->made, 0, g->a, g->b, NULL, g->out, g->workspace, c->stream);
+    const rt__operands of_row = {.a = g->a, .b = g->b, .c = g->out};
+    rt__products_run(&g->stage, g->made, 0, &of_row, g->workspace, c->stream);
     if (g->stage.error)
         fail("device %d: %s", c->number, g->stage.message);
 }
