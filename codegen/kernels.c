@@ -228,6 +228,12 @@ static bool has_row(const Node *n)
     return is_convolution(n->op) || is_product(n->op) || is_library_attention(n);
 }
 
+// Attention's row says all there is.
+static KernelWords words_for(Arena *a, const Graph *g, const Node *n, KernelWordsOf *words_of)
+{
+    return is_library_attention(n) ? (KernelWords){0} : words_of(a, g, n);
+}
+
 // add: the kernel that adds to what is there.
 static KernelRow kernel_row(Arena *a, const Node *n, const KernelWords *words,
                             const Epilogue *with, bool add)
@@ -250,7 +256,7 @@ const char *kernel_key(Arena *a, const Graph *g, const Node *n, KernelWordsOf *w
 {
     if (!has_row(n))
         return NULL;
-    KernelWords words = words_of(a, g, n);
+    KernelWords words = words_for(a, g, n, words_of);
     return kernel_row(a, n, &words, &nothing, false).key;
 }
 
@@ -308,7 +314,7 @@ static void collect(Emit *e, KernelTable *t, KernelWordsOf *words_of)
         t->row_of[i] = t->adding[i] = -1;
         if (!emit_here(e, n) || !has_row(n))
             continue;
-        const KernelWords words = words_of(e->scratch, e->graph, n);
+        const KernelWords words = words_for(e->scratch, e->graph, n, words_of);
         const Epilogue with = epilogue_of(e, n);
         t->row_of[i] = add_row(e, t, kernel_row(e->scratch, n, &words, &with, false));
         if (n->op == OP_LINEAR_GRAD_WEIGHT && e->plan->options.micro_batches > 1)

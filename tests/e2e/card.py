@@ -137,14 +137,14 @@ def profiled(out):
 
 
 def check_profile(emulated, card):
-    """By the device's own clock each launch takes a millisecond, captured or not, and the host takes none."""
+    """By the device's own clock each launch takes a millisecond, captured or not, and the host takes none; relu is part of its product."""
     names = [layer["name"] for layer in emulated["layers"]]
     assert names == [layer["name"] for layer in card["layers"]] and sum(layer["forward_s"] for layer in emulated["layers"]) > 0
     for layer in card["layers"]:
         for key in ("forward_s", "backward_s"):
             assert abs(layer[key] * 1e3 - round(layer[key] * 1e3)) < 1e-4, layer
     launches = {layer["name"]: (round(layer["forward_s"] * 1e3), round(layer["backward_s"] * 1e3)) for layer in card["layers"]}
-    assert launches["hidden1"][0] == 1 and launches["relu1"] == (1, 1) and launches["hidden2"][1] >= 3, launches
+    assert launches["hidden1"][0] == 1 and launches["relu1"] == (0, 1) and launches["hidden2"][1] >= 3, launches
     assert abs(sum(layer["update_s"] for layer in card["layers"]) - 1e-3) < 1e-6, card
     assert card["layers"][names.index("relu1")]["update_s"] == 0 < card["layers"][names.index("logits")]["update_s"], card
     assert card["process_bytes"] == 0 and card["library_bytes"] > 32 << 20, card
