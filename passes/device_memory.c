@@ -3,21 +3,22 @@
 
 #include <string.h>
 
-int64_t memory_of_device(const Compile *c, int64_t weights)
+int64_t memory_of_device(const Compile *c, const DeviceMemory *device, int64_t weights)
 {
     bool bf16 = !strcmp(c->options->dtype, "bf16");
-    return c->device ? c->device->stage_bytes(weights, bf16) : 0;
+    return device ? device->stage_bytes(weights, bf16) : 0;
 }
 
 int64_t memory_of_calls(const Compile *c, const Plan *p, const PlanStage *s)
 {
+    const DeviceMemory *device = memory_device(c, s);
     int64_t most[N_CALL_MEMORY] = {0}, sum = 0;
-    for (int i = 0; c->device && i < c->graph->nodes.n; i++) {
+    for (int i = 0; device && i < c->graph->nodes.n; i++) {
         const Node *n = c->graph->nodes.items[i];
         int64_t bytes[N_CALL_MEMORY] = {0};
         if (node_is(n, 'L') || node_stage(p, n) != s->id)
             continue;
-        c->device->kernel_bound(n, bytes);
+        device->kernel_bound(n, bytes);
         for (int k = 0; k < N_CALL_MEMORY; k++)
             most[k] = bytes[k] > most[k] ? bytes[k] : most[k];
     }

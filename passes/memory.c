@@ -321,7 +321,7 @@ static void count_process(const Placer *p, Library stage, Library whole)
 int64_t memory_library_bytes(Compile *c, PlanStage *s, int64_t weights)
 {
     Placer p = {.c = c, .plan = c->plan, .stage = s};
-    return count_library(&p, false).bytes + memory_of_device(c, weights) +
+    return count_library(&p, false).bytes + memory_of_device(c, memory_device(c, s), weights) +
            memory_of_calls(c, c->plan, s);
 }
 
@@ -357,9 +357,10 @@ static void place_stage(Placer *p)
         int64_t bytes = pack_region(p, &p->scratch[phase], PLACE_SCRATCH);
         s->scratch_bytes = bytes > s->scratch_bytes ? bytes : s->scratch_bytes;
     }
-    plan_count_edges(p->plan, s);
+    plan_count_edges(p->plan, s, memory_device(p->c, s) != NULL);
     count_process(p, count_library(p, false), p->whole);
-    s->library_bytes += memory_of_device(p->c, s->persistent_bytes + plan_weight_bytes(s)) +
+    s->library_bytes += memory_of_device(p->c, memory_device(p->c, s),
+                                         s->persistent_bytes + plan_weight_bytes(s)) +
                         memory_of_calls(p->c, p->plan, s);
 }
 
@@ -368,6 +369,12 @@ int64_t memory_limit(const Compile *c, const MachineType *type)
     int64_t limit = c->memory_limit / c->options->virtual_stages; // equal parts of a machine's
     double own = type ? type->memory_bytes : 0;
     return own > 0 && (!limit || own < (double)limit) ? (int64_t)own : limit;
+}
+
+const DeviceMemory *memory_device(const Compile *c, const PlanStage *s)
+{
+    const Machines *m = s->n_devices && s->backend ? c->machines : NULL;
+    return m ? m->types[m->type[s->devices[0]]].device : c->device;
 }
 
 int64_t memory_limit_of(const Compile *c, const PlanStage *s)

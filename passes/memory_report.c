@@ -29,7 +29,7 @@ static void table_row(Text *out, const Node *n, const Place *place)
 
 void memory_table(Text *out, const Plan *p, const Graph *g)
 {
-    char total[32], persistent[32], slot[32], scratch[32], edges[32], weights[32];
+    char total[32], persistent[32], slot[32], scratch[32], edges[32], weights[32], twins[32];
     for (int i = 0; i < p->n_stages; i++) {
         const PlanStage *s = &p->stages[i];
         text_printf(out,
@@ -38,6 +38,8 @@ void memory_table(Text *out, const Plan *p, const Graph *g)
                     human_bytes(persistent, s->persistent_bytes), s->in_flight,
                     human_bytes(slot, s->slot_bytes), human_bytes(scratch, s->scratch_bytes),
                     human_bytes(edges, s->edge_bytes));
+        if (s->twin_bytes)
+            text_printf(out, " + their twins %s", human_bytes(twins, s->twin_bytes));
         if (s->versions > 1)
             text_printf(out, " + %d older versions of %s", s->versions - 1,
                         human_bytes(weights, s->version_bytes));
@@ -58,7 +60,7 @@ StageMemory stage_memory(const PlanStage *s)
                          .slot = s->slot_bytes,
                          .in_flight = s->in_flight,
                          .scratch = s->scratch_bytes,
-                         .edges = s->edge_bytes,
+                         .edges = s->edge_bytes + s->twin_bytes,
                          .library = s->library_bytes};
 }
 

@@ -512,6 +512,7 @@ static bool take_fixed_cuts(Search *s, int *cuts, int *on)
 static void take_machines(const Search *s, PlanStage *stage, int type, bool *taken)
 {
     const Machines *m = s->c->machines;
+    stage->backend = m ? m->types[type].backend : NULL;
     stage->n_devices = stage->replicas;
     stage->devices = arena_array(s->c->perm, int, stage->n_devices);
     if (s->c->options->virtual_stages > 1) { // without replicas and machines of their own

@@ -55,8 +55,8 @@ typedef struct Compile {
     // Of the backend: the library kernel that a node calls, by all that decides it; NULL: none.
     const char *(*kernel_key)(Arena *a, const Graph *g, const Node *n);
     const DeviceSpeed *speed; // likewise, of its devices; NULL: they are this processor's cores
-    const DeviceMemory
-        *device; // likewise: what a device holds; NULL: it has no memory of its own
+    const DeviceMemory *
+        device; // likewise: what a device holds; NULL: it has no memory of its own; `machines` may have others
     // Of the backend: `next`, which reads the heavy op n, is computed by the same call of a library; kept: n has other
     // readers, too. NULL: never.
     bool (*heads)(const Node *n, const Node *next, bool kept);

@@ -363,5 +363,6 @@ StageMemory range_memory(const Ranges *all, const Range *r, int replicas, int in
                          .in_flight = in_flight,
                          .scratch = r->scratch + r->decoded,
                          .edges = edges,
-                         .library = memory_of_device(all->c, r->persistent + older)};
+                         .library =
+                             memory_of_device(all->c, all->c->device, r->persistent + older)};
 }

@@ -191,7 +191,7 @@ static Plan *with_edges(Compile *c, bool read_again)
         }
     schedule_write(c->scratch, c->scratch, p);
     for (int s = 0; s < p->n_stages; s++)
-        plan_count_edges(p, &p->stages[s]);
+        plan_count_edges(p, &p->stages[s], memory_device(c, &p->stages[s]) != NULL);
     return p;
 }
 
@@ -213,7 +213,7 @@ static int64_t rest_of(Compile *c, const Plan *edges, Ranges *ranges, PlanStage 
     const Range *r = range_of(ranges, s->first_unit, s->last_unit);
     int64_t weights = r->persistent + r->parameters * (edges->stages[s->id].versions - 1);
     return weights + r->decoded + edges->stages[s->id].edge_bytes +
-           memory_library_bytes(c, s, weights);
+           edges->stages[s->id].twin_bytes + memory_library_bytes(c, s, weights);
 }
 
 // The nodes that the stage of an older plan names; that names none means all.

@@ -36,16 +36,62 @@ int plan_machines_used(const Plan *p)
     return p->machines_used ? p->machines_used : schedule_machines(&p->options, used);
 }
 
-void plan_count_edges(const Plan *p, PlanStage *s)
+// Vectors of the norm, losses, scores and sums of a round are the host's.
+static bool has_twins(const Plan *p, int edge)
 {
-    s->edge_bytes = 0;
-    for (int r = s->first_rank; r < s->first_rank + s->replicas; r++) {
-        int64_t bytes = 0;
-        for (int e = 0; e < p->n_edges; e++)
-            if (p->edges[e].producer == r)
-                bytes += p->edges[e].slots * ((p->edges[e].bytes + 63) / 64 * 64);
-        s->edge_bytes = bytes > s->edge_bytes ? bytes : s->edge_bytes;
+    uint32_t norm = UINT32_C(1) << RT_NORM_GATHER | UINT32_C(1) << RT_NORM_APPLY;
+    for (int r = 0; r < p->n_ranks && p->edges[edge].touch; r++)
+        if (p->edges[edge].touch[r] & norm)
+            return false;
+    for (int i = 0; i < p->n_buckets; i++) {
+        const PlanBucket *b = &p->buckets[i];
+        bool tensors = b->kind == BUCKET_GRADIENTS || b->kind == BUCKET_STATISTICS;
+        int end = b->first_edge + p->stages[b->stage].replicas;
+        if (!tensors && edge >= b->first_edge && edge < end)
+            return false;
     }
+    return !plan_is_round(&p->edges[edge]);
+}
+
+static bool consumes(const PlanEdge *e, int rank)
+{
+    for (int c = 0; c < e->n_consumers; c++)
+        if (e->consumers[c] == rank)
+            return true;
+    return false;
+}
+
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+void plan_count_edges(const Plan *p, PlanStage *s, bool apart)
+{
+    s->edge_bytes = s->twin_bytes = 0;
+    for (int r = s->first_rank; r < s->first_rank + s->replicas; r++) {
+        int64_t bytes = 0, twins = 0;
+        for (int i = 0; i < p->n_edges; i++) {
+            const PlanEdge *e = &p->edges[i];
+            int64_t ring = e->slots * ((e->bytes + 63) / 64 * 64);
+            bool own = e->producer == r;
+            bytes += own ? ring : 0;
+            if (apart && (own || consumes(e, r)) && has_twins(p, i))
+                twins += (ring + 255) / 256 * 256; // as runtime/twins.c does
+        }
+        s->edge_bytes = most(bytes, s->edge_bytes);
+        s->twin_bytes = most(twins, s->twin_bytes);
+    }
+}
+
+const char *plan_backend(const Plan *p, const PlanStage *s)
+{
+    return s->backend ? s->backend : p->backend;
+}
+
+bool plan_mixes_backends(const Plan *p)
+{
+    return p->n_stages && p->stages[0].backend;
 }
 
 const char *plan_rank_name(const Plan *p, int rank, char *buffer, int size)
@@ -176,7 +222,7 @@ int64_t plan_weight_bytes(const PlanStage *s)
 int64_t plan_stage_bytes(const PlanStage *s)
 {
     return s->persistent_bytes + plan_weight_bytes(s) + s->in_flight * s->slot_bytes +
-           s->scratch_bytes + s->edge_bytes + s->library_bytes;
+           s->scratch_bytes + s->edge_bytes + s->twin_bytes + s->library_bytes;
 }
 
 double plan_stage_seconds(const PlanStage *s)

@@ -68,6 +68,7 @@ typedef struct PlanRank {
 typedef struct PlanStage {
     int id, replicas;
     int first_rank;            // its replicas are that many ranks from here on
+    const char *backend;       // NULL: the plan's
     int first_unit, last_unit; // contiguous cut units, both inclusive
     // Of backward; n_parts 1: it runs as a whole. 0, which plans that were read never have: so do they
     // all, and there are no replicas that exchange gradients.
@@ -102,6 +103,7 @@ typedef struct PlanStage {
     int64_t slot_bytes;          // activations of one micro-batch
     int64_t scratch_bytes;
     int64_t edge_bytes;    // slots of the edges that one replica produces, at most
+    int64_t twin_bytes;    // of those that it touches, in the memory of its device, at most
     int64_t library_bytes; // scratch of library kernels (kernels.json)
     // Predicted: what the process takes beside all of them (code, libraries and what they keep). 0: not
     // measured. Not in plan_stage_bytes.
@@ -159,7 +161,7 @@ typedef struct Plan {
     const char *model, *source; // name; path as given
     const char *cost_model;     // "stagecc", "pipedream"; NULL: stagecc
     const char *cost_source;    // "estimate", "profile" or "measured"
-    const char *backend;        // "ref", "c"; NULL: not said
+    const char *backend;        // "ref", "c"; NULL: not said; where stages differ, of the first
     Options options;
     PlanKernel *kernels; // sorted by key; none: not measured, bounds are used
     int n_kernels;
@@ -212,7 +214,8 @@ bool plan_has_streams(const Plan *p);
 // From the stages' replicas: ranks, whose streams are empty, and first_rank of every stage.
 void plan_number_ranks(Arena *a, Plan *p);
 int plan_machines_used(const Plan *p);
-void plan_count_edges(const Plan *p, PlanStage *s); // fills edge_bytes
+// Fills edge_bytes, and twin_bytes of a stage whose tensors lie in the memory of a device (runtime/twins.h).
+void plan_count_edges(const Plan *p, PlanStage *s, bool apart);
 // "stage 1", of replicated stages "stage 1, replica 0". Returns buffer.
 const char *plan_rank_name(const Plan *p, int rank, char *buffer, int size);
 // Which message of a step of the edge belongs to a micro-batch; -1: it is another edge's.
@@ -244,7 +247,9 @@ int plan_micro_batches(const Plan *p, bool eval); // of a stream
 int plan_own_micro_batches(const Plan *p, const PlanRank *r, bool eval); // of those, the rank's
 int plan_messages(const Plan *p, const PlanEdge *e); // of an edge in a stream
 int64_t plan_weight_bytes(const PlanStage *s);       // of the versions beside the newest
-int64_t plan_stage_bytes(const PlanStage *s);  // arena, library scratch, the edges it produces
+int64_t plan_stage_bytes(const PlanStage *s); // arena, library scratch, the edges it produces
+const char *plan_backend(const Plan *p, const PlanStage *s);
+bool plan_mixes_backends(const Plan *p);       // stages have some of their own
 double plan_stage_seconds(const PlanStage *s); // time_s, or what is predicted
 double plan_pipeline_seconds(const Plan *p); // pipeline_s, or of the slowest stage for a batch
 int64_t plan_bytes(double bytes); // rounded, and no more than a plan may hold (1 PiB)

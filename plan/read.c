@@ -226,6 +226,7 @@ static void read_stage(Reader *r, const json_t *o, Plan *p, int i)
     s->slot_bytes = reader_get_bytes(r, o, "slot_bytes");
     s->scratch_bytes = reader_get_bytes(r, o, "scratch_bytes");
     s->edge_bytes = reader_get_bytes(r, o, "edge_bytes");
+    s->twin_bytes = reader_get_bytes_or_0(r, o, "twin_bytes");
     s->library_bytes = reader_get_bytes(r, o, "library_bytes");
     if (r->good)
         check_unit_names(r, o, p, s);
@@ -430,6 +431,21 @@ static bool has_instructions(const Plan *p)
     return found;
 }
 
+// Stages have none of their own where all have the same.
+static void read_backends(Reader *r, const json_t *stages, Plan *p)
+{
+    bool differ = false;
+    for (int s = 0; s < p->n_stages; s++) {
+        const char *own =
+            reader_get_text_or_null(r, json_array_get(stages, (size_t)s), "backend");
+        p->backend = s ? p->backend : own;
+        p->stages[s].backend = own;
+        differ |= own && p->backend && strcmp(own, p->backend) != 0;
+    }
+    for (int s = 0; s < p->n_stages && !differ; s++)
+        p->stages[s].backend = NULL;
+}
+
 static void read_plan(Reader *r, const json_t *root, Plan *p)
 {
     const char *why = reader_get_text_or_null(r, root, "why");
@@ -466,8 +482,7 @@ static void read_plan(Reader *r, const json_t *root, Plan *p)
         read_lists(r, root, p);
     if (!r->good)
         return;
-    p->backend = reader_get_text_or_null(r, json_array_get(json_object_get(root, "stages"), 0),
-                                         "backend");
+    read_backends(r, json_object_get(root, "stages"), p);
     for (int s = 0; s < p->n_stages; s++)
         p->machines_used += p->stages[s].replicas;
     p->machines_used = schedule_machines(&p->options, p->machines_used);

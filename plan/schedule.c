@@ -615,7 +615,7 @@ void schedule_micro_batches(Arena *perm, Arena *scratch, Plan *p, int micro_batc
     edges_deal_again(perm, scratch, p);
     schedule_write(perm, scratch, p);
     for (int i = 0; i < p->n_stages; i++)
-        plan_count_edges(p, &p->stages[i]);
+        plan_count_edges(p, &p->stages[i], p->stages[i].twin_bytes > 0);
 }
 
 static void append(const Plan *p, int rank, Stream *out, int begin, int end, int steps_on)

@@ -127,7 +127,7 @@ static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
                         s->n_devices ? ints_json(s->devices, s->n_devices)
                                      : ints_json(&s->id, 1));
     put_again(o, s, everything);
-    put_text(o, "backend", p->backend);
+    put_text(o, "backend", plan_backend(p, s));
     for (int u = s->first_unit; u <= s->last_unit; u++)
         json_array_append_new(nodes, json_string(p->units[u].name));
     json_object_set_new(o, "nodes", nodes);
@@ -145,6 +145,8 @@ static json_t *stage_json(const Plan *p, const PlanStage *s, bool everything)
     put_int(o, "slot_bytes", s->slot_bytes);
     put_int(o, "scratch_bytes", s->scratch_bytes);
     put_int(o, "edge_bytes", s->edge_bytes);
+    if (s->twin_bytes)
+        put_int(o, "twin_bytes", s->twin_bytes);
     put_int(o, "library_bytes", s->library_bytes);
     put_versions(o, p, s);
     return o;

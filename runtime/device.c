@@ -1,12 +1,16 @@
 #include "runtime/device.h"
 
+#include "runtime/twins.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
+// Others may wait for what this stage has made: it is not held back by what comes behind it.
 int rt__device_wait(rt_stage *s)
 {
-    return s->device->wait(s, s->device->mark(s));
+    int error = rt__twins_finish(s);
+    return error ? error : s->device->wait(s, s->device->mark(s));
 }
 
 // Pages of a mirror that nobody touches cost nothing.

@@ -15,6 +15,13 @@ enum { RT_MAX_LAG = 1, RT_MOST_WATCHED = 128 };
 
 typedef void rt__code(rt_stage *s, int mb); // a function of the program
 
+// A slot of a message, and its twin in the memory of a device that is apart (runtime/twins.h).
+typedef struct rt__twin {
+    int number; // among those of the stage, from 0
+    void *at, *slot;
+    size_t bytes;
+} rt__twin;
+
 // Numbers that should be finite, and how to call them where they are not: 1 and on.
 typedef struct rt__watched {
     const void *tensor;
@@ -25,8 +32,8 @@ typedef struct rt__watched {
 
 typedef struct rt_device {
     const char *name;
-    // The host cannot touch its memory: persistent tensors are mirrored for checkpoints (rt__memory_open), and an image
-    // is copied behind a step instead of worked in.
+    // The host cannot touch its memory: persistent tensors are mirrored for checkpoints (rt__memory_open), an image
+    // is copied behind a step instead of worked in, and messages have twins.
     bool apart;
     // Steps whose losses may still be on their way while the next one is asked for, so that it never runs dry.
     int lag;         // 0 .. RT_MAX_LAG
@@ -36,8 +43,7 @@ typedef struct rt_device {
     int (*open)(rt_stage *s, uint64_t bytes, uint8_t **arena);
     void (*close)(rt_stage *s);
 
-    void (*run)(rt_stage *s, rt__code *code,
-                int mb); // its messages are written when it returns
+    void (*run)(rt_stage *s, rt__code *code, int mb);
 
     // Bytes from host memory to a tensor, the other way, and between tensors.
     void (*put)(rt_stage *s, void *tensor, const void *host, size_t n);
@@ -49,7 +55,7 @@ typedef struct rt_device {
     void *(*room)(rt_stage *s, void *tensor, size_t n);
 
     // to = the sum of parts[0], parts[1], …, in this order, by `divide` where that is not 1; n elements of F32 or F64,
-    // at most `portion` bytes. `to` may be one of the parts; parts may lie in messages.
+    // at most `portion` bytes. `to` may be one of the parts.
     void (*add)(rt_stage *s, void *to, const void *const *parts, int n_parts, int64_t n,
                 rt_dtype dtype, int divide);
     // The sum of squares of parts[0] + parts[1] + …, each rounded to dtype, in double. In this order on every device: element i
@@ -76,13 +82,24 @@ typedef struct rt_device {
     // Bytes of its memory that the program holds beside the arena. NULL: its memory is the host's.
     int64_t (*beside)(const rt_stage *s);
 
-    uint64_t (*mark)(rt_stage *s);           // behind all that was asked for
+    // Messages, of a device that is apart; NULL: it is not. Copies go on beside other work, those of a direction in the
+    // order in which they were asked for; a slot stays as it is, or is nobody else's, until its copy is over.
+    // From slot to twin, for all that is asked for from now on; what is asked for from now on reads the twin no more, so it
+    // may be pulled again; from twin to slot, as all that was asked for so far makes it; is its last copy over? That never
+    // waits. Trouble goes to rt_fail.
+    void (*pull)(rt_stage *s, const rt__twin *t);
+    void (*left)(rt_stage *s, const rt__twin *t);
+    void (*push)(rt_stage *s, const rt__twin *t);
+    bool (*moved)(rt_stage *s, const rt__twin *t);
+
+    uint64_t (*mark)(rt_stage *s); // behind all that was asked for but copies of messages
     int (*wait)(rt_stage *s, uint64_t mark); // 0 or an rt_error
 } rt_device;
 
 extern const rt_device rt__host; // runtime/host.c
 
-int rt__device_wait(rt_stage *s); // for everything
+int rt__device_wait(
+    rt_stage *s); // for everything; messages on their way are published and given back
 
 // Persistent tensors in memory that the host can read and write, to save or to fill them. `read`: as they are now; else
 // what is there is not said. Closing with `write` makes them those of the device. 0 or an rt_error.

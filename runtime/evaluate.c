@@ -155,9 +155,9 @@ int rt__evaluate_mb(rt_stage *s, int mb)
                    (size_t)rt__dtype_bytes(p->real));
     if (has_predictions(p))
         ask_for_hits(s, mb);
-    if (rt__lag(s) && p->eval_labels_edge == RT_NO_EDGE)
+    if (rt__lag(s))
         return 0;
-    int error = rt__device_wait(s); // for labels in a message, which is released now
+    int error = rt__device_wait(s);
     return error ? error : take(s, mb);
 }
 

@@ -8,7 +8,6 @@
 // Where an input goes, and how much it is.
 typedef struct Target {
     void *at;
-    bool message; // a slot, which is the host's memory
     size_t bytes;
 } Target;
 
@@ -21,7 +20,7 @@ static Target target_of(rt_stage *s, const rt_input *in)
     void *at = edge != RT_NO_EDGE ? rt_slot(s, edge, s->mb)
                : s->evaluating    ? rt_scratch(s, in->eval_offset)
                                   : rt_act(s, s->mb, in->offset);
-    return (Target){at, edge != RT_NO_EDGE, bytes};
+    return (Target){at, bytes};
 }
 
 static int read_train(rt_stage *s, int input, void *to, rt__why *why)
@@ -44,15 +43,14 @@ static int load(rt_stage *s, int input)
 {
     rt__why why;
     Target to = target_of(s, &s->program->inputs[input]);
-    void *room = to.message ? to.at : s->device->room(s, to.at, to.bytes);
+    void *room = s->device->room(s, to.at, to.bytes);
     if (!room)
         return (int)s->error;
     int status =
         s->evaluating ? read_eval(s, input, room, &why) : read_train(s, input, room, &why);
     if (status)
         return rt__fail_why(s, status, &why);
-    if (!to.message)
-        s->device->put(s, to.at, room, to.bytes);
+    s->device->put(s, to.at, room, to.bytes);
     return 0;
 }
 

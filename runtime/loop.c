@@ -15,6 +15,7 @@
 #include "runtime/timeline.h"
 #include "runtime/trace.h"
 #include "runtime/transport.h"
+#include "runtime/twins.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -385,6 +386,7 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
         rt__timeline_leave(s, end);
     if (i->opcode > RT_RELEASE)
         add_busy(s->status, end - begin - (s->waited_ns - waited));
+    rt__twins_progress(s); // replays of what a device has captured call no rt_at
     error = error ? error : (int)s->error;
     if (!error && i->opcode == RT_UPDATE)
         error = finish_step(s);

@@ -84,12 +84,12 @@ int rt__norm_gather(rt_stage *s)
     const rt_program *p = s->program;
     size_t bytes = (size_t)p->norm_parts * sizeof *s->norm;
     if (s->own->norm_up_in != RT_NO_EDGE)
-        memcpy(s->norm, rt_slot(s, s->own->norm_up_in, 0), bytes);
+        memcpy(s->norm, rt__slot(s, s->own->norm_up_in, 0), bytes);
     else
         memset(s->norm, 0, bytes);
     int error = own_parts(s);
     if (!error && s->own->norm_up_out != RT_NO_EDGE)
-        memcpy(rt_slot(s, s->own->norm_up_out, 0), s->norm, bytes);
+        memcpy(rt__slot(s, s->own->norm_up_out, 0), s->norm, bytes);
     return error;
 }
 
@@ -105,10 +105,10 @@ static double clip_factor(const rt_stage *s)
 int rt__norm_apply(rt_stage *s)
 {
     if (s->own->norm_down_in != RT_NO_EDGE)
-        memcpy(&s->clip, rt_slot(s, s->own->norm_down_in, 0), sizeof s->clip);
+        memcpy(&s->clip, rt__slot(s, s->own->norm_down_in, 0), sizeof s->clip);
     else
         s->clip = clip_factor(s);
     if (s->own->norm_down_out != RT_NO_EDGE)
-        memcpy(rt_slot(s, s->own->norm_down_out, 0), &s->clip, sizeof s->clip);
+        memcpy(rt__slot(s, s->own->norm_down_out, 0), &s->clip, sizeof s->clip);
     return 0;
 }

@@ -86,7 +86,7 @@ static uint8_t *part_slot(rt_stage *s, int number, int replica)
 {
     const rt_bucket *b = &s->program->buckets[bucket_of(s, number)];
     int edge = b->first_edge + replica - (replica > b->owner);
-    return rt__slot(s, edge, number);
+    return rt__message(s, edge, number);
 }
 
 static uint8_t *own(const rt_stage *s, const Part *p)
@@ -97,7 +97,7 @@ static uint8_t *own(const rt_stage *s, const Part *p)
 static uint8_t *sum_slot(rt_stage *s, int number)
 {
     const rt_bucket *b = &s->program->buckets[bucket_of(s, number)];
-    return rt__slot(s, b->first_edge + s->replicas - 1, number);
+    return rt__message(s, b->first_edge + s->replicas - 1, number);
 }
 
 static const rt_device *device_of(const rt_stage *s, const Part *p)
@@ -111,9 +111,9 @@ int rt__reduce_put(rt_stage *s, int number)
     uint8_t *to = part_slot(s, number, s->replica);
     for (int i = 0; i < b->n_parts; i++) {
         const Part *p = &b->parts[i];
-        device_of(s, p)->get(s, to + p->offset, own(s, p), (size_t)p->bytes);
+        device_of(s, p)->move(s, to + p->offset, own(s, p), (size_t)p->bytes);
     }
-    return rt__device_wait(s);
+    return (int)s->error;
 }
 
 int rt__reduce_get(rt_stage *s, int number)
@@ -122,9 +122,9 @@ int rt__reduce_get(rt_stage *s, int number)
     const uint8_t *from = sum_slot(s, number);
     for (int i = 0; i < b->n_parts; i++) {
         const Part *p = &b->parts[i];
-        device_of(s, p)->put(s, own(s, p), from + p->offset, (size_t)p->bytes);
+        device_of(s, p)->move(s, own(s, p), from + p->offset, (size_t)p->bytes);
     }
-    return rt__device_wait(s);
+    return (int)s->error;
 }
 
 // Adding
@@ -164,7 +164,7 @@ static void add_piece(rt_stage *s, int number, const Piece *p, const void **from
         from[r] = piece_of(s, number, p, r);
     device->add(s, to, from, parts, p->bytes / rt__dtype_bytes(p->part->dtype), p->part->dtype,
                 are_statistics(s, number) ? parts : 1);
-    device->get(s, sum_slot(s, number) + p->part->offset + p->at, to, (size_t)p->bytes);
+    device->move(s, sum_slot(s, number) + p->part->offset + p->at, to, (size_t)p->bytes);
 }
 
 int rt__reduce_sum(rt_stage *s, int number)
@@ -179,5 +179,5 @@ int rt__reduce_sum(rt_stage *s, int number)
             add_piece(s, number, &p, b->from);
         }
     }
-    return rt__device_wait(s);
+    return (int)s->error;
 }

@@ -65,8 +65,8 @@ struct rt_stage {
     const rt_replica *own;       // what it does
     rt__options options;
 
-    // Memory of the device: persistent | further versions of the weights | in_flight slots | scratch, one piece; with
-    // an image in which the program works persistent lies there, twice.
+    // Memory of the device: persistent | further versions of the weights | in_flight slots | scratch | twins of messages,
+    // one piece; with an image in which the program works persistent lies there, twice.
     uint8_t *arena, *slots, *scratch;
     int64_t base,
         next; // bytes from arena to persistent tensors now, and from there to what updates make
@@ -83,7 +83,8 @@ struct rt_stage {
     struct rt__edge *edges; // [n_edges] (runtime/transport.h)
     struct rt__peer *peers; // [rt__n_ranks]
     bool *touched; // [n_edges], of those that rt_slot is asked for; NULL: nobody wants to know
-    struct rt__ucx *ucx; // runtime/ucx/ucx.c; NULL: all ranks are on this host
+    struct rt__twins *twins; // runtime/twins.c; NULL: messages have none
+    struct rt__ucx *ucx;     // runtime/ucx/ucx.c; NULL: all ranks are on this host
     size_t segment_bytes;
     bool spin;          // a core is free: spin before sleeping
     int64_t timeout_ns; // of every wait

@@ -3,6 +3,7 @@
 #include "runtime/report.h"
 #include "runtime/timeline.h"
 #include "runtime/transport.h"
+#include "runtime/twins.h"
 #include "runtime/wait.h"
 
 #include <errno.h>
@@ -136,8 +137,10 @@ void rt__segment_close(rt_stage *s)
 int rt__barrier(rt_stage *s, const char *what)
 {
     uint64_t target = ++s->barriers;
+    int error = rt__twins_finish(s);
+    if (error)
+        return error;
     rt__counter_set(&s->status->barrier, target);
-    int error = 0;
     for (int i = 0; i < rt__n_ranks(s->program) && !error; i++) {
         rt__wait w = {.counter = &s->statuses[i].barrier,
                       .target = target,

@@ -5,6 +5,7 @@
 #include "runtime/loop.h"
 #include "runtime/plain.h"
 #include "runtime/report.h"
+#include "runtime/twins.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -144,7 +145,7 @@ static int settle_one(rt_stage *s, Step *step)
 int rt__settle(rt_stage *s, int most)
 {
     rt__unsettled *u = s->unsettled;
-    int error = 0;
+    int error = most ? 0 : rt__twins_finish(s); // as rt__device_wait does
     while (u->n > most && !error) {
         Step oldest = u->steps[0];
         error = settle_one(s, &oldest);

@@ -19,11 +19,11 @@ static int move_all(rt_stage *s, bool put)
         const rt_tensor *t = &p->tensors[p->shares[i].tensor];
         uint8_t *own = rt__tensor(s, t);
         if (put && e->producer == s->rank)
-            s->device->get(s, rt__slot(s, p->shares[i].edge, 0), own, (size_t)t->bytes);
+            s->device->move(s, rt__message(s, p->shares[i].edge, 0), own, (size_t)t->bytes);
         if (!put && takes(s, e))
-            s->device->put(s, own, rt__slot(s, p->shares[i].edge, 0), (size_t)t->bytes);
+            s->device->move(s, own, rt__message(s, p->shares[i].edge, 0), (size_t)t->bytes);
     }
-    return rt__device_wait(s);
+    return (int)s->error;
 }
 
 int rt__share_put(rt_stage *s)

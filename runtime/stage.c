@@ -1,5 +1,5 @@
 // One stage program in memory: an arena of persistent tensors, slots of micro-batches in flight and
-// scratch, all at the plan's offsets, and the job's segment. Everything is mapped and touched here;
+// scratch, all at the plan's offsets, twins of messages, and the job's segment. Everything is mapped and touched here;
 // a training step allocates nothing.
 #include "runtime/device.h"
 #include "runtime/evaluate.h"
@@ -13,6 +13,7 @@
 #include "runtime/settle.h"
 #include "runtime/timeline.h"
 #include "runtime/transport.h"
+#include "runtime/twins.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -70,13 +71,17 @@ static int open_arena(rt_stage *s)
     int64_t kept = kept_here(s);
     uint64_t bytes = (uint64_t)kept + (uint64_t)p->scratch_bytes +
                      (uint64_t)p->in_flight * (uint64_t)p->slot_bytes;
+    uint64_t twins = segment_round_up(bytes, RT__TWIN_ALIGN);
     uint8_t *own;
+    if (rt__twins_bytes(s))
+        bytes = twins + rt__twins_bytes(s);
     int error = s->device->open(s, bytes, &own);
     if (error)
         return error;
     s->arena = s->arena ? s->arena : own;
     s->slots = own + kept;
     s->scratch = s->slots + (int64_t)p->in_flight * p->slot_bytes;
+    rt__twins_bind(s, own + twins);
     return 0;
 }
 
@@ -123,6 +128,8 @@ int rt__stage_open(rt_stage *s, int job_fd)
     if (!error)
         error = rt__image_open(s);
     if (!error)
+        error = rt__twins_open(s);
+    if (!error)
         error = open_arena(s);
     if (!error)
         error = rt__norm_open(s);
@@ -149,6 +156,7 @@ void rt__stage_close(rt_stage *s)
     if (s->backend_state && s->program->backend->release)
         s->program->backend->release(s);
     s->device->close(s); // before the messages that it may still write
+    rt__twins_close(s);
     rt__timeline_close(s);
     rt__transport_close(s);
     rt__image_close(s);

@@ -1,6 +1,7 @@
 #include "runtime/transport.h"
 
 #include "runtime/segment.h"
+#include "runtime/twins.h"
 #include "runtime/wait.h"
 
 #include <inttypes.h>
@@ -131,14 +132,24 @@ void *rt_slot(rt_stage *s, int edge, int mb)
 {
     if (s->touched)
         s->touched[edge] = true;
-    return rt__slot(s, edge + mb % s->program->edges[edge].stride, mb);
+    return rt__message(s, edge + mb % s->program->edges[edge].stride, mb);
+}
+
+static uint64_t offset(rt_stage *s, int edge, int mb)
+{
+    uint64_t slot = sequence(s, edge, mb) % (uint64_t)s->program->edges[edge].slots;
+    return slot * s->edges[edge].slot_bytes;
 }
 
 void *rt__slot(rt_stage *s, int edge, int mb)
 {
+    return s->edges[edge].slots + offset(s, edge, mb);
+}
+
+void *rt__message(rt_stage *s, int edge, int mb)
+{
     const rt__edge *e = &s->edges[edge];
-    uint64_t slot = sequence(s, edge, mb) % (uint64_t)s->program->edges[edge].slots;
-    return e->slots + slot * e->slot_bytes;
+    return (e->twins ? e->twins : e->slots) + offset(s, edge, mb);
 }
 
 // Counters only grow, and each has one writer, so a plain store publishes a message; the sleepers
@@ -208,13 +219,21 @@ int rt__recv(rt_stage *s, int edge, int mb)
                   .peer = from,
                   .what = "a message of",
                   .name = e->name};
-    return rt__wait_for(s, &w);
+    int error = rt__wait_for(s, &w);
+    if (!error && s->edges[edge].twins)
+        rt__twins_pull(s, edge, w.target - 1);
+    return error ? error : (int)s->error;
 }
 
 int rt__send(rt_stage *s, int edge, int mb)
 {
-    const rt_edge *e = &s->program->edges[edge];
     uint64_t seq = sequence(s, edge, mb);
+    return s->edges[edge].twins ? rt__twins_send(s, edge, seq) : rt__publish(s, edge, seq);
+}
+
+int rt__publish(rt_stage *s, int edge, uint64_t seq)
+{
+    const rt_edge *e = &s->program->edges[edge];
     int error = advance(s, s->edges[edge].published, seq, "send", edge);
     for (int c = 0; c < e->n_consumers && !error; c++)
         error = s->peers[e->consumers[c]].by->send(s, edge, c, seq);
@@ -223,8 +242,13 @@ int rt__send(rt_stage *s, int edge, int mb)
 
 int rt__release(rt_stage *s, int edge, int mb)
 {
-    const rt_edge *e = &s->program->edges[edge];
     uint64_t seq = sequence(s, edge, mb);
+    return s->edges[edge].twins ? rt__twins_release(s, edge, seq) : rt__give_back(s, edge, seq);
+}
+
+int rt__give_back(rt_stage *s, int edge, uint64_t seq)
+{
+    const rt_edge *e = &s->program->edges[edge];
     int error = advance(s, s->edges[edge].mine, seq, "release", edge);
     return error ? error : s->peers[e->producer].by->release(s, edge, seq);
 }
@@ -232,6 +256,7 @@ int rt__release(rt_stage *s, int edge, int mb)
 bool rt__progress(rt_stage *s)
 {
     bool moves = false;
+    rt__twins_progress(s);
     for (int i = 0; rows[i]; i++)
         moves |= rows[i]->progress && rows[i]->progress(s);
     return moves;

@@ -3,7 +3,7 @@
 // peer is decided once, at the start; loop and generated code never know.
 //
 // Every edge has a ring of slots, one counter for its producer and one for each consumer, wherever
-// they lie: a message is written and read in place. A row tells the other side that a counter has
+// they lie: a message is written and read in place, or in the slot's twin on a device (runtime/twins.h). A row tells the other side that a counter has
 // moved, and knows how to sleep until one does. All waits end when the counter arrives, when the job
 // was aborted, when a rank it needs is dead, or when no rank has moved for rt_stage.timeout_ns.
 // All return 0 or an rt_error whose message says who waited for what from whom since when.
@@ -18,6 +18,9 @@ typedef struct rt__edge {
     SegmentCounter *released;  // [n_consumers]: messages that each consumer is done with
     SegmentCounter *mine;      // this rank's entry of `released`; NULL: it is no consumer
     uint8_t *slots;
+    uint8_t
+        *twins; // of the slots, in the device's memory (runtime/twins.h); NULL: there are none
+    int first_twin; // its number
     uint64_t slot_bytes;
     uint64_t left_out; // messages of steps that were shorter than others, so far
 } rt__edge;
@@ -65,11 +68,18 @@ int rt__first_here(const rt_stage *s, int edge);
 void rt__leave_out(rt_stage *s, int64_t micro_batches);
 // The edge's slot of this step's message mb; where messages have no numbers, of the next one.
 void *rt__slot(rt_stage *s, int edge, int mb);
-// The four instructions of an edge; mb is the micro-batch.
+// Its twin where it has one, else itself: what the device of this stage may work on.
+void *rt__message(rt_stage *s, int edge, int mb);
+// The four instructions of an edge; mb is the micro-batch. With twins the other side sees a message, or that one was
+// released, once its copy is over: in rt__progress.
 int rt__acquire(rt_stage *s, int edge, int mb);
 int rt__send(rt_stage *s, int edge, int mb);
 int rt__recv(rt_stage *s, int edge, int mb);
 int rt__release(rt_stage *s, int edge, int mb);
+
+// Counters, without regard to twins: message seq is there for the consumers, or this one is done with it.
+int rt__publish(rt_stage *s, int edge, uint64_t seq);
+int rt__give_back(rt_stage *s, int edge, uint64_t seq);
 
 // Between two pieces of work: let messages of this rank go on. false: they need no help.
 bool rt__progress(rt_stage *s);

@@ -5,12 +5,14 @@
 // while somebody works, and one of timeout_ns when nobody does; none where an agent watches over the job.
 //
 // A stage that also talks over a network goes on with that while it waits for a neighbour: a futex does
-// not wake for a descriptor, so it sleeps in slices of MIXED_NS there.
+// not wake for a descriptor, so it sleeps in slices of MIXED_NS there. Nor does it wake for a device: with messages
+// that others may wait for on their way (runtime/twins.h) it sleeps for COPY_NS at a time.
 #include "runtime/wait.h"
 
 #include "runtime/segment.h"
 #include "runtime/timeline.h"
 #include "runtime/transport.h"
+#include "runtime/twins.h"
 
 #include <inttypes.h>
 #include <sched.h>
@@ -18,6 +20,7 @@
 #include <time.h>
 
 enum { SPIN_NS = 50 * 1000, SLICE_NS = 100 * 1000 * 1000, MIXED_NS = 500 * 1000 };
+enum { COPY_NS = 20 * 1000 };
 enum { SPINS_A_LOOK = 64 };
 
 int64_t rt__now_ns(void)
@@ -147,8 +150,9 @@ static int sleep_slice(rt_stage *s, const rt__wait *w)
     int64_t end = rt__now_ns() + SLICE_NS, left = SLICE_NS;
     while (!arrived(w) && left > 0 && !s->error) {
         bool mixed = rt__progress(s) && !w->by->progress;
+        int64_t most = rt__twins_are_on_their_way(s) ? COPY_NS : mixed ? MIXED_NS : left;
         if (!arrived(w))
-            w->by->sleep(s, w, mixed && left > MIXED_NS ? MIXED_NS : left);
+            w->by->sleep(s, w, most < left ? most : left);
         left = end - rt__now_ns();
     }
     return (int)s->error;

@@ -48,9 +48,11 @@ typedef struct Problem {
 } Problem;
 
 typedef struct MachineType {
-    double speed;        // times of the profile are divided by it
-    double memory_bytes; // 0: no limit
-    int profile;         // which times
+    double speed;                      // times of the profile are divided by it
+    double memory_bytes;               // 0: no limit
+    int profile;                       // which times
+    const char *backend;               // of programs there; NULL: all are alike
+    const struct DeviceMemory *device; // that they work in (ir/device.h); NULL: the host's
 } MachineType;
 
 // Groups of machines that share a switch or a board: `size` machines of the level below make one group.

@@ -4,21 +4,31 @@
 //
 // By the device's clock a kernel takes a millisecond, and nothing else takes any time.
 //
-// Nothing is done before somebody waits for it: a stream is a list. The device's memory can be touched only while such a
-// list is worked on; whoever looks at it from the host, or at what was not waited for, ends with a signal or sees other bits.
+// Nothing is done before somebody waits for it: a stream is a list, and one of them, by chance, goes on without the others until it
+// has to wait for an event. The device's memory can be touched only while a list is worked on; whoever looks at it from the host, or
+// at what was not waited for, ends with a signal or sees other bits, and so does a stream that does not wait for another. Whoever asks
+// again and again whether an event was reached sees it come.
 #include <cuda_runtime_api.h>
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include <functional>
+#include <iterator>
 #include <list>
 #include <memory>
 #include <vector>
 
 typedef std::function<void()> Work;
+
+struct Item {
+    Work work;
+    cudaEvent_t behind; // NULL: nothing of other streams
+    unsigned recorded;
+};
 
 // What a graph is made of; events: that its launches record.
 struct CUgraph_st {
@@ -29,7 +39,7 @@ struct CUgraphExec_st {
     CUgraph_st of;
 };
 struct CUstream_st {
-    std::list<Work> work;
+    std::list<Item> work;
     bool capturing;
     CUgraph_st captured;
 };
@@ -48,7 +58,8 @@ struct CUevent_st {
 struct Memory {
     uint8_t *at;
     size_t bytes;
-    bool device; // else pinned
+    bool device;     // else pinned
+    bool registered; // it is the caller's
 };
 static std::list<Memory> memory;
 static size_t device_bytes; // handed out
@@ -74,13 +85,64 @@ static void protect(int how)
             abort();
 }
 
-// All streams share one device and have one order here: a stage has one of them.
+static std::list<cudaStream_t> streams;
+
+static bool may_begin(const Item &item)
+{
+    return !item.behind || item.behind->reached >= item.recorded;
+}
+
+static bool may_go_on(cudaStream_t stream)
+{
+    return !stream->work.empty() && may_begin(stream->work.front());
+}
+
+static void work_on(cudaStream_t stream)
+{
+    Work work = stream->work.front().work;
+    stream->work.pop_front();
+    protect(PROT_READ | PROT_WRITE);
+    work();
+    protect(PROT_NONE);
+}
+
+static unsigned by_chance(unsigned n)
+{
+    static unsigned state = 1;
+    state = state * 1664525 + 1013904223;
+    return (state >> 16) % n;
+}
+
+// One of them, a little or as far as it comes without the others.
+static void let_one_go_on()
+{
+    auto stream = std::next(streams.begin(), by_chance((unsigned)streams.size()));
+    unsigned left = by_chance(2) ? 3 : UINT_MAX;
+    for (; may_go_on(*stream) && left; left--)
+        work_on(*stream);
+}
+
+static void work_up_to(cudaEvent_t event, unsigned recorded);
+
 static void work_off(cudaStream_t stream)
 {
-    protect(PROT_READ | PROT_WRITE);
-    for (; !stream->work.empty(); stream->work.pop_front())
-        stream->work.front()();
-    protect(PROT_NONE);
+    while (!stream->work.empty()) {
+        const Item first = stream->work.front();
+        if (!may_begin(first))
+            work_up_to(first.behind, first.recorded);
+        work_on(stream);
+    }
+}
+
+static void work_up_to(cudaEvent_t event, unsigned recorded)
+{
+    std::list<Item> &work = event->stream->work;
+    while (event->reached < recorded && !work.empty()) {
+        const Item first = work.front();
+        if (!may_begin(first))
+            work_up_to(first.behind, first.recorded);
+        work_on(event->stream);
+    }
 }
 
 static cudaError_t later(cudaStream_t stream, Work work)
@@ -88,7 +150,7 @@ static cudaError_t later(cudaStream_t stream, Work work)
     if (stream->capturing)
         stream->captured.work.push_back(work);
     else
-        stream->work.push_back(work);
+        stream->work.push_back({work, NULL, 0});
     return cudaSuccess;
 }
 
@@ -173,7 +235,7 @@ static cudaError_t allocate(void **at, size_t bytes, bool device)
     if (*at == MAP_FAILED || (device && device_bytes + bytes > total_bytes()))
         return cudaErrorMemoryAllocation;
     device_bytes += device ? bytes : 0;
-    memory.push_back({(uint8_t *)*at, bytes, device});
+    memory.push_back({(uint8_t *)*at, bytes, device, false});
     return cudaSuccess;
 }
 
@@ -181,7 +243,8 @@ static cudaError_t release(void *at)
 {
     for (auto m = memory.begin(); at && m != memory.end(); m++)
         if (m->at == at) {
-            munmap(m->at, m->bytes);
+            if (!m->registered)
+                munmap(m->at, m->bytes);
             device_bytes -= m->device ? m->bytes : 0;
             memory.erase(m);
             return cudaSuccess;
@@ -209,14 +272,17 @@ cudaError_t cudaFreeHost(void *at)
     return release(at);
 }
 
-cudaError_t cudaHostRegister(void *, size_t, unsigned)
+cudaError_t cudaHostRegister(void *at, size_t bytes, unsigned)
 {
+    if (getenv("FAKE_CUDA_UNREGISTERED"))
+        return cudaErrorMemoryAllocation;
+    memory.push_back({(uint8_t *)at, bytes, false, true});
     return cudaSuccess;
 }
 
-cudaError_t cudaHostUnregister(void *)
+cudaError_t cudaHostUnregister(void *at)
 {
-    return cudaSuccess;
+    return release(at);
 }
 
 cudaError_t cudaMemsetAsync(void *at, int value, size_t n, cudaStream_t stream)
@@ -241,11 +307,13 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
 {
     *stream = new CUstream_st();
+    streams.push_back(*stream);
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
+    streams.remove(stream);
     delete stream;
     return cudaSuccess;
 }
@@ -352,23 +420,29 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end)
     return cudaSuccess;
 }
 
+// Something goes on whenever somebody asks.
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
+    let_one_go_on();
     return event->waiting() ? cudaErrorNotReady : cudaSuccess;
 }
 
-// No more than what lies in front of it.
+// No more of its stream than what lies in front of it.
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     if (!event->waiting())
         return cudaSuccess;
     if (cudaError_t refused = refused_by(event->stream))
         return refused;
-    std::list<Work> &work = event->stream->work;
-    protect(PROT_READ | PROT_WRITE);
-    for (; event->waiting() && !work.empty(); work.pop_front())
-        work.front()();
-    protect(PROT_NONE);
+    work_up_to(event, event->recorded);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
+{
+    if (stream->capturing)
+        return cudaErrorStreamCaptureIsolation; // it is of another stream
+    stream->work.push_back({[] {}, event, event->recorded});
     return cudaSuccess;
 }
 }

@@ -12,6 +12,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import bits  # noqa: E402
+import fake_ssh  # noqa: E402
 
 STAGECC, SOURCE, LIBRARY = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 DIGITS, TEXT = f"idx:{SOURCE}/examples/digits/train", f"text:{SOURCE}/README.md"
@@ -19,6 +20,7 @@ CLIPPED = ["--momentum", "0.9", "--clip-norm", "0.1"]
 REF = ["--backend", "ref", "--batch", "40", "--micro-batches", "5"]
 GPT = ["-D", "TIED=1", "-D", "LAYERS=2", "-D", "DIM=32", "-D", "T=16", "--batch", "8", "--micro-batches", "4"]
 CNN = ["--batch", "16", "--micro-batches", "4", "--isa", "avx2"]
+NETWORK = ("norms across stages", "replicas")  # these run on two hosts, too
 CASES = [  # what it meets, model, data, options
     ("one stage", "examples/mlp/mlp.c", DIGITS, [*REF, *CLIPPED]),
     ("norms across stages", "examples/mlp/mlp.c", DIGITS, [*REF, *CLIPPED, "--stages", "3", "--schedule", "zb-h1"]),
@@ -42,6 +44,19 @@ def trained(out, model, data, options):
     return bits.told(out / "first.json") + bits.told(out / "second.json"), bits.tensors(out / f"ckpt/step-{STEPS:06}")
 
 
+def losses_of_two_hosts(out, data):
+    """Both of them are this machine. Evaluates on its way, without a stop; none: this build has no UCX."""
+    if not pathlib.Path("/usr/include/ucp/api/ucp.h").exists():
+        print("without UCX: on one host only")
+        return []
+    hosts, log = out / "hosts", out / "hosts.json"
+    hosts.write_text("localhost slots=2\n127.0.0.1 slots=4\n")
+    os.environ.update(STAGECC_SSH=str(fake_ssh.put(out / "shell", fake_ssh.SSH)), UCX_NET_DEVICES="lo")
+    bits.run([STAGECC, "deploy", out, "--hostfile", hosts])
+    bits.run([STAGECC, "run", out, "--data", data, "--test-data", "synthetic:24", "--eval-every", "3", "--steps", STEPS, "--hostfile", hosts, "--log-json", log])
+    return bits.losses(log)
+
+
 def use_apart(work):
     """Compilers that are called from now on link the device in the host's place."""
     wrapper = work / "cc"
@@ -60,6 +75,9 @@ def compare(work):
         assert sum("test_loss" in line for line in told_here) >= 3, told_here
         differ = [name for name in want[i][1] if want[i][1][name] != tensors.get(name)]
         assert not differ and want[i][1].keys() == tensors.keys(), f"{what}: tensors differ: {differ[:5]}"
+        if what in NETWORK:
+            there, here = losses_of_two_hosts(work / f"apart{i}", case[1]), [(t["step"], t["loss_bits"]) for t in told_here if "loss_bits" in t]
+            assert not there or there == here, f"{what}, on two hosts: {there}\nnot {here}"
         print(f"{what}: {STEPS} steps, {len(tensors)} tensors", flush=True)
 
 

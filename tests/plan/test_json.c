@@ -65,6 +65,7 @@ static PlanStage stages[] = {
      .slot_bytes = 128,
      .scratch_bytes = 192,
      .edge_bytes = 16384,
+     .twin_bytes = 8192,
      .library_bytes = 1},
     {.id = 1, .replicas = 1, .first_unit = 1, .last_unit = 2, .first_rank = 1, .in_flight = 1},
 };
@@ -101,6 +102,27 @@ static Plan example(void)
     return p;
 }
 
+static void stages_may_have_backends_of_their_own(void **state)
+{
+    (void)state;
+    Arena a = {0};
+    Plan p = example(), *q;
+    PlanStage both[] = {stages[0], stages[1]};
+    both[0].backend = "cuda";
+    both[1].backend = "c";
+    p.stages = both;
+    p.backend = "cuda";
+    char *text = plan_to_json(&p);
+    q = plan_from_json(&a, "plan.json", text);
+    assert_non_null(q);
+    assert_string_equal(q->backend, "cuda");
+    assert_string_equal(plan_backend(q, &q->stages[0]), "cuda");
+    assert_string_equal(q->stages[1].backend, "c");
+    assert_true(plan_hash(q) == plan_hash(&p));
+    free(text);
+    arena_release(&a);
+}
+
 static void reads_back_what_it_wrote(void **state)
 {
     (void)state;
@@ -119,7 +141,8 @@ static void reads_back_what_it_wrote(void **state)
     assert_memory_equal(q->edges[0].touch, touch_act, sizeof touch_act);
     assert_true(plan_hash(q) == plan_hash(&p));
     assert_int_equal(q->stages[0].state_bytes, 48);
-    assert_int_equal(plan_stage_bytes(&q->stages[0]), 64 + 2 * 128 + 192 + 16384 + 1);
+    assert_null(q->stages[0].backend);
+    assert_int_equal(plan_stage_bytes(&q->stages[0]), 64 + 2 * 128 + 192 + 16384 + 8192 + 1);
     assert_int_equal(plan_stage_of_unit(q, 0), 0);
     assert_int_equal(plan_stage_of_unit(q, 1), 1);
     assert_int_equal(plan_stage_of_unit(q, 2), 1);
@@ -452,6 +475,7 @@ static void survives_every_replacement(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(reads_back_what_it_wrote),
+                                       cmocka_unit_test(stages_may_have_backends_of_their_own),
                                        cmocka_unit_test(reads_back_a_graph_plan),
                                        cmocka_unit_test(wrong_machines),
                                        cmocka_unit_test(hash_ignores_time),

@@ -1,11 +1,12 @@
 // A device that is not there: its memory can be touched inside the device's own functions only, and what it was asked
-// for comes when somebody waits for it. Programs that link it in front of the runtime work on it in place of the host
+// for comes when somebody waits for it; copies of messages end no sooner than somebody has asked often. Programs that link it in front of the runtime work on it in place of the host
 // (tests/e2e/apart.py), so whatever forgets to ask the device, or to wait, ends with a signal or with other bits.
 #define rt__host made_of
 #include "runtime/host.c" // NOLINT(bugprone-suspicious-include): its functions, under another table
 #undef rt__host
 
 #include "runtime/plain.h"
+#include "runtime/twins.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@ extern const rt_device rt__host;
 
 // Bytes that have been asked for: they reach `to` when somebody waits.
 // Bytes that have been taken: `to` must still hold them then.
-// Predictions are looked at no earlier than that, but as they are now; labels in a message must still be there.
+// Predictions are looked at no earlier than that, but as they are now.
 typedef struct Later {
     uint64_t mark;
     bool taken, room; // room: `to` was made by room()
@@ -25,7 +26,17 @@ typedef struct Later {
     void *logits, *labels; // copies of what is in its memory
 } Later;
 
+// The copy of a message. A twin that is pulled has its bytes at once, and the slot must still hold them when it ends; a
+// slot that is pushed has them no sooner than then.
+typedef struct Copy {
+    bool goes_on, pushed;
+    int asked; // how often whether it is over
+    uint8_t *bytes;
+    rt__twin twin;
+} Copy;
+
 typedef struct Apart {
+    Copy *copies; // [rt__twins_count]
     uint64_t marks;
     Later *later;
     size_t n_later;
@@ -79,16 +90,21 @@ static void drop(Later *l)
     free(l->labels);
 }
 
+static void check_kept(const void *at, const void *bytes, size_t n)
+{
+    if (!memcmp(at, bytes, n))
+        return;
+    fprintf(stderr, "apart: %zu bytes were overwritten before they were waited for\n", n);
+    abort();
+}
+
 static void finish(rt_stage *s, Later *l)
 {
     if (l->scored)
         made_of.score(s, (rt__hits *)(void *)l->bytes, &l->predictions);
-    if (l->taken && memcmp(l->to, l->bytes, l->n)) {
-        fprintf(stderr, "apart: %zu bytes were overwritten before they were waited for\n",
-                l->n);
-        abort();
-    }
-    if (!l->taken)
+    if (l->taken)
+        check_kept(l->to, l->bytes, l->n);
+    else
         memcpy(l->to, l->bytes, l->n);
     drop(l);
 }
@@ -98,7 +114,8 @@ static int apart_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
     int error = made_of.open(s, bytes, arena);
     if (error)
         return error;
-    s->device_state = need(calloc(1, sizeof(Apart)));
+    Apart *a = s->device_state = need(calloc(1, sizeof *a));
+    a->copies = need(calloc((size_t)rt__twins_count(s) + 1, sizeof *a->copies));
     leave(s);
     return 0;
 }
@@ -109,7 +126,10 @@ static void apart_close(rt_stage *s)
     Apart *a = s->device_state;
     for (size_t i = 0; a && i < a->n_later; i++)
         drop(&a->later[i]);
+    for (int i = 0; a && i < rt__twins_count(s); i++)
+        free(a->copies[i].bytes);
     if (a) {
+        free(a->copies);
         free(a->later);
         free(a->room);
     }
@@ -203,16 +223,68 @@ static void *copy_of(const void *bytes, int64_t n)
 static void apart_score(rt_stage *s, rt__hits *hits, const rt__predictions *p)
 {
     Later *l = add_later(s, hits, sizeof *hits);
-    const uint8_t *labels = (const uint8_t *)p->labels, *own = s->mapping;
     enter(s);
     l->scored = true;
     l->predictions = *p;
     l->predictions.logits = l->logits =
         copy_of(p->logits, p->rows * p->classes * rt__dtype_bytes(p->type));
-    if (labels >= own && labels < own + s->mapping_bytes)
-        l->predictions.labels = l->labels = copy_of(labels, p->rows * 4);
+    l->predictions.labels = l->labels = copy_of(p->labels, p->rows * 4);
     leave(s);
     memset(hits, 0xff, sizeof *hits);
+}
+
+static void end(Copy *c)
+{
+    if (c->goes_on && c->pushed)
+        memcpy(c->twin.slot, c->bytes, c->twin.bytes);
+    else if (c->goes_on)
+        check_kept(c->twin.slot, c->bytes, c->twin.bytes);
+    free(c->bytes);
+    *c = (Copy){0};
+}
+
+static Copy *begin(rt_stage *s, const rt__twin *t, bool pushed)
+{
+    Copy *c = &((Apart *)s->device_state)->copies[t->number];
+    end(c);
+    *c = (Copy){.goes_on = true,
+                .pushed = pushed,
+                .bytes = copy_of(pushed ? t->at : t->slot, (int64_t)t->bytes),
+                .twin = *t};
+    return c;
+}
+
+static void apart_pull(rt_stage *s, const rt__twin *t)
+{
+    Copy *c = begin(s, t, false);
+    enter(s);
+    memcpy(t->at, c->bytes, t->bytes);
+    leave(s);
+}
+
+static void apart_left(rt_stage *s, const rt__twin *t)
+{
+    enter(s);
+    memset(t->at, 0xff, t->bytes);
+    leave(s);
+}
+
+static void apart_push(rt_stage *s, const rt__twin *t)
+{
+    enter(s);
+    begin(s, t, true);
+    leave(s);
+    memset(t->slot, 0xff, t->bytes);
+}
+
+static bool apart_moved(rt_stage *s, const rt__twin *t)
+{
+    Copy *c = &((Apart *)s->device_state)->copies[t->number];
+    enum { OFTEN = 8 }; // more often than by instructions that wait for nothing
+    if (c->goes_on && ++c->asked < OFTEN)
+        return false;
+    end(c);
+    return true;
 }
 
 static uint64_t apart_mark(rt_stage *s)
@@ -250,6 +322,10 @@ const rt_device rt__host = {
     .squares = apart_squares,
     .finite = apart_finite,
     .score = apart_score,
+    .pull = apart_pull,
+    .left = apart_left,
+    .push = apart_push,
+    .moved = apart_moved,
     .mark = apart_mark,
     .wait = apart_wait,
 };

@@ -1,9 +1,10 @@
-// The device of programs of the cuda backend. All work of a stage is in one stream, so nothing needs an order of its
-// own; the host is told what has come by events (mark, wait).
+// The device of programs of the cuda backend. All work of a stage is in one stream, so nothing but copies of messages
+// (edges.c) needs an order of its own; the host is told what has come by events (mark, wait).
 #include "runtime/cuda/card/card.h"
 
 #include "runtime/cuda/private/shared.h"
 #include "runtime/plain.h"
+#include "runtime/twins.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -110,11 +111,12 @@ static int check_memory(rt_stage *s, uint64_t arena, size_t all)
     return rt_fail(
         s, RT_E_MEMORY,
         "stage %d needs %.1f MiB of its device, which has %.1f MiB free of %.1f: parameters, gradients and "
-        "state %.1f, activations %d x %.1f, scratch %.1f, libraries and copies %.1f. Use more micro-batches, "
+        "state %.1f, activations %d x %.1f, scratch %.1f, messages %.1f, libraries and copies %.1f. Use more micro-batches, "
         "a smaller batch, or more stages on more devices",
         p->stage, (double)all / 0x1p20, (double)left / 0x1p20, (double)total / 0x1p20,
         (double)weights_bytes(s) / 0x1p20, p->in_flight, (double)p->slot_bytes / 0x1p20,
-        (double)p->scratch_bytes / 0x1p20, (double)(all - arena) / 0x1p20);
+        (double)p->scratch_bytes / 0x1p20, (double)rt__twins_bytes(s) / 0x1p20,
+        (double)(all - arena) / 0x1p20);
 }
 
 static int make_memory(rt_stage *s, rt__card *c, uint64_t arena)
@@ -135,17 +137,6 @@ static int make_memory(rt_stage *s, rt__card *c, uint64_t arena)
     c->room = c->memory + l.room;
     c->narrow = l.end > l.narrow ? c->memory + l.narrow : NULL;
     return 0;
-}
-
-// The job's memory, whose messages kernels read and write in place.
-static int share_messages(rt_stage *s)
-{
-    if (rt__n_ranks(s->program) < 2)
-        return 0;
-    return rt__card_check(s,
-                          cudaHostRegister(s->segment, s->segment_bytes,
-                                           cudaHostRegisterMapped | cudaHostRegisterPortable),
-                          "share the job's memory with its device");
 }
 
 static int card_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
@@ -173,7 +164,7 @@ static int card_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
     if (!error)
         error = rt__phases_open(s, &c->phases);
     if (!error)
-        error = share_messages(s);
+        error = rt__transfers_open(s, &c->transfers);
     if (rt__card_launches_by_hand())
         s->device = rt__card_by_hand();
     c->set.now.mb = -1; // nothing was set yet
@@ -190,8 +181,7 @@ static void card_close(rt_stage *s)
     if (c->work)
         cudaStreamSynchronize(c->work);
     rt__phases_close(c->phases);
-    if (s->segment && rt__n_ranks(s->program) > 1)
-        cudaHostUnregister(s->segment);
+    rt__transfers_close(s, c->transfers);
     for (int i = 0; i < c->n_constants; i++) {
         cudaFree(c->constants[i].at);
         free(c->constants[i].copy);
@@ -306,7 +296,7 @@ static void card_move(rt_stage *s, void *to, const void *from, size_t n)
     if (to == from)
         return;
     copy(s, to, from, n, cudaMemcpyDeviceToDevice);
-    if (rt__card_of(s)->narrow && is_weight(s, to))
+    if (rt__card_of(s)->narrow && is_weight(s, to) && is_weight(s, from))
         copy(s, rt__card_narrow(s, to), rt__card_narrow(s, from), n / 2,
              cudaMemcpyDeviceToDevice);
 }
@@ -316,9 +306,19 @@ static void card_zero(rt_stage *s, void *tensor, size_t n)
     rt__card_check(s, cudaMemsetAsync(tensor, 0, n, rt__card_of(s)->work), "clear a tensor");
 }
 
-static bool is_free(const rt__room *r)
+// Who asks too early leaves an error behind, which would be taken for that of a launch.
+bool rt__card_reached(rt_stage *s, cudaEvent_t event)
 {
-    return !r->asked || cudaEventQuery(r->copied) == cudaSuccess;
+    cudaError_t status = cudaEventQuery(event);
+    if (status != cudaErrorNotReady)
+        return !rt__card_check(s, status, "go on");
+    (void)cudaGetLastError();
+    return false;
+}
+
+static bool is_free(rt_stage *s, const rt__room *r)
+{
+    return !r->asked || rt__card_reached(s, r->copied);
 }
 
 static void *make_room(rt_stage *s, rt__card *c, size_t n)
@@ -344,7 +344,7 @@ static void *card_room(rt_stage *s, void *tensor, size_t n)
         if (r->bytes != n)
             continue;
         oldest = oldest ? oldest : r;
-        if (is_free(r)) {
+        if (is_free(s, r)) {
             c->last_room = (int)(r - c->rooms);
             return r->at;
         }
@@ -454,6 +454,10 @@ const rt_device rt__cuda_device = {
     .noted = card_noted,
     .finder = "STAGECC_CUDA_LAUNCH=1",
     .score = card_score,
+    .pull = rt__card_pull,
+    .left = rt__card_left,
+    .push = rt__card_push,
+    .moved = rt__card_moved,
     .stamp = rt__card_stamp,
     .beside = rt__card_beside,
     .mark = card_mark,

@@ -3,6 +3,7 @@
 #define STAGECC_CUDA_CARD_H
 
 #include "runtime/cuda/card/convolutions.h"
+#include "runtime/cuda/card/edges.h"
 #include "runtime/cuda/card/phase.h"
 #include "runtime/cuda/card/products.h"
 #include "runtime/device.h"
@@ -80,6 +81,7 @@ typedef struct rt__card {
     size_t left; // of the device's memory when it was opened
 
     rt__phases *phases;
+    rt__transfers *transfers; // of messages; NULL: there are none
     rt__products *products;
     rt__convolutions *convolutions;
     uint8_t *narrow_grad; // of a weight, as cuDNN writes it beside bf16
@@ -94,6 +96,7 @@ static inline rt__card *rt__card_of(const rt_stage *s)
 
 // Notes what a call of CUDA says: 0, or RT_E_ENVIRONMENT by rt_fail with `what` it was for.
 int rt__card_check(rt_stage *s, cudaError_t status, const char *what);
+bool rt__card_reached(rt_stage *s, cudaEvent_t event); // never waits
 // Where the bf16 copy of a parameter lies, of any version; NULL: the program has none.
 void *rt__card_narrow(const rt_stage *s, const void *param);
 void rt__card_set_known(rt_stage *s, int mb); // in front of what is launched next

@@ -230,12 +230,9 @@ static void run(rt_stage *s, rt__phases *all, Phase *p, int mb)
         rt__card_tell_times(s, g->layers, g->n_layers);
 }
 
-// Messages lie in the host's memory, which the device writes: they may be sent when this returns.
 void rt__phases_run(rt_stage *s, rt__phases *all, rt__code *code, int mb)
 {
     Phase *p = phase_of(s, all, code);
     if (p)
         run(s, all, p, mb);
-    if (p && p->n_edges > 0)
-        rt__device_wait(s);
 }
