@@ -13,6 +13,12 @@ const Backend *backend_find(const char *name)
     return NULL;
 }
 
+const Backend *backend_of_stage(const Plan *p, int stage, const Backend *given)
+{
+    const char *own = stage < p->n_stages ? p->stages[stage].backend : NULL;
+    return own ? backend_find(own) : given;
+}
+
 // The x86-64 levels: v3 has AVX2 and FMA, v4 has AVX-512 F, BW, CD, DQ and VL.
 const char *backend_march(const char *isa)
 {

@@ -103,6 +103,8 @@ typedef struct Backend {
 extern const Backend backend_ref, backend_c, backend_cuda;
 extern const Backend *const backends[]; // NULL-terminated
 const Backend *backend_find(const char *name);
+// Of a stage: its own where stages differ, else the given one.
+const Backend *backend_of_stage(const Plan *p, int stage, const Backend *given);
 // "-march=..." of an instruction set of options.def (but `native`, which the driver resolves).
 const char *backend_march(const char *isa);
 
@@ -184,7 +186,7 @@ typedef struct CompileStep {
 } CompileStep;
 
 // What makes a stage's program from its sources: the last step, from what those before it made. The same rules, in the
-// same order, for every stage of a plan.
+// same order, for every stage of a plan with the same backend.
 enum { MAX_STEPS = 3 };
 typedef struct CompileSteps {
     CompileStep items[MAX_STEPS];
@@ -196,6 +198,7 @@ CompileSteps codegen_steps(Arena *a, const Plan *p, const Backend *b, const Code
 // All sources of the plan (stage0.c ...) and build.ninja into dir. command is the line that
 // reproduces them. Same input, same bytes. An exit status: a graph that the backend cannot emit, a disk that
 // is full; reported.
+// b: of stages that have none of their own.
 int codegen_write(const Graph *g, const Plan *p, const Backend *b, const char *command,
                   const CodegenPaths *paths, const char *dir);
 // One stage's sources as text, for tests; malloc'd. kernels: the second one; NULL: the backend has none.

@@ -48,7 +48,7 @@ static const char *neighbours(Emit *e, bool producers, const char *otherwise)
 static void write_memory(Emit *e)
 {
     const PlanStage *s = e->stage;
-    char kept[32], slot[32], scratch[32], edges[32], weights[32];
+    char kept[32], slot[32], scratch[32], edges[32], weights[32], twins[32];
     text_printf(e->out,
                 "//   memory   parameters, gradients and state %s, activations %d x %s, "
                 "scratch %s",
@@ -59,6 +59,8 @@ static void write_memory(Emit *e)
                     human_bytes(weights, s->version_bytes));
     if (s->edge_bytes)
         text_printf(e->out, ", messages %s", human_bytes(edges, s->edge_bytes));
+    if (s->twin_bytes)
+        text_printf(e->out, ", their twins %s", human_bytes(twins, s->twin_bytes));
     text_puts(e->out, "\n");
 }
 
@@ -140,6 +142,7 @@ Sources codegen_source(const Graph *g, const Plan *p, int stage, const Backend *
 {
     Arena scratch = {0};
     KernelTexts kernels = {0};
+    b = backend_of_stage(p, stage, b);
     Emit e = {.scratch = &scratch,
               .graph = g,
               .plan = p,
@@ -177,14 +180,15 @@ static const char *misfit(const Node *n, const Backend *b)
     return b->lacks ? b->lacks(n) : NULL;
 }
 
-static bool fits(const Graph *g, const Backend *b)
+static bool fits(const Graph *g, const Plan *p, const Backend *b)
 {
     for (int i = 0; i < g->nodes.n; i++) {
         const Node *n = g->nodes.items[i];
-        const char *why = misfit(n, b);
+        const Backend *own = backend_of_stage(p, plan_stage_of_unit(p, n->unit), b);
+        const char *why = misfit(n, own);
         if (!why)
             continue;
-        error_at(n->loc, "the %s backend cannot emit %s: %s", b->name, n->name, why);
+        error_at(n->loc, "the %s backend cannot emit %s: %s", own->name, n->name, why);
         return false;
     }
     return true;
@@ -213,9 +217,10 @@ int codegen_write(const Graph *g, const Plan *p, const Backend *b, const char *c
                   const CodegenPaths *paths, const char *dir)
 {
     Arena a = {0};
-    int status = fits(g, b) ? EXIT_DONE : EXIT_INPUT;
+    int status = fits(g, p, b) ? EXIT_DONE : EXIT_INPUT;
     for (int i = 0; i < p->n_stages && !status; i++)
-        status = write_sources(&a, b, dir, i, codegen_source(g, p, i, b, command, paths));
+        status = write_sources(&a, backend_of_stage(p, i, b), dir, i,
+                               codegen_source(g, p, i, b, command, paths));
     if (!status)
         status = build_file_write(&a, p, b, paths, dir);
     arena_release(&a);

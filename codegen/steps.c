@@ -33,7 +33,7 @@ static Words host_flags(Arena *a, const Plan *p, const Backend *b, const Codegen
 {
     Words words = {0};
     add_text(a, &words, "-std=gnu17 -O3 -ffp-contract=off -Wall -Wextra");
-    vec_push(a, &words, backend_march(p->options.isa));
+    vec_push(a, &words, backend_march(b->isa ? b->isa : p->options.isa));
     if (b->libraries_openmp)
         vec_push(a, &words, "-fopenmp");
     if (b->flags)
@@ -110,12 +110,26 @@ static CompileSteps three_steps(Arena *a, const Plan *p, const Backend *b,
     return (CompileSteps){.items = {host, second, program}, .n = 3};
 }
 
+// The plan's stages have several backends, each with rules and words of its own.
+static bool differ(const Plan *p, int stage)
+{
+    return stage < p->n_stages && p->stages[stage].backend;
+}
+
 CompileSteps codegen_steps(Arena *a, const Plan *p, const Backend *b, const CodegenPaths *paths,
                            int stage)
 {
     const char *name = arena_printf(a, "stage%d", stage);
-    return b->kernel_extension ? three_steps(a, p, b, paths, name)
-                               : one_step(a, p, b, paths, name);
+    b = backend_of_stage(p, stage, b);
+    CompileSteps steps = b->kernel_extension ? three_steps(a, p, b, paths, name)
+                                             : one_step(a, p, b, paths, name);
+    for (int i = 0; i < steps.n && differ(p, stage); i++) {
+        CompileStep *s = &steps.items[i];
+        s->rule = arena_printf(a, "%s_%s", b->name, s->rule);
+        s->before.name = arena_printf(a, "%s_%s", b->name, s->before.name);
+        s->behind.name = arena_printf(a, "%s_%s", b->name, s->behind.name);
+    }
+    return steps;
 }
 
 static const char *joined(Arena *a, const char *line, const StepWords *words)

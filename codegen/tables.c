@@ -590,7 +590,7 @@ static void write_identity(Emit *e, const char *command)
     field_int(e, "micro_batch", e->graph->micro_batch);
     field_int(e, "micro_batches", o->micro_batches);
     field_int(e, "threads", o->threads);
-    field(e, "isa", emit_string(e, o->isa));
+    field(e, "isa", emit_string(e, e->backend->isa ? e->backend->isa : o->isa));
     field(e, "compiler", "__VERSION__");
 }
 

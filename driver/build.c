@@ -104,7 +104,9 @@ int build_programs(Job *j, const char *dir)
 {
     Toolchain t = toolchain_find(j->arena);
     CodegenPaths paths = toolchain_paths(&t, j->args);
-    int status = kernel_tools_check(&t, j->backend);
+    int status = EXIT_DONE;
+    for (int i = 0; i < j->plan.n_stages && !status; i++)
+        status = kernel_tools_check(&t, backend_of_stage(&j->plan, i, j->backend));
     if (!status)
         status = codegen_write(j->graph, &j->plan, j->backend, j->args->line, &paths, dir);
     return status ? status : toolchain_build(j->arena, &j->plan, j->backend, &paths, dir);

@@ -98,18 +98,34 @@ static void settle_isa(Options *o, const Backend *b)
         o->isa = native_isa(!strcmp(o->dtype, "bf16"));
 }
 
-// The model may have set it, so this is asked behind the model.
-static bool dtype_fits(const Job *j)
+// Of some stage, if stages differ.
+static bool has_backend(const Job *j, const Backend *b)
 {
-    const Options *o = &j->args->options;
-    if (!strcmp(o->dtype, "f64") && !j->backend->doubles)
+    for (int i = 0; j->mixed && i < j->devices->n; i++)
+        if (!strcmp(j->devices->devices[i].backend, b->name))
+            return true;
+    return !j->mixed && j->backend == b;
+}
+
+static bool backend_fits(const Options *o, const Backend *b)
+{
+    if (!strcmp(o->dtype, "f64") && !b->doubles)
         error_at(NO_LOC, "--dtype f64 needs --backend ref");
-    else if (!strcmp(o->dtype, "bf16") && !j->backend->bf16)
+    else if (!strcmp(o->dtype, "bf16") && !b->bf16)
         error_at(NO_LOC, "--dtype bf16 needs --backend c or cuda");
-    else if (!strcmp(o->dtype, "bf16") && !j->backend->isa && !strcmp(o->isa, "avx2"))
+    else if (!strcmp(o->dtype, "bf16") && !b->isa && !strcmp(o->isa, "avx2"))
         error_at(NO_LOC, "--dtype bf16 needs --isa avx512_bf16; with --isa avx512 the library "
                          "does without the instructions, slower than f32");
     return !diag_errors();
+}
+
+// The model may have set it, so this is asked behind the model.
+static bool dtype_fits(const Job *j)
+{
+    for (int i = 0; backends[i]; i++)
+        if (has_backend(j, backends[i]) && !backend_fits(&j->args->options, backends[i]))
+            return false;
+    return true;
 }
 
 // IR text has its micro-batch written into every shape; the batch follows from it.
@@ -188,25 +204,31 @@ static int load_stored_plan(Job *j)
     return p ? EXIT_DONE : EXIT_INPUT;
 }
 
-static bool of_cuda(const char *backend)
+// Without --backend, and no plan that says one, stages have those of their devices. Where these differ: one of this
+// processor, whose instruction set has to be settled.
+static const char *backend_of_devices(Job *j)
 {
-    return !strcmp(backend, "cuda");
-}
-
-// Where all devices are CUDA's, nothing else can be meant.
-static const char *usual_backend(const Job *j)
-{
-    bool cuda = j->devices;
-    for (int i = 0; cuda && i < j->devices->n; i++)
-        cuda = of_cuda(j->devices->devices[i].backend);
-    return cuda ? "cuda" : "c";
+    const Devices *d = j->devices;
+    const char *name = d->devices[0].backend;
+    for (int i = 1; i < d->n; i++) {
+        j->mixed |= strcmp(d->devices[i].backend, d->devices[0].backend) != 0;
+        name = backend_find(name)->isa ? d->devices[i].backend : name;
+    }
+    return name;
 }
 
 static int choose_backend(Job *j)
 {
-    const char *name = j->args->backend ? j->args->backend : usual_backend(j);
-    if (!j->args->backend && j->stored && j->stored->backend)
+    const char *name = j->args->backend ? j->args->backend : "c";
+    bool open = !j->args->backend, differ = j->stored && plan_mixes_backends(j->stored);
+    if (open && j->stored && j->stored->backend && !differ)
         name = j->stored->backend;
+    else if (open && j->devices)
+        name = backend_of_devices(j);
+    else if (open && differ)
+        error_at((Loc){j->args->plan, 0, 0},
+                 "its stages have several backends: give the --devices FILE.json that says "
+                 "which, or one for all with --backend");
     j->backend = backend_find(name);
     if (!j->backend) {
         error_at(NO_LOC, "there is no backend `%s`", name);
@@ -264,6 +286,11 @@ int job_load(Job *j, Arena *a, Args *args)
     return status || !args->profile ? status : measured_load(j, args->profile);
 }
 
+static bool of_cuda(const char *backend)
+{
+    return !strcmp(backend, "cuda");
+}
+
 // All stages are of one backend.
 static bool devices_fit_backend(const Job *j)
 {
@@ -274,8 +301,8 @@ static bool devices_fit_backend(const Job *j)
             continue;
         error_at(
             d->loc,
-            "`%s` is a %s, and --backend %s makes programs for %s: all of a model are of one "
-            "kind",
+            "`%s` is a %s, and --backend %s makes programs for %s: without it each stage is for "
+            "its device",
             d->name, cuda ? "CUDA device" : "processor", j->backend->name,
             cuda ? "processors" : "CUDA devices");
         return false;
@@ -295,7 +322,7 @@ static bool take_devices(Job *j, int stages)
                                     "--virtual-stages does not: use -n");
         return false;
     }
-    if (!devices_fit_backend(j))
+    if (!j->mixed && !devices_fit_backend(j))
         return false;
     int ranks = 0;
     for (int s = 0; s < stages; s++)
@@ -317,6 +344,8 @@ static bool take_devices(Job *j, int stages)
     j->compile.machines =
         machines_of_devices(j->arena, d, file, profile, &j->plan.device_names);
     j->plan.n_device_names = d->n;
+    for (int t = 0; j->compile.machines && !j->mixed && t < j->compile.machines->n_types; t++)
+        j->compile.machines->types[t].backend = NULL;
     return j->compile.machines;
 }
 
@@ -334,6 +363,23 @@ static void keep_devices(Job *j)
     }
     note_at((Loc){j->args->plan, 0, 0},
             "predictions are for devices of speed 1: give --devices FILE.json for their own");
+}
+
+// Where stages differ, what all of them can: messages between them are plain tensors, so all images are.
+static void take_backends(Job *j)
+{
+    Compile *c = &j->compile;
+    c->images = j->mixed ? IMAGES_PLAIN : j->backend->images;
+    c->fuse = true;
+    for (int i = 0; backends[i]; i++)
+        c->fuse &= !has_backend(j, backends[i]) || backends[i]->fuse;
+    // What only some would understand, none is given.
+    c->attention = j->mixed ? NULL : j->backend->attention;
+    c->pitch = !j->mixed && j->backend->pitch;
+    c->heads = j->mixed ? NULL : j->backend->heads;
+    c->kernel_key = j->backend->kernel_key;
+    c->speed = c->speed ? c->speed : j->backend->speed;
+    c->device = j->backend->device;
 }
 
 int job_compile(Job *j, int stages)
@@ -361,16 +407,9 @@ int job_compile(Job *j, int stages)
     c->plan = &j->plan;
     c->options = &args->options;
     c->stages = stages;
-    c->images = j->backend->images;
-    c->fuse = j->backend->fuse;
-    c->attention = j->backend->attention;
-    c->pitch = j->backend->pitch;
+    take_backends(j);
     if (!whole_number("parts", args->parts, 1 << 20, &c->most_parts))
         return EXIT_INPUT;
-    c->kernel_key = j->backend->kernel_key;
-    c->speed = c->speed ? c->speed : j->backend->speed;
-    c->device = j->backend->device;
-    c->heads = j->backend->heads;
     if (stages && !take_devices(j, stages))
         return EXIT_INPUT;
     if (j->kernels && !plan_read_kernels(j->arena, &j->plan, j->kernels))
@@ -379,6 +418,8 @@ int job_compile(Job *j, int stages)
     if (!passes_run(c, &o))
         return c->no_plan ? EXIT_NO_PLAN : EXIT_INPUT;
     keep_devices(j);
+    if (j->mixed && j->plan.n_stages)
+        j->plan.backend = j->plan.stages[0].backend;
     return EXIT_DONE;
 }
 

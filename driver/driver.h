@@ -152,7 +152,8 @@ void draw_svg(const char *dot_file,
 typedef struct Job {
     Arena *arena, scratch;
     Args *args;
-    const Backend *backend;
+    const Backend *backend; // of all stages but those that have one of their own
+    bool mixed;             // by their devices stages have several
     Graph *graph;
     uint64_t graph_hash; // as it was read
     Plan plan;

@@ -1,7 +1,8 @@
-// Types of machines are told apart by what the planner looks at: speed, memory, times of their own.
+// Types of machines are told apart by what the planner looks at: speed, memory, times of their own, backends.
 #include "driver/machines.h"
 
 #include "base/text.h"
+#include "codegen/codegen.h"
 
 #include <errno.h>
 #include <math.h>
@@ -43,7 +44,7 @@ static int type_of(Arena *a, Machines *m, MachineType type)
 {
     for (int t = 0; t < m->n_types; t++)
         if (m->types[t].speed == type.speed && m->types[t].memory_bytes == type.memory_bytes &&
-            m->types[t].profile == type.profile)
+            m->types[t].profile == type.profile && !strcmp(m->types[t].backend, type.backend))
             return t;
     MachineType *types = arena_array(a, MachineType, m->n_types + 1);
     for (int t = 0; t < m->n_types; t++)
@@ -94,7 +95,9 @@ Machines *machines_of_devices(Arena *a, const Devices *d, const char *file, cons
         m->type[i] = type_of(a, m,
                              (MachineType){.speed = own ? 1 : device->speed,
                                            .memory_bytes = (double)device->memory_bytes,
-                                           .profile = profile[order[i]]});
+                                           .profile = profile[order[i]],
+                                           .backend = device->backend,
+                                           .device = backend_find(device->backend)->device});
     }
     return link_hosts(d, order, m, file) ? m : NULL;
 }

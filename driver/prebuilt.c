@@ -110,6 +110,11 @@ int prebuilt_open(Arena *a, Args *args, Prebuilt *p)
     int status = read_plan(a, p);
     if (status || !options_free(args, p))
         return EXIT_INPUT;
+    if (plan_mixes_backends(p->plan)) {
+        error_at((Loc){p->dir, 0, 0}, "its stages have several backends, and programs of a job "
+                                      "with a master are of one kind: build it with --backend");
+        return EXIT_INPUT;
+    }
     forget_given(args);
     if (!give_options(a, args, p->plan) || !give_others(a, args, p))
         return EXIT_INPUT;

@@ -116,7 +116,10 @@ static bool has_device_runtime(Arena *a, const CodegenPaths *paths)
 int toolchain_build(Arena *a, const Plan *plan, const Backend *backend,
                     const CodegenPaths *paths, const char *dir)
 {
-    if (backend->kernel_extension && !paths->emulated && !has_device_runtime(a, paths)) {
+    bool kernels = false;
+    for (int stage = 0; stage < plan->n_stages; stage++)
+        kernels |= backend_of_stage(plan, stage, backend)->kernel_extension != NULL;
+    if (kernels && !paths->emulated && !has_device_runtime(a, paths)) {
         error_at(NO_LOC,
                  "the sources are in %s, but this stagecc has no runtime for devices to make "
                  "programs of them: STAGECC_CUDA=emulated makes some for this processor",

@@ -31,6 +31,10 @@ static const char *lacks(const Node *n)
         return "its attention is in bf16, and of heads of 16, 32, ... or 128 features";
     if (n->op == OP_BATCH_NORM && n->shape.rank != 2 && n->shape.rank != 4)
         return "its batch norm is of images or vectors";
+    if (n->op == OP_BATCH_NORM && n->shape.rank == 4 && n->layout == LAYOUT_PLAIN &&
+        n->shape.dim[1] > 1 && n->shape.dim[2] * n->shape.dim[3] > 1)
+        return "its batch norm is of images channels last, which those of a job with several "
+               "backends are not";
     return NULL;
 }
 

@@ -7,13 +7,21 @@
 
 #include "ir/product.h"
 
+// Images of one channel or one pixel are the same bytes either way, and so are weights of one tap.
+static bool is_channels_last(const Node *n)
+{
+    Conv c = conv_of(n);
+    return c.x->layout == LAYOUT_CHANNELS_LAST || c.y->layout == LAYOUT_CHANNELS_LAST ||
+           c.w->layout == LAYOUT_KERNEL;
+}
+
 static KernelWords words_of(Arena *a, const Graph *g, const Node *n)
 {
     (void)a;
     (void)g;
-    bool narrow = n->inputs[0]->dtype == BF16, product = is_product(n->op);
-    return (KernelWords){product ? "" : ", channels last",
-                         product ? "" : ", .channels_last = 1", narrow};
+    bool narrow = n->inputs[0]->dtype == BF16, last = !is_product(n->op) && is_channels_last(n);
+    return (KernelWords){last ? ", channels last" : "", last ? ", .channels_last = 1" : "",
+                         narrow};
 }
 
 // cublasLt's gelu is the tanh form, as exact as bf16 wants it; what it is of lies in rows of a multiple of 16 bytes. Sums of

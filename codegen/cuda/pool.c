@@ -1,5 +1,18 @@
-// Pooling, of images channels last: calls of <stagecc/cu_pool.cuh>, with windows as types.
+// Pooling, of images channels last: calls of <stagecc/cu_pool.cuh>, with windows as types. A plain image of some channels
+// is as many images of one.
 #include "codegen/cuda/cuda.h"
+
+typedef struct Pooled {
+    int64_t images, channels;
+} Pooled;
+
+// x and y: image and result, or their gradients; of one pixel it lies either way.
+static Pooled pooled(const Node *x, const Node *y)
+{
+    int64_t images = x->shape.dim[0], channels = x->shape.dim[1];
+    bool last = x->layout == LAYOUT_CHANNELS_LAST || y->layout == LAYOUT_CHANNELS_LAST;
+    return last ? (Pooled){images, channels} : (Pooled){images * channels, 1};
+}
 
 static const char *axis(Emit *e, const Node *n, Shape x, Shape y, int d)
 {
@@ -18,10 +31,11 @@ static Function pool_new(Emit *e, const Node *n, Shape x, Shape y)
 {
     bool average = n->op == OP_AVG_POOL2D || n->op == OP_AVG_POOL2D_GRAD;
     const char *counted = average && node_int(n, A_COUNT_INCLUDE_PAD) ? "true" : "false";
+    Pooled p = pooled(n->inputs[0], n);
     Function f = function_new(e, op_info[n->op].name,
                               arena_printf(e->scratch, "%lldx%lldx%lldx%lld",
-                                           (long long)x.dim[0], (long long)x.dim[2],
-                                           (long long)x.dim[3], (long long)x.dim[1]));
+                                           (long long)p.images, (long long)x.dim[2],
+                                           (long long)x.dim[3], (long long)p.channels));
     f.before = arena_printf(e->scratch,
                             "struct @name_pool {\n    CU_BOTH cu_window window()\n    {\n"
                             "        return {%s, %s, %s};\n    }\n};\n\n",
@@ -31,10 +45,10 @@ static Function pool_new(Emit *e, const Node *n, Shape x, Shape y)
 
 static void pool_end(Function *f, const Node *n)
 {
-    function_pass_int(f, n->shape.dim[0]);
-    function_end(f,
-                 arena_printf(f->e->scratch, "cu_%s<%s, %lld, @name_pool>", op_info[n->op].name,
-                              cuda_type(n), (long long)n->shape.dim[1]));
+    Pooled p = pooled(n->inputs[0], n);
+    function_pass_int(f, p.images);
+    function_end(f, arena_printf(f->e->scratch, "cu_%s<%s, %lld, @name_pool>",
+                                 op_info[n->op].name, cuda_type(n), (long long)p.channels));
 }
 
 // A pool's own form, of 1 or 2 bytes a window, in memory for whole numbers.
@@ -97,16 +111,17 @@ static const char *sizes(Emit *e, const Node *n)
 void cuda_emit_global_avg_pool(Emit *e, const Node *n)
 {
     const Node *x = n->inputs[0];
-    int64_t images = n->shape.dim[0], channels = n->shape.dim[1];
+    Pooled p = pooled(x, n);
     int64_t pixels = cuda_elements(x) / cuda_elements(n);
-    const char *type = arena_printf(e->scratch, "%s, %lld", cuda_type(x), (long long)channels);
+    const char *type =
+        arena_printf(e->scratch, "%s, %lld", cuda_type(x), (long long)p.channels);
     Function f = function_new(e, "global_avg_pool", sizes(e, x));
     function_out(&f, "y", n);
     function_room(&f, "double",
                   arena_printf(e->scratch, "cu_columns<%s>::part_bytes(%lld, %lld, 1)", type,
-                               (long long)pixels, (long long)images));
+                               (long long)pixels, (long long)p.images));
     function_in(&f, "x", x);
-    function_pass_int(&f, images);
+    function_pass_int(&f, p.images);
     function_pass_int(&f, pixels);
     function_end(&f, arena_printf(e->scratch, "cu_global_avg_pool<%s>", type));
 }
@@ -114,10 +129,11 @@ void cuda_emit_global_avg_pool(Emit *e, const Node *n)
 void cuda_emit_global_avg_pool_grad(Emit *e, const Node *n)
 {
     int64_t pixels = n->shape.dim[2] * n->shape.dim[3];
+    Pooled p = pooled(n, n->inputs[0]);
     Function f = function_new(e, "global_avg_pool_grad", sizes(e, n));
     function_out(&f, "dx", n);
     function_in(&f, "dy", n->inputs[0]);
-    function_pass_int(&f, n->shape.dim[0]);
+    function_pass_int(&f, p.images);
     function_end(&f, arena_printf(e->scratch, "cu_global_avg_pool_grad<%s, %lld, %lld>",
-                                  cuda_type(n), (long long)n->shape.dim[1], (long long)pixels));
+                                  cuda_type(n), (long long)p.channels, (long long)pixels));
 }

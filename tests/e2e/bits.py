@@ -36,3 +36,11 @@ def told(log):
     kept = ("step", "loss_bits", "test_loss", "test_accuracy", "test_top5", "samples")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     return [{k: line[k] for k in kept if k in line} for line in lines if "loss_bits" in line or "test_loss" in line]
+
+
+def devices(path, *backends):
+    """devices.json of one host, with a device for each of these backends."""
+    path.write_text(json.dumps({
+        "devices": [{"name": f"d{i}", "host": "here", "backend": b} for i, b in enumerate(backends)],
+        "links": [{"from": "here", "to": "here", "bytes_per_s": 1e10}]}))
+    return path

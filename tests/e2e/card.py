@@ -32,6 +32,7 @@ CASES = [  # what it meets, model, data, options
      ["--batch", "4", "--micro-batches", "4", "--stage_to_num_ranks", "0:2", "--batch-norm", "synchronised", "--dtype", "bf16"]),
     ("products without a row", "examples/gnmt/gnmt.c", "synthetic:64", GNMT),
     ("batches of products, dropout", "examples/gpt/gpt.c", TEXT, [*GPT, "--stages", "2"]),
+    ("a stage on the processor before and behind", "examples/mlp/mlp.c", DIGITS, [*MLP, "--devices", "DEVICES"]),
     ("attention, dropout inside", "examples/gpt/gpt.c", TEXT, HEADS),
     ("attention by the library", "examples/gpt/gpt.c", TEXT, [*HEADS, "-D", "DROPOUT=0"]),
 ]
@@ -200,9 +201,11 @@ def check_without_attention(out, data, told_here):
 with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
     os.environ.update(STAGECC_CUDA="emulated", STAGECC_CUDA_LIBS=str(TESTS / "host_libraries"))
-    linker, want = Linker(work), []
+    linker, want, three = Linker(work), [], str(bits.devices(work / "devices.json", "c", "cuda", "c"))
     for i, (what, model, data, options) in enumerate(CASES):
-        bits.run([STAGECC, "build", SOURCE / model, "-o", work / str(i), "--no-svg", "--backend", "cuda", *options])
+        own = [three if o == "DEVICES" else o for o in options]
+        backend = [] if own != options else ["--backend", "cuda"]
+        bits.run([STAGECC, "build", SOURCE / model, "-o", work / str(i), "--no-svg", *backend, *own])
         want.append(trained(work / str(i), "emulated", data))
     for i, (_, options) in enumerate(BAD):
         bits.run([STAGECC, "build", SOURCE / "examples/mlp/mlp.c", "-o", work / f"bad{i}", "--no-svg", "--backend", "cuda",

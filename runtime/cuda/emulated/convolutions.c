@@ -1,4 +1,4 @@
-// Convolutions channels last in naive loops: one walk over all products of a convolution, whose sums, in double, are those
+// Convolutions in naive loops: one walk over all products of a convolution, whose sums, in double, are those
 // of forward, of the gradient of the input or of that of the weight.
 #include "runtime/cuda/emulated/emulated.h"
 
@@ -26,11 +26,21 @@ static void add(const Call *c, const Term *t)
         rt__emulated_element(c->a, type, other, a) * rt__emulated_element(c->b, other, type, b);
 }
 
+// Of images and weights, as the row says that they lie.
+static int64_t place(const rt_conv *z, const int64_t size[4], int64_t n, int64_t c, int64_t h,
+                     int64_t w)
+{
+    return z->channels_last ? ((n * size[2] + h) * size[3] + w) * size[1] + c
+                            : ((n * size[1] + c) * size[2] + h) * size[3] + w;
+}
+
 // All taps of the window of pixel (n, p, q) of output channel k.
 static void add_window(const Call *c, int64_t n, int64_t p, int64_t q, int64_t k)
 {
     const rt_conv *z = &c->kernel->conv;
     int64_t each = z->c / z->groups, first = k / (z->k / z->groups) * each;
+    const int64_t x[] = {z->n, z->c, z->h, z->w}, y[] = {z->n, z->k, z->p, z->q},
+                  weight[] = {z->k, each, z->r, z->s};
     for (int64_t r = 0; r < z->r; r++)
         for (int64_t s = 0; s < z->s; s++) {
             int64_t h = p * z->stride[0] - z->padding[0] + r * z->dilation[0];
@@ -38,9 +48,9 @@ static void add_window(const Call *c, int64_t n, int64_t p, int64_t q, int64_t k
             if (h < 0 || h >= z->h || w < 0 || w >= z->w)
                 continue;
             for (int64_t i = 0; i < each; i++) {
-                Term t = {.y = ((n * z->p + p) * z->q + q) * z->k + k,
-                          .x = ((n * z->h + h) * z->w + w) * z->c + first + i,
-                          .w = ((k * z->r + r) * z->s + s) * each + i};
+                Term t = {.y = place(z, y, n, k, p, q),
+                          .x = place(z, x, n, first + i, h, w),
+                          .w = place(z, weight, k, i, r, s)};
                 add(c, &t);
             }
         }
@@ -73,8 +83,9 @@ static void convolve(rt_stage *s, int kernel, const void *a, const void *b, cons
         rt_fail(s, RT_E_MEMORY, "no memory for the sums of %s", k->key);
         return;
     }
+    const rt_conv *z = &k->conv;
     for (int64_t i = 0; bias && i < n; i++)
-        c.sum[i] = (double)bias[i % k->conv.k];
+        c.sum[i] = (double)bias[(z->channels_last ? i : i / (z->p * z->q)) % z->k];
     add_windows(&c);
     for (int64_t i = 0; i < n; i++)
         rt__emulated_store(result, rt__emulated_type(k, 2), i,
