@@ -281,7 +281,7 @@ template <int STEPS> static void attention(int64_t n, int heads)
 
 int main(int argc, char **argv)
 {
-    const int64_t size = argc > 1 ? atol(argv[1]) : FULL;
+    const int64_t size = argc > 1 ? atol(argv[1]) : (int64_t)FULL;
     if (size < 1) {
         fprintf(stderr, "usage: kernels SIZE\n");
         return 1;

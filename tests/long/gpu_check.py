@@ -110,6 +110,21 @@ def check_older_library(work):
     print("an older C library: programs are compiled again", flush=True)
 
 
+def check_steps(work):
+    """A step that cannot go on, and a mistake of the tool itself, cost that step alone."""
+    carried = work / "steps"
+    shutil.copytree(work / "gpu/carried", carried)
+    shutil.rmtree(carried / "expected")
+    manifest = json.loads((carried / "manifest.json").read_text())
+    del manifest["commit"]
+    (carried / "manifest.json").write_text(json.dumps(manifest))
+    checks = call(work, "--carried", carried, "--only", "kernels,7", status=1)
+    failed = with_status(checks, "FAILED")
+    assert "KeyError" in failed["start"] and "no bits of the processor" in failed["kernels"], failed
+    assert [c["step"] for c in checks][-1] == 7
+    print("steps that cannot go on: the next begin", flush=True)
+
+
 def check_nothing(work):
     checks = call(work, "--folder", work / "nowhere", PATH="/nonexistent")
     not_run = with_status(checks, "not run")
@@ -126,3 +141,4 @@ with tempfile.TemporaryDirectory() as folder:
     check_without_card(work)
     check_failing(work)
     check_older_library(work)
+    check_steps(work)

@@ -127,10 +127,9 @@ def refusals(place):
     if place.tiny:
         yield "no driver", "bad", {"FAKE_CUDA_DEVICES": "0", "FAKE_CUDA_DRIVER": "0"}, 2, wants + "there is no driver"
         yield "no device", "bad", {"FAKE_CUDA_DEVICES": "0"}, 2, wants + "the driver shows none"
-        yield "too little memory", "bad", {"FAKE_CUDA_MIB": "5"}, 3, "of its device, which has"
     else:
         yield "no device", "bad", {"CUDA_VISIBLE_DEVICES": ""}, 2, wants
-        yield "too little memory", "too-large", {}, 3, "of its device, which has"
+    yield "too little memory", "too-large", {}, 3, "of its device, which has"
     yield "another device", "bad", {"STAGECC_CARD": "77"}, 2, "STAGECC_CARD=77: this host has the devices 0 to"
 
 

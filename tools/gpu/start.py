@@ -31,7 +31,7 @@ def system(place):
 
 def card_info(place):
     """What `ceilings info` says; place.why_not where there is no card."""
-    done = place.run([place.root / "ceilings", "info"], 30)
+    done = place.run([place.root / "ceilings", "info"])  # libraries of a gigabyte are read for the first time
     if done.status == 0:
         return json_lines(done.out)
     place.why_not = "no driver" if "driver" in done.err and done.status == 2 else f"no device: {done.why()}"

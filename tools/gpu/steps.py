@@ -15,12 +15,12 @@ from place import Trouble
 # number, name, seconds it may take, what it does, what it needs
 Step = collections.namedtuple("Step", "number name limit_s run needs")
 STEPS = [
-    Step(1, "machine", 30, start.machine, ()),
+    Step(1, "machine", 60, start.machine, ()),
     Step(2, "start", 90, start.start, ("programs",)),
     Step(3, "kernels", 60, compare.kernels, ("programs", "card")),
     Step(4, "ops", 80, compare.all_ops, ("programs", "card")),
     Step(5, "training", 80, compare.training, ("programs", "card")),
-    Step(6, "pipelines", 70, runs.pipelines, ("programs", "card")),
+    Step(6, "pipelines", 100, runs.pipelines, ("programs", "card")),
     Step(7, "NCCL", 10, runs.nccl, ()),
     Step(8, "bad input", 40, runs.bad_input, ("programs", "card")),
     Step(9, "ceilings", 60, speed.ceilings, ("programs", "card")),
