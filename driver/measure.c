@@ -165,11 +165,9 @@ static double seconds_in(const char *file)
     return sum;
 }
 
-// As many as there are cores and free memory for. Each program has a device of its own.
+// As many as there are cores and free memory for.
 static int programs_at_once(const Job *j, int64_t bytes)
 {
-    if (j->backend->kernel_extension && !toolchain_find(j->arena).emulated)
-        return 1;
     int64_t fit = launch_cores() / j->args->options.threads;
     int64_t available = (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
     int64_t held = bytes + j->compile.program.process_bytes + j->compile.program.library_bytes;
