@@ -177,6 +177,8 @@ static const char *misfit(const Node *n, const Backend *b)
         return "it knows no groups: start from the graph before `fuse`";
     if (node_is(n, 'A') && !b->emit[n->op])
         return "it computes attention in parts: start from the graph before `attention`";
+    if (n->group >= 0 && node_is(n, 'H') && !b->heads)
+        return "it computes no group with it: start from the graph before `fuse`";
     return b->lacks ? b->lacks(n) : NULL;
 }
 

@@ -142,7 +142,7 @@ static const char *exchange(const Norm *m, Function *f)
 static const char *statistics(const Norm *m, Function *f, const char *x)
 {
     const Node *n = m->n;
-    const char *sums = emit_with_head(f->e, n->inputs[0]) == n ? "sums" : "NULL";
+    bool known = emit_with_head(f->e, n->inputs[0]) == n; // by the convolution's call
     const char *mean = vector_out(f, "mean", emit_output(f->e, n, 1));
     const char *var = vector_out(f, "var", emit_output(f->e, n, 2));
     function_in(f, "gamma", n->inputs[1]);
@@ -153,13 +153,13 @@ static const char *statistics(const Norm *m, Function *f, const char *x)
                             "    cu_norm_take(cu_stream(s), room, %s, %s, gamma, beta, all, "
                             "%s);\n",
                             x, (long long)m->pixels, exchange(m, f), mean, var, eps_of(m));
-    if (*sums == 's') // those that the convolution's call has
-        function_argument(f, "const float *", sums, sums);
+    if (known)
+        function_argument(f, "const float *", "sums", "sums");
     return arena_printf(
         f->e->scratch,
         "    cu_norm_statistics(cu_stream(s), room, %s, %s, %s, %s, gamma, beta, "
         "%lld, %s);\n",
-        mean, var, x, sums, (long long)m->pixels, eps_of(m));
+        mean, var, x, known ? "sums" : "NULL", (long long)m->pixels, eps_of(m));
 }
 
 static const char *fixed(const Norm *m, Function *f, const Node *gamma, const Node *beta)
