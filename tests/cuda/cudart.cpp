@@ -234,7 +234,8 @@ static cudaError_t allocate(void **at, size_t bytes, bool device)
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (*at == MAP_FAILED || (device && device_bytes + bytes > total_bytes()))
         return cudaErrorMemoryAllocation;
-    madvise(*at, bytes, MADV_HUGEPAGE); // protecting many small pages takes most of the time there is
+    madvise(*at, bytes,
+            MADV_HUGEPAGE); // protecting many small pages takes most of the time there is
     device_bytes += device ? bytes : 0;
     memory.push_back({(uint8_t *)*at, bytes, device, false});
     return cudaSuccess;

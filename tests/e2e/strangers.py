@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from cluster import Cluster
 
 CLOSED_S, GROWN_KIB = 1.5, 1024
+SANITIZED = "STAGECC_SANITIZED" in os.environ  # which keeps what is freed
 LISTED_KIB = 4096  # of who may say frames of 1 MiB
 LATE = float(os.environ.get("LATE", 2))  # so many times that, on machines that have other things to do
 FLOOD = 10 << 20
@@ -248,7 +249,7 @@ class Table:
         grown = peak_kib(pid) - before
         row = f"{name:24} {where:8} {1e3 * closed:8.0f} ms {grown:6d} KiB   step {step} to {self.c.status()['step']}"
         print(row, flush=True)
-        if closed > LATE * CLOSED_S or grown >= most_kib:
+        if closed > LATE * CLOSED_S or (grown >= most_kib and not SANITIZED):
             self.wrong.append(row)
 
 

@@ -292,7 +292,7 @@ static int open_convolutions(rt_stage *s, rt__card *c)
 
 static int cuda_init(rt_stage *s)
 {
-    rt__card *c = rt__card_of(s);
+    rt__card *c = s->backend_state = rt__card_of(s); // so that it is released
     int error = count(s, true) ? rt__products_open(s, &c->products, true) : 0;
     return error || !count(s, false) ? error : open_convolutions(s, c);
 }
@@ -300,8 +300,6 @@ static int cuda_init(rt_stage *s)
 static void cuda_release(rt_stage *s)
 {
     rt__card *c = rt__card_of(s);
-    if (!c)
-        return;
     cudaStreamSynchronize(c->work);
     rt__products_close(c->products);
     rt__convolutions_close(c->convolutions);
