@@ -167,16 +167,17 @@ def read_key(file):
 
 # Messages (control/message.h)
 def message(id, fields, text=b""):
-    return struct.pack("<HHI", 1, id, 8 + len(fields) + len(text)) + fields + text
+    return struct.pack("<HHI", VERSION, id, 8 + len(fields) + len(text)) + fields + text
 
 
+VERSION = 2
 HELLO, ORDER, BEAT, STOPPED, RUNNING = 1, 5, 4, 0, 3
-SIZES = {1: 40, 2: 16, 3: 16, 4: 224, 5: 40, 6: 2224, 7: 16, 8: 16, 9: 8, 10: 40, 11: 40, 12: 48, 13: 8, 14: 16, 15: 16, 16: 16, 17: 16, 18: 32, 19: 32, 20: 32, 21: 2224, 22: 16, 23: 56}
+SIZES = {1: 48, 2: 16, 3: 16, 4: 224, 5: 40, 6: 2224, 7: 16, 8: 16, 9: 8, 10: 40, 11: 40, 12: 48, 13: 8, 14: 16, 15: 16, 16: 16, 17: 16, 18: 32, 19: 32, 20: 32, 21: 2224, 22: 16, 23: 56}
 U64 = 2**64 - 1
 
 
 def hello(incarnation, memory=1 << 30, slots=1, speed=1000, text=b'{"name": "liar", "peer": "tcp://127.0.0.1:9"}'):
-    return message(HELLO, struct.pack("<QQII16s", incarnation, memory, slots, speed, b"avx2"), text)
+    return message(HELLO, struct.pack("<QQII16sII", incarnation, memory, slots, speed, b"avx2", 0, 0), text)
 
 
 def beat(incarnation, epoch, phase, held=(), committed=0):
