@@ -160,6 +160,9 @@ const Node *emit_root(const Node *n);           // through views
 bool emit_here(const Emit *e, const Node *n);   // this stage runs it; not for leaves
 bool emit_stored(const Emit *e, const Node *n); // has memory in this stage, or is a number;
                                                 //   false: lives inside its group only
+// What a library computes in the call for n, the head of its group (passes/fuse.c), and what that call makes then; NULL: n
+// alone.
+const Node *emit_with_head(const Emit *e, const Node *n);
 int64_t emit_elements(const Node *n); // in memory: with the padding of a kernel's layout
 // Without memory of its own: a constant of one element, or what a micro-batch counts in its step.
 bool emit_is_number(const Node *n);

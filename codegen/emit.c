@@ -110,6 +110,18 @@ const Node *emit_root(const Node *n)
     return n;
 }
 
+const Node *emit_with_head(const Emit *e, const Node *n)
+{
+    if (!e->backend->heads || !node_is(n, 'H') || n->group < 0)
+        return NULL;
+    int i = n->id + 1;
+    while (i < e->graph->nodes.n && node_is(e->graph->nodes.items[i], 'L'))
+        i++;
+    const Node *next = i < e->graph->nodes.n ? e->graph->nodes.items[i] : NULL;
+    bool mate = next && next->group == n->group && next->inputs[0] == n;
+    return mate && e->backend->heads(n, next, emit_stored(e, n)) ? next : NULL;
+}
+
 bool emit_is_number(const Node *n)
 {
     n = emit_root(n);

@@ -7,18 +7,6 @@
 #include "codegen/heavy.h"
 #include "codegen/kernels.h"
 
-const Node *emit_with_head(const Emit *e, const Node *n)
-{
-    if (!e->backend->heads || !node_is(n, 'H') || n->group < 0)
-        return NULL;
-    int i = n->id + 1;
-    while (i < e->graph->nodes.n && node_is(e->graph->nodes.items[i], 'L'))
-        i++;
-    const Node *next = i < e->graph->nodes.n ? e->graph->nodes.items[i] : NULL;
-    bool mate = next && next->group == n->group && next->inputs[0] == n;
-    return mate && e->backend->heads(n, next, emit_stored(e, n)) ? next : NULL;
-}
-
 // Sums are no tensor of their own.
 static const Node *made(const Emit *e, const Node *n)
 {

@@ -17,10 +17,6 @@
 HEAVY_OPS(DECLARE)
 #undef DECLARE
 
-// What a library computes in the call for n, the head of its group (passes/fuse.c), and what that call makes then; NULL: n
-// alone.
-const Node *emit_with_head(const Emit *e, const Node *n);
-
 // How much of a gradient's accumulation the call that makes it does: nothing, the step's first
 // micro-batch, all. Products and embedding_grad can add to what is there, convolutions cannot.
 typedef enum GradSum { GRAD_SUM_NOTHING, GRAD_SUM_FIRST, GRAD_SUM_ALL } GradSum;

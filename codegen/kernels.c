@@ -3,7 +3,6 @@
 // bf16 a weight is still the parameter in f32: the library's copy of it, in a layout of its own, is bf16.
 #include "codegen/kernels.h"
 
-#include "codegen/heavy.h"
 #include "ir/product.h"
 
 #include <string.h>

@@ -2,8 +2,6 @@
 // places. Chains with a norm are norms.c's.
 #include "codegen/cuda/pack.h"
 
-#include "codegen/heavy.h"
-
 #include <string.h>
 
 enum { THREADS = 256 };

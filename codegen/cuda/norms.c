@@ -9,8 +9,6 @@
 // Where replicas share their statistics (A_REPLICAS), the sums of all are added up between the two looks.
 #include "codegen/cuda/pack.h"
 
-#include "codegen/heavy.h"
-
 typedef struct Norm {
     Chain *c;
     Pack *pack;
