@@ -84,14 +84,14 @@ CU_INLINE void cu_norm_put(cu_norm *norm, float *mean, float *var, int c, double
     norm[c] = cu_norm_of(mean[c], var[c], gamma[c], beta[c], eps);
 }
 
-template <typename T, int C>
+template <typename T>
 static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
-    cu_batch_norm_ready(cu_norm *norm, float *mean, float *var, const double *part,
-                        int64_t parts, const T *x, int64_t pixels, const float *gamma,
-                        const float *beta, double eps)
+    cu_batch_norm_ready(int channels, cu_norm *norm, float *mean, float *var,
+                        const double *part, int64_t parts, const T *x, int64_t pixels,
+                        const float *gamma, const float *beta, double eps)
 {
     double total[2];
-    const int c = (int)cu_column_total(total, part, parts, C);
+    const int c = (int)cu_column_total(total, part, parts, channels);
     if (c < 0)
         return;
     const double off = total[0] / (double)pixels,
@@ -101,42 +101,41 @@ static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
 
 // Statistics that replicas share: each of them gives sums[2][C], of x and of x^2 as they are, which are added up in
 // double, so that a mean of 1000 leaves ten digits of the variance.
-template <typename T, int C>
+template <typename T>
 static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
-    cu_batch_norm_give(double *sums, const double *part, int64_t parts, const T *x,
-                       int64_t pixels)
+    cu_batch_norm_give(int channels, double *sums, const double *part, int64_t parts,
+                       const T *x, int64_t pixels)
 {
     double total[2];
-    const int c = (int)cu_column_total(total, part, parts, C);
+    const int c = (int)cu_column_total(total, part, parts, channels);
     if (c < 0)
         return;
     const double zero = (double)cu_to_float(x[c]);
     sums[c] = total[0] + (double)pixels * zero;
-    sums[C + c] = total[1] + (2 * total[0] + (double)pixels * zero) * zero;
+    sums[channels + c] = total[1] + (2 * total[0] + (double)pixels * zero) * zero;
 }
 
 // And takes those of all, of `pixels`; or those that a convolution has added up, in float.
-template <int C, typename S>
+template <typename S>
 static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
-    cu_batch_norm_take(cu_norm *norm, float *mean, float *var, const S *sums, int64_t pixels,
-                       const float *gamma, const float *beta, double eps)
+    cu_batch_norm_take(int channels, cu_norm *norm, float *mean, float *var, const S *sums,
+                       int64_t pixels, const float *gamma, const float *beta, double eps)
 {
     const int c = (int)(blockIdx.x * CU_COLUMN_THREADS + threadIdx.x);
-    if (c >= C)
+    if (c >= channels)
         return;
     const double middle = (double)sums[c] / (double)pixels,
-                 square = (double)sums[C + c] / (double)pixels - middle * middle;
+                 square = (double)sums[channels + c] / (double)pixels - middle * middle;
     cu_norm_put(norm, mean, var, c, middle, square, gamma, beta, eps);
 }
 
 // With statistics that are there: in evaluation, and in backward.
-template <int C>
-static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
-    cu_batch_norm_fixed(cu_norm *norm, const float *mean, const float *var, const float *gamma,
-                        const float *beta, double eps)
+CU_KERNEL void __launch_bounds__(CU_COLUMN_THREADS)
+    cu_batch_norm_fixed(int channels, cu_norm *norm, const float *mean, const float *var,
+                        const float *gamma, const float *beta, double eps)
 {
     const int c = (int)(blockIdx.x * CU_COLUMN_THREADS + threadIdx.x);
-    if (c < C)
+    if (c < channels)
         norm[c] = cu_norm_of(mean[c], var[c], gamma[c], beta[c], eps);
 }
 
@@ -171,7 +170,7 @@ static void cu_batch_norm(cudaStream_t stream, T *y, float *mean, float *var, do
     typedef cu_columns<T, C> shares;
     CU_LAUNCH((cu_batch_norm_parts<T, C>), shares::blocks(pixels), CU_COLUMN_THREADS, stream,
               part, x, pixels);
-    CU_LAUNCH((cu_batch_norm_ready<T, C>), cu_total_blocks(C), CU_TOTAL_THREADS, stream, norm,
+    CU_LAUNCH((cu_batch_norm_ready<T>), cu_total_blocks(C), CU_TOTAL_THREADS, stream, C, norm,
               mean, var, part, shares::parts(pixels), x, pixels, gamma, beta, eps);
     CU_LAUNCH((cu_batch_norm_apply<T, C, Behind>), shares::blocks(pixels), CU_COLUMN_THREADS,
               stream, y, x, norm, pixels);
@@ -184,8 +183,8 @@ static void cu_batch_norm_infer(cudaStream_t stream, T *y, cu_norm *norm, const 
                                 const float *var, int64_t pixels, double eps)
 {
     typedef cu_columns<T, C> shares;
-    CU_LAUNCH((cu_batch_norm_fixed<C>), cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS,
-              stream, norm, mean, var, gamma, beta, eps);
+    CU_LAUNCH(cu_batch_norm_fixed, cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS, stream, C,
+              norm, mean, var, gamma, beta, eps);
     CU_LAUNCH((cu_batch_norm_apply<T, C, Behind>), shares::blocks(pixels), CU_COLUMN_THREADS,
               stream, y, x, norm, pixels);
 }
@@ -260,14 +259,13 @@ CU_INLINE void cu_norm_put_gradients(float *dgamma, float *dbeta, int c,
         dbeta[c] = (float)total[0];
 }
 
-template <int C>
-static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
-    cu_batch_norm_grad_ready(cu_norm_grad *grad, float *dgamma, float *dbeta,
+CU_KERNEL void __launch_bounds__(CU_TOTAL_THREADS)
+    cu_batch_norm_grad_ready(int channels, cu_norm_grad *grad, float *dgamma, float *dbeta,
                              const double *part, int64_t parts, int64_t pixels,
                              const float *var, double eps)
 {
     double total[2];
-    const int c = (int)cu_column_total(total, part, parts, C);
+    const int c = (int)cu_column_total(total, part, parts, channels);
     if (c < 0)
         return;
     const double rstd = cu_norm_rstd(var[c], eps);
@@ -276,28 +274,27 @@ static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
 }
 
 // Where replicas share statistics: dgamma and dbeta are a replica's own, and so are the sums that it gives.
-template <int C>
-static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
-    cu_batch_norm_grad_give(double *sums, float *dgamma, float *dbeta, const double *part,
-                            int64_t parts, const float *var, double eps)
+CU_KERNEL void __launch_bounds__(CU_TOTAL_THREADS)
+    cu_batch_norm_grad_give(int channels, double *sums, float *dgamma, float *dbeta,
+                            const double *part, int64_t parts, const float *var, double eps)
 {
     double total[2];
-    const int c = (int)cu_column_total(total, part, parts, C);
+    const int c = (int)cu_column_total(total, part, parts, channels);
     if (c < 0)
         return;
     cu_norm_put_gradients(dgamma, dbeta, c, total, cu_norm_rstd(var[c], eps));
     sums[c] = total[0];
-    sums[C + c] = total[1];
+    sums[channels + c] = total[1];
 }
 
-template <int C>
-static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
-    cu_batch_norm_grad_take(cu_norm_grad *grad, const double *sums, int64_t pixels,
-                            const float *var, double eps)
+CU_KERNEL void __launch_bounds__(CU_COLUMN_THREADS)
+    cu_batch_norm_grad_take(int channels, cu_norm_grad *grad, const double *sums,
+                            int64_t pixels, const float *var, double eps)
 {
     const int c = (int)(blockIdx.x * CU_COLUMN_THREADS + threadIdx.x);
-    if (c < C)
-        grad[c] = cu_norm_grad_of(sums[c], sums[C + c], pixels, cu_norm_rstd(var[c], eps));
+    if (c < channels)
+        grad[c] =
+            cu_norm_grad_of(sums[c], sums[channels + c], pixels, cu_norm_rstd(var[c], eps));
 }
 
 template <typename T, int C, typename Behind>
@@ -338,11 +335,11 @@ static void cu_batch_norm_grad(cudaStream_t stream, T *dx, float *dgamma, float 
                                const float *mean, const float *var, int64_t pixels, double eps)
 {
     typedef cu_columns<T, C> shares;
-    CU_LAUNCH((cu_batch_norm_fixed<C>), cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS,
-              stream, norm, mean, var, gamma, beta, eps);
+    CU_LAUNCH(cu_batch_norm_fixed, cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS, stream, C,
+              norm, mean, var, gamma, beta, eps);
     CU_LAUNCH((cu_batch_norm_grad_parts<T, C, Behind>), shares::blocks(pixels),
               CU_COLUMN_THREADS, stream, part, dy, x, norm, pixels);
-    CU_LAUNCH((cu_batch_norm_grad_ready<C>), cu_total_blocks(C), CU_TOTAL_THREADS, stream, grad,
+    CU_LAUNCH(cu_batch_norm_grad_ready, cu_total_blocks(C), CU_TOTAL_THREADS, stream, C, grad,
               dgamma, dbeta, part, shares::parts(pixels), pixels, var, eps);
     if (dx)
         CU_LAUNCH((cu_batch_norm_grad_apply<T, C, Behind>), shares::blocks(pixels),

@@ -88,14 +88,14 @@ static void cu_norm_statistics(cudaStream_t stream, const cu_norm_room<T, C> &ro
 {
     typedef cu_columns<T, C> shares;
     if (sums) {
-        CU_LAUNCH((cu_batch_norm_take<C, float>), cu_ceil(C, CU_COLUMN_THREADS),
-                  CU_COLUMN_THREADS, stream, room.norm, mean ? mean : room.mean,
-                  var ? var : room.var, sums, pixels, gamma, beta, eps);
+        CU_LAUNCH((cu_batch_norm_take<float>), cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS,
+                  stream, C, room.norm, mean ? mean : room.mean, var ? var : room.var, sums,
+                  pixels, gamma, beta, eps);
         return;
     }
     CU_LAUNCH((cu_batch_norm_parts<T, C>), shares::blocks(pixels), CU_COLUMN_THREADS, stream,
               room.part, x, pixels);
-    CU_LAUNCH((cu_batch_norm_ready<T, C>), cu_total_blocks(C), CU_TOTAL_THREADS, stream,
+    CU_LAUNCH((cu_batch_norm_ready<T>), cu_total_blocks(C), CU_TOTAL_THREADS, stream, C,
               room.norm, mean ? mean : room.mean, var ? var : room.var, room.part,
               shares::parts(pixels), x, pixels, gamma, beta, eps);
 }
@@ -108,7 +108,7 @@ static void cu_norm_give(cudaStream_t stream, const cu_norm_room<T, C> &room, co
     typedef cu_columns<T, C> shares;
     CU_LAUNCH((cu_batch_norm_parts<T, C>), shares::blocks(pixels), CU_COLUMN_THREADS, stream,
               room.part, x, pixels);
-    CU_LAUNCH((cu_batch_norm_give<T, C>), cu_total_blocks(C), CU_TOTAL_THREADS, stream,
+    CU_LAUNCH((cu_batch_norm_give<T>), cu_total_blocks(C), CU_TOTAL_THREADS, stream, C,
               room.sums, room.part, shares::parts(pixels), x, pixels);
 }
 
@@ -117,9 +117,9 @@ static void cu_norm_take(cudaStream_t stream, const cu_norm_room<T, C> &room, fl
                          float *var, const float *gamma, const float *beta, int64_t all,
                          double eps)
 {
-    CU_LAUNCH((cu_batch_norm_take<C, double>), cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS,
-              stream, room.norm, mean ? mean : room.mean, var ? var : room.var, room.sums, all,
-              gamma, beta, eps);
+    CU_LAUNCH((cu_batch_norm_take<double>), cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS,
+              stream, C, room.norm, mean ? mean : room.mean, var ? var : room.var, room.sums,
+              all, gamma, beta, eps);
 }
 
 // The same of statistics that are there. beta: NULL where nobody asks for forward's result again.
@@ -128,8 +128,8 @@ static void cu_norm_fixed(cudaStream_t stream, const cu_norm_room<T, C> &room,
                           const float *mean, const float *var, const float *gamma,
                           const float *beta, double eps)
 {
-    CU_LAUNCH((cu_batch_norm_fixed<C>), cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS,
-              stream, room.norm, mean, var, gamma, beta ? beta : gamma, eps);
+    CU_LAUNCH(cu_batch_norm_fixed, cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS, stream, C,
+              room.norm, mean, var, gamma, beta ? beta : gamma, eps);
 }
 
 // What backward applies, from the parts; dgamma[C] and dbeta[C] may be NULL.
@@ -138,7 +138,7 @@ static void cu_norm_gradients(cudaStream_t stream, const cu_norm_room<T, C> &roo
                               float *dgamma, float *dbeta, const float *var, int64_t pixels,
                               double eps)
 {
-    CU_LAUNCH((cu_batch_norm_grad_ready<C>), cu_total_blocks(C), CU_TOTAL_THREADS, stream,
+    CU_LAUNCH(cu_batch_norm_grad_ready, cu_total_blocks(C), CU_TOTAL_THREADS, stream, C,
               room.grad, dgamma, dbeta, room.part, cu_columns<T, C>::parts(pixels), pixels, var,
               eps);
 }
@@ -149,7 +149,7 @@ static void cu_norm_grad_give(cudaStream_t stream, const cu_norm_room<T, C> &roo
                               float *dgamma, float *dbeta, const float *var, int64_t pixels,
                               double eps)
 {
-    CU_LAUNCH((cu_batch_norm_grad_give<C>), cu_total_blocks(C), CU_TOTAL_THREADS, stream,
+    CU_LAUNCH(cu_batch_norm_grad_give, cu_total_blocks(C), CU_TOTAL_THREADS, stream, C,
               room.sums, dgamma, dbeta, room.part, cu_columns<T, C>::parts(pixels), var, eps);
 }
 
@@ -157,8 +157,8 @@ template <typename T, int C>
 static void cu_norm_grad_take(cudaStream_t stream, const cu_norm_room<T, C> &room,
                               const float *var, int64_t all, double eps)
 {
-    CU_LAUNCH((cu_batch_norm_grad_take<C>), cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS,
-              stream, room.grad, room.sums, all, var, eps);
+    CU_LAUNCH(cu_batch_norm_grad_take, cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS, stream,
+              C, room.grad, room.sums, all, var, eps);
 }
 
 #endif

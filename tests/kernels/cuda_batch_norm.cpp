@@ -60,8 +60,8 @@ template <typename T, int C, typename Behind> struct Norm {
         for (int i = 0; i < 2 * C; i++)
             sums.set(i, total[(size_t)i]);
         in_orders("statistics of sums", {mean, var}, [&] {
-            CU_LAUNCH((cu_batch_norm_take<C, float>), cu_ceil(C, CU_COLUMN_THREADS),
-                      CU_COLUMN_THREADS, NULL, norm.data(), mean.f, var.f, sums.f, pixels,
+            CU_LAUNCH((cu_batch_norm_take<float>), cu_ceil(C, CU_COLUMN_THREADS),
+                      CU_COLUMN_THREADS, NULL, C, norm.data(), mean.f, var.f, sums.f, pixels,
                       gamma.f, beta.f, EPS);
         });
         close_to("mean of sums", mean, F32);
@@ -152,11 +152,11 @@ template <typename T, int C> static void test_shared(int64_t pixels, double midd
             const T *begin = x.f + r * of[0] * C;
             CU_LAUNCH((cu_batch_norm_parts<T, C>), shares::blocks(of[r]), CU_COLUMN_THREADS,
                       NULL, parts, begin, of[r]);
-            CU_LAUNCH((cu_batch_norm_give<T, C>), cu_total_blocks(C), CU_TOTAL_THREADS, NULL,
+            CU_LAUNCH((cu_batch_norm_give<T>), cu_total_blocks(C), CU_TOTAL_THREADS, NULL, C,
                       given + r * 2 * C, parts, shares::parts(of[r]), begin, of[r]);
         }
         add();
-        CU_LAUNCH((cu_batch_norm_take<C, double>), few, CU_COLUMN_THREADS, NULL, norms, mean.f,
+        CU_LAUNCH((cu_batch_norm_take<double>), few, CU_COLUMN_THREADS, NULL, C, norms, mean.f,
                   var.f, given, pixels, gamma.f, beta.f, EPS);
     });
     close_to("mean", mean, F32);
@@ -170,12 +170,12 @@ template <typename T, int C> static void test_shared(int64_t pixels, double midd
             const int64_t at = r * of[0] * C;
             CU_LAUNCH((cu_batch_norm_grad_parts<T, C, cu_nothing>), shares::blocks(of[r]),
                       CU_COLUMN_THREADS, NULL, parts, dy.f + at, x.f + at, norms, of[r]);
-            CU_LAUNCH((cu_batch_norm_grad_give<C>), cu_total_blocks(C), CU_TOTAL_THREADS, NULL,
+            CU_LAUNCH(cu_batch_norm_grad_give, cu_total_blocks(C), CU_TOTAL_THREADS, NULL, C,
                       given + r * 2 * C, own + r * 2 * C, own + r * 2 * C + C, parts,
                       shares::parts(of[r]), var.f, EPS);
         }
         add();
-        CU_LAUNCH((cu_batch_norm_grad_take<C>), few, CU_COLUMN_THREADS, NULL, grads, given,
+        CU_LAUNCH(cu_batch_norm_grad_take, few, CU_COLUMN_THREADS, NULL, C, grads, given,
                   pixels, var.f, EPS);
         CU_LAUNCH((cu_batch_norm_grad_apply<T, C, cu_nothing>), shares::blocks(pixels),
                   CU_COLUMN_THREADS, NULL, dx.f, dy.f, x.f, norms, grads, pixels);
