@@ -62,6 +62,7 @@ typedef struct Backend {
     bool pitch;            // takes logits in rows that begin at multiples of 16 bytes
     bool doubles;          // emits graphs of f64
     bool bf16;             // emits activations of bf16 beside parameters of f32
+    bool tf32;             // has products of floats in tf32
     const char *libraries; // after the sources: "-lstagecc-rt -ljansson -lpthread -lm"
     bool libraries_openmp; // compile and link with -fopenmp
     const char *flags;     // more words for the compiler; NULL: none

@@ -111,6 +111,8 @@ static bool backend_fits(const Options *o, const Backend *b)
 {
     if (!strcmp(o->dtype, "f64") && !b->doubles)
         error_at(NO_LOC, "--dtype f64 needs --backend ref");
+    else if (!strcmp(o->dtype, "tf32") && !b->tf32)
+        error_at(NO_LOC, "--dtype tf32 needs --backend cuda");
     else if (!strcmp(o->dtype, "bf16") && !b->bf16)
         error_at(NO_LOC, "--dtype bf16 needs --backend c or cuda");
     else if (!strcmp(o->dtype, "bf16") && !b->isa && !strcmp(o->isa, "avx2"))

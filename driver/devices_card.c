@@ -66,7 +66,8 @@ double devices_estimate(Session *s, const Card *card)
     DeviceSpeed *speed = arena_new(s->arena, DeviceSpeed);
     Args args = *s->args;
     Job j;
-    *speed = (DeviceSpeed){card->flops, card->bf16_flops, card->bytes_per_s};
+    *speed = (DeviceSpeed){
+        .flops = card->flops, .bf16_flops = card->bf16_flops, .bytes_per_s = card->bytes_per_s};
     args.operand = devices_model(s);
     args.backend = "cuda";
     int status = job_load(&j, s->arena, &args);

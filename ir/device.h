@@ -7,6 +7,7 @@
 // What estimates suppose where nothing was measured (passes/cost.c).
 typedef struct DeviceSpeed {
     double flops, bf16_flops; // a second; the second of products of bf16
+    double tf32_flops;        // of floats with --dtype tf32; 0: nobody knows better than flops
     double bytes_per_s;       // of its memory
 } DeviceSpeed;
 

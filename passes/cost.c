@@ -11,8 +11,10 @@
 
 // One core of a Zen 5 server: oneDNN's convolutions reach 80 % of 243 GFLOP/s (AVX-512), half of
 // that with AVX2; a loop over memory gets 10 GB/s.
-static const DeviceSpeed avx512_bf16 = {200e9, 400e9, 10e9}, avx512 = {200e9, 200e9, 10e9},
-                         avx2 = {100e9, 100e9, 10e9};
+static const DeviceSpeed avx2 = {.flops = 100e9, .bf16_flops = 100e9, .bytes_per_s = 10e9},
+                         avx512 = {.flops = 200e9, .bf16_flops = 200e9, .bytes_per_s = 10e9},
+                         avx512_bf16 = {
+                             .flops = 200e9, .bf16_flops = 400e9, .bytes_per_s = 10e9};
 
 // What a program computes on: a device as its backend says, or so many cores.
 static const DeviceSpeed *speed_of(const Compile *c)
@@ -161,14 +163,23 @@ double cost_move_s(const Compile *c, int64_t bytes)
     return (double)bytes / speed_of(c)->bytes_per_s / count_of(c);
 }
 
+// Of products, which this is about.
+static double flops_per_s(const Compile *c, const Node *n)
+{
+    const DeviceSpeed *of = speed_of(c);
+    bool tf32 = !strcmp(c->options->dtype, "tf32") && of->tf32_flops > 0;
+    if (n->n_inputs && n->inputs[0]->dtype == BF16)
+        return of->bf16_flops;
+    return tf32 ? of->tf32_flops : of->flops;
+}
+
 static double estimate(const Coster *k, const Node *n)
 {
     if (node_is(n, 'L') || node_is(n, 'V'))
         return 0;
     const DeviceSpeed *of = speed_of(k->c);
-    bool bf16 = n->n_inputs && n->inputs[0]->dtype == BF16;
-    double rate = bf16 ? of->bf16_flops : of->flops; // of products, which this is about
-    double compute = flops_of[n->op](n) / rate, memory = memory_bytes(k, n) / of->bytes_per_s;
+    double compute = flops_of[n->op](n) / flops_per_s(k->c, n);
+    double memory = memory_bytes(k, n) / of->bytes_per_s;
     return (compute > memory ? compute : memory) / count_of(k->c);
 }
 

@@ -145,6 +145,7 @@ const Backend backend_cuda = {
     .attention = attention,
     .pitch = true,
     .bf16 = true,
+    .tf32 = true,
     .isa = "avx2",
     .emit = emitters,
     .also_reads = chain_also_reads,

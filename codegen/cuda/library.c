@@ -7,6 +7,8 @@
 
 #include "ir/product.h"
 
+#include <string.h>
+
 // Images of one channel or one pixel are the same bytes either way, and so are weights of one tap.
 static bool is_channels_last(const Node *n)
 {
@@ -22,6 +24,15 @@ static KernelWords words_of(Arena *a, const Graph *g, const Node *n)
     bool narrow = n->inputs[0]->dtype == BF16, last = !is_product(n->op) && is_channels_last(n);
     return (KernelWords){last ? ", channels last" : "", last ? ", .channels_last = 1" : "",
                          narrow};
+}
+
+// Floats multiplied in tf32 are another kernel.
+static KernelWords words_of_tf32(Arena *a, const Graph *g, const Node *n)
+{
+    KernelWords words = words_of(a, g, n);
+    if (n->inputs[0]->dtype == F32)
+        words.key = arena_printf(a, "%s, tf32", words.key);
+    return words;
 }
 
 // cublasLt's gelu is the tanh form, as exact as bf16 wants it; what it is of lies in rows of a multiple of 16 bytes. Sums of
@@ -45,18 +56,23 @@ bool cuda_heads(const Node *n, const Node *next, bool kept)
     }
 HEAVY_OPS(CALL)
 
+static bool is_tf32(const Emit *e)
+{
+    return !strcmp(e->plan->options.dtype, "tf32");
+}
+
 void cuda_library_prologue(Emit *e)
 {
     text_printf(e->out, "\nextern const int64_t cu_room; // of stage%d.cu\n", e->stage->id);
-    kernels_write(e, words_of);
+    kernels_write(e, is_tf32(e) ? words_of_tf32 : words_of);
 }
 
 void cuda_library_fields(Emit *e)
 {
     int n = kernels_count(e);
-    text_printf(
-        e->out,
-        "    .backend = &rt_cuda,\n"
-        "    .kernels = &(const rt_cuda_kernels){%s, &cu_room},\n    .n_kernels = %d,\n",
-        n ? "kernels" : "NULL", n);
+    text_printf(e->out,
+                "    .backend = &rt_cuda,\n"
+                "    .kernels = &(const rt_cuda_kernels){.rows = %s, .room = &cu_room%s},\n"
+                "    .n_kernels = %d,\n",
+                n ? "kernels" : "NULL", is_tf32(e) ? ", .tf32 = 1" : "", n);
 }

@@ -13,6 +13,7 @@ typedef struct rt_cuda_kernels {
     const rt_kernel *rows; // rt_program.n_kernels
     const int64_t
         *room; // bytes that the program's own kernels have for the time being (rt_cuda_room)
+    int tf32;  // floats may be multiplied in the fewer bits of tensor cores
 } rt_cuda_kernels;
 
 // rt_matmul of a row whose epilogue has a tensor more, which lies as c does.

@@ -7,6 +7,7 @@
 #include <string.h>
 
 struct Desc {
+    bool tf32;
     bool turned[2];
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
     const void *bias;
@@ -50,6 +51,17 @@ static double read(const void *at, cudaDataType_t type, int64_t i)
     return (double)value;
 }
 
+// As tensor cores read it in tf32: what its 10 bits leave is cut off.
+static double read(const Desc &d, const void *at, cudaDataType_t type, int64_t i)
+{
+    float value = (float)read(at, type, i);
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits &= d.tf32 ? ~UINT32_C(0x1fff) : ~UINT32_C(0);
+    memcpy(&value, &bits, sizeof value);
+    return (double)value;
+}
+
 // Rounds to the nearest, ties to even; NaN stays NaN.
 static void write(void *at, cudaDataType_t type, int64_t i, float value)
 {
@@ -86,9 +98,9 @@ static void multiply(const Matmul &m, int64_t batch)
                              ? read(m.desc.bias, m.desc.bias_type, row)
                              : 0;
             for (int64_t k = 0; k < inner; k++)
-                sum += read(m.a_at, m.a.type,
+                sum += read(m.desc, m.a_at, m.a.type,
                             batch * m.a.step + place(m.a, m.desc.turned[0], row, k)) *
-                       read(m.b_at, m.b.type,
+                       read(m.desc, m.b_at, m.b.type,
                             batch * m.b.step + place(m.b, m.desc.turned[1], k, column));
             if (m.beta != 0)
                 sum += m.beta * read(m.c_at, m.c.type,
@@ -135,10 +147,12 @@ size_t cublasLtGetVersion()
     return 0;
 }
 
-cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComputeType_t,
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComputeType_t compute,
                                         cudaDataType_t)
 {
-    *desc = (cublasLtMatmulDesc_t) new Desc();
+    Desc *d = new Desc();
+    d->tf32 = compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+    *desc = (cublasLtMatmulDesc_t)d;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -234,7 +248,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     const int64_t inner = m.turned[0] ? x.rows : x.columns,
                   other = m.turned[1] ? y.columns : y.rows;
     *n = rows == z.rows && columns == z.columns && inner == other && x.count == z.count &&
-         y.count == z.count && x.type == y.type &&
+         y.count == z.count && x.type == y.type && (!m.tf32 || x.type == CUDA_R_32F) &&
          (!m.has(CUBLASLT_EPILOGUE_BIAS) || m.bias_type == z.type) &&
          (!m.stores_aux() || (m.aux_ld % 8 == 0 && m.aux_ld >= z.rows && z.count == 1));
     *found = {};

@@ -1,4 +1,5 @@
-// cuDNN's graph API for programs that have no card: one engine, without knobs, computes what a graph means (cudnn_graph.h);
+// cuDNN's graph API for programs that have no card: engine 0, without knobs, computes what a graph means (cudnn_graph.h), and
+// convolutions of floats have engine 1 in front of it, which has tensor cores' note and their bits in tf32;
 // with FAKE_CUDNN_LACKS=products it does not know products of matrices. Programs find it by STAGECC_CUDA_LIBS. On the device of cudart.cpp it runs when that does, else at once.
 #include "tests/cuda/cudnn_graph.h"
 
@@ -91,6 +92,19 @@ cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t d,
     return CUDNN_STATUS_SUCCESS;
 }
 
+static bool has_cores(const Node &graph)
+{
+    const Node &op = *graph.nodes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS).at(0);
+    const int types[] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                         CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+                         CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR};
+    const Conv convs[] = {forward, grad_x, grad_w};
+    for (int i = 0; i < 3; i++)
+        if (op.type == types[i])
+            return Shape(op.node(convs[i].w)).type == CUDNN_DATA_FLOAT;
+    return false;
+}
+
 cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t d)
 {
     const Node &n = node_of(d);
@@ -102,7 +116,8 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t d)
     if (n.type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR)
         good = fits(n, grad_w);
     if (n.type == CUDNN_BACKEND_ENGINE_DESCRIPTOR)
-        good = n.one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX) == 0;
+        good = n.one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX) <=
+               has_cores(n.node(CUDNN_ATTR_ENGINE_OPERATION_GRAPH));
     return good ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
 }
 
@@ -115,6 +130,17 @@ static bool lacks(const Node &graph)
         if (op->type == CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR)
             return true;
     return false;
+}
+
+static void suggest(const Node &heuristics, int64_t index, cudnnBackendDescriptor_t config)
+{
+    const uint8_t *bytes = (const uint8_t *)&index;
+    Ref engine(new Node());
+    engine->type = CUDNN_BACKEND_ENGINE_DESCRIPTOR;
+    engine->values[CUDNN_ATTR_ENGINE_GLOBAL_INDEX].assign(bytes, bytes + sizeof index);
+    engine->nodes[CUDNN_ATTR_ENGINE_OPERATION_GRAPH] =
+        heuristics.nodes.at(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+    node_of(config).nodes[CUDNN_ATTR_ENGINECFG_ENGINE] = {engine};
 }
 
 cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
@@ -130,20 +156,23 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
             *n = 0;
             return CUDNN_STATUS_SUCCESS;
         }
-        Ref engine(new Node());
-        engine->type = CUDNN_BACKEND_ENGINE_DESCRIPTOR;
-        engine->nodes[CUDNN_ATTR_ENGINE_OPERATION_GRAPH] =
-            node.nodes.at(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
-        node_of(*(cudnnBackendDescriptor_t *)values).nodes[CUDNN_ATTR_ENGINECFG_ENGINE] = {
-            engine};
+        const int64_t most = has_cores(node.node(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
+        for (int64_t i = 0; i <= most; i++)
+            suggest(node, most - i, ((cudnnBackendDescriptor_t *)values)[i]);
+        *n = most + 1;
         return CUDNN_STATUS_SUCCESS;
     }
     case CUDNN_ATTR_ENGINECFG_ENGINE:
         node_of(*(cudnnBackendDescriptor_t *)values) = node.node(name);
         return CUDNN_STATUS_SUCCESS;
-    case CUDNN_ATTR_ENGINECFG_KNOB_CHOICES:
-    case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE: *n = 0; return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_ENGINECFG_KNOB_CHOICES: *n = 0; return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE:
+        *n = node.one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
+        *(cudnnBackendNumericalNote_t *)values = CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
+        return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_ENGINE_GLOBAL_INDEX:
+        *(int64_t *)values = node.one<int64_t>(name);
+        return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE:
         memset(values, 0, sizeof(int64_t));
         return CUDNN_STATUS_SUCCESS;
@@ -161,6 +190,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
                              .node(CUDNN_ATTR_ENGINECFG_ENGINE);
     Run *run = new Run();
     run->graph = engine.nodes.at(CUDNN_ATTR_ENGINE_OPERATION_GRAPH).at(0);
+    run->tf32 = engine.one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX) == 1;
     const Index numbers = node_of(pack).all<int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
     const std::vector<void *> at =
         node_of(pack).all<void *>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);

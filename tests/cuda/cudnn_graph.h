@@ -122,6 +122,7 @@ typedef std::vector<float> Values; // row-major
 
 struct Run {
     Ref graph;
+    bool tf32;                    // floats are convolved in its 10 bits
     std::map<int64_t, void *> at; // real tensors by their number
     std::map<int64_t, float> scalars;
     std::map<const Node *, Values> inside; // what operations have made
@@ -242,6 +243,16 @@ static void convolve_at(const Conv &k, const Window &window, const Shape shape[3
             }
 }
 
+// What the bits of tf32 leave is cut off.
+static void cut(Values &values)
+{
+    for (float &value : values) {
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        value = of_bits(bits & ~UINT32_C(0x1fff));
+    }
+}
+
 static void convolve(Run &run, const Node &op, const Conv &k)
 {
     const Node *tensors[] = {&op.node(k.x), &op.node(k.w), &op.node(k.y)};
@@ -249,8 +260,9 @@ static void convolve(Run &run, const Node &op, const Conv &k)
     const Shape shape[] = {Shape(*tensors[0]), Shape(*tensors[1]), Shape(*tensors[2])};
     std::vector<double> v[3];
     for (int i = 0; i < 3; i++) {
-        const Values from =
-            i == out ? Values((size_t)shape[i].count()) : read(run, *tensors[i]);
+        Values from = i == out ? Values((size_t)shape[i].count()) : read(run, *tensors[i]);
+        if (run.tf32)
+            cut(from);
         v[i].assign(from.begin(), from.end());
     }
     const Window window(op.node(k.conv));

@@ -123,9 +123,9 @@ static void naive(const rt_conv *c, const Tensor t[4], bool relu, const Sums *s)
 }
 
 // One kernel on copies of the tensors, of which it may write one.
-static Tensor computed(rt_kernel row, const Tensor t[4])
+static Tensor computed(rt_kernel row, const Tensor t[4], bool tf32)
 {
-    DnnMaker m = {.stage = &stage, .dnn = &dnn};
+    DnnMaker m = {.stage = &stage, .dnn = &dnn, .tf32 = tf32};
     int out = row.op == RT_CONV2D ? 2 : row.op == RT_CONV2D_GRAD_INPUT ? 0 : 1;
     Tensor all[] = {t[0], t[1], t[2], t[3]};
     all[out] = make_tensor(t[out].type, t[out].n, 9);
@@ -151,7 +151,7 @@ static void check_conv(rt_conv conv, rt_dtype type, bool relu, const char *imple
         row.implementation = op == RT_CONV2D ? implementation : NULL;
         row.conv.bias = op == RT_CONV2D ? conv.bias : 0;
         row.epilogue = relu && op == RT_CONV2D ? RT_RELU : 0;
-        Tensor got = computed(row, t);
+        Tensor got = computed(row, t, false);
         assert_close(&got, results[op - RT_CONV2D], type == RT_BF16 ? 1e-2 : 1e-5, "conv");
         free(got.at);
         free(results[op - RT_CONV2D]);
@@ -193,6 +193,34 @@ static void convolutions_are_those_of_loops(void **state)
         c.channels_last = 0;
         check_conv(c, type, true, NULL);
     }
+}
+
+// Floats in their first 10 bits, and nothing else.
+static void tf32_is_of_floats(void **state)
+{
+    static const rt_dtype types[] = {RT_F32, RT_BF16};
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        for (rt_kernel_op op = RT_CONV2D; op <= RT_CONV2D_GRAD_WEIGHT; op++) {
+            rt_kernel row = dnn_row("conv", op, odd(), types[i]);
+            const rt_conv *c = &row.conv;
+            Tensor t[] = {make_tensor(types[i], c->n * c->c * c->h * c->w, 1),
+                          make_tensor(types[i], c->k * c->c / c->groups * c->r * c->s, 2),
+                          make_tensor(types[i], c->n * c->k * c->p * c->q, 3),
+                          {.type = RT_F32}};
+            Tensor exact = computed(row, t, false), fast = computed(row, t, true);
+            double *want = zeros(exact.n);
+            bool same = true;
+            for (int64_t e = 0; e < exact.n; e++) {
+                want[e] = get(&exact, e);
+                same &= get(&fast, e) == want[e];
+            }
+            assert_int_equal(same, types[i] == RT_BF16);
+            assert_close(&fast, want, 2e-3, "in tf32");
+            void *all[] = {exact.at, fast.at, want, t[0].at, t[1].at, t[2].at};
+            for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+                free(all[k]);
+        }
 }
 
 // Sums for a norm, of what is stored, beside a convolution as it is.
@@ -398,9 +426,9 @@ int main(void)
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        DNN_TEST(convolutions_are_those_of_loops), DNN_TEST(sums_are_those_of_loops),
-        DNN_TEST(rows_of_a_program), DNN_TEST(attention_is_that_of_loops),
-        DNN_TEST(attention_may_be_missing)};
+        DNN_TEST(convolutions_are_those_of_loops), DNN_TEST(tf32_is_of_floats),
+        DNN_TEST(sums_are_those_of_loops),         DNN_TEST(rows_of_a_program),
+        DNN_TEST(attention_is_that_of_loops),      DNN_TEST(attention_may_be_missing)};
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
     rt__dnn_close(&dnn);
     return failures;

@@ -46,7 +46,7 @@ static rt_kernel row_of(rt_dtype type, rt_epilogue epilogue, int bias)
 static rt_kernel all[16];
 static int n_rows;
 static const int64_t no_room = 0;
-static const rt_cuda_kernels kernels = {all, &no_room};
+static rt_cuda_kernels kernels = {.rows = all, .room = &no_room};
 static rt_program program = {.model = "test", .micro_batches = 1, .kernels = &kernels};
 static rt_stage stage;
 
@@ -62,15 +62,18 @@ static void make_rows(void)
 
 static void descriptions_are_taken(void **state)
 {
-    rt__products *made = NULL;
     (void)state;
-    int error = rt__products_open(&stage, &made, false);
-    bool absent = error && strstr(stage.message, "was not found");
-    rt__products_close(made);
-    if (absent)
-        print_message("%s\n", stage.message);
-    else if (error)
-        fail_msg("%s", stage.message);
+    for (kernels.tf32 = 0; kernels.tf32 < 2; kernels.tf32++) {
+        rt__products *made = NULL;
+        int error = rt__products_open(&stage, &made, false);
+        bool absent = error && strstr(stage.message, "was not found");
+        rt__products_close(made);
+        if (absent)
+            print_message("%s\n", stage.message);
+        else if (error)
+            fail_msg("%s", stage.message);
+    }
+    kernels.tf32 = 0;
 }
 
 // Numbers
@@ -150,10 +153,52 @@ static void products_are_those_of_loops(void **state)
     rt__products_close(made);
 }
 
+// A row's result, which the caller frees.
+static void *result_of(int row, int tf32)
+{
+    rt__products *made = NULL;
+    rt_dtype type = all[row].types[0];
+    void *a = tensor(M * A_ROW, 1, type), *w = tensor(N * K, 2, type), *b = tensor(N, 3, type);
+    void *c = tensor(M * C_ROW, 4, type), *aux = tensor(M * C_ROW, 5, type);
+    bool beside = all[row].epilogue == RT_GELU_AUX;
+    kernels.tf32 = tf32;
+    if (rt__products_open(&stage, &made, true))
+        fail_msg("%s", stage.message);
+    kernels.tf32 = 0;
+    rt__products_run(&stage, made, row, &(rt__operands){a, w, b, c, beside ? aux : NULL}, NULL,
+                     NULL);
+    assert_int_equal(stage.error, 0);
+    rt__products_close(made);
+    void *tensors[] = {a, w, b, aux};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        free(tensors[i]);
+    return c;
+}
+
+// Floats in their first 10 bits, and nothing else.
+static void tf32_is_of_floats(void **state)
+{
+    (void)state;
+    for (int row = 0; row < n_rows; row++) {
+        rt_dtype type = all[row].types[0];
+        void *exact = result_of(row, 0), *fast = result_of(row, 1);
+        bool same = true;
+        for (int64_t i = 0; i < M * C_ROW; i++) {
+            double want = get(exact, type, i), got = get(fast, type, i);
+            same &= got == want;
+            assert_true(fabs(got - want) <= 4e-3 * (1 + fabs(want)));
+        }
+        assert_int_equal(same, type == RT_BF16);
+        free(exact);
+        free(fast);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(descriptions_are_taken),
-                                       cmocka_unit_test(products_are_those_of_loops)};
+                                       cmocka_unit_test(products_are_those_of_loops),
+                                       cmocka_unit_test(tf32_is_of_floats)};
     make_rows();
     if (access(HOST_LIBRARIES, R_OK)) {
         printf("there was no C++ compiler for the library of this test\n");

@@ -107,6 +107,27 @@ static void devices_have_their_own_speed(void **state)
     release(&t);
 }
 
+// Of floats, where --dtype asks for it; where nobody has measured it, floats' own rate counts.
+static void tf32_has_a_speed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *dtype;
+        double known, counts;
+    } cases[] = {{"f32", 4e12, 1e12}, {"tf32", 4e12, 4e12}, {"tf32", 0, 1e12}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        DeviceSpeed speed = {.flops = 1e12, .tf32_flops = cases[i].known, .bytes_per_s = 1e11};
+        Case t;
+        prepare(&t, products, NULL, 0);
+        t.c.speed = &speed;
+        t.options.dtype = cases[i].dtype;
+        run_passes(&t);
+        double flops = 2.0 * 256 * 1024 * 1024;
+        assert_true(fabs(t.plan.units[0].forward_s * cases[i].counts / flops - 1) < 1e-9);
+        release(&t);
+    }
+}
+
 static void measured_times_win(void **state)
 {
     (void)state;
@@ -267,6 +288,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(estimates_follow_flops_and_bytes),
                                        cmocka_unit_test(devices_have_their_own_speed),
+                                       cmocka_unit_test(tf32_has_a_speed),
                                        cmocka_unit_test(measured_times_win),
                                        cmocka_unit_test(passes_of_backward),
                                        cmocka_unit_test(shares_out_a_layer),

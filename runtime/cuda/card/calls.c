@@ -281,7 +281,7 @@ static int open_convolutions(rt_stage *s, rt__card *c)
     char beside[RT__PATH], folder[RT__PATH];
     int error =
         rt__card_check(s, cudaGetDeviceProperties(&of, c->number), "ask what its device is");
-    rt__convolutions_options o = {.card = of.name};
+    rt__convolutions_options o = {.card = of.name, .tf32 = rt__cuda_kernels(s)->tf32 != 0};
     o.plans = plans_beside(beside) ? beside : NULL;
     o.folder = rt__plan_folder_find(folder) ? folder : NULL;
     if (!error)

@@ -120,10 +120,8 @@ int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, DnnKerne
 {
     bool bf16 = row->types[0] == RT_BF16, more = row->conv.bias || has_relu(row);
     unsigned allowed = (bf16 || m->tf32 ? DNN_CORES : 0) | (row->fast ? DNN_FAST : 0);
-    char key[896];
     Convolution c = {row, bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT};
-    DnnWish wish = {.key = key, .implementation = row->implementation, .what = &c};
-    snprintf(key, sizeof key, "%s%s", row->key, m->tf32 && !bf16 ? ", tf32" : "");
+    DnnWish wish = {.key = row->key, .implementation = row->implementation, .what = &c};
     if (more) {
         wish.forms[0] = (DnnForm){fused, 1, {allowed, 0}, 0};
         // Engines without products are noted as if they used tensor cores.

@@ -19,7 +19,7 @@ typedef struct DnnMaker {
     const Dnn *dnn;
     rt__plans *plans;        // tried first; new ones are added. NULL: none are kept
     rt__plan_folder *folder; // tried next, and new ones go there, too; NULL: there is none
-    bool tf32;               // floats may go through tensor cores, in fewer bits
+    bool tf32;               // floats may go through tensor cores, in fewer bits; keys say so
 } DnnMaker;
 
 // One way to do it: adds the operations of graph `part` and returns nothing, for errors stay in the parts.

@@ -163,13 +163,21 @@ static cublasStatus_t make_aux(Product *to, const rt_kernel *k)
     return set(to->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &p->c[2], sizeof p->c[2]);
 }
 
-static cublasStatus_t make_desc(Product *to, const rt_kernel *k, View left, View right)
+// Products of bf16 go through tensor cores anyway.
+static cublasComputeType_t compute_type(const rt_kernel *k, bool tf32)
+{
+    return tf32 && multiplied(k, 0) == RT_F32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                              : CUBLAS_COMPUTE_32F;
+}
+
+static cublasStatus_t make_desc(Product *to, const rt_kernel *k, bool tf32, View left,
+                                View right)
 {
     cublasOperation_t ops[2] = {left.turned ? CUBLAS_OP_T : CUBLAS_OP_N,
                                 right.turned ? CUBLAS_OP_T : CUBLAS_OP_N};
     cublasLtEpilogue_t epilogue = epilogue_of(k);
     cudaDataType_t bias = type_of(k->types[2]);
-    cublasStatus_t status = lt.MatmulDescCreate(&to->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    cublasStatus_t status = lt.MatmulDescCreate(&to->desc, compute_type(k, tf32), CUDA_R_32F);
     if (!status)
         status = set(to->desc, CUBLASLT_MATMUL_DESC_TRANSA, &ops[0], sizeof ops[0]);
     if (!status)
@@ -191,7 +199,7 @@ static int describe(rt_stage *s, const rt_kernel *k, Product *to)
     if (!a.possible || !b.possible || !c.possible || c.turned)
         return rt_fail(s, RT_E_BUG, "no product of the library: %s", k->key);
     to->add = p->add ? 1 : 0;
-    cublasStatus_t status = make_desc(to, k, b, a);
+    cublasStatus_t status = make_desc(to, k, rt__cuda_kernels(s)->tf32 != 0, b, a);
     if (!status)
         status = make_layout(to, LEFT, k, b, multiplied(k, 1), p->b);
     if (!status)
