@@ -36,6 +36,17 @@ CASES = [  # what it meets, model, data, options
     ("attention, dropout inside", "examples/gpt/gpt.c", TEXT, HEADS),
     ("attention by the library", "examples/gpt/gpt.c", TEXT, [*HEADS, "-D", "DROPOUT=0"]),
 ]
+# A convolution alone, so that it is cuDNN that makes a difference.
+CONV = """graph conv micro_batch 4
+x = input {shape=[4,3,8,8], dtype="f32", role="sample"}
+t = input {shape=[4], dtype="i32", role="target"}
+w = param {shape=[10,3,8,8], dtype="f32", init="normal", gain=0.1}
+c = conv2d x w {stride=[1,1], padding=[0,0,0,0], dilation=[1,1]}
+y = reshape c {shape=[4,10]}
+l = cross_entropy y t
+loss l
+output y
+"""
 LATER = {"convolutions, sums of batch norm between replicas", "products without a row", "batches of products, dropout",
          "attention, dropout inside", "clipping", "older weights"}  # with STAGECC_LONG only
 BAD = [  # what it meets, options: numbers that are not finite
@@ -202,6 +213,20 @@ def check_without_attention(out, data, told_here):
     print(f"a kernel of its own: off by {worst:.1e}", flush=True)
 
 
+def check_tf32(work):
+    """Convolutions may go through tensor cores, if the program says so: other bits, and hardly another loss."""
+    losses = {}
+    (work / "conv.ir").write_text(CONV)
+    for name in "f32", "tf32":
+        out = work / name
+        bits.run([STAGECC, "build", work / "conv.ir", "-o", out, "--no-svg", "--backend", "cuda", "--micro-batches", "2", "--dtype", name])
+        told, _ = trained(out, "card", "synthetic:64")
+        losses[name] = [line["test_loss"] for line in told if "test_loss" in line]
+    worst = max(abs(a - b) / a for a, b in zip(losses["f32"], losses["tf32"], strict=True))
+    assert 0 < worst < 1e-2, f"tf32: off by {worst}"
+    print(f"tf32: off by {worst:.1e}", flush=True)
+
+
 with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
     os.environ.update(STAGECC_CUDA="emulated", STAGECC_CUDA_LIBS=str(TESTS / "host_libraries"))
@@ -233,5 +258,6 @@ with tempfile.TemporaryDirectory() as folder:
     check_layers(work)
     check_profile(times, profiled(work / "profile-card"))
     check_without_attention(work / str(len(CASES) - 1), CASES[-1][2], want[-1][0])
+    check_tf32(work)
     check_errors(work / "0/stage0")
     check_hosts(work / "1", DIGITS, work)
