@@ -1,6 +1,6 @@
 """Every op: gradients against finite differences, the c backend against ref in double.
 
-  ops.py STAGECC [--backend c] [--only NAME] [--isa avx2] [--bf16] [--keep FOLDER --programs make|use]
+  ops.py STAGECC [--backend c] [--only NAME] [--isa avx2] [--bf16|--tf32] [--keep FOLDER --programs make|use]
 
 All cases (cases.py) become one model. The inputs of an op are parameters; y = op(...) gets a parameter z
 added, and the loss is the sum of mse(y + z, t) with a parameter t as target. One step of plain SGD with
@@ -22,6 +22,8 @@ used where the device is; then their bits have to be the same when they run agai
 With --bf16 instead: the backend under --dtype bf16 within 1e-2 of ref in double, |a - b| / |b| with the
 square norm (4e-2 of several ops in a row), from parameters that are bf16, so that the same element is the
 largest of a pool's window; and the same bits when it runs again.
+With --tf32 likewise: the cases with products and convolutions under --dtype tf32, within 2e-3, from any parameters: a tensor
+core may cut off what the 10 bits of an operand leave, which is up to 2^-10 of it.
 """
 import argparse
 import array
@@ -40,7 +42,8 @@ from cases import CASES
 
 LR = 2.0**19
 STEPS = (1e-5, 1e-6, 1e-7)  # of finite differences
-FD_TOLERANCE, FLOAT_TOLERANCE, BF16_TOLERANCE = 1e-7, 1e-5, 1e-2
+FD_TOLERANCE, FLOAT_TOLERANCE, BF16_TOLERANCE, TF32_TOLERANCE = 1e-7, 1e-5, 1e-2, 2e-3
+MULTIPLIES = re.compile(r"= (conv2d|linear|matmul|lstm) ")  # by a library, which may do it in tf32
 NORM_RANKS = {"cuda": (2, 4)}  # of what batch norm takes; otherwise: any
 HEADS = {"c": (), "cuda": (16, 32, 64, 128)}  # features of a head, in bf16; otherwise: any, in any type
 INFER = {"x": [2, 16, 3, 3], "g": [16], "b": [16], "m": [16], "v": [16]}  # of batch_norm_infer
@@ -322,7 +325,7 @@ def norm_distance(a, b):
 
 
 def compare_norms(shapes, before, grads, want):
-    """The same of a program in bf16, as parts of what is allowed. The loss's gradient has errors of its own, which
+    """The same of a program in bf16 or tf32, as parts of what is allowed. The loss's gradient has errors of its own, which
     y = dz n/2 - z + t and sums of it to one number show. Where ops follow each other, errors add up and a relu's
     input may change its sign."""
     worst, steps = {}, {name: len(code or [name]) for name, code, _ in CASES}
@@ -461,6 +464,7 @@ def main():
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--isa", default="native")
     parser.add_argument("--bf16", action="store_true", help="in bf16 instead")
+    parser.add_argument("--tf32", action="store_true", help="products and convolutions in tf32 instead")
     parser.add_argument("--trust-ref", action="store_true", help="leave out what is about ref alone")
     parser.add_argument("--without", help="no case whose name contains this")
     parser.add_argument("--keep", help="leave all files in this folder")
@@ -507,15 +511,15 @@ def check_against(ref, other):
     return good & (not other.made or check_again(other, got, "F32"))
 
 
-def check_bf16(ref, other):
-    before = {n: (shape, [halved(v) for v in values]) for n, (shape, values) in ref.before.items()}
-    ref.before = other.before = before
+def check_rounded(ref, other, dtype, tolerance):
+    if dtype == "bf16":
+        ref.before = other.before = {n: (shape, [halved(v) for v in values]) for n, (shape, values) in ref.before.items()}
     want, got = ref.run_once(), other.run_once()
-    worst = compare_norms(ref.shapes, before, got, want)
-    for name in (n for n in before if ".running_" in n):
+    worst = compare_norms(ref.shapes, ref.before, got, want)
+    for name in (n for n in ref.before if ".running_" in n):
         worst[name] = norm_distance(other.after[name], ref.after[name])
-    good = report(f"{other.dir.name} bf16 against {ref.dir.name} F64", worst, BF16_TOLERANCE)
-    return good & check_again(other, got, "bf16")
+    good = report(f"{other.dir.name} {dtype} against {ref.dir.name} F64", worst, tolerance)
+    return good & check_again(other, got, dtype)
 
 
 def check_ref(stagecc, ref, work):
@@ -539,10 +543,10 @@ def check_joined(stagecc, work, isa):
     return report("ref F64: attention as one op against its parts", compare(parts.shapes, parts.before, got, parts.before, want), 1e-12)
 
 
-def test_bf16(args, work, cases):
-    jobs = [(cases, "ref", "F64", 2), (cases, args.backend, "F32", 2, ("--dtype", "bf16"))]
+def test_rounded(args, work, cases, dtype, tolerance):
+    jobs = [(cases, "ref", "F64", 2), (cases, args.backend, "F32", 2, ("--dtype", dtype))]
     programs = in_parallel(lambda job: CasesProgram(args.stagecc, work, args.isa, *job), jobs)
-    return args.programs == "make" or check_bf16(*programs)
+    return args.programs == "make" or check_rounded(*programs, dtype, tolerance)
 
 
 def write_data(work):
@@ -561,7 +565,10 @@ def test(args, work):
         print(f"{args.backend} does not take {len(cases) - len(left)} of {len(cases)} cases")
     cases = left
     if args.bf16:
-        return test_bf16(args, work, cases)
+        return test_rounded(args, work, cases, "bf16", BF16_TOLERANCE)
+    if args.tf32:
+        cases = [c for c in cases if MULTIPLIES.search("\n".join(c[1] or []))]
+        return test_rounded(args, work, cases, "tf32", TF32_TOLERANCE)
     jobs = [(cases, "ref", "F64", 1)]
     if args.backend != "ref":
         some = cases[::-3][::-1]  # the last one is among them

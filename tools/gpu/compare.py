@@ -63,10 +63,10 @@ def kernels(place):
 # 4 ----------------------------------------------------------------------------------------------
 
 
-def run_ops(place, name, more):
+def run_ops(place, name, options, small):
     report, folder = place.report, place.program(name)
     done = place.run([sys.executable, SOURCE / "tests/ops/ops.py", place.stagecc, "--backend", "cuda", "--trust-ref", "--keep", folder,
-                      "--programs", "use", *place.manifest["ops"], *more])
+                      "--programs", "use", *programs.ops_options(options, small, place.tiny)])
     said = [line for line in done.out.splitlines() if line.strip()]
     for line in said:
         if line.startswith("  "):
@@ -76,9 +76,8 @@ def run_ops(place, name, more):
 
 
 def all_ops(place):
-    # Side by side, as both make many plans of convolutions on one processor each.
-    side_by_side(lambda row: attempt(place, row[0], run_ops, *row), [("ops-f32", []), ("ops-bf16", ["--bf16"])])
-    place.report.not_run("ops-tf32", "--dtype tf32 is not built yet")
+    # Side by side, as they make many plans of convolutions on one processor each.
+    side_by_side(lambda row: attempt(place, row[0], run_ops, *row), programs.OPS)
 
 
 # 5 ----------------------------------------------------------------------------------------------

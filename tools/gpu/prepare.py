@@ -15,9 +15,6 @@ from place import SOURCE, Trouble, find_nvcc, megabytes, run, side_by_side, tar_
 
 LIMIT_MIB = 40
 TINY_TESTS = ["softmax", "sums"]
-LARGE_OPS = "large"  # the case that is for Strassen's algorithm on processors: Python would need seconds for its numbers
-# What is as long as a simulated device can take.
-TINY_OPS = "softmax"
 SIMULATED_CC = """#!/bin/sh
 # A C compiler that links programs with the CUDA runtime of a device that is not there.
 here=$(cd "$(dirname "$0")" && pwd)
@@ -69,11 +66,10 @@ def includes(build):
 
 
 def build_ops(stagecc, out, env, tiny):
-    """What tests/ops/ops.py runs, in f32 and in bf16."""
-    for name, more in (("ops-f32", []), ("ops-bf16", ["--bf16"])):
-        only = ["--only", TINY_OPS] if tiny else ["--without", LARGE_OPS]
+    """What tests/ops/ops.py runs."""
+    for name, options, small in programs.OPS:
         must([sys.executable, SOURCE / "tests/ops/ops.py", stagecc, "--backend", "cuda", "--trust-ref", "--keep", out / name,
-              "--programs", "make", *only, *more], env)
+              "--programs", "make", *programs.ops_options(options, small, tiny)], env)
         say(name)
 
 
@@ -167,7 +163,7 @@ def commit():
 def manifest_of(simulated, tools, static, roots):
     version = run([tools.nvcc, "--version"], 20).out.strip().splitlines()[-2:-1] if tools.nvcc else []
     return {"simulated": simulated, "roots": [str(root) for root in roots], "commit": commit(), "date": time.strftime("%Y-%m-%d %H:%M"),
-            "nvcc": version, "static_jansson": static, "ops": ["--only", TINY_OPS] if simulated else ["--without", LARGE_OPS]}
+            "nvcc": version, "static_jansson": static}
 
 
 def prepare(folder, simulated, built=None):

@@ -20,6 +20,10 @@ TINY_GPT = macros("LAYERS=4 DIM=32 HEADS=2 T=8") + ["--batch", 4, "--micro-batch
 SMALL_RESNET = macros("DEPTH=18 IMAGE=16 CHANNELS=1 CLASSES=10")
 GPT2 = macros("LAYERS=12 DIM=768 HEADS=12 T=1024 VOCAB=50257 TIED=1 DROPOUT=0")
 
+# Of tests/ops/ops.py: name, options, cases that a simulated device can take. Beside those, none for Strassen's algorithm on
+# processors: Python would need seconds for its numbers.
+OPS = [("ops-f32", [], "softmax"), ("ops-bf16", ["--bf16"], "softmax"), ("ops-tf32", ["--tf32"], "odd")]
+LARGE_OPS = "large"
 # Steps from one state: plain SGD, so that a step tells the gradient. Each is built for `ref`, too.
 COMPARED = [
     Program("mlp", MLP, ["--batch", 32, "--micro-batches", 2, *PLAIN], ["--batch", 8, "--micro-batches", 2, *PLAIN], DIGITS),
@@ -71,6 +75,10 @@ def build_command(program, stagecc, source, out, tiny, backend="cuda", stages=1,
     options = program.tiny if tiny else program.options
     model = tiny_model(program) if tiny else program.model
     return [stagecc, "build", source / model, *options, "--backend", backend, "--stages", stages, "--no-svg", "-o", out, *more]
+
+
+def ops_options(options, small, tiny):
+    return [*options, *(["--only", small] if tiny else ["--without", LARGE_OPS])]
 
 
 def builds(tiny):
