@@ -170,7 +170,8 @@ uint64_t launch_free_memory(void)
 // Of the host's memory: tensors of a stage on a CUDA device lie there, and its program looks whether they fit.
 static uint64_t bytes_here(const Plan *p, const PlanStage *s)
 {
-    bool on_card = p->backend && !strcmp(p->backend, "cuda");
+    const char *backend = plan_backend(p, s);
+    bool on_card = backend && !strcmp(backend, "cuda");
     return (uint64_t)(on_card ? s->edge_bytes : plan_stage_bytes(s));
 }
 

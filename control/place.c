@@ -27,8 +27,8 @@ static Slot slot_of_device(const Hosts *hosts, const char *device)
 
 static bool on_card(const Plan *plan, int rank)
 {
-    (void)rank; // all stages are of one backend
-    return plan->backend && !strcmp(plan->backend, "cuda");
+    const char *backend = plan_backend(plan, &plan->stages[plan->ranks[rank].stage]);
+    return backend && !strcmp(backend, "cuda");
 }
 
 static bool place_by_devices(const Hosts *hosts, const Plan *plan, Slot *slots)
@@ -45,32 +45,64 @@ static bool place_by_devices(const Hosts *hosts, const Plan *plan, Slot *slots)
     return true;
 }
 
-// As many on each host as it has slots, in order; several stages of a machine in one slot. How many ranks have one.
+// The next of its kind, in the order of the file; false: there is none.
+static bool next_slot(const Hosts *hosts, bool cuda, Slot *at)
+{
+    for (; at->host < hosts->n; *at = (Slot){at->host + 1, -1}) {
+        const Host *h = &hosts->items[at->host];
+        if (h->cuda == cuda && ++at->number < h->slots)
+            return true;
+    }
+    return false;
+}
+
+// As many on each host as it has slots of their kind, in order; several stages of a machine in one slot. How many ranks
+// have one.
 static int place_in_order(const Hosts *hosts, const Plan *plan, Slot *slots)
 {
     int rank = 0, machines = plan_machines_used(plan);
-    for (int i = 0; i < hosts->n; i++)
-        for (int k = 0; k < hosts->items[i].slots && rank < machines; k++)
-            if (hosts->items[i].cuda == on_card(plan, rank))
-                slots[rank++] = (Slot){i, k};
+    Slot at[] = {{0, -1}, {0, -1}}; // of processors, of CUDA devices
+    for (; rank < machines; rank++) {
+        bool cuda = on_card(plan, rank);
+        if (!next_slot(hosts, cuda, &at[cuda]))
+            return rank;
+        slots[rank] = at[cuda];
+    }
     for (; rank >= machines && rank < plan->n_ranks; rank++)
         slots[rank] = slots[rank - machines];
     return rank;
 }
 
+static int wanted(const Plan *plan, bool cuda)
+{
+    int n = 0;
+    for (int i = 0; i < plan_machines_used(plan); i++)
+        n += on_card(plan, i) == cuda;
+    return n;
+}
+
+static int offered(const Hosts *hosts, bool cuda)
+{
+    int n = 0;
+    for (int i = 0; i < hosts->n; i++)
+        n += hosts->items[i].cuda == cuda ? hosts->items[i].slots : 0;
+    return n;
+}
+
 static void report_few(const Hosts *hosts, const Plan *plan)
 {
-    int slots = 0, machines = plan_machines_used(plan);
-    bool cuda = on_card(plan, 0), both = cuda;
-    for (int i = 0; i < hosts->n; i++) {
-        both |= hosts->items[i].cuda;
-        slots += hosts->items[i].cuda == cuda ? hosts->items[i].slots : 0;
-    }
+    bool cuda = wanted(plan, true) > offered(hosts, true);
+    bool mixed = wanted(plan, true) && wanted(plan, false);
+    bool both = cuda || offered(hosts, true);
+    int machines = wanted(plan, cuda), slots = offered(hosts, cuda);
     error_at((Loc){hosts->items[0].loc.file, 0, 0},
              "the plan has %d %s%s, these hosts have %d slot%s%s: add hosts, or slots=N to a "
              "line",
              machines, plan->n_ranks > plan->n_stages ? "programs" : "stages",
-             cuda ? " for CUDA devices" : "", slots, slots == 1 ? "" : "s",
+             cuda    ? " for CUDA devices"
+             : mixed ? " for processors"
+                     : "",
+             slots, slots == 1 ? "" : "s",
              !both  ? ""
              : cuda ? " with device=cuda"
                     : " with device=cpu");
