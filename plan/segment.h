@@ -2,7 +2,7 @@
 // the same layout from the table of edges, so this header includes nothing of either side.
 //
 //   header | status of rank 0 | … | address of rank 0 | … | steps of rank 0 | … |
-//   edge 0: published, released[consumers], slots | edge 1 | …
+//   edge 0: published, released[consumers], ids[consumers], slots | edge 1 | …
 //
 // A job of several hosts has such a file on each, with the statuses of all ranks: those of other hosts
 // are brought up to date by control/hub.c. Its edges serve the ranks of that host among themselves.
@@ -27,7 +27,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SEGMENT_ABI = 7, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
+enum { SEGMENT_ABI = 8, SEGMENT_LINE = 64, SEGMENT_PAGE = 4096, SEGMENT_NAME = 64 };
 #define SEGMENT_MAGIC UINT64_C(0x31626f6a67617473) // "stagjob1", little-endian
 
 // Of a plan's hash as programs bear it, never 0: FNV-1a.
@@ -94,7 +94,9 @@ typedef struct SegmentStatus {
     _Atomic int64_t
         busy_ns; // spent at instructions that are no messages, less what it waited within them
     int32_t suspect_mb;
-    uint8_t pad1[12];
+    uint8_t pad1[4];
+    // Which device messages can come to without the host; 0: none. Read after a barrier.
+    _Atomic uint64_t card;
     char suspect[2 * SEGMENT_NAME]; // layer and place
     SegmentCounter barrier;         // barriers it has reached
 } SegmentStatus;
@@ -105,6 +107,14 @@ typedef struct SegmentAddress {
     uint8_t data[1020];
 } SegmentAddress;
 
+// By which a library brings an edge's producer and one of its consumers together: NCCL's id, written once by the producer.
+typedef struct SegmentId {
+    _Atomic uint32_t there; // 0: not yet
+    uint8_t pad[SEGMENT_LINE - 4];
+    uint8_t data[2 * SEGMENT_LINE];
+} SegmentId;
+
+_Static_assert(sizeof(SegmentId) == 3 * SEGMENT_LINE, "agreed by launcher and programs");
 _Static_assert(sizeof(SegmentCounter) == SEGMENT_LINE, "one cache line");
 _Static_assert(sizeof(SegmentHeader) == 4 * SEGMENT_LINE, "agreed by launcher and programs");
 _Static_assert(offsetof(SegmentHeader, rounds) == SEGMENT_LINE, "a line of its own");
@@ -203,7 +213,15 @@ static inline void segment_counter_raise(SegmentCounter *c, uint64_t value)
 // From the beginning of an edge to its slots, and to the next edge.
 static inline uint64_t segment_edge_slots(int n_consumers)
 {
-    return segment_round_up((1 + (uint64_t)n_consumers) * sizeof(SegmentCounter), SEGMENT_PAGE);
+    uint64_t n = (uint64_t)n_consumers;
+    return segment_round_up((1 + n) * sizeof(SegmentCounter) + n * sizeof(SegmentId),
+                            SEGMENT_PAGE);
+}
+
+// [n_consumers] of the edge that begins there.
+static inline SegmentId *segment_edge_ids(SegmentCounter *edge, int n_consumers)
+{
+    return (SegmentId *)(void *)(edge + 1 + n_consumers);
 }
 
 static inline uint64_t segment_edge_bytes(int n_consumers, int slots, int64_t message_bytes)

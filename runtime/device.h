@@ -17,6 +17,7 @@ typedef void rt__code(rt_stage *s, int mb); // a function of the program
 
 // A slot of a message, and its twin in the memory of a device that is apart (runtime/twins.h).
 typedef struct rt__twin {
+    int edge;
     int number; // among those of the stage, from 0
     void *at, *slot;
     size_t bytes;
@@ -91,6 +92,13 @@ typedef struct rt_device {
     void (*left)(rt_stage *s, const rt__twin *t);
     void (*push)(rt_stage *s, const rt__twin *t);
     bool (*moved)(rt_stage *s, const rt__twin *t);
+    // Once all ranks have opened theirs: marks the edges whose messages go from device to device (rt__edge.direct), and
+    // returns when their ways are there; 0 or an rt_error. There `pull` and `push` are a receive and a send, and what is asked
+    // for behind `reuse` may write the twin, as its last message was sent. NULL: there are none.
+    int (*connect)(rt_stage *s);
+    void (*reuse)(rt_stage *s, const rt__twin *t);
+    // Is there such an edge? Then whoever waits asks again and again, and what is wrong with its way goes to rt_fail.
+    bool (*progress)(rt_stage *s);
 
     uint64_t (*mark)(rt_stage *s); // behind all that was asked for but copies of messages
     int (*wait)(rt_stage *s, uint64_t mark); // 0 or an rt_error

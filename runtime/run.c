@@ -1,5 +1,6 @@
 #include "runtime/run.h"
 
+#include "runtime/device.h"
 #include "runtime/evaluate.h"
 #include "runtime/image.h"
 #include "runtime/loop.h"
@@ -224,6 +225,8 @@ int rt__run(rt_stage *s)
         error = rt__prepare(s);
     if (!error)
         error = rt__barrier(s, "the start");
+    if (!error && s->device->connect)
+        error = s->device->connect(s);
     if (!error) {
         rt__report_ready(s);
         error = s->options.eval_only ? evaluate(s) : train(s);

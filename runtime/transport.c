@@ -1,5 +1,6 @@
 #include "runtime/transport.h"
 
+#include "runtime/device.h"
 #include "runtime/segment.h"
 #include "runtime/twins.h"
 #include "runtime/wait.h"
@@ -28,6 +29,7 @@ static void bind_edge(rt_stage *s, int edge, uint8_t *memory)
     rt__edge *to = &s->edges[edge];
     to->published = (SegmentCounter *)memory;
     to->released = to->published + 1;
+    to->ids = segment_edge_ids(to->published, e->n_consumers);
     to->slots = memory + segment_edge_slots(e->n_consumers);
     to->slot_bytes = segment_slot_bytes(e->bytes);
     to->mine = NULL;
@@ -172,6 +174,8 @@ int rt__acquire(rt_stage *s, int edge, int mb)
 {
     const rt_edge *e = &s->program->edges[edge];
     uint64_t seq = sequence(s, edge, mb), slots = (uint64_t)e->slots;
+    if (s->edges[edge].direct)
+        return rt__twins_acquire(s, edge, seq);
     for (int c = 0; c < e->n_consumers && seq >= slots; c++) {
         int peer = e->consumers[c];
         rt__wait w = {.counter = &s->edges[edge].released[c],
@@ -212,6 +216,8 @@ static int bringer(const rt_stage *s, int edge)
 int rt__recv(rt_stage *s, int edge, int mb)
 {
     const rt_edge *e = &s->program->edges[edge];
+    if (s->edges[edge].direct)
+        return rt__twins_pull(s, edge, sequence(s, edge, mb));
     int from = bringer(s, edge);
     rt__wait w = {.counter = s->edges[edge].published,
                   .target = sequence(s, edge, mb) + 1,
@@ -220,9 +226,7 @@ int rt__recv(rt_stage *s, int edge, int mb)
                   .what = "a message of",
                   .name = e->name};
     int error = rt__wait_for(s, &w);
-    if (!error && s->edges[edge].twins)
-        rt__twins_pull(s, edge, w.target - 1);
-    return error ? error : (int)s->error;
+    return !error && s->edges[edge].twins ? rt__twins_pull(s, edge, w.target - 1) : error;
 }
 
 int rt__send(rt_stage *s, int edge, int mb)
@@ -257,6 +261,8 @@ bool rt__progress(rt_stage *s)
 {
     bool moves = false;
     rt__twins_progress(s);
+    if (s->device->progress)
+        moves = s->device->progress(s);
     for (int i = 0; rows[i]; i++)
         moves |= rows[i]->progress && rows[i]->progress(s);
     return moves;

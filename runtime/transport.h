@@ -17,10 +17,12 @@ typedef struct rt__edge {
     SegmentCounter *published; // messages that the producer has sent
     SegmentCounter *released;  // [n_consumers]: messages that each consumer is done with
     SegmentCounter *mine;      // this rank's entry of `released`; NULL: it is no consumer
+    SegmentId *ids;            // [n_consumers]
     uint8_t *slots;
     uint8_t
         *twins; // of the slots, in the device's memory (runtime/twins.h); NULL: there are none
     int first_twin; // its number
+    bool direct;    // twins go from device to device: neither slots nor counters are used
     uint64_t slot_bytes;
     uint64_t left_out; // messages of steps that were shorter than others, so far
 } rt__edge;

@@ -117,20 +117,31 @@ static rt__twin twin_of(const rt_stage *s, int edge, uint64_t seq)
 {
     const rt__edge *e = &s->edges[edge];
     uint64_t slot = seq % (uint64_t)s->program->edges[edge].slots, at = slot * e->slot_bytes;
-    return (rt__twin){.number = e->first_twin + (int)slot,
+    return (rt__twin){.edge = edge,
+                      .number = e->first_twin + (int)slot,
                       .at = e->twins + at,
                       .slot = e->slots + at,
                       .bytes = (size_t)s->program->edges[edge].bytes};
 }
 
-void rt__twins_pull(rt_stage *s, int edge, uint64_t seq)
+int rt__twins_pull(rt_stage *s, int edge, uint64_t seq)
 {
     rt__twin t = twin_of(s, edge, seq);
     s->device->pull(s, &t);
+    return (int)s->error;
+}
+
+int rt__twins_acquire(rt_stage *s, int edge, uint64_t seq)
+{
+    rt__twin t = twin_of(s, edge, seq);
+    s->device->reuse(s, &t);
+    return (int)s->error;
 }
 
 static int add(rt_stage *s, Queue *q, int edge, uint64_t seq)
 {
+    if (s->error || s->edges[edge].direct)
+        return (int)s->error;
     if (q->n == s->twins->n)
         return rt_fail(s, RT_E_BUG, "more messages of edge %s on their way than slots",
                        s->program->edges[edge].name);
@@ -143,14 +154,14 @@ int rt__twins_send(rt_stage *s, int edge, uint64_t seq)
 {
     rt__twin t = twin_of(s, edge, seq);
     s->device->push(s, &t);
-    return s->error ? (int)s->error : add(s, &s->twins->sends, edge, seq);
+    return add(s, &s->twins->sends, edge, seq);
 }
 
 int rt__twins_release(rt_stage *s, int edge, uint64_t seq)
 {
     rt__twin t = twin_of(s, edge, seq);
     s->device->left(s, &t);
-    return s->error ? (int)s->error : add(s, &s->twins->releases, edge, seq);
+    return add(s, &s->twins->releases, edge, seq);
 }
 
 // Tickets

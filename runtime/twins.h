@@ -3,7 +3,8 @@
 // while other ranks, and all rows of rt_transport, know slots alone. So RECV ends with a copy from slot to twin, and SEND begins
 // with one from twin to slot, beside all other work. The message is published, or the slot given back, when its copy is over: until
 // then it has a ticket, which whoever waits for anything else looks at. Vectors of the norm, losses and sums of a round are the
-// host's and have no twins, nor has anything where the device works in the host's memory: s->twins is NULL there.
+// host's and have no twins, nor has anything where the device works in the host's memory: s->twins is NULL there. Where devices
+// reach each other (rt__edge.direct) twins are all that there is: the devices wait for each other, and no host does.
 #ifndef STAGECC_RUNTIME_TWINS_H
 #define STAGECC_RUNTIME_TWINS_H
 
@@ -18,8 +19,11 @@ uint64_t rt__twins_bytes(const rt_stage *s); // of the arena
 int rt__twins_count(const rt_stage *s);
 void rt__twins_bind(rt_stage *s, uint8_t *memory); // they lie there
 
-void rt__twins_pull(rt_stage *s, int edge, uint64_t seq); // of message seq, which has come
-// When its copy is over. 0 or an rt_error.
+// Each is 0 or an rt_error. Of message seq, which has come, or is under way to this device.
+int rt__twins_pull(rt_stage *s, int edge, uint64_t seq);
+// Before this message is made, of an edge from device to device.
+int rt__twins_acquire(rt_stage *s, int edge, uint64_t seq);
+// When its copy is over; from device to device, in the order of their work.
 int rt__twins_send(rt_stage *s, int edge, uint64_t seq);
 int rt__twins_release(rt_stage *s, int edge, uint64_t seq);
 

@@ -158,31 +158,76 @@ static int sleep_slice(rt_stage *s, const rt__wait *w)
     return (int)s->error;
 }
 
+// When the wait began, and when a rank was last seen to move.
+typedef struct Patience {
+    int64_t since, moved;
+    uint64_t progress;
+} Patience;
+
+static Patience begin_to_wait(const rt_stage *s)
+{
+    int64_t now = rt__now_ns();
+    return (Patience){.since = now, .moved = now, .progress = progress_of_all(s)};
+}
+
+// After a slice: is there anything to wait for?
+static int look_around(rt_stage *s, const rt__wait *w, Patience *p)
+{
+    bool endless = w->peer == RT__MASTER || s->segment->supervised;
+    uint64_t now = progress_of_all(s);
+    if (now != p->progress) {
+        p->progress = now;
+        p->moved = rt__now_ns();
+    }
+    int error = rt__check_abort(s);
+    if (!error)
+        error = look_for_dead(s, w);
+    if (!error && !endless && rt__now_ns() - p->moved > s->timeout_ns)
+        error = timed_out(s, w, p->since);
+    return error;
+}
+
 static int wait_long(rt_stage *s, const rt__wait *w)
 {
-    int64_t since = rt__now_ns(), moved = since;
-    bool endless = w->peer == RT__MASTER || s->segment->supervised;
-    uint64_t progress = progress_of_all(s);
-    atomic_store(&s->status->since_ns, since);
+    Patience p = begin_to_wait(s);
+    atomic_store(&s->status->since_ns, p.since);
     atomic_store(&s->status->waiting, waits_for(w));
     int error = 0;
     while (!error && !arrived(w)) {
         error = sleep_slice(s, w);
-        if (error || arrived(w))
-            break;
-        uint64_t now = progress_of_all(s);
-        if (now != progress) {
-            progress = now;
-            moved = rt__now_ns();
-        }
-        error = rt__check_abort(s);
-        if (!error)
-            error = look_for_dead(s, w);
-        if (!error && !endless && rt__now_ns() - moved > s->timeout_ns)
-            error = timed_out(s, w, since);
+        if (!error && !arrived(w))
+            error = look_around(s, w, &p);
     }
     atomic_store(&s->status->waiting, 0);
     return error;
+}
+
+int rt__wait_until(rt_stage *s, const char *what, bool done(rt_stage *s, void *user),
+                   void *user)
+{
+    static const struct timespec nap = {0, COPY_NS};
+    static SegmentCounter never;
+    const rt__wait w = {.counter = &never,
+                        .target = 1,
+                        .by = &rt__shm,
+                        .peer = s->rank,
+                        .what = what,
+                        .name = ""};
+    Patience p = begin_to_wait(s);
+    int64_t next_look = p.since + SLICE_NS;
+    int error = (int)s->error;
+    while (!error && !done(s, user)) {
+        int64_t now = rt__now_ns();
+        if (now - p.since > SPIN_NS)
+            nanosleep(&nap, NULL);
+        rt__progress(s);
+        error = (int)s->error;
+        if (error || now < next_look)
+            continue;
+        error = look_around(s, &w, &p);
+        next_look = now + SLICE_NS;
+    }
+    return error ? error : (int)s->error;
 }
 
 int rt__wait_for(rt_stage *s, const rt__wait *w)

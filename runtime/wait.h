@@ -15,6 +15,10 @@ struct rt__wait {
 };
 
 int rt__wait_for(rt_stage *s, const rt__wait *w);
+// Until `done` says so, asked again and again; `what` is for messages. Ends early as all waits do; 0 or an rt_error. The time
+// counts as this rank's own, not as waited for others.
+int rt__wait_until(rt_stage *s, const char *what, bool done(rt_stage *s, void *user),
+                   void *user);
 // Store a new value and wake whoever sleeps on it.
 void rt__counter_set(SegmentCounter *c, uint64_t value);
 

@@ -28,6 +28,7 @@ struct Item {
     Work work;
     cudaEvent_t behind; // NULL: nothing of other streams
     unsigned recorded;
+    std::function<bool()> ready; // of another process; none: it need not be asked
 };
 
 // What a graph is made of; events: that its launches record.
@@ -89,7 +90,8 @@ static std::list<cudaStream_t> streams;
 
 static bool may_begin(const Item &item)
 {
-    return !item.behind || item.behind->reached >= item.recorded;
+    return (!item.behind || item.behind->reached >= item.recorded) &&
+           (!item.ready || item.ready());
 }
 
 static bool may_go_on(cudaStream_t stream)
@@ -124,25 +126,29 @@ static void let_one_go_on()
 
 static void work_up_to(cudaEvent_t event, unsigned recorded);
 
+// Its first, or something that this waits for; another process may have to see that others of this one go on.
+static void go_on(cudaStream_t stream)
+{
+    const Item first = stream->work.front();
+    if (may_begin(first))
+        work_on(stream);
+    else if (first.behind)
+        work_up_to(first.behind, first.recorded);
+    else
+        let_one_go_on();
+}
+
 static void work_off(cudaStream_t stream)
 {
-    while (!stream->work.empty()) {
-        const Item first = stream->work.front();
-        if (!may_begin(first))
-            work_up_to(first.behind, first.recorded);
-        work_on(stream);
-    }
+    while (!stream->work.empty())
+        go_on(stream);
 }
 
 static void work_up_to(cudaEvent_t event, unsigned recorded)
 {
     std::list<Item> &work = event->stream->work;
-    while (event->reached < recorded && !work.empty()) {
-        const Item first = work.front();
-        if (!may_begin(first))
-            work_up_to(first.behind, first.recorded);
-        work_on(event->stream);
-    }
+    while (event->reached < recorded && !work.empty())
+        go_on(event->stream);
 }
 
 static cudaError_t later(cudaStream_t stream, Work work)
@@ -150,7 +156,7 @@ static cudaError_t later(cudaStream_t stream, Work work)
     if (stream->capturing)
         stream->captured.work.push_back(work);
     else
-        stream->work.push_back({work, NULL, 0});
+        stream->work.push_back({work, NULL, 0, {}});
     return cudaSuccess;
 }
 
@@ -164,6 +170,22 @@ extern "C" void cu_host_later(void *stream, void (*run)(void *), void (*drop)(vo
         run(kept.get());
         clock_ms++;
     });
+}
+
+// For a library that works between processes (nccl.cpp).
+extern "C" void cu_host_when(void *stream, const std::function<bool()> &ready,
+                             const std::function<void()> &work);
+extern "C" void cu_host_when(void *stream, const std::function<bool()> &ready,
+                             const std::function<void()> &work)
+{
+    ((cudaStream_t)stream)->work.push_back({work, NULL, 0, ready});
+}
+
+// What a device does without being asked.
+extern "C" void cu_host_go_on(void);
+extern "C" void cu_host_go_on(void)
+{
+    let_one_go_on();
 }
 
 // What a capture must not do.
@@ -205,7 +227,7 @@ cudaError_t cudaDriverGetVersion(int *version)
     return cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp *of, int)
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *of, int device)
 {
     *of = {};
     const char *kind = getenv("FAKE_CUDA_SM");
@@ -213,6 +235,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *of, int)
     of->major = sm / 10;
     of->minor = sm % 10;
     snprintf(of->name, sizeof of->name, "none");
+    of->uuid.bytes[0] = (char)device;
     return cudaSuccess;
 }
 
@@ -444,7 +467,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 {
     if (stream->capturing)
         return cudaErrorStreamCaptureIsolation; // it is of another stream
-    stream->work.push_back({[] {}, event, event->recorded});
+    stream->work.push_back({[] {}, event, event->recorded, {}});
     return cudaSuccess;
 }
 }

@@ -14,6 +14,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import arrays  # noqa: E402
 import bits  # noqa: E402
+from card_link import Linker  # noqa: E402
 
 STAGECC, SOURCE, TESTS = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 DIGITS, TEXT = f"idx:{SOURCE}/examples/digits/train", f"text:{SOURCE}/README.md"
@@ -110,34 +111,6 @@ def check_layers(work):
     del os.environ["STAGECC_CUDA_LAUNCH"]
 
 
-class Linker:
-    """A compiler that remembers how programs were linked, so that they can be linked anew with another runtime."""
-
-    def __init__(self, work):
-        self.cc, self.seen = os.environ.get("CC") or "cc", work / "links"
-        self.card = f"-rdynamic -L{TESTS} -lstagecc-rt-cuda -lcudart_of_tests -lstdc++ -ldl"
-        self.wrap(work, "CC", f"""case "$*" in *-lstagecc-rt-emulated*)
-    echo "cd $PWD && {self.cc} $*" >> {self.seen}
-    [ "$LINK_CARD" ] && exec sh -c "{self.cc} $(echo "$*" | sed 's|-lstagecc-rt-emulated|{self.card}|')" ;;
-esac
-exec {self.cc} "$@"
-""")
-        # As if nvcc had compiled the kernels for these.
-        self.wrap(work, "CXX", f"""exec {os.environ.get("CXX") or "c++"} '-D__CUDA_ARCH_LIST__=800,900' "$@"\n""")
-
-    @staticmethod
-    def wrap(work, name, text):
-        wrapper = work / name
-        wrapper.write_text("#!/bin/sh\n" + text)
-        wrapper.chmod(0o755)
-        os.environ[name] = str(wrapper)
-
-    def use_card(self):
-        for command in self.seen.read_text().splitlines():
-            bits.run(["sh", "-c", command.replace("-lstagecc-rt-emulated", self.card)])
-        os.environ["LINK_CARD"] = "1"  # from now on
-
-
 def refused(program, what, text, status, **env):
     done = subprocess.run([program, "--data", DIGITS, "--steps", "1"], capture_output=True, text=True, env={**os.environ, **env})
     assert done.returncode == status and text in done.stderr, f"{what}: exit status {done.returncode}\n{done.stderr}"
@@ -230,7 +203,7 @@ def check_tf32(work):
 with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
     os.environ.update(STAGECC_CUDA="emulated", STAGECC_CUDA_LIBS=str(TESTS / "host_libraries"))
-    linker, want, three = Linker(work), [], str(bits.devices(work / "devices.json", "c", "cuda", "c"))
+    linker, want, three = Linker(work, TESTS), [], str(bits.devices(work / "devices.json", "c", "cuda", "c"))
     for i, (what, model, data, options) in enumerate(CASES):
         own = [three if o == "DEVICES" else o for o in options]
         backend = [] if own != options else ["--backend", "cuda"]

@@ -5,6 +5,7 @@
 #include "runtime/cuda/private/shared.h"
 #include "runtime/plain.h"
 #include "runtime/twins.h"
+#include "runtime/wait.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +166,8 @@ static int card_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
         error = rt__phases_open(s, &c->phases);
     if (!error)
         error = rt__transfers_open(s, &c->transfers);
+    if (!error)
+        error = rt__ways_open(s);
     if (rt__card_launches_by_hand())
         s->device = rt__card_by_hand();
     c->set.now.mb = -1; // nothing was set yet
@@ -178,6 +181,8 @@ static void card_close(rt_stage *s)
     rt__card *c = rt__card_of(s);
     if (!c)
         return;
+    rt__ways_close(
+        s, c->ways); // of a run that has failed, before anything waits for work that never ends
     if (c->work)
         cudaStreamSynchronize(c->work);
     rt__phases_close(c->phases);
@@ -216,12 +221,23 @@ static uint64_t card_mark(rt_stage *s)
     return c->marks++;
 }
 
+static bool come(rt_stage *s, void *event)
+{
+    return rt__card_reached(s, event);
+}
+
+int rt__card_await(rt_stage *s, cudaEvent_t event)
+{
+    if (!rt__card_of(s)->ways)
+        return rt__card_check(s, cudaEventSynchronize(event), "go on");
+    return rt__wait_until(s, "work of its device", come, event);
+}
+
 // An event that was recorded again since stands for a later mark, which is good enough.
 static int card_wait(rt_stage *s, uint64_t mark)
 {
     rt__card *c = rt__card_of(s);
-    int error =
-        rt__card_check(s, cudaEventSynchronize(c->events[mark % RT__CARD_EVENTS]), "go on");
+    int error = rt__card_await(s, c->events[mark % RT__CARD_EVENTS]);
     int n = 0;
     for (; !error && n < c->n_arrivals && c->arrivals[n].mark <= mark; n++)
         memcpy(c->arrivals[n].to, c->arrivals[n].from, c->arrivals[n].n);
@@ -281,6 +297,8 @@ static void card_get(rt_stage *s, void *host, const void *tensor, size_t n)
     rt__card *c = rt__card_of(s);
     size_t bytes = (n + 63) / 64 * 64;
     if (n > SMALL) { // copied before the call returns, where the host's memory is not pinned
+        if (c->ways)
+            wait_for_all(s);
         copy(s, host, tensor, n, cudaMemcpyDeviceToHost);
         return;
     }
@@ -356,7 +374,7 @@ static void *card_room(rt_stage *s, void *tensor, size_t n)
         return NULL;
     }
     c->last_room = (int)(oldest - c->rooms);
-    return rt__card_check(s, cudaEventSynchronize(oldest->copied), "go on") ? NULL : oldest->at;
+    return rt__card_await(s, oldest->copied) ? NULL : oldest->at;
 }
 
 // Work
@@ -458,6 +476,9 @@ const rt_device rt__cuda_device = {
     .left = rt__card_left,
     .push = rt__card_push,
     .moved = rt__card_moved,
+    .connect = rt__ways_connect,
+    .reuse = rt__ways_reuse,
+    .progress = rt__ways_progress,
     .stamp = rt__card_stamp,
     .beside = rt__card_beside,
     .mark = card_mark,

@@ -4,6 +4,7 @@
 
 #include "runtime/cuda/card/convolutions.h"
 #include "runtime/cuda/card/edges.h"
+#include "runtime/cuda/card/nccl.h"
 #include "runtime/cuda/card/phase.h"
 #include "runtime/cuda/card/products.h"
 #include "runtime/device.h"
@@ -82,6 +83,7 @@ typedef struct rt__card {
 
     rt__phases *phases;
     rt__transfers *transfers; // of messages; NULL: there are none
+    rt__ways *ways;           // of messages from device to device; NULL: likewise
     rt__products *products;
     rt__convolutions *convolutions;
     uint8_t *narrow_grad; // of a weight, as cuDNN writes it beside bf16
@@ -97,6 +99,11 @@ static inline rt__card *rt__card_of(const rt_stage *s)
 // Notes what a call of CUDA says: 0, or RT_E_ENVIRONMENT by rt_fail with `what` it was for.
 int rt__card_check(rt_stage *s, cudaError_t status, const char *what);
 bool rt__card_reached(rt_stage *s, cudaEvent_t event); // never waits
+// Until it is reached; as long as the ranks live that its work may wait for. 0 or an rt_error.
+int rt__card_await(rt_stage *s, cudaEvent_t event);
+// Order on the device: the event behind all that was asked of a stream, and a stream behind an event.
+void rt__card_record(rt_stage *s, cudaEvent_t event, cudaStream_t stream);
+void rt__card_follow(rt_stage *s, cudaStream_t stream, cudaEvent_t event);
 // Where the bf16 copy of a parameter lies, of any version; NULL: the program has none.
 void *rt__card_narrow(const rt_stage *s, const void *param);
 void rt__card_set_known(rt_stage *s, int mb); // in front of what is launched next

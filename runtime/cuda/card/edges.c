@@ -108,12 +108,12 @@ void rt__transfers_close(rt_stage *s, rt__transfers *made)
 // Copies
 // ------------------------------------------------------------------------------------------
 
-static void record(rt_stage *s, cudaEvent_t event, cudaStream_t stream)
+void rt__card_record(rt_stage *s, cudaEvent_t event, cudaStream_t stream)
 {
     rt__card_check(s, cudaEventRecord(event, stream), "record an event");
 }
 
-static void follow(rt_stage *s, cudaStream_t stream, cudaEvent_t event)
+void rt__card_follow(rt_stage *s, cudaStream_t stream, cudaEvent_t event)
 {
     rt__card_check(s, cudaStreamWaitEvent(stream, event, 0), "wait for an event");
 }
@@ -129,18 +129,22 @@ void rt__card_pull(rt_stage *s, const rt__twin *t)
     const rt__card *c = rt__card_of(s);
     const rt__transfers *all = c->transfers;
     const Events *e = &all->twins[t->number];
+    if (s->edges[t->edge].direct) {
+        rt__ways_receive(s, t, e->left ? e->used : NULL, e->copied);
+        return;
+    }
     if (e->left)
-        follow(s, all->in, e->used);
+        rt__card_follow(s, all->in, e->used);
     copy(s, t->at, t->slot, t->bytes, cudaMemcpyHostToDevice, all->in);
-    record(s, e->copied, all->in);
-    follow(s, c->work, e->copied);
+    rt__card_record(s, e->copied, all->in);
+    rt__card_follow(s, c->work, e->copied);
 }
 
 void rt__card_left(rt_stage *s, const rt__twin *t)
 {
     const rt__card *c = rt__card_of(s);
     Events *e = &c->transfers->twins[t->number];
-    record(s, e->used, c->work);
+    rt__card_record(s, e->used, c->work);
     e->left = true;
 }
 
@@ -149,10 +153,14 @@ void rt__card_push(rt_stage *s, const rt__twin *t)
     const rt__card *c = rt__card_of(s);
     const rt__transfers *all = c->transfers;
     const Events *e = &all->twins[t->number];
-    record(s, e->used, c->work);
-    follow(s, all->out, e->used);
+    rt__card_record(s, e->used, c->work);
+    if (s->edges[t->edge].direct) {
+        rt__ways_send(s, t, e->used);
+        return;
+    }
+    rt__card_follow(s, all->out, e->used);
     copy(s, t->slot, t->at, t->bytes, cudaMemcpyDeviceToHost, all->out);
-    record(s, e->copied, all->out);
+    rt__card_record(s, e->copied, all->out);
 }
 
 bool rt__card_moved(rt_stage *s, const rt__twin *t)

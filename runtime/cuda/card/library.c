@@ -55,6 +55,11 @@ static void *find(const char *file)
     return library;
 }
 
+bool rt__cuda_has(const CudaLibrary *library)
+{
+    return find(library->file);
+}
+
 int rt__cuda_load(rt_stage *s, const CudaLibrary *library, const CudaFunction *functions,
                   size_t n, void *table)
 {

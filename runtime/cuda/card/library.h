@@ -16,6 +16,7 @@ typedef struct CudaFunction {
     size_t offset;
 } CudaFunction;
 
+bool rt__cuda_has(const CudaLibrary *library);
 // Fills the table. RT_E_ENVIRONMENT: the message names what is missing, where it was looked for, and what to do.
 int rt__cuda_load(rt_stage *s, const CudaLibrary *library, const CudaFunction *functions,
                   size_t n, void *table);

@@ -1,0 +1,342 @@
+// A communicator of two ranks and a stream for each edge and consumer: messages of different edges never wait for each other,
+// nor for one whom another consumer waits for. The devices wait for each other there; hosts do when communicators are made
+// alone, all in the order of edges, so that no two wait for each other.
+//
+// A call that does not block may be under way when it returns, and must have come to its end before an event is recorded behind
+// it. The first message of a communicator ends when both sides have asked for it, so an empty one is sent while
+// it is made; later ones wait for nobody.
+#include "runtime/cuda/card/nccl.h"
+
+#ifdef STAGECC_NCCL
+
+#include "runtime/cuda/card/card.h"
+#include "runtime/cuda/card/library.h"
+#include "runtime/transport.h"
+#include "runtime/wait.h"
+
+#include <nccl.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const CudaLibrary library = {"libnccl.so.2", "NCCL 2.14"};
+
+static struct Nccl {
+#define FUNCTION(name) __typeof__(&nccl##name) name;
+#include "runtime/cuda/card/nccl.def"
+#undef FUNCTION
+} nccl;
+
+static const CudaFunction functions[] = {
+#define FUNCTION(name) {"nccl" #name, offsetof(struct Nccl, name)},
+#include "runtime/cuda/card/nccl.def"
+#undef FUNCTION
+};
+
+_Static_assert(sizeof(ncclUniqueId) <= sizeof((SegmentId *)NULL)->data, "it has its place");
+
+enum { PRODUCER, CONSUMER, BOTH }; // ranks of a communicator
+
+typedef struct Way { // from an edge's producer to one of its consumers; this rank is either
+    int edge, consumer;
+    int peer; // the other one
+    ncclComm_t comm;
+    cudaStream_t stream;
+    cudaEvent_t *sent;   // [slots], of the producer: behind the last send of each twin
+    ncclResult_t status; // as it was asked last
+    bool tried;          // it is there, and brings messages
+} Way;
+
+struct rt__ways {
+    int n;
+    Way of[]; // those of an edge follow each other, edges ascend
+};
+
+// Opening
+// -----------------------------------------------------------------------------------------
+
+static bool is_wanted(const rt_stage *s)
+{
+    const char *wish = getenv("STAGECC_NCCL");
+    return !(wish && !strcmp(wish, "0")) && rt__card_of(s)->transfers && rt__cuda_has(&library);
+}
+
+int rt__ways_open(rt_stage *s)
+{
+    struct cudaDeviceProp properties;
+    uint64_t number = 0;
+    if (!is_wanted(s))
+        return 0;
+    int error = nccl.Send ? 0
+                          : rt__cuda_load(s, &library, functions,
+                                          sizeof functions / sizeof *functions, &nccl);
+    if (!error)
+        error = rt__card_check(s, cudaGetDeviceProperties(&properties, rt__card_of(s)->number),
+                               "know its device");
+    if (error)
+        return error;
+    for (size_t i = 0; i < sizeof properties.uuid.bytes; i++)
+        number = (number ^ (uint8_t)properties.uuid.bytes[i]) * 0x100000001b3u; // FNV
+    atomic_store(&s->status->card, number | 1);
+    return 0;
+}
+
+// All ranks that touch the edge say the same.
+static bool is_direct(const rt_stage *s, int edge)
+{
+    const rt_edge *e = &s->program->edges[edge];
+    const SegmentStatus *from = &s->statuses[e->producer];
+    bool direct = s->edges[edge].twins;
+    for (int c = 0; c < e->n_consumers && direct; c++) {
+        const SegmentStatus *to = &s->statuses[e->consumers[c]];
+        uint64_t card = atomic_load(&to->card), other = atomic_load(&from->card);
+        direct = card && other && card != other && to->host == from->host;
+    }
+    return direct;
+}
+
+// Who is at the other end; -1: this rank is at neither.
+static int peer_of(const rt_stage *s, const rt_edge *e, int consumer)
+{
+    if (e->producer == s->rank)
+        return e->consumers[consumer];
+    return e->consumers[consumer] == s->rank ? e->producer : -1;
+}
+
+static void find_ways(rt_stage *s, rt__ways *w)
+{
+    for (int i = 0; i < s->program->n_edges; i++) {
+        const rt_edge *e = &s->program->edges[i];
+        s->edges[i].direct = is_direct(s, i);
+        for (int c = 0; s->edges[i].direct && c < e->n_consumers; c++)
+            if (peer_of(s, e, c) >= 0)
+                w->of[w->n++] = (Way){.edge = i, .consumer = c, .peer = peer_of(s, e, c)};
+    }
+}
+
+// What a call has said, once it has come to its end. 0 or an rt_error.
+// --------------------------------------------------------------------------------------
+
+static int failed(rt_stage *s, const Way *w, const char *what)
+{
+    char name[RT__RANK_NAME], peer[RT__RANK_NAME];
+    return rt_fail(
+        s, RT_E_PEER, "%s cannot %s edge %s, between its device and that of %s: NCCL: %s",
+        rt__rank_name(s->program, s->rank, name), what, s->program->edges[w->edge].name,
+        rt__rank_name(s->program, w->peer, peer), nccl.GetErrorString(w->status));
+}
+
+static bool is_over(rt_stage *s, void *user)
+{
+    Way *w = user;
+    (void)s;
+    ncclResult_t asked = nccl.CommGetAsyncError(w->comm, &w->status);
+    w->status = asked ? asked : w->status;
+    return w->status != ncclInProgress;
+}
+
+static int finish(rt_stage *s, Way *w, ncclResult_t said, const char *what)
+{
+    w->status = said;
+    int error = said == ncclInProgress ? rt__wait_until(s, what, is_over, w) : 0;
+    return error || !w->status ? error : failed(s, w, what);
+}
+
+bool rt__ways_progress(rt_stage *s)
+{
+    const rt__card *c = rt__card_of(s);
+    rt__ways *all = c ? c->ways : NULL;
+    for (int i = 0; all && i < all->n && !s->error; i++)
+        if (all->of[i].tried && is_over(s, &all->of[i]) && all->of[i].status)
+            failed(s, &all->of[i], "use");
+    return all;
+}
+
+// Messages
+// -----------------------------------------------------------------------------------------
+
+static int slot_of(const rt_stage *s, const rt__twin *t)
+{
+    return t->number - s->edges[t->edge].first_twin;
+}
+
+static void send(rt_stage *s, Way *w, const rt__twin *t, size_t bytes)
+{
+    if (!finish(s, w, nccl.Send(t->at, bytes, ncclUint8, CONSUMER, w->comm, w->stream),
+                "send a message of"))
+        rt__card_record(s, w->sent[slot_of(s, t)], w->stream);
+}
+
+static void receive(rt_stage *s, Way *w, const rt__twin *t, size_t bytes)
+{
+    finish(s, w, nccl.Recv(t->at, bytes, ncclUint8, PRODUCER, w->comm, w->stream),
+           "receive a message of");
+}
+
+// The first way of an edge; the others come behind it.
+static Way *first_way(const rt_stage *s, int edge)
+{
+    Way *w = rt__card_of(s)->ways->of;
+    while (w->edge != edge)
+        w++;
+    return w;
+}
+
+static int n_ways(const rt_stage *s, int edge)
+{
+    const rt_edge *e = &s->program->edges[edge];
+    return e->producer == s->rank ? e->n_consumers : 1;
+}
+
+void rt__ways_send(rt_stage *s, const rt__twin *t, cudaEvent_t used)
+{
+    Way *w = first_way(s, t->edge);
+    for (int i = 0; i < n_ways(s, t->edge) && !s->error; i++) {
+        rt__card_follow(s, w[i].stream, used);
+        send(s, &w[i], t, t->bytes);
+    }
+}
+
+void rt__ways_receive(rt_stage *s, const rt__twin *t, cudaEvent_t used, cudaEvent_t copied)
+{
+    Way *w = first_way(s, t->edge);
+    if (used)
+        rt__card_follow(s, w->stream, used);
+    receive(s, w, t, t->bytes);
+    if (s->error)
+        return;
+    rt__card_record(s, copied, w->stream);
+    rt__card_follow(s, rt__card_of(s)->work, copied);
+}
+
+void rt__ways_reuse(rt_stage *s, const rt__twin *t)
+{
+    const Way *w = first_way(s, t->edge);
+    for (int i = 0; i < n_ways(s, t->edge); i++)
+        rt__card_follow(s, rt__card_of(s)->work, w[i].sent[slot_of(s, t)]);
+}
+
+// Connecting
+// ---------------------------------------------------------------------------------------
+
+static SegmentId *id_of(const rt_stage *s, const Way *w)
+{
+    return &s->edges[w->edge].ids[w->consumer];
+}
+
+static bool sends(const rt_stage *s, const Way *w)
+{
+    return s->program->edges[w->edge].producer == s->rank;
+}
+
+static int show_id(rt_stage *s, Way *w)
+{
+    SegmentId *to = id_of(s, w);
+    ncclUniqueId id;
+    w->status = nccl.GetUniqueId(&id);
+    if (w->status)
+        return failed(s, w, "make an id for");
+    memcpy(to->data, &id, sizeof id);
+    atomic_store(&to->there, 1);
+    return 0;
+}
+
+static bool is_there(rt_stage *s, void *id)
+{
+    (void)s;
+    return atomic_load(&((SegmentId *)id)->there);
+}
+
+static int make_events(rt_stage *s, Way *w)
+{
+    int n = s->program->edges[w->edge].slots, error = 0;
+    w->sent = calloc((size_t)n, sizeof(cudaEvent_t));
+    if (!w->sent)
+        return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of messages");
+    for (int i = 0; i < n && !error; i++)
+        error = rt__card_check(s, cudaEventCreateWithFlags(&w->sent[i], cudaEventDisableTiming),
+                               "make an event");
+    return error;
+}
+
+static int make(rt_stage *s, Way *w)
+{
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    ncclUniqueId id;
+    config.blocking = 0;
+    int error = rt__wait_until(s, "an id of NCCL", is_there, id_of(s, w));
+    if (error)
+        return error;
+    memcpy(&id, id_of(s, w)->data, sizeof id);
+    ncclResult_t said =
+        nccl.CommInitRankConfig(&w->comm, BOTH, id, sends(s, w) ? PRODUCER : CONSUMER, &config);
+    return finish(s, w, said, "connect");
+}
+
+// A byte of a twin that nobody has written yet.
+static int try_out(rt_stage *s, Way *w)
+{
+    const rt__edge *e = &s->edges[w->edge];
+    const rt__twin first = {.edge = w->edge, .number = e->first_twin, .at = e->twins};
+    if (sends(s, w))
+        send(s, w, &first, 1);
+    else
+        receive(s, w, &first, 1);
+    w->tried = !s->error;
+    return (int)s->error;
+}
+
+static int connect_way(rt_stage *s, Way *w)
+{
+    int error = rt__card_check(s, cudaStreamCreateWithFlags(&w->stream, cudaStreamNonBlocking),
+                               "make a stream");
+    if (!error && sends(s, w))
+        error = make_events(s, w);
+    if (!error)
+        error = make(s, w);
+    return error ? error : try_out(s, w);
+}
+
+int rt__ways_connect(rt_stage *s)
+{
+    int most = 0, error = 0;
+    for (int i = 0; i < s->program->n_edges; i++)
+        most += s->program->edges[i].n_consumers;
+    rt__ways *all = calloc(1, sizeof *all + (size_t)most * sizeof *all->of);
+    if (!all)
+        return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of messages");
+    find_ways(s, all);
+    if (!all->n) {
+        free(all);
+        return 0;
+    }
+    rt__card_of(s)->ways = all;
+    for (int i = 0; i < all->n && !error; i++)
+        error = sends(s, &all->of[i]) ? show_id(s, &all->of[i]) : 0;
+    for (int i = 0; i < all->n && !error; i++)
+        error = connect_way(s, &all->of[i]);
+    return error;
+}
+
+static void close_way(rt_stage *s, Way *w)
+{
+    if (w->stream && !s->error)
+        cudaStreamSynchronize(w->stream);
+    if (w->comm)
+        nccl.CommAbort(w->comm);
+    if (w->stream)
+        cudaStreamDestroy(w->stream);
+    for (int i = 0; w->sent && i < s->program->edges[w->edge].slots; i++)
+        if (w->sent[i])
+            cudaEventDestroy(w->sent[i]);
+    free(w->sent);
+}
+
+void rt__ways_close(rt_stage *s, rt__ways *made)
+{
+    for (int i = 0; made && i < made->n; i++)
+        close_way(s, &made->of[i]);
+    free(made);
+    rt__card_of(s)->ways = NULL;
+}
+
+#endif

@@ -1,0 +1,161 @@
+// As much of NCCL as runtime/cuda/card asks for, between processes of tests on the device of cudart.cpp. A communicator is a file
+// that both map: a message is copied into it by the sender's stream, and out of it by the receiver's, each when it is its turn.
+//
+// Nothing is over when a call returns: a communicator is there, and a first message is in its stream, once both sides have
+// asked for it and somebody asks how far it is.
+#include <fcntl.h>
+#include <nccl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+// tests/cuda/cudart.cpp: work that may begin once `ready` says so.
+extern "C" void cu_host_when(void *stream, const std::function<bool()> &ready,
+                             const std::function<void()> &work);
+
+static const size_t most_bytes = 64 << 20;
+
+// Likewise: something of the device's work goes on.
+extern "C" void cu_host_go_on(void);
+
+struct Box { // on both sides
+    std::atomic<int> joined, called;
+    std::atomic<uint64_t> sent, received;
+    uint64_t bytes;
+    uint8_t data[most_bytes];
+};
+
+struct ncclComm {
+    Box *box;
+    bool joined, called;
+    int sends; // told to FAKE_NCCL_SENT, a file
+    std::shared_ptr<std::atomic<bool>> aborted;
+    std::function<void()> first; // asked for, not in its stream yet
+};
+
+extern "C" {
+
+const char *ncclGetErrorString(ncclResult_t result)
+{
+    return result == ncclSystemError ? "no file of this test" : "error of this test";
+}
+
+ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
+{
+    static int n;
+    const char *folder = getenv("TMPDIR");
+    memset(id, 0, sizeof *id);
+    snprintf(id->internal, sizeof id->internal, "%.80s/nccl-of-tests-%d-%d",
+             folder ? folder : "/tmp", (int)getpid(), n++);
+    int fd = open(id->internal, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    bool good = fd >= 0 && !ftruncate(fd, sizeof(Box));
+    close(fd);
+    return good ? ncclSuccess : ncclSystemError;
+}
+
+ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int n, ncclUniqueId id, int rank,
+                                    ncclConfig_t *config)
+{
+    if (n != 2 || rank < 0 || rank > 1 || config->blocking)
+        return ncclInvalidArgument;
+    int fd = open(id.internal, O_RDWR | O_CLOEXEC);
+    void *at = fd < 0 ? MAP_FAILED
+                      : mmap(NULL, sizeof(Box), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (at == MAP_FAILED)
+        return ncclSystemError;
+    *comm = new ncclComm{(Box *)at, false, false, 0, std::make_shared<std::atomic<bool>>(false),
+                         {}};
+    if (++(*comm)->box->joined == 2)
+        unlink(id.internal);
+    return ncclInProgress;
+}
+
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *status)
+{
+    cu_host_go_on();
+    comm->joined = comm->joined || comm->box->joined == 2;
+    if (comm->first && comm->box->called == 2) {
+        comm->first();
+        comm->first = nullptr;
+    }
+    *status = !comm->joined || comm->first ? ncclInProgress : ncclSuccess;
+    return ncclSuccess;
+}
+
+ncclResult_t ncclCommAbort(ncclComm_t comm)
+{
+    if (const char *log = getenv("FAKE_NCCL_SENT")) {
+        FILE *file = comm->sends ? fopen(log, "a") : NULL;
+        if (file) {
+            fprintf(file, "%d\n", comm->sends);
+            fclose(file);
+        }
+    }
+    *comm->aborted = true; // the file stays mapped: streams may still ask
+    delete comm;
+    return ncclSuccess;
+}
+
+static ncclResult_t ask(ncclComm_t comm, const std::function<void()> &later)
+{
+    if (!comm->joined || comm->first)
+        return ncclInvalidUsage;
+    if (comm->called) {
+        later();
+        return ncclSuccess;
+    }
+    comm->called = true;
+    comm->box->called++;
+    comm->first = later;
+    return ncclInProgress;
+}
+
+ncclResult_t ncclSend(const void *from, size_t bytes, ncclDataType_t type, int peer,
+                      ncclComm_t comm, cudaStream_t stream)
+{
+    Box *box = comm->box;
+    auto aborted = comm->aborted;
+    if (type != ncclUint8 || peer != 1 || bytes > most_bytes)
+        return ncclInvalidArgument;
+    comm->sends++;
+    return ask(comm, [=] {
+        cu_host_when(
+            stream, [=] { return *aborted || box->sent == box->received; },
+            [=] {
+                if (*aborted)
+                    return;
+                memcpy(box->data, from, bytes);
+                box->bytes = bytes;
+                box->sent++;
+            });
+    });
+}
+
+ncclResult_t ncclRecv(void *to, size_t bytes, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream)
+{
+    Box *box = comm->box;
+    auto aborted = comm->aborted;
+    if (type != ncclUint8 || peer != 0)
+        return ncclInvalidArgument;
+    return ask(comm, [=] {
+        cu_host_when(
+            stream, [=] { return *aborted || box->sent > box->received; },
+            [=] {
+                if (*aborted)
+                    return;
+                if (bytes != box->bytes)
+                    abort(); // each side means another message
+                memcpy(to, box->data, bytes);
+                box->received++;
+            });
+    });
+}
+}
