@@ -1,5 +1,5 @@
 // Messages from device to device by NCCL: of edges whose ranks, on one host, all have devices of their own that it is there for.
-// What pulls and pushes (edges.h) are on such an edge. Without NCCL's header, without the library, and with STAGECC_NCCL=0,
+// What pulls and pushes (edges.h) are on such an edge. Without NCCL's header, without the library, and without STAGECC_NCCL=1,
 // there are none, and messages go by way of the job's memory.
 #ifndef STAGECC_CUDA_NCCL_H
 #define STAGECC_CUDA_NCCL_H
