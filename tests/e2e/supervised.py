@@ -28,7 +28,7 @@ MODEL(small)
 }
 """
 # As plan/segment.h and plan/image.h lay them out.
-ABI, PAGE, LINE, HEADER, STATUS, ADDRESS, KEPT = 7, 4096, 64, 256, 320, 1024, 10 * 6208
+ABI, PAGE, LINE, HEADER, STATUS, ADDRESS, KEPT, ID = 8, 4096, 64, 256, 320, 1024, 10 * 6208, 192
 LAST, NO_LIMIT = 72, 2**64 - 1
 JOB_MAGIC, IMAGE_MAGIC = 0x31626F6A67617473, 0x3174617473676174
 MAY_BEGIN, MAY_UPDATE, WAITS_FOR_MASTER, UPDATE = 128, 192, 2, 16
@@ -61,7 +61,7 @@ class Job:
     def __init__(self, out, begin, update, images=None):
         plan = json.loads((out / "plan.json").read_text())
         self.n = len(plan["ranks"])
-        edges = sum(up((1 + len(e["consumers"])) * LINE, PAGE) + up(e["slots"] * up(e["bytes"], LINE), PAGE) for e in plan["edges"])
+        edges = sum(up(LINE + len(e["consumers"]) * (LINE + ID), PAGE) + up(e["slots"] * up(e["bytes"], LINE), PAGE) for e in plan["edges"])
         size = up(up(HEADER + self.n * (STATUS + ADDRESS), PAGE) + self.n * KEPT, PAGE) + edges
         self.fd, self.memory = memory_file("job", size)
         struct.pack_into("<Q4IQ", self.memory, 0, JOB_MAGIC, ABI, self.n, len(plan["edges"]), 1, size)
