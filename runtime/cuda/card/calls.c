@@ -240,11 +240,6 @@ static int count(const rt_stage *s, bool products)
     return n;
 }
 
-static int64_t lines(int64_t bytes)
-{
-    return (bytes + 255) / 256 * 256;
-}
-
 // cuDNN says what it needs when its kernels are made.
 static int make_room(rt_stage *s, rt__card *c)
 {
@@ -256,7 +251,7 @@ static int make_room(rt_stage *s, rt__card *c)
         if (k->op == RT_CONV2D && k->epilogue == RT_SUMS && k->conv.k > sums)
             sums = k->conv.k;
     }
-    int64_t sums_at = lines(workspace), gradient_at = sums_at + lines(8 * sums);
+    int64_t sums_at = card_aligned(workspace), gradient_at = sums_at + card_aligned(8 * sums);
     int error = rt__card_check(
         s, cudaMalloc((void **)&c->convolving, (size_t)(gradient_at + 2 * gradient) + 1),
         "get memory for cuDNN");
@@ -300,6 +295,7 @@ static int cuda_init(rt_stage *s)
 static void cuda_release(rt_stage *s)
 {
     rt__card *c = rt__card_of(s);
+    rt__ways_end(s);
     cudaStreamSynchronize(c->work);
     rt__products_close(c->products);
     rt__convolutions_close(c->convolutions);

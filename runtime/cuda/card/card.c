@@ -181,10 +181,9 @@ static void card_close(rt_stage *s)
     rt__card *c = rt__card_of(s);
     if (!c)
         return;
-    rt__ways_close(
-        s, c->ways); // of a run that has failed, before anything waits for work that never ends
     if (c->work)
         cudaStreamSynchronize(c->work);
+    rt__ways_close(s, c->ways);
     rt__phases_close(c->phases);
     rt__transfers_close(s, c->transfers);
     for (int i = 0; i < c->n_constants; i++) {

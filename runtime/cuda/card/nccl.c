@@ -317,12 +317,21 @@ int rt__ways_connect(rt_stage *s)
     return error;
 }
 
-static void close_way(rt_stage *s, Way *w)
+void rt__ways_end(rt_stage *s)
 {
-    if (w->stream && !s->error)
-        cudaStreamSynchronize(w->stream);
-    if (w->comm)
-        nccl.CommAbort(w->comm);
+    rt__ways *all = rt__card_of(s)->ways;
+    for (int i = 0; all && i < all->n && !s->error; i++)
+        cudaStreamSynchronize(all->of[i].stream);
+    for (int i = 0; all && i < all->n; i++) {
+        if (all->of[i].comm)
+            nccl.CommAbort(all->of[i].comm);
+        all->of[i].comm = NULL;
+        all->of[i].tried = false;
+    }
+}
+
+static void close_way(const rt_stage *s, Way *w)
+{
     if (w->stream)
         cudaStreamDestroy(w->stream);
     for (int i = 0; w->sent && i < s->program->edges[w->edge].slots; i++)
@@ -331,12 +340,11 @@ static void close_way(rt_stage *s, Way *w)
     free(w->sent);
 }
 
-void rt__ways_close(rt_stage *s, rt__ways *made)
+void rt__ways_close(const rt_stage *s, rt__ways *made)
 {
     for (int i = 0; made && i < made->n; i++)
         close_way(s, &made->of[i]);
     free(made);
-    rt__card_of(s)->ways = NULL;
 }
 
 #endif

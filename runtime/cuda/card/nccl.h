@@ -13,9 +13,10 @@ typedef struct rt__ways rt__ways;
 #ifdef STAGECC_NCCL
 // Tells the other ranks which device this one has. 0 or an rt_error.
 int rt__ways_open(rt_stage *s);
-// Of a run that has failed, also where a device waits for a rank that is gone. NULL is fine.
-void rt__ways_close(rt_stage *s, rt__ways *made);
-int rt__ways_connect(rt_stage *s); // rt_device.connect
+// No more messages. Of a run that has failed, what waits for a rank that is gone ends, so that the stage's work does.
+void rt__ways_end(rt_stage *s);
+void rt__ways_close(const rt_stage *s, rt__ways *made); // behind all work; NULL is fine
+int rt__ways_connect(rt_stage *s);                      // rt_device.connect
 // A send follows `used`, to all consumers; a receive follows it if there is one, and `copied` and the stage's work follow the receive.
 void rt__ways_send(rt_stage *s, const rt__twin *t, cudaEvent_t used);
 void rt__ways_receive(rt_stage *s, const rt__twin *t, cudaEvent_t used, cudaEvent_t copied);
@@ -28,7 +29,11 @@ static inline int rt__ways_open(rt_stage *s)
     (void)s;
     return 0;
 }
-static inline void rt__ways_close(rt_stage *s, rt__ways *made)
+static inline void rt__ways_end(rt_stage *s)
+{
+    (void)s;
+}
+static inline void rt__ways_close(const rt_stage *s, rt__ways *made)
 {
     (void)s, (void)made;
 }
