@@ -60,7 +60,7 @@ def machine(place):
                           f"driver {card['driver']}, runtime {card['runtime']}", **{k: v for k, v in card.items() if k != "device"})
     for line in lines[1:]:
         report.judge(line["library"], "version" in line, str(line.get("version", line.get("missing"))))
-    report.not_run("NCCL", "not built yet")
+    report.not_run("NCCL", "gpu-check does not load it yet")
 
 
 # 2 ----------------------------------------------------------------------------------------------
