@@ -110,7 +110,7 @@ static double join(double lane[LANES])
 
 // Both types differ in nothing but their name.
 #define SUMS(real)                                                                             \
-    static void add_##real(real *to, const void *const *parts, int n_parts, int64_t n,         \
+    static void add_##real(real to[], const void *const *parts, int n_parts, int64_t n,        \
                            int divide)                                                         \
     {                                                                                          \
         real sum[BLOCK * sizeof(double) / sizeof(real)];                                       \
@@ -160,6 +160,7 @@ static double join(double lane[LANES])
 SUMS(float)
 SUMS(double)
 
+// NOLINTNEXTLINE(readability-function-size): rt_device says what its arguments are
 static void host_add(rt_stage *s, void *to, const void *const *parts, int n_parts, int64_t n,
                      rt_dtype dtype, int divide)
 {

@@ -75,11 +75,12 @@ static void forward_row(const Head *h, int64_t i, const float *p, float whole, c
     }
 }
 
+// NOLINTNEXTLINE(readability-function-size): generated code calls it like rt_matmul
 int rt_attention(rt_stage *s, int kernel, const rt_bf16 *q, const rt_bf16 *k, const rt_bf16 *v,
                  rt_bf16 *o, float *lse)
 {
     const rt_heads *z = &rt__emulated_row(s, kernel)->attention;
-    float *p = malloc((size_t)z->t * sizeof *p), whole = 0;
+    float *p = calloc((size_t)z->t, sizeof *p), whole = 0;
     if (!p) {
         rt_fail(s, RT_E_MEMORY, "no memory for the scores of attention");
         return 1;
