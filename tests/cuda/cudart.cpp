@@ -188,10 +188,18 @@ extern "C" void cu_host_go_on(void)
     let_one_go_on();
 }
 
-// What a capture must not do.
+// What a capture must not do; without a stream: while there is any, which its thread must not.
 static cudaError_t refused_by(cudaStream_t stream)
 {
     return stream->capturing ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+}
+
+static cudaError_t refused_by_any()
+{
+    for (cudaStream_t stream : streams)
+        if (cudaError_t refused = refused_by(stream))
+            return refused;
+    return cudaSuccess;
 }
 
 extern "C" {
@@ -253,6 +261,8 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 
 static cudaError_t allocate(void **at, size_t bytes, bool device)
 {
+    if (cudaError_t refused = refused_by_any())
+        return refused;
     *at = mmap(NULL, bytes, device ? PROT_NONE : PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (*at == MAP_FAILED || (device && device_bytes + bytes > total_bytes()))
@@ -448,6 +458,8 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end)
 // Something goes on whenever somebody asks.
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
+    if (cudaError_t refused = refused_by_any())
+        return refused;
     let_one_go_on();
     return event->waiting() ? cudaErrorNotReady : cudaSuccess;
 }

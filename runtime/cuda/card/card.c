@@ -323,9 +323,11 @@ static void card_zero(rt_stage *s, void *tensor, size_t n)
     rt__card_check(s, cudaMemsetAsync(tensor, 0, n, rt__card_of(s)->work), "clear a tensor");
 }
 
-// Who asks too early leaves an error behind, which would be taken for that of a launch.
+// Who asks too early leaves an error behind, which would be taken for that of a launch. Whoever captures must not ask.
 bool rt__card_reached(rt_stage *s, cudaEvent_t event)
 {
+    if (rt__card_of(s)->capturing)
+        return false;
     cudaError_t status = cudaEventQuery(event);
     if (status != cudaErrorNotReady)
         return !rt__card_check(s, status, "go on");
