@@ -149,22 +149,29 @@ static void images(int64_t size)
 {
     enum { C = 256 };
     const int64_t pixels = size * 56 * 56 / (size < FULL ? 49 : 1), n = pixels * C;
-    typedef cu_columns<rt_bf16, C> shares;
+    const cu_pixels<rt_bf16, C> shares = {pixels};
+    const cu_planes<rt_bf16, 64> planes = {pixels / 64, C}; // the same elements, plain
     rt_bf16 *x = memory<rt_bf16>(n), *y = memory<rt_bf16>(n), *z = memory<rt_bf16>(n);
     float *f[6];
     for (float *&v : f)
         v = memory<float>(C);
-    double *part = (double *)memory<uint8_t>(shares::part_bytes(pixels));
+    double *part = (double *)memory<uint8_t>(shares.part_bytes() + planes.part_bytes());
     cu_norm *norm = memory<cu_norm>(C);
     cu_norm_grad *grad = memory<cu_norm_grad>(C);
     const double one = 2.0 * (double)n;
     tell("batch norm + relu", 2 * one, [=] {
-        cu_batch_norm<rt_bf16, C, cu_relu>(stream, y, f[0], f[1], part, norm, x, f[2], f[3],
-                                           pixels, 1e-5);
+        cu_batch_norm<cu_relu>(stream, shares, y, f[0], f[1], part, norm, x, f[2], f[3], 1e-5);
     });
     tell("batch norm + relu, gradient", 3 * one, [=] {
-        cu_batch_norm_grad<rt_bf16, C, cu_relu>(stream, z, f[4], f[5], part, norm, grad, y, x,
-                                                f[2], f[3], f[0], f[1], pixels, 1e-5);
+        cu_batch_norm_grad<cu_relu>(stream, shares, z, f[4], f[5], part, norm, grad, y, x, f[2],
+                                    f[3], f[0], f[1], 1e-5);
+    });
+    tell("batch norm + relu, plain", 2 * one, [=] {
+        cu_batch_norm<cu_relu>(stream, planes, y, f[0], f[1], part, norm, x, f[2], f[3], 1e-5);
+    });
+    tell("batch norm + relu, plain, gradient", 3 * one, [=] {
+        cu_batch_norm_grad<cu_relu>(stream, planes, z, f[4], f[5], part, norm, grad, y, x, f[2],
+                                    f[3], f[0], f[1], 1e-5);
     });
     tell("sums of rows", one,
          [=] { cu_sum_rows<float, rt_bf16, C>(stream, f[0], part, x, 1, pixels, 1); });

@@ -29,12 +29,6 @@ static const char *lacks(const Node *n)
     if ((n->op == OP_ATTENTION || n->op == OP_ATTENTION_GRAD) &&
         (n->dtype != BF16 || !fits_cores(cuda_last(n) / node_int(n, A_HEADS))))
         return "its attention is in bf16, and of heads of 16, 32, ... or 128 features";
-    if (n->op == OP_BATCH_NORM && n->shape.rank != 2 && n->shape.rank != 4)
-        return "its batch norm is of images or vectors";
-    if (n->op == OP_BATCH_NORM && n->shape.rank == 4 && n->layout == LAYOUT_PLAIN &&
-        n->shape.dim[1] > 1 && n->shape.dim[2] * n->shape.dim[3] > 1)
-        return "its batch norm is of images channels last, which those of a job with several "
-               "backends are not";
     return NULL;
 }
 

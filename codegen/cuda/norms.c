@@ -1,6 +1,6 @@
 // Batch norm with its group (<stagecc/cu_norm_group.cuh>): kernels for the two looks at its tensors are generated, as far as
-// there are members to compute. A thread has a pack of neighbouring channels of many pixels. What the first look adds
-// up and the second applies is of the same names as in the c backend: k, of the thread's channels.
+// there are members to compute. How a thread walks the packs of a channel, or of neighbouring ones, is <stagecc/cu_channels.cuh>'s.
+// What the first look adds up and the second applies is of the same names as in the c backend: k, of the thread's channels.
 //
 //   forward   sums over x; the norm and what stands behind it
 //   backward  members that make dy, and sums over it; those again that have no memory, the norm, and what stands
@@ -13,9 +13,10 @@ typedef struct Norm {
     Chain *c;
     Pack *pack;
     const Node *n;
-    const char *type; // "float, 64": of its input, and channels
-    int64_t pixels;
-    bool shared; // its statistics are those of all replicas
+    const char *shares; // its channels: "cu_planes<float, 49>"
+    const char *sizes;  // and how many there are: "{4, 64}"
+    int64_t count;      // elements of a channel
+    bool shared;        // its statistics are those of all replicas
 } Norm;
 
 static bool is_grad(const Norm *m)
@@ -30,9 +31,8 @@ static void first_look(Chain *c)
 {
     const Node *n = c->nodes[c->norm];
     chain_first_look(c);
-    emit(c->e, "run[0][p] += $dy;\nrun[1][p] += $dy * ($x - k.norm[p].mean);\n", "dy",
-         EMIT_TEXT, chain_value(c, n->inputs[1]), "x", EMIT_TEXT, chain_value(c, n->inputs[0]),
-         NULL);
+    emit(c->e, "run[0][p] += $dy;\nrun[1][p] += $dy * ($x - k.at(p).mean);\n", "dy", EMIT_TEXT,
+         chain_value(c, n->inputs[1]), "x", EMIT_TEXT, chain_value(c, n->inputs[0]), NULL);
 }
 
 // Its launch goes to *launch.
@@ -42,29 +42,26 @@ static const char *parts_kernel(const Norm *m, const char **launch)
     Emit *e = c->e;
     pack_next(m->pack);
     const char *body = pack_look(c, 12, first_look);
-    *launch =
-        emit_text(e,
-                  "    CU_LAUNCH(@name_parts, room.blocks($pixels), CU_COLUMN_THREADS, "
-                  "cu_stream(s), room.part, room.norm$tensors);\n",
-                  "pixels", EMIT_INT, m->pixels, "tensors", EMIT_TEXT, pack_passed(c), NULL);
+    *launch = emit_text(e,
+                        "    CU_LAUNCH(@name_parts, room.shares.blocks(), CU_COLUMN_THREADS, "
+                        "cu_stream(s), room.part, room.norm$tensors);\n",
+                        "tensors", EMIT_TEXT, pack_passed(c), NULL);
     return emit_text(e,
                      "static __global__ void __launch_bounds__(CU_COLUMN_THREADS)\n"
                      "    @name_parts(double *part, const cu_norm *norm$tensors)\n"
                      "{\n"
-                     "    constexpr int N = cu_columns<$type>::N;\n"
+                     "    constexpr $shares shares = $sizes;\n"
+                     "    constexpr int N = shares.N;\n"
                      "$keys"
-                     "    cu_column_parts<$type>(part, $pixels, "
-                     "[=](float(&run)[2][N], int64_t row, int column) {\n"
-                     "        const int64_t i = row * $channels + column;\n"
-                     "        const cu_look<N> k(norm + column);\n"
+                     "    shares.add_up(part, [=](float(&run)[2][N], int64_t i) {\n"
+                     "        const cu_look k(shares, norm);\n"
                      "$loads$loop$stores"
                      "    });\n"
                      "}\n\n",
-                     "tensors", EMIT_TEXT, pack_parameters(c), "type", EMIT_TEXT, m->type,
-                     "pixels", EMIT_INT, m->pixels, "channels", EMIT_INT, m->pack->channels,
-                     "keys", EMIT_TEXT, pack_keys(c, 4), "loads", EMIT_TEXT, pack_loads(c, 8),
-                     "loop", EMIT_TEXT, pack_loop(c, 8, body), "stores", EMIT_TEXT,
-                     pack_stores(c, 8), NULL);
+                     "tensors", EMIT_TEXT, pack_parameters(c), "shares", EMIT_TEXT, m->shares,
+                     "sizes", EMIT_TEXT, m->sizes, "keys", EMIT_TEXT, pack_keys(c, 4), "loads",
+                     EMIT_TEXT, pack_loads(c, 8), "loop", EMIT_TEXT, pack_loop(c, 8, body),
+                     "stores", EMIT_TEXT, pack_stores(c, 8), NULL);
 }
 
 static const char *apply_kernel(const Norm *m, const char **launch)
@@ -75,31 +72,31 @@ static const char *apply_kernel(const Norm *m, const char **launch)
     pack_next(m->pack);
     const char *body = pack_look(c, 12, chain_second_look);
     *launch = emit_text(e,
-                        "    CU_LAUNCH(@name_apply, room.blocks($pixels), CU_COLUMN_THREADS, "
+                        "    CU_LAUNCH(@name_apply, room.shares.blocks(), CU_COLUMN_THREADS, "
                         "cu_stream(s), room.norm$grad$tensors);\n",
-                        "pixels", EMIT_INT, m->pixels, "grad", EMIT_TEXT,
-                        grad ? ", room.grad" : "", "tensors", EMIT_TEXT, pack_passed(c), NULL);
+                        "grad", EMIT_TEXT, grad ? ", room.grad" : "", "tensors", EMIT_TEXT,
+                        pack_passed(c), NULL);
     return emit_text(e,
                      "static __global__ void __launch_bounds__(CU_COLUMN_THREADS)\n"
                      "    @name_apply(const cu_norm *norm$grad$tensors)\n"
                      "{\n"
-                     "    typedef cu_columns<$type> shares;\n"
-                     "    constexpr int N = shares::N;\n"
-                     "    if (shares::row() < 0)\n"
+                     "    constexpr $shares shares = $sizes;\n"
+                     "    constexpr int N = shares.N;\n"
+                     "    if (shares.left_over())\n"
                      "        return;\n"
                      "$keys"
-                     "    const $look<N> k(norm + shares::column()$of_grad);\n"
-                     "    shares::each($pixels, [&](int64_t i) {\n"
+                     "    const $look k(shares, norm$of_grad);\n"
+                     "    shares.each([&](int64_t i) {\n"
                      "$loads$loop$stores"
                      "    });\n"
                      "}\n\n",
                      "grad", EMIT_TEXT, grad ? ", const cu_norm_grad *grad" : "", "tensors",
-                     EMIT_TEXT, pack_parameters(c), "type", EMIT_TEXT, m->type, "keys",
-                     EMIT_TEXT, pack_keys(c, 4), "look", EMIT_TEXT,
+                     EMIT_TEXT, pack_parameters(c), "shares", EMIT_TEXT, m->shares, "sizes",
+                     EMIT_TEXT, m->sizes, "keys", EMIT_TEXT, pack_keys(c, 4), "look", EMIT_TEXT,
                      grad ? "cu_look_back" : "cu_look", "of_grad", EMIT_TEXT,
-                     grad ? ", grad + shares::column()" : "", "pixels", EMIT_INT, m->pixels,
-                     "loads", EMIT_TEXT, pack_loads(c, 8), "loop", EMIT_TEXT,
-                     pack_loop(c, 8, body), "stores", EMIT_TEXT, pack_stores(c, 8), NULL);
+                     grad ? ", grad" : "", "loads", EMIT_TEXT, pack_loads(c, 8), "loop",
+                     EMIT_TEXT, pack_loop(c, 8, body), "stores", EMIT_TEXT, pack_stores(c, 8),
+                     NULL);
 }
 
 // The function around them
@@ -125,16 +122,15 @@ static const char *eps_of(const Norm *m)
     return emit_double(m->c->e, node_real(m->n, A_EPS));
 }
 
-// The sums of all replicas, of how many pixels the caller is told by the parameter `all`.
+// The sums of all replicas, of how many elements a channel the caller is told by the parameter `all`.
 static const char *exchange(const Norm *m, Function *f)
 {
     Emit *e = f->e;
-    const char *pixels = arena_printf(e->scratch, "%lld", (long long)m->pixels);
     function_argument(f, "int ", "mb", "mb");
     function_argument(f, "int64_t ", "all",
-                      arena_printf(e->scratch, "%s * rt_round(s, mb)", pixels));
+                      arena_printf(e->scratch, "%lld * rt_round(s, mb)", (long long)m->count));
     return arena_printf(e->scratch, "    rt_cuda_add_round(s, mb, room.sums, %lld);\n",
-                        (long long)(2 * m->n->shape.dim[1]));
+                        2 * (long long)m->n->shape.dim[1]);
 }
 
 static const char *statistics(const Norm *m, Function *f, const char *x)
@@ -147,17 +143,16 @@ static const char *statistics(const Norm *m, Function *f, const char *x)
     function_in(f, "beta", n->inputs[2]);
     if (m->shared)
         return arena_printf(f->e->scratch,
-                            "    cu_norm_give(cu_stream(s), room, %s, %lld);\n%s"
+                            "    cu_norm_give(cu_stream(s), room, %s);\n%s"
                             "    cu_norm_take(cu_stream(s), room, %s, %s, gamma, beta, all, "
                             "%s);\n",
-                            x, (long long)m->pixels, exchange(m, f), mean, var, eps_of(m));
+                            x, exchange(m, f), mean, var, eps_of(m));
     if (known)
         function_argument(f, "const float *", "sums", "sums");
     return arena_printf(
         f->e->scratch,
-        "    cu_norm_statistics(cu_stream(s), room, %s, %s, %s, %s, gamma, beta, "
-        "%lld, %s);\n",
-        mean, var, x, known ? "sums" : "NULL", (long long)m->pixels, eps_of(m));
+        "    cu_norm_statistics(cu_stream(s), room, %s, %s, %s, %s, gamma, beta, %s);\n", mean,
+        var, x, known ? "sums" : "NULL", eps_of(m));
 }
 
 static const char *fixed(const Norm *m, Function *f, const Node *gamma, const Node *beta)
@@ -177,14 +172,12 @@ static const char *gradients(const Norm *m, Function *f)
     const char *dbeta = vector_out(f, "dbeta", emit_output(f->e, m->n, 2));
     if (m->shared)
         return arena_printf(f->e->scratch,
-                            "    cu_norm_grad_give(cu_stream(s), room, %s, %s, var, %lld, "
-                            "%s);\n%s"
+                            "    cu_norm_grad_give(cu_stream(s), room, %s, %s, var, %s);\n%s"
                             "    cu_norm_grad_take(cu_stream(s), room, var, all, %s);\n",
-                            dgamma, dbeta, (long long)m->pixels, eps_of(m), exchange(m, f),
-                            eps_of(m));
+                            dgamma, dbeta, eps_of(m), exchange(m, f), eps_of(m));
     return arena_printf(f->e->scratch,
-                        "    cu_norm_gradients(cu_stream(s), room, %s, %s, var, %lld, %s);\n",
-                        dgamma, dbeta, (long long)m->pixels, eps_of(m));
+                        "    cu_norm_gradients(cu_stream(s), room, %s, %s, var, %s);\n", dgamma,
+                        dbeta, eps_of(m));
 }
 
 // What comes before the second look.
@@ -199,34 +192,47 @@ static const char *before(const Norm *m, Function *f, const char *x, const char 
     return arena_printf(f->e->scratch, "%s%s%s", first, parts, gradients(m, f));
 }
 
+// Channels are neighbours, or a channel's elements are, in runs.
+static Norm norm_of(Chain *c, Pack *pack)
+{
+    const Node *n = c->nodes[c->norm];
+    Arena *a = c->e->scratch;
+    int64_t channels = n->shape.dim[1], count = cuda_elements(n) / channels;
+    int64_t before = n->shape.dim[0], after = count / before;
+    bool columns = n->layout == LAYOUT_CHANNELS_LAST || after == 1;
+    pack->row = columns ? channels : after;
+    return (Norm){.c = c,
+                  .pack = pack,
+                  .n = n,
+                  .shares = arena_printf(a, "cu_%s<%s, %lld>", columns ? "pixels" : "planes",
+                                         cuda_type(n->inputs[0]), (long long)pack->row),
+                  .sizes = columns ? arena_printf(a, "{%lld}", (long long)count)
+                                   : arena_printf(a, "{%lld, %lld}", (long long)before,
+                                                  (long long)channels),
+                  .count = count,
+                  .shared = node_int(n, A_REPLICAS) > 1};
+}
+
 void cuda_emit_norm(Chain *c)
 {
     Emit *e = c->e;
-    const Node *n = c->nodes[c->norm], *x = n->inputs[0];
-    int64_t channels = n->shape.dim[1], elements = cuda_elements(n);
-    Pack pack = {.channels = channels, .width = "N"};
-    Norm m = {c,
-              &pack,
-              n,
-              arena_printf(e->scratch, "%s, %lld", cuda_type(x), (long long)channels),
-              elements / channels,
-              node_int(n, A_REPLICAS) > 1};
-    Function f =
-        function_new(e, pack_ops(c), arena_printf(e->scratch, "%lld", (long long)elements));
+    Pack pack = {.width = "N"};
+    Norm m = norm_of(c, &pack);
+    Function f = function_new(e, pack_ops(c),
+                              arena_printf(e->scratch, "%lld", (long long)cuda_elements(m.n)));
     const char *parts = "", *apply = "", *kernels = "";
     c->user = &pack;
     c->channel = "p";
-    const char *first = pack_input(c, x);
+    const char *first = pack_input(c, m.n->inputs[0]);
     if (is_grad(&m))
         kernels = parts_kernel(&m, &parts);
     if (chain_applies(c))
         kernels = arena_printf(e->scratch, "%s%s", kernels, apply_kernel(&m, &apply));
     f.before = kernels;
-    f.room =
-        arena_printf(e->scratch, "cu_norm_room<%s>::bytes(%lld)", m.type, (long long)m.pixels);
+    f.room = arena_printf(e->scratch, "cu_norm_room<%s>::bytes(%s)", m.shares, m.sizes);
     pack_arguments(c, &f);
     const char *body = before(&m, &f, first, parts);
-    function_end_with(&f, arena_printf(e->scratch,
-                                       "    const cu_norm_room<%s> room(s, %lld);\n%s%s",
-                                       m.type, (long long)m.pixels, body, apply));
+    function_end_with(&f,
+                      arena_printf(e->scratch, "    const cu_norm_room<%s> room(s, %s);\n%s%s",
+                                   m.shares, m.sizes, body, apply));
 }

@@ -15,14 +15,14 @@ static PackTensor repeating(const Chain *c, const Pack *p, const Node *n)
 {
     Emit *e = c->e;
     PackTensor t = {.node = n, .pack = true};
-    if (!p->channels) {
+    if (!p->row) {
         t.at = nest_index(e, &p->nest, n->shape);
         t.pack = strstr(t.at, nest_letter(&p->nest, p->nest.n - 1));
         return t;
     }
     int64_t count = shape_count(n->shape);
-    bool rows = c->nodes[0]->shape.rank == 2 && count % p->channels == 0;
-    CHECK(rows || count == 1 || count == p->channels, "codegen", "%s beside a norm", n->name);
+    bool rows = c->nodes[0]->shape.rank != 4 && count % p->row == 0;
+    CHECK(rows || count == 1, "codegen", "%s beside a norm", n->name);
     t.pack = count > 1;
     t.at = t.pack ? arena_printf(e->scratch, "i %% %lld", (long long)count) : "0";
     return t;

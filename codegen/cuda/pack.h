@@ -18,7 +18,8 @@ typedef struct PackTensor {
 
 typedef struct Pack { // Chain.user, with pack_form
     Nest nest;
-    int64_t channels;  // of chains with a norm, where the nest does not count; else 0
+    int64_t
+        row; // of chains with a norm, where the nest does not count: what packs do not cross; else 0
     const char *width; // elements of a pack: "4", "N"
     PackTensor in[3 * CHAIN_MAX], out[CHAIN_MAX];
     int n_in, n_out;

@@ -247,16 +247,15 @@ static void sum_channels(Emit *e, const Node *n, int64_t before, int64_t channel
         return;
     }
     const Node *x = n->inputs[0];
-    const char *types = arena_printf(e->scratch, "<%s, %lld>", cuda_type(x), (long long)after);
+    const char *planes =
+        arena_printf(e->scratch, "cu_planes<%s, %lld>{%lld, %lld}", cuda_type(x),
+                     (long long)after, (long long)before, (long long)channels);
     Function f = function_new(e, op_info[n->op].name, sizes(e, x));
+    function_pass(&f, planes);
     function_out(&f, "y", n);
-    function_room(&f, "double",
-                  arena_printf(e->scratch, "cu_channels%s::part_bytes(%lld, %lld)", types,
-                               (long long)before, (long long)channels));
+    function_room(&f, "double", arena_printf(e->scratch, "%s.part_bytes(1)", planes));
     function_in(&f, "x", x);
-    function_pass_int(&f, before);
-    function_pass_int(&f, channels);
-    function_end(&f, arena_printf(e->scratch, "cu_sum_channels%s", types));
+    function_end(&f, "cu_sum_channels");
 }
 
 void cuda_emit_bias_grad(Emit *e, const Node *n)

@@ -32,6 +32,7 @@ template <typename W> static __device__ __forceinline__ void cu_write(W *at, W w
 #define CU_INLINE static __device__ __forceinline__
 #define CU_INLINE_BOTH static __host__ __device__ __forceinline__
 #define CU_MEMBER __device__ __forceinline__ // of a struct
+#define CU_MEMBER_BOTH __host__ __device__ constexpr
 #define CU_BOTH                                                                                \
     static __host__ __device__ constexpr // sizes, which launches and kernels agree about
 

@@ -1,7 +1,6 @@
-// Batch norm (Ioffe and Szegedy 2015) over x[pixels,C], images channels last: a thread takes a pack of neighbouring
-// channels of many pixels. Forward and backward are three launches each: parts of the sums, what they come
-// to per channel (ready), and a look that applies it. Elements are of type T, statistics and parameters
-// float.
+// Batch norm (Ioffe and Szegedy 2015) of vectors and of images, whose channels lie as `Shares` says (cu_channels.cuh).
+// Forward and backward are three launches each: parts of the sums, what they come to per channel (ready), and a
+// look that applies it. Elements are of Shares::type, statistics and parameters float.
 //
 // What stands behind a norm and element by element may be part of it: `Behind` is a type with
 //     static float forward(float y)               what is stored in place of y, the norm's result
@@ -9,7 +8,7 @@
 #ifndef STAGECC_CU_BATCH_NORM_H
 #define STAGECC_CU_BATCH_NORM_H
 
-#include <stagecc/cu_columns.cuh>
+#include <stagecc/cu_channels.cuh>
 #include <stagecc/cu_elementwise.cuh>
 
 struct cu_nothing {
@@ -56,19 +55,19 @@ CU_INLINE float cu_norm_at(const cu_norm &k, float x)
 // Forward
 // ----------------------------------------------------------------------------------------------
 
-// Sums of x and x^2, around the first pixel: nothing is lost where means are far from 0.
-template <typename T, int C>
+// Sums of x and x^2, around a channel's first element: nothing is lost where means are far from 0.
+template <typename Shares>
 static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
-    cu_batch_norm_parts(double *part, const T *x, int64_t pixels)
+    cu_batch_norm_parts(Shares shares, double *part, const typename Shares::type *x)
 {
-    constexpr int N = cu_columns<T, C>::N;
-    cu_column_parts<T, C>(part, pixels, [=](float(&run)[2][N], int64_t pixel, int column) {
-        float v[N], zero[N];
-        cu_load<N>(v, x + pixel * C + column);
-        cu_load<N>(zero, x + column);
+    constexpr int N = Shares::N;
+    shares.add_up(part, [=](float(&run)[2][N], int64_t at) {
+        float v[N], zero[Shares::CHANNELS];
+        cu_load<N>(v, x + at);
+        shares.first(zero, x);
         CU_UNROLL
         for (int i = 0; i < N; i++) {
-            float d = v[i] - zero[i];
+            float d = v[i] - zero[i % Shares::CHANNELS];
             run[0][i] += d;
             run[1][i] += d * d;
         }
@@ -87,16 +86,16 @@ CU_INLINE void cu_norm_put(cu_norm *norm, float *mean, float *var, int c, double
 template <typename T>
 static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
     cu_batch_norm_ready(int channels, cu_norm *norm, float *mean, float *var,
-                        const double *part, int64_t parts, const T *x, int64_t pixels,
-                        const float *gamma, const float *beta, double eps)
+                        const double *part, int64_t parts, const T *x, int64_t apart,
+                        int64_t count, const float *gamma, const float *beta, double eps)
 {
     double total[2];
     const int c = (int)cu_column_total(total, part, parts, channels);
     if (c < 0)
         return;
-    const double off = total[0] / (double)pixels,
-                 square = total[1] / (double)pixels - off * off;
-    cu_norm_put(norm, mean, var, c, off + (double)cu_to_float(x[c]), square, gamma, beta, eps);
+    const double off = total[0] / (double)count, square = total[1] / (double)count - off * off;
+    cu_norm_put(norm, mean, var, c, off + (double)cu_to_float(x[c * apart]), square, gamma,
+                beta, eps);
 }
 
 // Statistics that replicas share: each of them gives sums[2][C], of x and of x^2 as they are, which are added up in
@@ -104,28 +103,28 @@ static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
 template <typename T>
 static __global__ void __launch_bounds__(CU_TOTAL_THREADS)
     cu_batch_norm_give(int channels, double *sums, const double *part, int64_t parts,
-                       const T *x, int64_t pixels)
+                       const T *x, int64_t apart, int64_t count)
 {
     double total[2];
     const int c = (int)cu_column_total(total, part, parts, channels);
     if (c < 0)
         return;
-    const double zero = (double)cu_to_float(x[c]);
-    sums[c] = total[0] + (double)pixels * zero;
-    sums[channels + c] = total[1] + (2 * total[0] + (double)pixels * zero) * zero;
+    const double zero = (double)cu_to_float(x[c * apart]);
+    sums[c] = total[0] + (double)count * zero;
+    sums[channels + c] = total[1] + (2 * total[0] + (double)count * zero) * zero;
 }
 
-// And takes those of all, of `pixels`; or those that a convolution has added up, in float.
+// And takes those of all, of `count` elements a channel; or those that a convolution has added up, in float.
 template <typename S>
 static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
     cu_batch_norm_take(int channels, cu_norm *norm, float *mean, float *var, const S *sums,
-                       int64_t pixels, const float *gamma, const float *beta, double eps)
+                       int64_t count, const float *gamma, const float *beta, double eps)
 {
     const int c = (int)(blockIdx.x * CU_COLUMN_THREADS + threadIdx.x);
     if (c >= channels)
         return;
-    const double middle = (double)sums[c] / (double)pixels,
-                 square = (double)sums[channels + c] / (double)pixels - middle * middle;
+    const double middle = (double)sums[c] / (double)count,
+                 square = (double)sums[channels + c] / (double)count - middle * middle;
     cu_norm_put(norm, mean, var, c, middle, square, gamma, beta, eps);
 }
 
@@ -139,54 +138,76 @@ CU_KERNEL void __launch_bounds__(CU_COLUMN_THREADS)
         norm[c] = cu_norm_of(mean[c], var[c], gamma[c], beta[c], eps);
 }
 
-template <typename T, int C, typename Behind>
+// What a norm applies to a pack, or a part of it.
+template <typename Shares> struct cu_look {
+    cu_norm norm[Shares::CHANNELS];
+
+    CU_MEMBER cu_look(const Shares &shares, const cu_norm *of)
+    {
+        CU_UNROLL
+        for (int i = 0; i < Shares::CHANNELS; i++)
+            norm[i] = of[shares.channel() + i];
+    }
+    CU_MEMBER const cu_norm &at(int element) const
+    {
+        return norm[element % Shares::CHANNELS];
+    }
+};
+
+template <typename Shares, typename Behind>
 static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
-    cu_batch_norm_apply(T *y, const T *x, const cu_norm *norm, int64_t pixels)
+    cu_batch_norm_apply(Shares shares, typename Shares::type *y, const typename Shares::type *x,
+                        const cu_norm *norm)
 {
-    typedef cu_columns<T, C> shares;
-    constexpr int N = shares::N;
-    if (shares::row() < 0)
+    constexpr int N = Shares::N;
+    if (shares.left_over())
         return;
-    cu_norm k[N];
-    CU_UNROLL
-    for (int i = 0; i < N; i++)
-        k[i] = norm[shares::column() + i];
-    shares::each(pixels, [&](int64_t at) {
+    const cu_look<Shares> k(shares, norm);
+    shares.each([&](int64_t at) {
         float v[N];
         cu_load<N>(v, x + at);
         CU_UNROLL
         for (int i = 0; i < N; i++)
-            v[i] = Behind::forward(cu_norm_at(k[i], v[i]));
+            v[i] = Behind::forward(cu_norm_at(k.at(i), v[i]));
         cu_store<N>(y + at, v);
     });
 }
 
-// x -> y, mean[C], var[C] (biased). For the time being: part, of cu_columns<T, C>::part_bytes, and norm[C].
-template <typename T, int C, typename Behind = cu_nothing>
-static void cu_batch_norm(cudaStream_t stream, T *y, float *mean, float *var, double *part,
-                          cu_norm *norm, const T *x, const float *gamma, const float *beta,
-                          int64_t pixels, double eps)
+// Sums of x, and what they come to: norm, mean, var of all channels.
+template <typename Shares, typename T>
+static void cu_batch_norm_find(cudaStream_t stream, const Shares &shares, cu_norm *norm,
+                               float *mean, float *var, double *part, const T *x,
+                               const float *gamma, const float *beta, double eps)
 {
-    typedef cu_columns<T, C> shares;
-    CU_LAUNCH((cu_batch_norm_parts<T, C>), shares::blocks(pixels), CU_COLUMN_THREADS, stream,
-              part, x, pixels);
-    CU_LAUNCH((cu_batch_norm_ready<T>), cu_total_blocks(C), CU_TOTAL_THREADS, stream, C, norm,
-              mean, var, part, shares::parts(pixels), x, pixels, gamma, beta, eps);
-    CU_LAUNCH((cu_batch_norm_apply<T, C, Behind>), shares::blocks(pixels), CU_COLUMN_THREADS,
-              stream, y, x, norm, pixels);
+    CU_LAUNCH(cu_batch_norm_parts<Shares>, shares.blocks(), CU_COLUMN_THREADS, stream, shares,
+              part, x);
+    CU_LAUNCH(cu_batch_norm_ready<T>, cu_total_blocks(shares.channels()), CU_TOTAL_THREADS,
+              stream, shares.channels(), norm, mean, var, part, shares.parts(), x,
+              shares.apart(), shares.count(), gamma, beta, eps);
+}
+
+// x -> y, mean[C], var[C] (biased). For the time being: part, of shares.part_bytes(), and norm[C].
+template <typename Behind = cu_nothing, typename Shares, typename T>
+static void cu_batch_norm(cudaStream_t stream, const Shares &shares, T *y, float *mean,
+                          float *var, double *part, cu_norm *norm, const T *x,
+                          const float *gamma, const float *beta, double eps)
+{
+    cu_batch_norm_find(stream, shares, norm, mean, var, part, x, gamma, beta, eps);
+    CU_LAUNCH((cu_batch_norm_apply<Shares, Behind>), shares.blocks(), CU_COLUMN_THREADS, stream,
+              shares, y, x, norm);
 }
 
 // With running statistics.
-template <typename T, int C, typename Behind = cu_nothing>
-static void cu_batch_norm_infer(cudaStream_t stream, T *y, cu_norm *norm, const T *x,
-                                const float *gamma, const float *beta, const float *mean,
-                                const float *var, int64_t pixels, double eps)
+template <typename Behind = cu_nothing, typename Shares, typename T>
+static void cu_batch_norm_infer(cudaStream_t stream, const Shares &shares, T *y, cu_norm *norm,
+                                const T *x, const float *gamma, const float *beta,
+                                const float *mean, const float *var, double eps)
 {
-    typedef cu_columns<T, C> shares;
-    CU_LAUNCH(cu_batch_norm_fixed, cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS, stream, C,
+    const int c = shares.channels();
+    CU_LAUNCH(cu_batch_norm_fixed, cu_ceil(c, CU_COLUMN_THREADS), CU_COLUMN_THREADS, stream, c,
               norm, mean, var, gamma, beta, eps);
-    CU_LAUNCH((cu_batch_norm_apply<T, C, Behind>), shares::blocks(pixels), CU_COLUMN_THREADS,
-              stream, y, x, norm, pixels);
+    CU_LAUNCH((cu_batch_norm_apply<Shares, Behind>), shares.blocks(), CU_COLUMN_THREADS, stream,
+              shares, y, x, norm);
 }
 
 // running = (1 - momentum) running + momentum new; the variance, of `count` elements, becomes unbiased on the
@@ -218,36 +239,36 @@ CU_KERNEL void __launch_bounds__(CU_COLUMN_THREADS)
 // ----------------------------------------------------------------------------------------------
 
 // Sums of dy and of dy (x - mean).
-template <typename T, int C, typename Behind>
+template <typename Shares, typename Behind>
 static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
-    cu_batch_norm_grad_parts(double *part, const T *dy, const T *x, const cu_norm *norm,
-                             int64_t pixels)
+    cu_batch_norm_grad_parts(Shares shares, double *part, const typename Shares::type *dy,
+                             const typename Shares::type *x, const cu_norm *norm)
 {
-    constexpr int N = cu_columns<T, C>::N;
-    cu_column_parts<T, C>(part, pixels, [=](float(&run)[2][N], int64_t pixel, int column) {
+    constexpr int N = Shares::N;
+    shares.add_up(part, [=](float(&run)[2][N], int64_t at) {
         float d[N], v[N];
-        cu_load<N>(d, dy + pixel * C + column);
-        cu_load<N>(v, x + pixel * C + column);
+        cu_load<N>(d, dy + at);
+        cu_load<N>(v, x + at);
+        const cu_look<Shares> k(shares, norm);
         CU_UNROLL
         for (int i = 0; i < N; i++) {
-            const cu_norm k = norm[column + i];
-            d[i] = Behind::backward(d[i], cu_norm_at(k, v[i]));
+            d[i] = Behind::backward(d[i], cu_norm_at(k.at(i), v[i]));
             run[0][i] += d[i];
-            run[1][i] += d[i] * (v[i] - k.mean);
+            run[1][i] += d[i] * (v[i] - k.at(i).mean);
         }
     });
 }
 
-// With xh = (x - mean) / sqrt(var + eps): dbeta = sum dy, dgamma = sum dy xh, offset = dbeta / pixels, slope =
-// dgamma / (pixels sqrt(var + eps)).
+// With xh = (x - mean) / sqrt(var + eps): dbeta = sum dy, dgamma = sum dy xh, offset = dbeta / count, slope =
+// dgamma / (count sqrt(var + eps)).
 CU_INLINE double cu_norm_rstd(float var, double eps)
 {
     return 1 / sqrt((double)var + eps);
 }
 
-CU_INLINE cu_norm_grad cu_norm_grad_of(double dy, double dy_x, int64_t pixels, double rstd)
+CU_INLINE cu_norm_grad cu_norm_grad_of(double dy, double dy_x, int64_t count, double rstd)
 {
-    return {(float)(dy / (double)pixels), (float)(dy_x * rstd / (double)pixels * rstd)};
+    return {(float)(dy / (double)count), (float)(dy_x * rstd / (double)count * rstd)};
 }
 
 CU_INLINE void cu_norm_put_gradients(float *dgamma, float *dbeta, int c,
@@ -261,15 +282,15 @@ CU_INLINE void cu_norm_put_gradients(float *dgamma, float *dbeta, int c,
 
 CU_KERNEL void __launch_bounds__(CU_TOTAL_THREADS)
     cu_batch_norm_grad_ready(int channels, cu_norm_grad *grad, float *dgamma, float *dbeta,
-                             const double *part, int64_t parts, int64_t pixels,
-                             const float *var, double eps)
+                             const double *part, int64_t parts, int64_t count, const float *var,
+                             double eps)
 {
     double total[2];
     const int c = (int)cu_column_total(total, part, parts, channels);
     if (c < 0)
         return;
     const double rstd = cu_norm_rstd(var[c], eps);
-    grad[c] = cu_norm_grad_of(total[0], total[1], pixels, rstd);
+    grad[c] = cu_norm_grad_of(total[0], total[1], count, rstd);
     cu_norm_put_gradients(dgamma, dbeta, c, total, rstd);
 }
 
@@ -288,62 +309,72 @@ CU_KERNEL void __launch_bounds__(CU_TOTAL_THREADS)
 }
 
 CU_KERNEL void __launch_bounds__(CU_COLUMN_THREADS)
-    cu_batch_norm_grad_take(int channels, cu_norm_grad *grad, const double *sums,
-                            int64_t pixels, const float *var, double eps)
+    cu_batch_norm_grad_take(int channels, cu_norm_grad *grad, const double *sums, int64_t count,
+                            const float *var, double eps)
 {
     const int c = (int)(blockIdx.x * CU_COLUMN_THREADS + threadIdx.x);
     if (c < channels)
         grad[c] =
-            cu_norm_grad_of(sums[c], sums[channels + c], pixels, cu_norm_rstd(var[c], eps));
+            cu_norm_grad_of(sums[c], sums[channels + c], count, cu_norm_rstd(var[c], eps));
 }
 
-template <typename T, int C, typename Behind>
-static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
-    cu_batch_norm_grad_apply(T *dx, const T *dy, const T *x, const cu_norm *norm,
-                             const cu_norm_grad *grad, int64_t pixels)
-{
-    typedef cu_columns<T, C> shares;
-    constexpr int N = shares::N;
-    if (shares::row() < 0)
-        return;
-    cu_norm k[N];
-    cu_norm_grad g[N];
-    CU_UNROLL
-    for (int i = 0; i < N; i++) {
-        k[i] = norm[shares::column() + i];
-        g[i] = grad[shares::column() + i];
+template <typename Shares> struct cu_look_back : cu_look<Shares> {
+    cu_norm_grad grad[Shares::CHANNELS];
+
+    CU_MEMBER cu_look_back(const Shares &shares, const cu_norm *of, const cu_norm_grad *grad_of)
+        : cu_look<Shares>(shares, of)
+    {
+        CU_UNROLL
+        for (int i = 0; i < Shares::CHANNELS; i++)
+            grad[i] = grad_of[shares.channel() + i];
     }
-    shares::each(pixels, [&](int64_t at) {
+    CU_MEMBER float back(int element, float dy, float x) const
+    {
+        const cu_norm &n = this->at(element);
+        const cu_norm_grad &g = grad[element % Shares::CHANNELS];
+        return ((dy - g.offset) - (x - n.mean) * g.slope) * n.scale;
+    }
+};
+
+template <typename Shares, typename Behind>
+static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
+    cu_batch_norm_grad_apply(Shares shares, typename Shares::type *dx,
+                             const typename Shares::type *dy, const typename Shares::type *x,
+                             const cu_norm *norm, const cu_norm_grad *grad)
+{
+    constexpr int N = Shares::N;
+    if (shares.left_over())
+        return;
+    const cu_look_back<Shares> k(shares, norm, grad);
+    shares.each([&](int64_t at) {
         float d[N], v[N];
         cu_load<N>(d, dy + at);
         cu_load<N>(v, x + at);
         CU_UNROLL
-        for (int i = 0; i < N; i++) {
-            d[i] = Behind::backward(d[i], cu_norm_at(k[i], v[i]));
-            d[i] = ((d[i] - g[i].offset) - (v[i] - k[i].mean) * g[i].slope) * k[i].scale;
-        }
+        for (int i = 0; i < N; i++)
+            d[i] = k.back(i, Behind::backward(d[i], cu_norm_at(k.at(i), v[i])), v[i]);
         cu_store<N>(dx + at, d);
     });
 }
 
 // dy, x, and what forward has kept -> dx, dgamma[C], dbeta[C], each of which may be NULL. beta is needed for
-// forward's result again. For the time being: part, of cu_columns<T, C>::part_bytes, norm[C] and grad[C].
-template <typename T, int C, typename Behind = cu_nothing>
-static void cu_batch_norm_grad(cudaStream_t stream, T *dx, float *dgamma, float *dbeta,
-                               double *part, cu_norm *norm, cu_norm_grad *grad, const T *dy,
-                               const T *x, const float *gamma, const float *beta,
-                               const float *mean, const float *var, int64_t pixels, double eps)
+// forward's result again. For the time being: part, of shares.part_bytes(), norm[C] and grad[C].
+template <typename Behind = cu_nothing, typename Shares, typename T>
+static void cu_batch_norm_grad(cudaStream_t stream, const Shares &shares, T *dx, float *dgamma,
+                               float *dbeta, double *part, cu_norm *norm, cu_norm_grad *grad,
+                               const T *dy, const T *x, const float *gamma, const float *beta,
+                               const float *mean, const float *var, double eps)
 {
-    typedef cu_columns<T, C> shares;
-    CU_LAUNCH(cu_batch_norm_fixed, cu_ceil(C, CU_COLUMN_THREADS), CU_COLUMN_THREADS, stream, C,
+    const int c = shares.channels();
+    CU_LAUNCH(cu_batch_norm_fixed, cu_ceil(c, CU_COLUMN_THREADS), CU_COLUMN_THREADS, stream, c,
               norm, mean, var, gamma, beta, eps);
-    CU_LAUNCH((cu_batch_norm_grad_parts<T, C, Behind>), shares::blocks(pixels),
-              CU_COLUMN_THREADS, stream, part, dy, x, norm, pixels);
-    CU_LAUNCH(cu_batch_norm_grad_ready, cu_total_blocks(C), CU_TOTAL_THREADS, stream, C, grad,
-              dgamma, dbeta, part, shares::parts(pixels), pixels, var, eps);
+    CU_LAUNCH((cu_batch_norm_grad_parts<Shares, Behind>), shares.blocks(), CU_COLUMN_THREADS,
+              stream, shares, part, dy, x, norm);
+    CU_LAUNCH(cu_batch_norm_grad_ready, cu_total_blocks(c), CU_TOTAL_THREADS, stream, c, grad,
+              dgamma, dbeta, part, shares.parts(), shares.count(), var, eps);
     if (dx)
-        CU_LAUNCH((cu_batch_norm_grad_apply<T, C, Behind>), shares::blocks(pixels),
-                  CU_COLUMN_THREADS, stream, dx, dy, x, norm, grad, pixels);
+        CU_LAUNCH((cu_batch_norm_grad_apply<Shares, Behind>), shares.blocks(),
+                  CU_COLUMN_THREADS, stream, shares, dx, dy, x, norm, grad);
 }
 
 #endif

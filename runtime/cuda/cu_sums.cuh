@@ -3,7 +3,7 @@
 #ifndef STAGECC_CU_SUMS_H
 #define STAGECC_CU_SUMS_H
 
-#include <stagecc/cu_columns.cuh>
+#include <stagecc/cu_channels.cuh>
 #include <stagecc/cu_shape.cuh>
 
 // The second step: y[n] = sums over parts [parts][n], by `divisor`.
@@ -73,67 +73,39 @@ static void cu_sum_rows(cudaStream_t stream, Y *y, double *part, const T *x, int
 // Over what stands before and behind a channel
 // ----------------------------------------------------------------------------------------------
 
-// How the packs of a channel of x[before,channels,AFTER] are shared out to blocks.
-template <typename T, int64_t AFTER> struct cu_channels {
-    static constexpr int N = cu_width<T>(AFTER);
-    static constexpr int64_t PACKS = AFTER / N; // of a run
-
-    CU_BOTH int64_t packs_of_part(int64_t before, int64_t channels)
-    {
-        int64_t even = cu_ceil(before * PACKS, cu_ceil(512, channels)),
-                least = 4 * CU_COLUMN_THREADS;
-        return even > least ? even : least;
-    }
-    CU_BOTH int64_t parts(int64_t before, int64_t channels)
-    {
-        return cu_ceil(before * PACKS, packs_of_part(before, channels));
-    }
-    CU_BOTH int64_t part_bytes(int64_t before, int64_t channels)
-    {
-        return parts(before, channels) * channels * (int64_t)sizeof(double);
-    }
-};
-
-template <typename T, int64_t AFTER>
+template <typename Planes>
 static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
-    cu_sum_channels_kernel(float *y, double *part, const T *x, int64_t before, int64_t channels)
+    cu_sum_channels_kernel(Planes planes, float *y, double *part,
+                           const typename Planes::type *x)
 {
-    typedef cu_channels<T, AFTER> shares;
-    constexpr int N = shares::N;
-    const int64_t channel = (int64_t)blockIdx.x % channels, k = (int64_t)blockIdx.x / channels;
-    const int64_t each = shares::packs_of_part(before, channels), all = before * shares::PACKS;
-    const int64_t end = (k + 1) * each < all ? (k + 1) * each : all;
-    double sum = 0;
-    for (int64_t p = k * each + threadIdx.x; p < end; p += CU_COLUMN_THREADS) {
-        float v[N], run = 0;
-        cu_load<N>(v, x + (p / shares::PACKS * channels + channel) * AFTER +
-                          p % shares::PACKS * N);
+    constexpr int N = Planes::N;
+    double sum[1];
+    planes.sums(sum, [=](float(&run)[1][N], int64_t at) {
+        float v[N];
+        cu_load<N>(v, x + at);
         CU_UNROLL
         for (int i = 0; i < N; i++)
-            run += v[i];
-        sum += (double)run;
-    }
-    sum = cu_team_sum<CU_COLUMN_THREADS>(sum);
+            run[0][i] += v[i];
+    });
     if (threadIdx.x > 0)
         return;
-    if (each < all)
-        part[k * channels + channel] = sum;
+    if (planes.parts() > 1)
+        part[planes.number_of_part() * planes.channels() + planes.channel()] = sum[0];
     else
-        y[channel] = (float)sum;
+        y[planes.channel()] = (float)sum[0];
 }
 
-// x[before,channels,AFTER] -> y[channels]: sums over all but the channel. For the time being: part, of
-// cu_channels<T, AFTER>::part_bytes. Where AFTER is 1, cu_sum_rows reads more at once.
-template <typename T, int64_t AFTER>
-static void cu_sum_channels(cudaStream_t stream, float *y, double *part, const T *x,
-                            int64_t before, int64_t channels)
+// x of these planes -> y[channels]: sums over all but the channel. For the time being: part, of planes.part_bytes(1). Where
+// planes are of one element, cu_sum_rows reads more at once.
+template <typename Planes>
+static void cu_sum_channels(cudaStream_t stream, const Planes &planes, float *y, double *part,
+                            const typename Planes::type *x)
 {
-    const int64_t parts = cu_channels<T, AFTER>::parts(before, channels);
-    CU_LAUNCH((cu_sum_channels_kernel<T, AFTER>), parts * channels, CU_COLUMN_THREADS, stream,
-              y, part, x, before, channels);
-    if (parts > 1)
-        CU_LAUNCH(cu_sum_parts<float>, cu_total_blocks(channels), CU_TOTAL_THREADS, stream, y,
-                  part, parts, channels, 1.0);
+    CU_LAUNCH(cu_sum_channels_kernel<Planes>, planes.blocks(), CU_COLUMN_THREADS, stream,
+              planes, y, part, x);
+    if (planes.parts() > 1)
+        CU_LAUNCH(cu_sum_parts<float>, cu_total_blocks(planes.channels()), CU_TOTAL_THREADS,
+                  stream, y, part, planes.parts(), planes.channels(), 1.0);
 }
 
 // Over any dimensions

@@ -16,6 +16,7 @@ MLP = ["examples/mlp/mlp.c", "--batch", 16, "--momentum", 0.9, "--clip-norm", 1]
 GPT = ["examples/gpt/gpt.c", "-D", "LAYERS=2", "-D", "DIM=32", "-D", "HEADS=2", "-D", "T=16", "--batch", 4, "--optimizer", "adamw",
        "--weight-decay", 0.1, "--lr", 0.01]
 CNN = ["tests/torch/cnn.c", "--batch", 4, "--momentum", 0.9]
+SERIES = ["tests/e2e/series.c", "--batch", 8, "--momentum", 0.9]
 GNMT = ["examples/gnmt/gnmt.c", "-D", "VOCAB=40", "-D", "HIDDEN=16", "-D", "LAYERS=2", "-D", "SOURCE=6", "-D", "TARGET=5", "--batch", 4,
         "--optimizer", "adam", "--lr", 0.01]
 # name, model, number of stages, options, relative error
@@ -25,6 +26,7 @@ RUNS = [
     ("mlp, stale weights", MLP, 2, ["--schedule", "pipedream", "--clip-norm", 0], None),
     ("cnn in 2 stages", CNN, 2, [], 1e-4),
     ("cnn in 2 replicas that share statistics", CNN, None, ["--stage_to_num_ranks", "0:2", "--batch-norm", "synchronised"], 1e-4),
+    ("series in 2 replicas that share statistics", SERIES, None, ["--stage_to_num_ranks", "0:2", "--batch-norm", "synchronised"], 1e-4),
     ("gnmt", GNMT, 1, [], 1e-5),
     ("gpt", GPT, 1, [], 1e-5),
     ("gpt of 61 tokens in 2 stages, in bf16", [*GPT, "-D", "VOCAB=61"], 2, ["--dtype", "bf16"], 1e-2),

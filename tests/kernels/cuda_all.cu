@@ -2,6 +2,7 @@
 #include <stagecc/cu_attention_additive.cuh>
 #include <stagecc/cu_batch_norm.cuh>
 #include <stagecc/cu_card.cuh>
+#include <stagecc/cu_channels.cuh>
 #include <stagecc/cu_columns.cuh>
 #include <stagecc/cu_conv.cuh>
 #include <stagecc/cu_elementwise.cuh>
@@ -99,6 +100,17 @@ static void pools(cudaStream_t stream, T *t, float *f)
     cu_avg_pool2d_grad<T, C, Pool>(stream, t, t, 256);
 }
 
+template <typename Shares, typename T>
+static void batch_norm(cudaStream_t stream, const Shares &shares, T *t, float *f, double *part)
+{
+    cu_norm *norm = (cu_norm *)(void *)part;
+    cu_norm_grad *grad = (cu_norm_grad *)(void *)part;
+    cu_batch_norm<cu_relu>(stream, shares, t, f, f, part, norm, t, f, f, 1e-5);
+    cu_batch_norm_infer(stream, shares, t, norm, t, f, f, f, f, 1e-5);
+    cu_batch_norm_grad<cu_relu>(stream, shares, t, f, f, part, norm, grad, t, t, f, f, f, f,
+                                1e-5);
+}
+
 template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *f, double *part)
 {
     const int32_t *labels = (const int32_t *)(const void *)f;
@@ -109,12 +121,8 @@ template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *
     cu_cross_entropy_both<T, C>(stream, f, t, part, f, t, labels, f, 100, 0.1);
     cu_mse<T, C>(stream, f, part, t, f);
     cu_mse_grad<T, C>(stream, t, t, f, f);
-    cu_norm *norm = (cu_norm *)(void *)part;
-    cu_norm_grad *grad = (cu_norm_grad *)(void *)part;
-    cu_batch_norm<T, C, cu_relu>(stream, t, f, f, part, norm, t, f, f, 100, 1e-5);
-    cu_batch_norm_infer<T, C>(stream, t, norm, t, f, f, f, f, 100, 1e-5);
-    cu_batch_norm_grad<T, C, cu_relu>(stream, t, f, f, part, norm, grad, t, t, f, f, f, f, 100,
-                                      1e-5);
+    batch_norm(stream, cu_pixels<T, C>{100}, t, f, part);
+    batch_norm(stream, cu_planes<T, C>{8, 64}, t, f, part);
     cu_layer_norm<T, C>(stream, t, f, f, t, f, f, 100, 1e-5);
     cu_layer_norm_grad<T, C>(stream, t, t, t, f, f, f, 100);
     cu_layer_norm_grad_params<T, C>(stream, f, f, part, t, t, f, f, 100);
@@ -126,7 +134,7 @@ template <typename T, int C> static void rows(cudaStream_t stream, T *t, float *
     cu_cross_entropy<T, C - 1, C>(stream, f, f, part, t, labels, 100, 0.1);
     cu_cross_entropy_grad<T, C - 1, C>(stream, t, f, t, labels, f, f, 100, 0.1);
     cu_sum_rows<float, T, C - 1, C>(stream, f, part, t, 1, 100, 1);
-    cu_sum_channels<T, C>(stream, f, part, t, 256, 64);
+    cu_sum_channels(stream, cu_planes<T, C>{256, 64}, f, part, t);
     cu_embedding<C>(stream, f, labels, f, 100, 1000, -1);
     cu_embedding_grad<T, C>(stream, f, labels, t, 100, 1000, -1, true);
 }
@@ -199,37 +207,92 @@ extern "C" void update(rt_stage *s, const rt_update *updates, const cu_step *ste
     });
 }
 
-static __global__ void looks(float *y, const cu_norm *norm, const cu_norm_grad *grad)
+// As kernels of norms are generated.
+template <typename T> struct some_pixels {
+    CU_BOTH cu_pixels<T, 64> shares()
+    {
+        return {100};
+    }
+};
+template <typename T> struct large_planes {
+    CU_BOTH cu_planes<T, 3136> shares()
+    {
+        return {8, 64};
+    }
+};
+template <typename T> struct odd_planes {
+    CU_BOTH cu_planes<T, 49> shares()
+    {
+        return {8, 64};
+    }
+};
+
+template <typename Sizes, typename T>
+static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
+    look_parts(double *part, const cu_norm *norm, const T *x)
 {
-    const cu_look_back<4> k(norm, grad);
-    float x[4];
-    cu_load<4>(x, y);
-    CU_UNROLL
-    for (int p = 0; p < 4; p++)
-        x[p] = c_norm_at(&k, p, x[p]) + c_norm_again(&k, p, x[p]) +
-               c_norm_grad_at(&k, p, x[p], x[p]);
-    cu_store<4>(y, x);
+    constexpr auto shares = Sizes::shares();
+    constexpr int N = shares.N;
+    shares.add_up(part, [=](float(&run)[2][N], int64_t i) {
+        const cu_look k(shares, norm);
+        float x_pack[N];
+        cu_load<N>(x_pack, x + i);
+        CU_UNROLL
+        for (int p = 0; p < N; p++) {
+            run[0][p] += c_norm_again(&k, p, x_pack[p]);
+            run[1][p] += x_pack[p] * (x_pack[p] - k.at(p).mean);
+        }
+    });
 }
 
-template <typename T> static void norm_group(rt_stage *s, T *x, float *f)
+template <typename Sizes, typename T>
+static __global__ void __launch_bounds__(CU_COLUMN_THREADS)
+    look_apply(T *x, const cu_norm *norm, const cu_norm_grad *grad)
 {
-    const cu_norm_room<T, 64> room(s, 100);
-    cu_norm_statistics(cu_stream(s), room, f, f, x, f, f, f, 100, 1e-5);
+    constexpr auto shares = Sizes::shares();
+    constexpr int N = shares.N;
+    if (shares.left_over())
+        return;
+    const cu_look_back k(shares, norm, grad);
+    shares.each([&](int64_t i) {
+        float x_pack[N];
+        cu_load<N>(x_pack, x + i);
+        CU_UNROLL
+        for (int p = 0; p < N; p++)
+            x_pack[p] =
+                c_norm_at(&k, p, x_pack[p]) + c_norm_grad_at(&k, p, x_pack[p], x_pack[p]);
+        cu_store<N>(x + i, x_pack);
+    });
+}
+
+template <typename Sizes, typename T> static void norm_group(rt_stage *s, T *x, float *f)
+{
+    const cu_norm_room<decltype(Sizes::shares())> room(s, Sizes::shares());
+    cu_norm_statistics(cu_stream(s), room, f, f, x, f, f, f, 1e-5);
     cu_norm_fixed(cu_stream(s), room, f, f, f, f, 1e-5);
-    cu_norm_gradients(cu_stream(s), room, f, f, f, 100, 1e-5);
-    cu_norm_give(cu_stream(s), room, x, 100);
+    cu_norm_gradients(cu_stream(s), room, f, f, f, 1e-5);
+    cu_norm_give(cu_stream(s), room, x);
     cu_norm_take(cu_stream(s), room, f, f, f, f, 100, 1e-5);
-    cu_norm_grad_give(cu_stream(s), room, f, f, f, 100, 1e-5);
+    cu_norm_grad_give(cu_stream(s), room, f, f, f, 1e-5);
     cu_norm_grad_take(cu_stream(s), room, f, 200, 1e-5);
-    CU_LAUNCH(looks, room.blocks(100), CU_COLUMN_THREADS, cu_stream(s), f, room.norm,
-              room.grad);
+    CU_LAUNCH((look_parts<Sizes, T>), room.shares.blocks(), CU_COLUMN_THREADS, cu_stream(s),
+              room.part, room.norm, x);
+    CU_LAUNCH((look_apply<Sizes, T>), room.shares.blocks(), CU_COLUMN_THREADS, cu_stream(s), x,
+              room.norm, room.grad);
+}
+
+template <typename T> static void norm_groups(rt_stage *s, T *x, float *f)
+{
+    norm_group<some_pixels<T>>(s, x, f);
+    norm_group<large_planes<T>>(s, x, f);
+    norm_group<odd_planes<T>>(s, x, f);
 }
 
 extern "C" void norms(rt_stage *s, float *f, rt_bf16 *b);
 extern "C" void norms(rt_stage *s, float *f, rt_bf16 *b)
 {
-    norm_group(s, f, f);
-    norm_group(s, b, f);
+    norm_groups(s, f, f);
+    norm_groups(s, b, f);
     cu_step_product<32, 8>(s, {f, 32}, {f, 8}, {f, 32}, f, true, 100);
 }
 

@@ -46,20 +46,18 @@ template <typename T, int C, int P> static void test_pitch(int64_t rows)
     close_to("y of rows that lie apart", y, F32);
 }
 
-template <typename T, int64_t AFTER> static void test_channels(int64_t before, int64_t channels)
+template <typename T, int64_t AFTER> static void test_channels(int64_t before, int channels)
 {
-    typedef cu_channels<T, AFTER> shares;
+    const cu_planes<T, AFTER> planes = {before, channels};
     Tensor<T> x(before * channels * AFTER);
     Tensor<float> y(channels);
-    Tensor<uint8_t> part(shares::part_bytes(before, channels));
-    printf("%s, %lld channels of %lld times %d in %lld parts\n", type_of<T>(),
-           (long long)channels, (long long)before, (int)AFTER,
-           (long long)shares::parts(before, channels));
+    Tensor<uint8_t> part(planes.part_bytes(1));
+    printf("%s, %d channels of %lld times %d in %lld parts\n", type_of<T>(), channels,
+           (long long)before, (int)AFTER, (long long)planes.parts());
     draw(x, 0.5);
     ref.bias_grad(y.d.data(), x.want(), before, channels, AFTER);
-    in_orders("sums of channels", {y, part}, [&] {
-        cu_sum_channels<T, AFTER>(NULL, y.f, (double *)(void *)part.f, x.f, before, channels);
-    });
+    in_orders("sums of channels", {y, part},
+              [&] { cu_sum_channels(NULL, planes, y.f, (double *)(void *)part.f, x.f); });
     close_to("y", y, F32);
 }
 

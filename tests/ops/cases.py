@@ -128,20 +128,24 @@ case("l2_normalize_short", "y = l2_normalize x {eps=100}", x=[2, 6])
 # normalisation
 BN = "y = batch_norm x g b {eps=1e-5}"
 for name, shape in (("plain", [4, 3, 5, 3]), ("one", [3, 1, 2, 2]), ("odd", [2, 17, 3, 3]), ("blocked", [2, 16, 4, 5]),
-                    ("64", [3, 64, 3, 3]), ("vector", [6, 5]), ("rank3", [4, 3, 5])):
+                    ("64", [3, 64, 3, 3]), ("vector", [6, 5]), ("rank3", [4, 3, 5]), ("rank5", [2, 3, 2, 2, 4])):
     case(f"batch_norm_{name}", BN, x=shape, g=[shape[1]], b=[shape[1]])
     case(f"batch_norm_relu_{name}", "n = batch_norm x g b {eps=1e-3}\ny = relu n", x=shape, g=[shape[1]], b=[shape[1]])
     case(f"batch_norm_add_relu_{name}", "n = batch_norm x g b {eps=1e-3}\na = add n r\ny = relu a",
          x=shape, g=[shape[1]], b=[shape[1]], r=shape)
 # loops that begin or end with a norm: pixels in uneven strips, several blocks, channels side by side
-for name, shape in (("strips", [2, 16, 1, 131]), ("rows", [2, 3, 1, 1031]), ("runs", [2, 128, 2, 3]), ("vector", [6, 37])):
+for name, shape in (("strips", [2, 16, 1, 131]), ("rows", [2, 3, 1, 1031]), ("runs", [2, 128, 2, 3]), ("vector", [6, 37]),
+                    ("planes", [3, 5, 16]), ("parts", [2, 3, 1031])):
     params = dict(x=shape, g=[shape[1]], b=[shape[1]])
     case(f"batch_norm_relu_{name}_loop", "n = batch_norm x g b {eps=1e-3}\ny = relu n", **params)
     case(f"batch_norm_swish_{name}_loop", "n = batch_norm x g b {eps=1e-3}\ns = sigmoid n\ny = mul s n", **params)
     case(f"batch_norm_skip_{name}_loop", "n = batch_norm x g b {eps=1e-3}\nr = relu n\ny = add r x", **params)
 case("batch_norm_dropout", "n = batch_norm x g b {eps=1e-3}\nd = dropout n {rate=0.3, stream=9}\ny = relu d", x=[6, 37], g=[37], b=[37])
+case("batch_norm_dropout_rank3", "n = batch_norm x g b {eps=1e-3}\nd = dropout n {rate=0.3, stream=9}\ny = relu d", x=[6, 3, 8], g=[3], b=[3])
 case("batch_norm_row", "n = batch_norm x g b {eps=1e-3}\na = add n v\ny = gelu a", x=[6, 5], g=[5], b=[5], v=[5])
 case("batch_norm_last", "n = batch_norm x g b {eps=1e-3}\ny = mul n v", x=[4, 3, 5], g=[3], b=[3], v=[5])
+case("batch_norm_one_last", "n = batch_norm x g b {eps=1e-3}\ny = mul n v", x=[4, 1, 5], g=[1], b=[1], v=[5])
+case("batch_norm_planes", "n = batch_norm x g b {eps=1e-3}\ny = mul n v", x=[4, 3, 5], g=[3], b=[3], v=[3, 5])
 for name, k in (("packs", 16), ("odd", 5)):  # behind a convolution, which may know its sums
     case(f"conv2d_norm_{name}", "c = conv2d x w {stride=[1,1], padding=[1,1,1,1], dilation=[1,1]}\nn = batch_norm c g b {eps=1e-3}\ny = relu n",
          x=[2, 8, 5, 4], w=[k, 8, 3, 3], g=[k], b=[k])

@@ -44,7 +44,6 @@ LR = 2.0**19
 STEPS = (1e-5, 1e-6, 1e-7)  # of finite differences
 FD_TOLERANCE, FLOAT_TOLERANCE, BF16_TOLERANCE, TF32_TOLERANCE = 1e-7, 1e-5, 1e-2, 2e-3
 MULTIPLIES = re.compile(r"= (conv2d|linear|matmul|lstm) ")  # by a library, which may do it in tf32
-NORM_RANKS = {"cuda": (2, 4)}  # of what batch norm takes; otherwise: any
 HEADS = {"c": (), "cuda": (16, 32, 64, 128)}  # features of a head, in bf16; otherwise: any, in any type
 INFER = {"x": [2, 16, 3, 3], "g": [16], "b": [16], "m": [16], "v": [16]}  # of batch_norm_infer
 
@@ -435,8 +434,6 @@ def emits(backend, bf16, case):
     """Whether the backend takes a case's batch norm and attention, if it has such."""
     _, code, params = case
     text = "\n".join(code or [])
-    if "= batch_norm " in text and backend in NORM_RANKS and len(params["x"]) not in NORM_RANKS[backend]:
-        return False
     heads = re.search(r"= attention .*heads=(\d+)", text)
     return not heads or backend not in HEADS or (bf16 and params["x"][-1] // int(heads[1]) in HEADS[backend])
 
