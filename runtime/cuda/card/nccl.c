@@ -1,49 +1,28 @@
-// A communicator of two ranks and a stream for each edge and consumer: messages of different edges never wait for each other,
-// nor for one whom another consumer waits for. The devices wait for each other there; hosts do when communicators are made
-// alone, all in the order of edges, so that no two wait for each other.
-//
-// A call that does not block may be under way when it returns, and must have come to its end before an event is recorded behind
-// it. The first message of a communicator ends when both sides have asked for it, so an empty one is sent while
-// it is made; later ones wait for nobody.
+// A communicator of two ranks for each edge and consumer: messages of different edges never wait for each other, nor for
+// one whom another consumer waits for. The devices wait for each other there; hosts do when communicators are made alone, all in
+// the order of edges, so that no two wait for each other. A first byte is sent while one is made, so later messages wait for nobody
+// (comm.h).
 #include "runtime/cuda/card/nccl.h"
 
 #ifdef STAGECC_NCCL
 
 #include "runtime/cuda/card/card.h"
-#include "runtime/cuda/card/library.h"
+#include "runtime/cuda/card/comm.h"
 #include "runtime/transport.h"
 #include "runtime/wait.h"
 
-#include <nccl.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const CudaLibrary library = {"libnccl.so.2", "NCCL 2.14"};
-
-static struct Nccl {
-#define FUNCTION(name) __typeof__(&nccl##name) name;
-#include "runtime/cuda/card/nccl.def"
-#undef FUNCTION
-} nccl;
-
-static const CudaFunction functions[] = {
-#define FUNCTION(name) {"nccl" #name, offsetof(struct Nccl, name)},
-#include "runtime/cuda/card/nccl.def"
-#undef FUNCTION
-};
-
-_Static_assert(sizeof(ncclUniqueId) <= sizeof((SegmentId *)NULL)->data, "it has its place");
+_Static_assert((int)RT__COMM_ID <= (int)sizeof((SegmentId *)NULL)->data, "it has its place");
 
 enum { PRODUCER, CONSUMER, BOTH }; // ranks of a communicator
 
 typedef struct Way { // from an edge's producer to one of its consumers; this rank is either
     int edge, consumer;
-    int peer; // the other one
-    ncclComm_t comm;
-    cudaStream_t stream;
-    cudaEvent_t *sent;   // [slots], of the producer: behind the last send of each twin
-    ncclResult_t status; // as it was asked last
-    bool tried;          // it is there, and brings messages
+    rt__comm comm;
+    cudaEvent_t *sent; // [slots], of the producer: behind the last send of each twin
+    bool tried;        // it is there, and brings messages
 } Way;
 
 struct rt__ways {
@@ -57,7 +36,7 @@ struct rt__ways {
 static bool is_wanted(const rt_stage *s)
 {
     const char *wish = getenv("STAGECC_NCCL");
-    return wish && !strcmp(wish, "1") && rt__card_of(s)->transfers && rt__cuda_has(&library);
+    return wish && !strcmp(wish, "1") && rt__card_of(s)->transfers && rt__comm_is_there();
 }
 
 int rt__ways_open(rt_stage *s)
@@ -66,9 +45,7 @@ int rt__ways_open(rt_stage *s)
     uint64_t number = 0;
     if (!is_wanted(s))
         return 0;
-    int error = nccl.Send ? 0
-                          : rt__cuda_load(s, &library, functions,
-                                          sizeof functions / sizeof *functions, &nccl);
+    int error = rt__comm_load(s);
     if (!error)
         error = rt__card_check(s, cudaGetDeviceProperties(&properties, rt__card_of(s)->number),
                                "know its device");
@@ -109,36 +86,10 @@ static void find_ways(rt_stage *s, rt__ways *w)
         s->edges[i].direct = is_direct(s, i);
         for (int c = 0; s->edges[i].direct && c < e->n_consumers; c++)
             if (peer_of(s, e, c) >= 0)
-                w->of[w->n++] = (Way){.edge = i, .consumer = c, .peer = peer_of(s, e, c)};
+                w->of[w->n++] = (Way){.edge = i,
+                                      .consumer = c,
+                                      .comm = {.name = e->name, .peer = peer_of(s, e, c)}};
     }
-}
-
-// What a call has said, once it has come to its end. 0 or an rt_error.
-// --------------------------------------------------------------------------------------
-
-static int failed(rt_stage *s, const Way *w, const char *what)
-{
-    char name[RT__RANK_NAME], peer[RT__RANK_NAME];
-    return rt_fail(
-        s, RT_E_PEER, "%s cannot %s edge %s, between its device and that of %s: NCCL: %s",
-        rt__rank_name(s->program, s->rank, name), what, s->program->edges[w->edge].name,
-        rt__rank_name(s->program, w->peer, peer), nccl.GetErrorString(w->status));
-}
-
-static bool is_over(rt_stage *s, void *user)
-{
-    Way *w = user;
-    (void)s;
-    ncclResult_t asked = nccl.CommGetAsyncError(w->comm, &w->status);
-    w->status = asked ? asked : w->status;
-    return w->status != ncclInProgress;
-}
-
-static int finish(rt_stage *s, Way *w, ncclResult_t said, const char *what)
-{
-    w->status = said;
-    int error = said == ncclInProgress ? rt__wait_until(s, what, is_over, w) : 0;
-    return error || !w->status ? error : failed(s, w, what);
 }
 
 bool rt__ways_progress(rt_stage *s)
@@ -146,8 +97,8 @@ bool rt__ways_progress(rt_stage *s)
     const rt__card *c = rt__card_of(s);
     rt__ways *all = c ? c->ways : NULL;
     for (int i = 0; all && i < all->n && !s->error; i++)
-        if (all->of[i].tried && is_over(s, &all->of[i]) && all->of[i].status)
-            failed(s, &all->of[i], "use");
+        if (all->of[i].tried)
+            rt__comm_look(s, &all->of[i].comm);
     return all;
 }
 
@@ -161,15 +112,8 @@ static int slot_of(const rt_stage *s, const rt__twin *t)
 
 static void send(rt_stage *s, Way *w, const rt__twin *t, size_t bytes)
 {
-    if (!finish(s, w, nccl.Send(t->at, bytes, ncclUint8, CONSUMER, w->comm, w->stream),
-                "send a message of"))
-        rt__card_record(s, w->sent[slot_of(s, t)], w->stream);
-}
-
-static void receive(rt_stage *s, Way *w, const rt__twin *t, size_t bytes)
-{
-    finish(s, w, nccl.Recv(t->at, bytes, ncclUint8, PRODUCER, w->comm, w->stream),
-           "receive a message of");
+    if (!rt__comm_send(s, &w->comm, t->at, bytes, CONSUMER))
+        rt__card_record(s, w->sent[slot_of(s, t)], w->comm.stream);
 }
 
 // The first way of an edge; the others come behind it.
@@ -191,7 +135,7 @@ void rt__ways_send(rt_stage *s, const rt__twin *t, cudaEvent_t used)
 {
     Way *w = first_way(s, t->edge);
     for (int i = 0; i < n_ways(s, t->edge) && !s->error; i++) {
-        rt__card_follow(s, w[i].stream, used);
+        rt__card_follow(s, w[i].comm.stream, used);
         send(s, &w[i], t, t->bytes);
     }
 }
@@ -200,11 +144,10 @@ void rt__ways_receive(rt_stage *s, const rt__twin *t, cudaEvent_t used, cudaEven
 {
     Way *w = first_way(s, t->edge);
     if (used)
-        rt__card_follow(s, w->stream, used);
-    receive(s, w, t, t->bytes);
-    if (s->error)
+        rt__card_follow(s, w->comm.stream, used);
+    if (rt__comm_receive(s, &w->comm, t->at, t->bytes, PRODUCER))
         return;
-    rt__card_record(s, copied, w->stream);
+    rt__card_record(s, copied, w->comm.stream);
     rt__card_follow(s, rt__card_of(s)->work, copied);
 }
 
@@ -231,13 +174,10 @@ static bool sends(const rt_stage *s, const Way *w)
 static int show_id(rt_stage *s, Way *w)
 {
     SegmentId *to = id_of(s, w);
-    ncclUniqueId id;
-    w->status = nccl.GetUniqueId(&id);
-    if (w->status)
-        return failed(s, w, "make an id for");
-    memcpy(to->data, &id, sizeof id);
-    atomic_store(&to->there, 1);
-    return 0;
+    int error = rt__comm_make_id(s, &w->comm, to->data);
+    if (!error)
+        atomic_store(&to->there, 1);
+    return error;
 }
 
 static bool is_there(rt_stage *s, void *id)
@@ -258,20 +198,6 @@ static int make_events(rt_stage *s, Way *w)
     return error;
 }
 
-static int make(rt_stage *s, Way *w)
-{
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    ncclUniqueId id;
-    config.blocking = 0;
-    int error = rt__wait_until(s, "an id of NCCL", is_there, id_of(s, w));
-    if (error)
-        return error;
-    memcpy(&id, id_of(s, w)->data, sizeof id);
-    ncclResult_t said =
-        nccl.CommInitRankConfig(&w->comm, BOTH, id, sends(s, w) ? PRODUCER : CONSUMER, &config);
-    return finish(s, w, said, "connect");
-}
-
 // A byte of a twin that nobody has written yet.
 static int try_out(rt_stage *s, Way *w)
 {
@@ -280,19 +206,19 @@ static int try_out(rt_stage *s, Way *w)
     if (sends(s, w))
         send(s, w, &first, 1);
     else
-        receive(s, w, &first, 1);
+        rt__comm_receive(s, &w->comm, first.at, 1, PRODUCER);
     w->tried = !s->error;
     return (int)s->error;
 }
 
 static int connect_way(rt_stage *s, Way *w)
 {
-    int error = rt__card_check(s, cudaStreamCreateWithFlags(&w->stream, cudaStreamNonBlocking),
-                               "make a stream");
-    if (!error && sends(s, w))
-        error = make_events(s, w);
+    int error = sends(s, w) ? make_events(s, w) : 0;
     if (!error)
-        error = make(s, w);
+        error = rt__wait_until(s, "an id of NCCL", is_there, id_of(s, w));
+    if (!error)
+        error = rt__comm_open(s, &w->comm, id_of(s, w)->data, BOTH,
+                              sends(s, w) ? PRODUCER : CONSUMER);
     return error ? error : try_out(s, w);
 }
 
@@ -321,19 +247,16 @@ void rt__ways_end(rt_stage *s)
 {
     rt__ways *all = rt__card_of(s)->ways;
     for (int i = 0; all && i < all->n && !s->error; i++)
-        cudaStreamSynchronize(all->of[i].stream);
+        cudaStreamSynchronize(all->of[i].comm.stream);
     for (int i = 0; all && i < all->n; i++) {
-        if (all->of[i].comm)
-            nccl.CommAbort(all->of[i].comm);
-        all->of[i].comm = NULL;
+        rt__comm_abort(&all->of[i].comm);
         all->of[i].tried = false;
     }
 }
 
 static void close_way(const rt_stage *s, Way *w)
 {
-    if (w->stream)
-        cudaStreamDestroy(w->stream);
+    rt__comm_close(&w->comm);
     for (int i = 0; w->sent && i < s->program->edges[w->edge].slots; i++)
         if (w->sent[i])
             cudaEventDestroy(w->sent[i]);
