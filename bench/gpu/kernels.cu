@@ -1,4 +1,4 @@
-// Bytes a second of each class of own kernels, beside the copy of `ceilings` (tools/gpu-check). A line of JSON each:
+// Bytes a second of each class of own kernels, beside the copy of `stagecc-card` (tools/gpu-check). A line of JSON each:
 //
 //   kernels SIZE        sizes are those of ResNet-50 and GPT-2 at 256: 256 images, 16 samples
 //

@@ -3,9 +3,12 @@
 //   stagecc-card memory N    the first N: names, free memory
 //   stagecc-card measure N   beside that, one after the other: products by the runtime's own way to cublasLt, copies in
 //                            the device's memory, and between it and pinned memory of the host
+//   stagecc-card info        all: what they are; and a line for each library that programs load, with its version
 // Work grows until one call takes long enough to be timed by the host's clock; medians of several count.
+#include "runtime/cuda/card/library.h"
 #include "runtime/cuda/card/products.h"
 
+#include <cublasLt.h>
 #include <cuda_runtime_api.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -141,7 +144,7 @@ static void multiply(const Card *c, void *of)
 }
 
 // out[n,n] = a[n,n] b[n,n], of which b is turned as the weight of a linear layer.
-static void make_gemm(const Card *c, Gemm *g, int64_t n, rt_dtype type)
+static void make_gemm(const Card *c, Gemm *g, int64_t n, rt_dtype type, int tf32)
 {
     int64_t bytes = n * n * (type == RT_BF16 ? 2 : 4);
     *g = (Gemm){.row = {.key = "a product",
@@ -155,6 +158,7 @@ static void make_gemm(const Card *c, Gemm *g, int64_t n, rt_dtype type)
                                     .b = {n * n, n * n, 1, n},
                                     .c = {n * n, n * n, n, 1}}}};
     g->kernels.rows = &g->row;
+    g->kernels.tf32 = tf32;
     g->program.n_kernels = 1;
     g->program.kernels = &g->kernels;
     g->stage.program = &g->program;
@@ -177,13 +181,13 @@ static void drop_gemm(const Card *c, Gemm *g)
     check(c, cudaFree(g->workspace), "free memory");
 }
 
-static double measure_products(const Card *c, rt_dtype type)
+static double measure_products(const Card *c, rt_dtype type, int tf32)
 {
     static Gemm g; // its row and program are pointed to
     double flops = 0, rooms = (double)c->left / 4 - RT__PRODUCT_WORKSPACE;
     for (int64_t n = LEAST_SIDE; !(flops > 0); n *= 2) {
         bool last = n == MOST_SIDE || 3.0 * 4 * (double)(4 * n * n) > rooms;
-        make_gemm(c, &g, n, type);
+        make_gemm(c, &g, n, type, tf32);
         Work w = {multiply, &g};
         seconds_of(c, &w); // the first one loads what it needs
         if (last || seconds_of(c, &w) >= enough_s)
@@ -254,7 +258,30 @@ static void look(Card *c, struct cudaDeviceProp *of)
             *at = '?';
 }
 
-static void tell(int number, bool measure)
+static void tell_what(const struct cudaDeviceProp *of)
+{
+    int driver = 0;
+    cudaDriverGetVersion(&driver);
+    printf(", \"capability\": \"%d.%d\", \"processors\": %d, \"driver\": %d, \"runtime\": %d",
+           of->major, of->minor, of->multiProcessorCount, driver, CUDART_VERSION);
+}
+
+static void tell_rates(const Card *c)
+{
+    printf(
+        ", \"flops\": %.4g, \"tf32_flops\": %.4g, \"bf16_flops\": %.4g, \"bytes_per_s\": %.4g"
+        ", \"to_bytes_per_s\": %.4g, \"from_bytes_per_s\": %.4g",
+        measure_products(c, RT_F32, 0), measure_products(c, RT_F32, 1),
+        measure_products(c, RT_BF16, 0),
+        2 * measure_copy(c, cudaMemcpyDeviceToDevice), // read and written
+        measure_copy(c, cudaMemcpyHostToDevice), measure_copy(c, cudaMemcpyDeviceToHost));
+}
+
+typedef enum Mode { MEMORY, MEASURE, INFO, MODES } Mode;
+
+static const char *const modes[] = {"memory", "measure", "info"};
+
+static void tell(int number, Mode mode)
 {
     Card c = {.number = number};
     struct cudaDeviceProp of;
@@ -262,19 +289,17 @@ static void tell(int number, bool measure)
     printf("{\"device\": %d, \"name\": \"%s\", \"memory_bytes\": %" PRIu64
            ", \"total_bytes\": %" PRIu64,
            number, of.name, (uint64_t)c.left, (uint64_t)c.total);
-    if (measure)
-        printf(", \"flops\": %.4g, \"bf16_flops\": %.4g, \"bytes_per_s\": %.4g"
-               ", \"to_bytes_per_s\": %.4g, \"from_bytes_per_s\": %.4g",
-               measure_products(&c, RT_F32), measure_products(&c, RT_BF16),
-               2 * measure_copy(&c, cudaMemcpyDeviceToDevice), // read and written
-               measure_copy(&c, cudaMemcpyHostToDevice),
-               measure_copy(&c, cudaMemcpyDeviceToHost));
+    if (mode == MEASURE)
+        tell_rates(&c);
+    if (mode == INFO)
+        tell_what(&of);
     puts("}");
     fflush(stdout);
     check(&c, cudaStreamDestroy(c.stream), "end");
 }
 
-static void need(int wanted)
+// How many there are.
+static int need(int wanted)
 {
     int n = 0, driver = 0;
     cudaError_t status = cudaGetDeviceCount(&n);
@@ -286,19 +311,71 @@ static void need(int wanted)
     if (n < wanted)
         fail("there %s %d CUDA device%s for %d slots: a slot is a device of its own",
              n > 1 ? "are" : "is", n, n > 1 ? "s" : "", wanted);
+    return n;
+}
+
+// Libraries
+// ------------------------------------------------------------------------------------
+
+#define NAME(library, major) "lib" library ".so." #major
+#define FILE_OF(library, major) NAME(library, major)
+
+static int64_t version_of(const void *function, bool into)
+{
+    size_t (*plain)(void);
+    int (*write)(int *version), version = 0;
+    if (!into) {
+        memcpy(&plain, function, sizeof plain);
+        return (int64_t)plain();
+    }
+    memcpy(&write, function, sizeof write);
+    write(&version);
+    return version;
+}
+
+static void tell_libraries(void)
+{
+    static const struct {
+        CudaLibrary of;
+        const char *symbol;
+        bool into; // a pointer, instead of returning it
+    } rows[] = {
+        {{FILE_OF("cublasLt", CUBLAS_VER_MAJOR), "cublasLt"}, "cublasLtGetVersion", false},
+        {{"libcudnn.so.9", "cuDNN"}, "cudnnGetVersion", false},
+        {{"libnccl.so.2", "NCCL"}, "ncclGetVersion", true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static rt_stage stage;
+        const CudaFunction wanted = {rows[i].symbol, 0};
+        void *function = NULL;
+        stage.error = 0;
+        if (rt__cuda_load(&stage, &rows[i].of, &wanted, 1, &function))
+            printf("{\"library\": \"%s\", \"missing\": \"%s\"}\n", rows[i].of.package,
+                   stage.message);
+        else
+            printf("{\"library\": \"%s\", \"version\": %" PRId64 "}\n", rows[i].of.package,
+                   version_of(&function, rows[i].into));
+    }
+}
+
+static void usage(void)
+{
+    fprintf(stderr, "usage: stagecc-card memory|measure N | info\n");
+    exit(1);
 }
 
 int main(int argc, char **argv)
 {
-    const char *mode = argc == 3 ? argv[1] : "";
+    Mode mode = MEMORY;
+    while (mode < MODES && (argc < 2 || strcmp(argv[1], modes[mode]) != 0))
+        mode++;
     int n = argc == 3 ? atoi(argv[2]) : 0;
-    if (n < 1 || (strcmp(mode, "memory") != 0 && strcmp(mode, "measure") != 0)) {
-        fprintf(stderr, "usage: stagecc-card memory|measure N\n");
-        return 1;
-    }
+    if (mode == MODES || (mode == INFO ? argc != 2 : n < 1))
+        usage();
     alarm(LONGEST_S);
-    need(n);
-    for (int i = 0; i < n; i++)
-        tell(i, !strcmp(mode, "measure"));
+    int there = need(n);
+    for (int i = 0; i < (mode == INFO ? there : n); i++)
+        tell(i, mode);
+    if (mode == INFO)
+        tell_libraries();
     return 0;
 }

@@ -82,9 +82,21 @@ def build_tests(tools, out, for_device, names, work):
           *tools.lib, *libraries, "-static-libstdc++", "-static-libgcc", "-o", out])
 
 
-def build_ceilings(tools, out, _work):
-    libraries = ["-lstagecc-rt-cuda", "-lstagecc-rt", "-ljansson", *tools.cudart, *(["-lstdc++"] if tools.simulated else []), *tools.system]
-    must([tools.cc, "-std=gnu17", "-O2", *tools.include, SOURCE / "bench/gpu/ceilings.c", *tools.lib, *libraries, "-o", out])
+def runtime_of(tools):
+    """What programs link that drive a device."""
+    return [*tools.lib, "-lstagecc-rt-cuda", "-lstagecc-rt", "-ljansson", *tools.cudart, *tools.system]
+
+
+def build_card(tools, out, _work):
+    must([tools.cc, "-std=gnu17", "-O2", *tools.include, SOURCE / "runtime/cuda/ceilings.c", *runtime_of(tools), *(["-lstdc++"] if tools.simulated else []),
+          "-o", out])
+
+
+def build_messages(tools, out, work):
+    work.mkdir(parents=True, exist_ok=True)
+    must([*tools.device_code(not tools.simulated), *tools.include, "-c", SOURCE / "bench/gpu/card_kernels.cu", "-o", work / "card_kernels.o"])
+    must([tools.cc, "-std=gnu17", "-O2", *tools.include, "-c", SOURCE / "bench/gpu/messages.c", "-o", work / "messages.o"])
+    must([tools.cxx, work / "messages.o", work / "card_kernels.o", *runtime_of(tools), "-static-libstdc++", "-static-libgcc", "-o", out])
 
 
 def build_kernels(tools, out, work):

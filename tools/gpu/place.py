@@ -85,7 +85,7 @@ class Place:
         self.ceilings = {}  # name -> figure
         manifest = self.root / "manifest.json"
         self.manifest = json.loads(manifest.read_text()) if manifest.exists() else {}
-        self.stagecc = self.root / "stagecc"
+        self.stagecc, self.card = self.root / "stagecc", self.root / "stagecc-card"
         self.work = self.root / "work"
 
     @property

@@ -10,7 +10,7 @@ import tarfile
 import time
 
 import programs
-from build import OWN_BITS, Tools, build_ceilings, build_kernels, build_tests, kernel_tests, must
+from build import OWN_BITS, Tools, build_kernels, build_messages, build_tests, kernel_tests, must
 from place import SOURCE, Trouble, find_nvcc, megabytes, run, side_by_side, tar_of
 
 LIMIT_MIB = 40
@@ -48,7 +48,7 @@ def build_stagecc(build, simulated):
     if done.status != 0:
         raise Trouble(f"stagecc cannot be built here: {done.why()}")
     targets = ["stagecc", "stagecc-rt", "stagecc-rt-cuda", "stagecc-rt-emulated", "cuda_reference"]
-    targets += ["cudart_of_tests", "host_cublaslt", "host_cudnn"] if simulated else []
+    targets += ["cudart_of_tests", "host_cublaslt", "host_cudnn", "host_nccl", "card_of_tests"] if simulated else []
     done = run(["ninja", "-C", build, f"-j{os.cpu_count()}", *targets], 1800)
     if done.status != 0:
         raise Trouble(f"stagecc cannot be built here: {(done.out + done.err).strip().splitlines()[-1]}")
@@ -57,9 +57,10 @@ def build_stagecc(build, simulated):
     return bool(static)
 
 
-def includes(build):
+def found(build, *names):
+    """Folders that cmake has found, those of these variables that it has."""
     cache = dict(re.findall(r"^(\w+):\w+=(.*)$", (build / "CMakeCache.txt").read_text(), re.M))
-    return [cache[name] for name in ("CUDART_INCLUDE", "CUBLASLT_INCLUDE") if cache.get(name, "").startswith("/")]
+    return [cache[name] for name in names if cache.get(name, "").startswith("/")]
 
 
 # Programs ---------------------------------------------------------------------------------------
@@ -79,16 +80,18 @@ def build_models(stagecc, out, env, tiny):
         must(programs.build_command(program, stagecc, SOURCE, out / folder, tiny, backend, stages, more), env)
         say(folder)
 
+    out.mkdir(parents=True, exist_ok=True)
     side_by_side(build, programs.builds(tiny), max(1, (os.cpu_count() or 1) // 2))
 
 
-def build_own(tools, out, work, tiny):
-    """Programs that stagecc has no part in, and what they ought to say."""
+def build_own(tools, out, work, tiny, nccl):
+    """Programs that stagecc has no part in, and what they ought to say. nccl: the runtime has messages by it."""
     expected, names = out / "expected", TINY_TESTS if tiny else kernel_tests()
     work.mkdir(parents=True, exist_ok=True)
-    build_ceilings(tools, out / "ceilings", work)
     build_kernels(tools, out / "kernels", work)
-    say("ceilings, kernels")
+    if nccl:
+        build_messages(tools, out / "messages", work)
+    say("kernels, messages")
     build_tests(tools, work / "device_tests", False, names, work / "processor")
     if tiny:
         shutil.copy(work / "device_tests", out / "device_tests")
@@ -124,6 +127,7 @@ def copy_runtime(build, carried, simulated):
     for name in names:
         if (build / name).exists():
             shutil.copy(build / name, carried / name)
+    shutil.copy(build / ("tests/card_of_tests" if simulated else "stagecc-card"), carried / "stagecc-card")
     if simulated:
         shutil.copytree(build / "tests/host_libraries", carried / "tests/host_libraries")
         (carried / "simulated-cc").write_text(SIMULATED_CC)
@@ -171,13 +175,13 @@ def prepare(folder, simulated, built=None):
     carried, build = folder / "carried", built or folder
     shutil.rmtree(carried, ignore_errors=True)
     static = built is None and build_stagecc(build, simulated)
-    tools = Tools(build, includes(build), simulated)
+    tools = Tools(build, found(build, "CUDART_INCLUDE", "CUBLASLT_INCLUDE"), simulated)
     tools.check()
     say("stagecc")
     carried.mkdir(parents=True)
     copy_runtime(build, carried, simulated)
     env = {"STAGECC_CUDA": "emulated", "CC": str(carried / "simulated-cc")} if simulated else {}
-    build_own(tools, carried, folder / "own", simulated)
+    build_own(tools, carried, folder / "own", simulated, bool(found(build, "NCCL_INCLUDE")))
     build_models(build / "stagecc", carried / "programs", env, simulated)
     build_ops(build / "stagecc", carried / "programs", env, simulated)
     relocatable_stagecc(build, carried / "stagecc.o")

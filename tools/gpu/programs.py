@@ -1,6 +1,9 @@
 """The programs that are carried: what each is built of, at its real size and as small as a simulated device needs it."""
 import collections
 
+import place  # noqa: F401 (finds tests/e2e)
+import bits  # of tests/e2e
+
 DIGITS = "idx:{source}/examples/digits/train"
 DIGITS_TEST = "idx:{source}/examples/digits/test"
 TEXT = "text:{source}/README.md"
@@ -42,6 +45,13 @@ CUT = [
     (Program("pipeline-cnn", CNN, ["--batch", 16, "--micro-batches", 4, "--momentum", 0.9, "--dtype", "bf16"],
              ["--batch", 8, "--micro-batches", 4, "--momentum", 0.9, "--dtype", "bf16"], "synthetic:64,5"), (1, 2)),
 ]
+# Without batch norm, which no job with several backends has: the first of two stages works on the processor, the second on the card;
+# and on the processor both.
+MIXED = [
+    Program("mixed-mlp", MLP, ["--batch", 40, "--micro-batches", 5, "--clip-norm", 0.1], ["--batch", 40, "--micro-batches", 5, "--clip-norm", 0.1], DIGITS),
+    Program("mixed-pictures", "tests/e2e/pictures.c", ["--batch", 64, "--micro-batches", 4], ["--batch", 16, "--micro-batches", 4], "synthetic:100"),
+]
+MIXED_BACKENDS = ("ref", "cuda")  # ref wants no library
 # Measured: samples of a step, operations of a step (None: not said).
 RESNET50_FLOP = 3 * 2 * 4.089e9 * 256
 GPT2_FLOP = 16 * 1024 * 6 * (124439808 + 12 * 768 * 1024)  # of parameters, and of the half of attention that is not masked
@@ -74,7 +84,8 @@ def data_of(program, source, tiny):
 def build_command(program, stagecc, source, out, tiny, backend="cuda", stages=1, more=()):
     options = program.tiny if tiny else program.options
     model = tiny_model(program) if tiny else program.model
-    return [stagecc, "build", source / model, *options, "--backend", backend, "--stages", stages, "--no-svg", "-o", out, *more]
+    cut = ["--backend", backend, "--stages", stages] if backend else ["--devices", bits.devices(out.parent / f"{out.name}.json", *MIXED_BACKENDS)]
+    return [stagecc, "build", source / model, *options, *cut, "--no-svg", "-o", out, *more]
 
 
 def ops_options(options, small, tiny):
@@ -82,7 +93,7 @@ def ops_options(options, small, tiny):
 
 
 def builds(tiny):
-    """(folder, program, backend, stages, more options) of all."""
+    """(folder, program, backend, stages, more options) of all. Without a backend: of those of MIXED_BACKENDS."""
     for program in COMPARED:
         yield f"{program.name}-cuda", program, "cuda", 1, ["--lr", 0.05]
         yield f"{program.name}-ref", program, "ref", 1, ["--dtype", "f64", "--lr", 0.05]
@@ -90,6 +101,9 @@ def builds(tiny):
     for program, cuts in CUT:
         for stages in cuts:
             yield f"{program.name}-{stages}", program, "cuda", stages, []
+    for program in MIXED:
+        yield f"{program.name}-ref", program, "ref", 2, ["--isa", "avx2"]
+        yield program.name, program, None, None, ["--isa", "avx2"]
     for program, *_ in MEASURED:
         yield program.name, program, "cuda", 1, []
     yield BAD.name, BAD, "cuda", 1, []

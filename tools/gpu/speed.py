@@ -13,6 +13,10 @@ from place import SOURCE, Trouble, json_lines, run, stop
 
 UNITS = {"gb_per_s": "GB/s", "tflop_per_s": "TFLOP/s"}
 COPY, PRODUCTS = "copy within the device", "products in bf16"
+# Of `stagecc-card measure`: its word, name, unit, what divides it.
+CEILINGS = [("bytes_per_s", COPY, "GB/s", 1e9), ("to_bytes_per_s", "copy to the device", "GB/s", 1e9),
+            ("from_bytes_per_s", "copy from the device", "GB/s", 1e9), ("bf16_flops", PRODUCTS, "TFLOP/s", 1e12),
+            ("tf32_flops", "products in f32 by tf32", "TFLOP/s", 1e12), ("flops", "products in f32", "TFLOP/s", 1e12)]
 STEPS, SKIP = 40, 8  # of a measured run
 TORCH_STEPS, TORCH_S = 30, 20  # of one of PyTorch's; seconds that its steps may take, behind compilation
 
@@ -20,25 +24,28 @@ TORCH_STEPS, TORCH_S = 30, 20  # of one of PyTorch's; seconds that its steps may
 # 9 ----------------------------------------------------------------------------------------------
 
 
-def measure(place, command):
+def measure_kernels(place, command):
     """Lines of a program that tells figures; each is a check that has passed."""
     done = place.run(command)
+    copy = place.ceilings.get(COPY)
     for line in json_lines(done.out):
-        name, figures = line["name"], {k: v for k, v in line.items() if k != "name"}
         unit, value = next((u, line[u]) for u in UNITS if u in line)
-        place.ceilings[name] = value
-        copy = place.ceilings.get(COPY)
-        text = f"{value} {UNITS[unit]}" + (f" in {line['ms']} ms" if "ms" in line else "")
-        place.report.passed(name, text + (f", {100 * value / copy:.0f} % of a copy" if unit == "gb_per_s" and copy and "ms" in line else ""), **figures)
+        share = f", {100 * value / copy:.0f} % of a copy" if unit == "gb_per_s" and copy else ""
+        place.report.passed(line["name"], f"{value} {UNITS[unit]} in {line['ms']} ms{share}", **{k: v for k, v in line.items() if k != "name"})
     if done.status != 0:
         place.report.failed(command[0].name + " " + str(command[1]), done.why())
 
 
+def measure_card(place):
+    line = json_lines(place.must([place.card, "measure", 1]))[0]
+    for word, name, unit, size in CEILINGS:
+        place.ceilings[name] = line[word] / size
+        place.report.passed(name, f"{place.ceilings[name]:.4g} {unit}", **{word: line[word]})
+
+
 def ceilings(place):
-    sizes = {"copy": 1, "products": 32, "kernels": 1} if place.tiny else {"copy": 2048, "products": 8192, "kernels": 256}
-    measure(place, [place.root / "ceilings", "copy", sizes["copy"]])
-    measure(place, [place.root / "ceilings", "products", sizes["products"]])
-    measure(place, [place.root / "kernels", sizes["kernels"]])
+    attempt(place, "stagecc-card", measure_card)
+    attempt(place, "kernels", measure_kernels, [place.root / "kernels", 1 if place.tiny else 256])
 
 
 # 10 ---------------------------------------------------------------------------------------------

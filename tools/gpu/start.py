@@ -5,7 +5,7 @@ import platform
 import shutil
 import tarfile
 
-from build import Tools, build_again, build_ceilings, build_kernels, build_tests, kernel_tests, must
+from build import Tools, build_again, build_card, build_kernels, build_messages, build_tests, kernel_tests, must
 from place import Trouble, find_nvcc, json_lines, side_by_side
 
 
@@ -30,11 +30,11 @@ def system(place):
 
 
 def card_info(place):
-    """What `ceilings info` says; place.why_not where there is no card."""
-    done = place.run([place.root / "ceilings", "info"])  # libraries of a gigabyte are read for the first time
+    """What `stagecc-card info` says; place.why_not where there is no card."""
+    done = place.run([place.card, "info"])  # libraries of a gigabyte are read for the first time
     if done.status == 0:
         return json_lines(done.out)
-    place.why_not = "no driver" if "driver" in done.err and done.status == 2 else f"no device: {done.why()}"
+    place.why_not = "no driver" if "no driver" in done.err else f"no device: {done.why()}"
     return []
 
 
@@ -46,7 +46,7 @@ def machine(place):
         report.judge("nvidia-smi", done.status == 0, done.out.strip().replace("\n", "; ") if done.status == 0 else done.why())
     else:
         report.not_run("nvidia-smi", "it is not on the PATH")
-    if not (place.root / "ceilings").exists():
+    if not place.card.exists():
         place.why_not = place.why_not or "no programs were carried"
         report.not_run("card", place.why_not)
         return
@@ -55,12 +55,15 @@ def machine(place):
     if not lines:
         report.not_run("card", place.why_not)
         return
-    card = lines[0]
-    report.passed("card", f"{card['device']}, {card['capability']}, {card['processors']} processors, {card['free_mib']} of {card['mib']} MiB free, "
-                          f"driver {card['driver']}, runtime {card['runtime']}", **{k: v for k, v in card.items() if k != "device"})
-    for line in lines[1:]:
-        report.judge(line["library"], "version" in line, str(line.get("version", line.get("missing"))))
-    report.not_run("NCCL", "gpu-check does not load it yet")
+    for card in (line for line in lines if "device" in line):
+        report.passed("card", f"{card['name']}, {card['capability']}, {card['processors']} processors, {card['memory_bytes'] >> 20} of "
+                              f"{card['total_bytes'] >> 20} MiB free, driver {card['driver']}, runtime {card['runtime']}", **{k: v for k, v in card.items() if k != "name"})
+    for line in (line for line in lines if "library" in line):
+        told = str(line.get("version", line.get("missing")))
+        if line["library"] == "NCCL" and "missing" in line:
+            report.not_run("NCCL", told)  # programs do without
+        else:
+            report.judge(line["library"], "version" in line, told)
 
 
 # 2 ----------------------------------------------------------------------------------------------
@@ -84,8 +87,9 @@ def link_stagecc(place):
 def own_programs(place, tools):
     """(name, function that makes it) of what stagecc has no part in."""
     names, work = [p.stem for p in (place.root / "expected").glob("*.bits")] or kernel_tests(), place.work / "own"
-    return [("ceilings", lambda: build_ceilings(tools, place.root / "ceilings", work)),
-            ("kernels", lambda: build_kernels(tools, place.root / "kernels", work)),
+    messages = [("messages", lambda: build_messages(tools, place.root / "messages", work))] if (place.root / "messages").exists() else []
+    return [("stagecc-card", lambda: build_card(tools, place.card, work)),
+            ("kernels", lambda: build_kernels(tools, place.root / "kernels", work)), *messages,
             ("device_tests", lambda: build_tests(tools, place.root / "device_tests", not tools.simulated, names, work))]
 
 
@@ -131,5 +135,5 @@ def start(place):
             broken.append(f"{folder.name}: {trouble}"[:300])
     text = f"{len(folders(place))} programs" + (f", {len(again)} of them compiled here" if again else "")
     report.judge("programs", not broken, text if not broken else f"{text}; {broken[0]}")
-    if place.why_not and (place.root / "ceilings").exists():
+    if place.why_not and place.card.exists():
         place.why_not = None if card_info(place) else place.why_not
