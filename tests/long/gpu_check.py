@@ -14,6 +14,8 @@ import tempfile
 STAGECC, SOURCE = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
 TOOL = SOURCE / "tools/gpu-check"
 STEPS = list(range(1, 13))
+sys.path.insert(0, str(SOURCE / "tools/gpu"))
+import steps  # noqa: E402
 # What a simulated device, or this machine, may lack.
 LACKS = {"nvidia-smi", "another architecture", "an engine that is not there", "PyTorch", "compute-sanitizer"}
 
@@ -138,6 +140,19 @@ def check_nothing(work):
     print("nothing: no step runs", flush=True)
 
 
+def check_limits():
+    """If all that come before take what they may, each step has its own share of the whole."""
+    for chosen in (steps.STEPS, steps.STEPS[: steps.QUICK]):
+        left = steps.TOTAL_S
+        for i, step in enumerate(chosen):
+            limit = steps.limit_of(step, left, chosen[i + 1 :])
+            assert step.least_s <= limit <= step.limit_s, (step.name, limit)
+            left -= limit
+    last = steps.STEPS[-1]
+    assert steps.limit_of(last, steps.TOTAL_S, []) == last.limit_s and steps.limit_of(last, 3, []) == 3
+
+
+check_limits()
 with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
     check_nothing(work)

@@ -12,21 +12,21 @@ import speed
 import start
 from place import Trouble
 
-# number, name, seconds it may take, what it does, what it needs
-Step = collections.namedtuple("Step", "number name limit_s run needs")
+# number, name, seconds that the steps in front leave it, seconds it may take, what it does, what it needs
+Step = collections.namedtuple("Step", "number name least_s limit_s run needs")
 STEPS = [
-    Step(1, "machine", 60, start.machine, ()),
-    Step(2, "start", 90, start.start, ("programs",)),
-    Step(3, "kernels", 60, compare.kernels, ("programs", "card")),
-    Step(4, "ops", 80, compare.all_ops, ("programs", "card")),
-    Step(5, "training", 80, compare.training, ("programs", "card")),
-    Step(6, "pipelines", 140, runs.pipelines, ("programs", "card")),
-    Step(7, "NCCL", 40, runs.nccl, ("programs", "card")),
-    Step(8, "bad input", 40, runs.bad_input, ("programs", "card")),
-    Step(9, "ceilings", 60, speed.ceilings, ("programs", "card")),
-    Step(10, "models", 90, speed.models, ("programs", "card")),
-    Step(11, "PyTorch", 180, speed.torch, ("card",)),
-    Step(12, "compute-sanitizer", 60, speed.sanitize, ("programs", "card")),
+    Step(1, "machine", 20, 60, start.machine, ()),
+    Step(2, "start", 45, 90, start.start, ("programs",)),
+    Step(3, "kernels", 40, 60, compare.kernels, ("programs", "card")),
+    Step(4, "ops", 50, 80, compare.all_ops, ("programs", "card")),
+    Step(5, "training", 50, 80, compare.training, ("programs", "card")),
+    Step(6, "pipelines", 75, 140, runs.pipelines, ("programs", "card")),
+    Step(7, "NCCL", 20, 40, runs.nccl, ("programs", "card")),
+    Step(8, "bad input", 20, 40, runs.bad_input, ("programs", "card")),
+    Step(9, "ceilings", 30, 60, speed.ceilings, ("programs", "card")),
+    Step(10, "models", 60, 90, speed.models, ("programs", "card")),
+    Step(11, "PyTorch", 40, 180, speed.torch, ("card",)),
+    Step(12, "compute-sanitizer", 20, 60, speed.sanitize, ("programs", "card")),
 ]
 QUICK = 8  # the last one of --quick
 TOTAL_S, GRACE_S = 470, 5
@@ -49,7 +49,12 @@ def why_not(step, place):
     return None
 
 
-def run_step(step, place, all_until):
+def limit_of(step, left_s, behind):
+    """Of what is left those behind it have their share; whatever they do not need is for who comes last."""
+    return min(step.limit_s, max(left_s - sum(s.least_s for s in behind), step.least_s), left_s, MOST_S)
+
+
+def run_step(step, place, all_until, behind):
     report = place.report
     report.begin_step(step.number, step.name)
     left = all_until - time.monotonic()
@@ -57,7 +62,7 @@ def run_step(step, place, all_until):
     if why:
         report.not_run(step.name, why)
         return
-    limit = min(step.limit_s, left, MOST_S)
+    limit = limit_of(step, left, behind)
     place.deadline = build.until = time.monotonic() + limit
     signal.signal(signal.SIGALRM, overdue)
     signal.alarm(int(limit + GRACE_S))
@@ -80,10 +85,10 @@ def chosen(quick, only):
 
 
 def run_steps(place, quick, only):
-    until = time.monotonic() + TOTAL_S
-    for step in chosen(quick, only):
-        run_step(step, place, until)
+    until, steps = time.monotonic() + TOTAL_S, chosen(quick, only)
+    for i, step in enumerate(steps):
+        run_step(step, place, until, steps[i + 1 :])
 
 
 def list_steps():
-    return "\n".join(f"{s.number:3} {s.name:<18} at most {s.limit_s} s" for s in STEPS)
+    return "\n".join(f"{s.number:3} {s.name:<18} {s.least_s:3} s, at most {s.limit_s:3} s" for s in STEPS)
