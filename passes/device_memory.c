@@ -11,7 +11,7 @@ int64_t memory_of_device(const Compile *c, const DeviceMemory *device, int64_t w
 
 int64_t memory_of_calls(const Compile *c, const Plan *p, const PlanStage *s)
 {
-    const DeviceMemory *device = memory_device(c, s);
+    const DeviceMemory *device = memory_device_of(c, s);
     int64_t most[N_CALL_MEMORY] = {0}, sum = 0;
     for (int i = 0; device && i < c->graph->nodes.n; i++) {
         const Node *n = c->graph->nodes.items[i];

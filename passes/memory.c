@@ -321,7 +321,8 @@ static void count_process(const Placer *p, Library stage, Library whole)
 int64_t memory_library_bytes(Compile *c, PlanStage *s, int64_t weights)
 {
     Placer p = {.c = c, .plan = c->plan, .stage = s};
-    return count_library(&p, false).bytes + memory_of_device(c, memory_device(c, s), weights) +
+    return count_library(&p, false).bytes +
+           memory_of_device(c, memory_device_of(c, s), weights) +
            memory_of_calls(c, c->plan, s);
 }
 
@@ -357,9 +358,9 @@ static void place_stage(Placer *p)
         int64_t bytes = pack_region(p, &p->scratch[phase], PLACE_SCRATCH);
         s->scratch_bytes = bytes > s->scratch_bytes ? bytes : s->scratch_bytes;
     }
-    plan_count_edges(p->plan, s, memory_device(p->c, s) != NULL);
+    plan_count_edges(p->plan, s, memory_device_of(p->c, s) != NULL);
     count_process(p, count_library(p, false), p->whole);
-    s->library_bytes += memory_of_device(p->c, memory_device(p->c, s),
+    s->library_bytes += memory_of_device(p->c, memory_device_of(p->c, s),
                                          s->persistent_bytes + plan_weight_bytes(s)) +
                         memory_of_calls(p->c, p->plan, s);
 }
@@ -371,10 +372,15 @@ int64_t memory_limit(const Compile *c, const MachineType *type)
     return own > 0 && (!limit || own < (double)limit) ? (int64_t)own : limit;
 }
 
-const DeviceMemory *memory_device(const Compile *c, const PlanStage *s)
+const DeviceMemory *memory_device_of(const Compile *c, const PlanStage *s)
 {
     const Machines *m = s->n_devices && s->backend ? c->machines : NULL;
-    return m ? m->types[m->type[s->devices[0]]].device : c->device;
+    return memory_device(c, m ? &m->types[m->type[s->devices[0]]] : NULL);
+}
+
+const DeviceMemory *memory_device(const Compile *c, const MachineType *type)
+{
+    return type && type->backend ? type->device : c->device;
 }
 
 int64_t memory_limit_of(const Compile *c, const PlanStage *s)
@@ -414,7 +420,8 @@ static void check_limit(Compile *c, const PlanStage *s)
              "stage %d needs %s, and %s a stage are allowed; try more stages or smaller "
              "micro-batches",
              s->id, human_bytes(need, plan_stage_bytes(s)), human_bytes(allowed, limit));
-    const StageMemory parts = stage_memory(s);
+    StageMemory parts = stage_memory(s);
+    parts.on_device = memory_device_of(c, s) != NULL;
     memory_note_parts(c, s->id, &parts);
     memory_note_largest(c, s->id);
     c->no_plan = true;

@@ -83,7 +83,7 @@ void memory_note_parts(const Compile *c, int stage, const StageMemory *m)
                  m->slot * m->in_flight},
                 {"what one instruction needs", m->scratch},
                 {"messages", m->edges},
-                {c->device ? "workspaces, bf16 copies" : "library kernels", m->library}};
+                {m->on_device ? "workspaces, bf16 copies" : "library kernels", m->library}};
     Text table = {0};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].bytes)

@@ -98,7 +98,7 @@ static StageMemory memory_parts(const Search *s, const Range *r, const Spot *spo
                      .ranks = known ? ranks_from(s, 0) : s->n_machines,
                      .virtual_stages = (int)o->virtual_stages};
     return range_memory(&s->ranges, r, spot->replicas, schedule_in_flight(o, at),
-                        schedule_versions(o, at));
+                        schedule_versions(o, at), memory_device(s->c, spot->type));
 }
 
 static int64_t memory(const Search *s, const Range *r, const Spot *spot)

@@ -347,7 +347,7 @@ Range range_again(const Range *r)
 // need two slots, or wait for the gradients of weights. What backward has read makes room for those that
 // it leaves behind for them. What came in encoded is decoded in scratch.
 StageMemory range_memory(const Ranges *all, const Range *r, int replicas, int in_flight,
-                         int versions)
+                         int versions, const DeviceMemory *device)
 {
     const Options *o = &all->c->plan->options;
     int64_t gradients = schedule_splits(o) ? in_flight + 1 : 2;
@@ -363,6 +363,6 @@ StageMemory range_memory(const Ranges *all, const Range *r, int replicas, int in
                          .in_flight = in_flight,
                          .scratch = r->scratch + r->decoded,
                          .edges = edges,
-                         .library =
-                             memory_of_device(all->c, all->c->device, r->persistent + older)};
+                         .library = memory_of_device(all->c, device, r->persistent + older),
+                         .on_device = device != NULL};
 }

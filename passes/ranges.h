@@ -84,8 +84,8 @@ double range_sync_s(const Ranges *all, const Range *r, int replicas);
 // within one instruction, and a micro-batch in flight keeps what the stage received.
 Range range_again(const Range *r);
 // Of the run as a stage, or as one of its replicas, with so many micro-batches in flight and versions of its
-// weights; packing, and what calls of libraries need, aside.
+// weights, in the memory of a device (NULL: the host's); packing, and what calls of libraries need, aside.
 StageMemory range_memory(const Ranges *all, const Range *r, int replicas, int in_flight,
-                         int versions);
+                         int versions, const DeviceMemory *device);
 
 #endif

@@ -191,7 +191,7 @@ static Plan *with_edges(Compile *c, bool read_again)
         }
     schedule_write(c->scratch, c->scratch, p);
     for (int s = 0; s < p->n_stages; s++)
-        plan_count_edges(p, &p->stages[s], memory_device(c, &p->stages[s]) != NULL);
+        plan_count_edges(p, &p->stages[s], memory_device_of(c, &p->stages[s]) != NULL);
     return p;
 }
 

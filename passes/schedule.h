@@ -23,8 +23,9 @@ void memory_place(Compile *c, Plan *p);
 // Bytes that a stage may take on machines of a type (NULL: nothing is known of them); 0: no limit.
 int64_t memory_limit(const Compile *c, const struct MachineType *type);
 int64_t memory_limit_of(const Compile *c, const PlanStage *s); // on the machines that it has
-// Of the device on which its tensors lie; NULL: they are the host's.
-const DeviceMemory *memory_device(const Compile *c, const PlanStage *s);
+// Of the devices on which tensors lie on machines of a type (NULL: nothing is known of them); NULL: they are the host's.
+const DeviceMemory *memory_device(const Compile *c, const struct MachineType *type);
+const DeviceMemory *memory_device_of(const Compile *c, const PlanStage *s); // on the machines that it has
 // What the library kernels of a stage take beside their tensors, and what else its device holds of it; weights: bytes of
 // what outlives a step, in all versions.
 int64_t memory_library_bytes(Compile *c, PlanStage *s, int64_t weights);
@@ -37,6 +38,7 @@ typedef struct StageMemory {
     int64_t persistent, older_weights, slot, scratch, edges;
     int64_t library; // of kernels beside tensors, and what else a device holds
     int in_flight;   // so many slots
+    bool on_device;  // with memory of its own
 } StageMemory;
 int64_t stage_memory_bytes(const StageMemory *m);
 StageMemory stage_memory(const PlanStage *s);

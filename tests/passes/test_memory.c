@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "passes/pack.h"
+#include "passes/planner/planner.h"
 #include "passes/values.h"
 #include "tests/passes/from_text.h"
 #include "tests/passes/pretend.h"
@@ -199,11 +200,64 @@ static void devices_hold_more(void **state)
     free_model(m);
 }
 
+static int64_t mebibyte(int64_t weights, bool bf16)
+{
+    (void)weights;
+    (void)bf16;
+    return 1 << 20;
+}
+
+// A stage of its own on a processor and on a device that holds a MiB beside it; `first` is the job's own backend.
+static Model *plan_both(MachineType *types, const DeviceMemory *first)
+{
+    static int type[] = {0, 1};
+    static Machines machines = {.n = 2, .n_types = 2, .type = type};
+    random_state = 3;
+    Model *m = random_model(6, 0);
+    machines.types = types;
+    m->c.machines = &machines;
+    m->c.device = first;
+    plan_random_model(m, 2, 2, "1f1b");
+    return m;
+}
+
+// Cuts are looked for with the memory of the machine that a stage is on, not with that of the job's own backend.
+static void memory_is_that_of_its_machine(void **state)
+{
+    (void)state;
+    static const DeviceMemory device = {mebibyte, bound_by_output};
+    MachineType types[] = {{.speed = 1, .memory_bytes = 1e6, .backend = "c"},
+                           {.speed = 1, .backend = "cuda", .device = &device}};
+    Model *m = plan_both(types, &device);
+    assert_false(m->c.no_plan);
+    for (int s = 0; s < 2; s++) {
+        const PlanStage *stage = &m->plan.stages[s];
+        assert_int_equal(stage->library_bytes >= 1 << 20, stage->devices[0] == 1);
+    }
+    free_model(m);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *told = open_memstream(&text, &size);
+    diag_output(told, false);
+    types[0].memory_bytes = 0;
+    types[1].memory_bytes = 1e6;
+    m = plan_both(types, NULL);
+    fclose(told);
+    assert_true(m->c.no_plan);
+    assert_int_equal(m->plan.n_stages, 0); // that was seen before anything was cut
+    assert_non_null(strstr(text, "workspaces, bf16 copies"));
+    free(text);
+    diag_output(stderr, false);
+    diag_reset();
+    free_model(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tensors_keep_their_places), cmocka_unit_test(same_places_again),
-        cmocka_unit_test(packs_as_tight_as_can_be),  cmocka_unit_test(element_wise_in_place),
-        cmocka_unit_test(names_what_is_too_large),   cmocka_unit_test(devices_hold_more)};
+        cmocka_unit_test(tensors_keep_their_places),    cmocka_unit_test(same_places_again),
+        cmocka_unit_test(packs_as_tight_as_can_be),     cmocka_unit_test(element_wise_in_place),
+        cmocka_unit_test(names_what_is_too_large),      cmocka_unit_test(devices_hold_more),
+        cmocka_unit_test(memory_is_that_of_its_machine)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
