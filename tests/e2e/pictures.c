@@ -1,4 +1,4 @@
-// Convolutions, pools and a mean of images, without batch norm: what every backend can do with plain images.
+// Convolutions, some in groups, pools and a mean of images, which every backend can do with plain images.
 #include <stagecc/model.h>
 
 MODEL(pictures)
