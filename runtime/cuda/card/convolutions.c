@@ -159,11 +159,28 @@ static int make_one(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
     return is_convolution(row) ? rt__dnn_convolution_kernel(m, row, k) : 0;
 }
 
+// Which the library does not do at once.
+static void say_split(const DnnMaker *m, const rt_kernel *row, int n)
+{
+    char text[1024];
+    snprintf(
+        text, sizeof text,
+        "cuDNN %zu has no engine that does all of `%s`%s at once: bias, relu or sums are computed behind it, "
+        "which takes longer",
+        cudnn.GetVersion(), row->key, n > 1 ? " and others" : "");
+    rt__report_warning(m->stage, text);
+}
+
 static int make_all(const DnnMaker *m, const rt_kernel *rows, rt__convolutions *made)
 {
-    int error = 0;
-    for (int i = 0; i < made->n && !error; i++)
+    int error = 0, split = 0, first = 0;
+    for (int i = 0; i < made->n && !error; i++) {
         error = make_one(m, &rows[i], &made->of[i]);
+        if (made->of[i].form > 0)
+            first = split++ ? first : i;
+    }
+    if (split && !error)
+        say_split(m, &rows[first], split);
     return error;
 }
 

@@ -109,6 +109,14 @@ static bool is_possible(const DnnMaker *m, const DnnWish *wish, const DnnForm *f
     return (named || way > NAMED) && (m->plans || way == NAMED || way == HEURISTICS);
 }
 
+// A plan's: forms whose graphs are as many differ in what these compute.
+static void write_key(const DnnWish *wish, const DnnForm *form, int part, const char *name,
+                      char key[KEY])
+{
+    snprintf(key, KEY, "%s%s%s, form %td, graph %d of %d", wish->key, *name ? " as " : "", name,
+             form - wish->forms + 1, part + 1, form->n_graphs);
+}
+
 // Plan `part` of a form.
 static bool make_plan(const DnnMaker *m, const DnnWish *wish, const DnnForm *form, Way way,
                       DnnKernel *k)
@@ -118,8 +126,7 @@ static bool make_plan(const DnnMaker *m, const DnnWish *wish, const DnnForm *for
     DnnPlan *p = &k->plans[part];
     if (way <= NAMED && !take_part(wish->implementation, part, name))
         return false;
-    snprintf(key, sizeof key, "%s%s%s, graph %d of %d", wish->key, *name ? " as " : "", name,
-             part + 1, form->n_graphs);
+    write_key(wish, form, part, name, key);
     rt__dnn_begin(&p->parts, m->dnn);
     form->build(&p->parts, wish->what, part);
     DnnDesc graph = rt__dnn_graph(&p->parts);
