@@ -27,30 +27,33 @@ static int64_t room_of(const Node *n)
                                                                 : 0;
 }
 
-// On tensor cores an image of few or odd channels is padded to groups of eight; what else engines ask for is little.
-// Without them those that heuristics prefer turn images plain.
-static int64_t convolution_workspace(const Conv *c)
-{
-    enum { LITTLE = 8 << 20, GROUP = 8 };
-    if (c->x->dtype != BF16)
-        return c->x->bytes + c->y->bytes + c->w->bytes;
-    int64_t channels = c->x->shape.dim[1], wide = (channels + GROUP - 1) / GROUP * GROUP;
-    return LITTLE + (channels % GROUP ? 2 * shape_count(c->x->shape) / channels * wide : 0);
-}
-
 static bool is_convolution(const Node *n)
 {
     return n->op == OP_CONV2D || n->op == OP_CONV2D_GRAD_INPUT ||
            n->op == OP_CONV2D_GRAD_WEIGHT;
 }
 
+// Where the library does it: our own kernels draw what is left out.
+static int64_t attention_workspace(const Node *n)
+{
+    bool grad = n->op == OP_ATTENTION_GRAD;
+    const int64_t *q = n->inputs[grad]->shape.dim; // [N,T,C]
+    return node_real(n, A_RATE) != 0
+               ? 0
+               : card_attention_workspace(q[0] * node_int(n, A_HEADS) * q[1], q[1], grad);
+}
+
 static void kernel_bound(const Node *n, int64_t bytes[N_CALL_MEMORY])
 {
     bytes[CALL_ROOM] = room_of(n);
+    if (n->op == OP_ATTENTION || n->op == OP_ATTENTION_GRAD)
+        bytes[CALL_WORKSPACE] = attention_workspace(n);
     if (!is_convolution(n))
         return;
     Conv c = conv_of(n);
-    bytes[CALL_WORKSPACE] = convolution_workspace(&c);
+    bytes[CALL_WORKSPACE] = card_convolution_workspace(
+        c.x->dtype == BF16, c.x->shape.dim[1], shape_count(c.x->shape), shape_count(c.y->shape),
+        shape_count(c.w->shape));
     if (n->op == OP_CONV2D_GRAD_WEIGHT && c.x->dtype == BF16)
         bytes[CALL_COPY] = 2 * shape_count(n->shape);
 }
