@@ -4,6 +4,7 @@
 
 #include <stagecc/cu.h>
 #include <stagecc/cu_card.h>
+#include <stagecc/cu_elementwise.cuh>
 
 enum { CU_CARD_THREADS = 256, CU_CARD_PART = 4096 }; // elements of a block
 
@@ -229,6 +230,36 @@ static void cu_card_widen(void *stream, float *to, const void *from, int64_t n)
               (cudaStream_t)stream, to, (const rt_bf16 *)from, n);
 }
 
+// Products whose library has no epilogue
+// ----------------------------------------------------------------------------------------------
+
+template <typename T>
+static __global__ void __launch_bounds__(CU_CARD_THREADS) cu_card_finish_kernel(cu_product p)
+{
+    T *c = (T *)p.c, *aux = (T *)p.aux;
+    const T *bias = (const T *)p.bias;
+    cu_each_of_part(p.batch[0] * p.batch[1] * p.m * p.n, [&](int64_t i) {
+        const int64_t column = i % p.n, row = i / p.n % p.m, batch = i / p.n / p.m;
+        const int64_t at = batch / p.batch[1] * p.apart[0] + batch % p.batch[1] * p.apart[1] +
+                           row * p.apart[2] + column;
+        const float x = cu_to_float(c[at]) + (bias ? cu_to_float(bias[column]) : 0);
+        if (aux)
+            aux[at] = cu_from_float<T>(x);
+        c[at] = cu_from_float<T>(p.relu ? c_relu(x) : p.gelu ? c_gelu_tanh(x) : x);
+    });
+}
+
+static void cu_card_finish(void *stream, const cu_product *p)
+{
+    const int64_t blocks = cu_ceil(p->batch[0] * p->batch[1] * p->m * p->n, CU_CARD_PART);
+    if (p->is_bf16)
+        CU_LAUNCH(cu_card_finish_kernel<rt_bf16>, blocks, CU_CARD_THREADS, (cudaStream_t)stream,
+                  *p);
+    else
+        CU_LAUNCH(cu_card_finish_kernel<float>, blocks, CU_CARD_THREADS, (cudaStream_t)stream,
+                  *p);
+}
+
 // Words by value: a launch that is under way has them, whatever the host does next.
 struct cu_words {
     uint32_t word[CU_MOST_BYTES / 4];
@@ -258,8 +289,10 @@ static void cu_card_set(void *stream, void *to, const void *from, int n)
 #define CU_TEXT(...) #__VA_ARGS__
 
 #define CU_CARD_KERNELS                                                                        \
-    extern "C" const cu_card rt_card_kernels = {                                               \
-        CU_ARCHITECTURES, cu_card_set,           cu_card_narrow, cu_card_widen, cu_card_add,   \
-        cu_card_squares,  cu_card_squares_bytes, cu_card_watch,  cu_card_score};
+    extern "C" const cu_card rt_card_kernels = {CU_ARCHITECTURES,      cu_card_set,            \
+                                                cu_card_narrow,        cu_card_widen,          \
+                                                cu_card_add,           cu_card_squares,        \
+                                                cu_card_squares_bytes, cu_card_watch,          \
+                                                cu_card_score,         cu_card_finish};
 
 #endif

@@ -24,6 +24,15 @@ typedef struct cu_watched {
     int32_t what; // more than 0
 } cu_watched;
 
+// A product c[batch 0, batch 1, m, n], its distances as rt_product has them, that still lacks its bias and what is done
+// with it. All are float, or all bf16.
+typedef struct cu_product {
+    void *c, *aux;    // aux: c before relu or gelu, which lies alike; NULL: nobody wants it
+    const void *bias; // [n]; NULL: none
+    int is_bf16, relu, gelu;
+    int64_t batch[2], m, n, apart[3];
+} cu_product;
+
 typedef struct cu_card {
     const char
         *architectures; // that kernels were compiled for: "800,900"; "": for this processor
@@ -46,6 +55,7 @@ typedef struct cu_card {
     // being.
     void (*score)(void *stream, cu_hits *hits, int32_t *room, const void *logits, int is_bf16,
                   const int32_t *labels, int64_t rows, int64_t classes, int64_t row);
+    void (*finish)(void *stream, const cu_product *p);
 } cu_card;
 
 #ifdef __cplusplus

@@ -1,5 +1,7 @@
 // cublasLt for programs that run on the device of cudart.cpp: naive loops with sums in double, in the library's own
 // counting of columns. They find it by STAGECC_CUDA_LIBS, and have to be linked with -rdynamic.
+#include "tests/cuda/fake_choice.h"
+
 #include <cublasLt.h>
 
 #include <dlfcn.h>
@@ -37,6 +39,7 @@ struct Matmul {
     const void *a_at, *b_at, *c_at;
     void *d_at;
     double beta;
+    bool unsteady;
 };
 
 static double read(const void *at, cudaDataType_t type, int64_t i)
@@ -113,14 +116,31 @@ static void multiply(const Matmul &m, int64_t batch)
 
 static void run(void *matmul)
 {
+    static float calls;
     const Matmul &m = *(const Matmul *)matmul;
     for (int64_t batch = 0; batch < m.d.count; batch++)
         multiply(m, batch);
+    if (m.unsteady)
+        write(m.d_at, m.d.type, 0, ++calls);
 }
 
 static void drop(void *matmul)
 {
     delete (Matmul *)matmul;
+}
+
+// Algorithms: a number each, and how many milliseconds they take says FAKE_LT_MS; one, where it says nothing.
+// FAKE_LT_REFUSES, FAKE_LT_UNSTEADY: the number of one that is not taken by name, that gives other bits each time.
+static std::vector<int> times()
+{
+    std::vector<int> ms = fake_times("FAKE_LT_MS");
+    return ms.empty() ? std::vector<int>{1} : ms;
+}
+
+// FAKE_LT_BARE: epilogues.
+static bool lacks(const Desc &d)
+{
+    return d.epilogue != CUBLASLT_EPILOGUE_DEFAULT && getenv("FAKE_LT_BARE");
 }
 
 extern "C" {
@@ -144,7 +164,8 @@ const char *cublasLtGetStatusName(cublasStatus_t)
 
 size_t cublasLtGetVersion()
 {
-    return 0;
+    const char *version = getenv("FAKE_LT_VERSION");
+    return version ? (size_t)atoll(version) : 0;
 }
 
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComputeType_t compute,
@@ -233,12 +254,27 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
     return CUBLAS_STATUS_SUCCESS;
 }
 
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t desc,
+                                       cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                       cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                       const cublasLtMatmulAlgo_t *algorithm,
+                                       cublasLtMatmulHeuristicResult_t *result)
+{
+    const uint64_t number = algorithm->data[0];
+    result->workspaceSize = 0;
+    result->state = number >= times().size() || lacks(*(const Desc *)desc) ||
+                            fake_is("FAKE_LT_REFUSES", (int64_t)number)
+                        ? CUBLAS_STATUS_NOT_SUPPORTED
+                        : CUBLAS_STATUS_SUCCESS;
+    return result->state;
+}
+
 // Of matrices that fit together.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc,
                                               cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t,
                                               cublasLtMatrixLayout_t d,
-                                              cublasLtMatmulPreference_t, int,
+                                              cublasLtMatmulPreference_t, int most,
                                               cublasLtMatmulHeuristicResult_t *found, int *n)
 {
     const Desc &m = *(const Desc *)desc;
@@ -247,12 +283,18 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                   columns = m.turned[1] ? y.rows : y.columns;
     const int64_t inner = m.turned[0] ? x.rows : x.columns,
                   other = m.turned[1] ? y.columns : y.rows;
-    *n = rows == z.rows && columns == z.columns && inner == other && x.count == z.count &&
-         y.count == z.count && x.type == y.type && (!m.tf32 || x.type == CUDA_R_32F) &&
-         (!m.has(CUBLASLT_EPILOGUE_BIAS) || m.bias_type == z.type) &&
-         (!m.stores_aux() || (m.aux_ld % 8 == 0 && m.aux_ld >= z.rows && z.count == 1));
-    *found = {};
-    found->state = CUBLAS_STATUS_SUCCESS;
+    const bool fits =
+        rows == z.rows && columns == z.columns && inner == other && x.count == z.count &&
+        y.count == z.count && x.type == y.type && (!m.tf32 || x.type == CUDA_R_32F) &&
+        (!m.has(CUBLASLT_EPILOGUE_BIAS) || m.bias_type == z.type) &&
+        (!m.stores_aux() || (m.aux_ld % 8 == 0 && m.aux_ld >= z.rows && z.count == 1));
+    const int known = fits && !lacks(m) ? (int)times().size() : 0;
+    *n = known < most ? known : most;
+    for (int i = 0; i < *n; i++) {
+        found[i] = {};
+        found[i].algo.data[0] = (uint64_t)i;
+        found[i].state = CUBLAS_STATUS_SUCCESS;
+    }
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -260,17 +302,19 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                               const void *a, cublasLtMatrixLayout_t a_lies, const void *b,
                               cublasLtMatrixLayout_t b_lies, const void *beta, const void *c,
                               cublasLtMatrixLayout_t c_lies, void *d,
-                              cublasLtMatrixLayout_t d_lies, const cublasLtMatmulAlgo_t *,
-                              void *, size_t, cudaStream_t stream)
+                              cublasLtMatrixLayout_t d_lies,
+                              const cublasLtMatmulAlgo_t *algorithm, void *, size_t,
+                              cudaStream_t stream)
 {
-    typedef void Later(cudaStream_t, void (*)(void *), void (*)(void *), void *);
-    static Later *later = (Later *)dlsym(RTLD_DEFAULT, "cu_host_later");
+    static FakeLater *later = (FakeLater *)dlsym(RTLD_DEFAULT, "cu_host_later");
     if (!later)
         return CUBLAS_STATUS_NOT_INITIALIZED;
     later(stream, run, drop,
           new Matmul{*(const Desc *)desc, *(const Layout *)a_lies, *(const Layout *)b_lies,
                      *(const Layout *)c_lies, *(const Layout *)d_lies, a, b, c, d,
-                     (double)*(const float *)beta});
+                     (double)*(const float *)beta,
+                     fake_is("FAKE_LT_UNSTEADY", (int64_t)algorithm->data[0])});
+    fake_take(later, stream, times()[algorithm->data[0]] - 1);
     return CUBLAS_STATUS_SUCCESS;
 }
 }

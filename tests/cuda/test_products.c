@@ -7,12 +7,14 @@
 #include <cmocka.h>
 
 #include "runtime/bf16.h"
+#include "runtime/cuda/card/algorithms.h"
 #include "runtime/cuda/card/products.h"
 #include "tests/kernels/numbers.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { M = 5, K = 11, N = 16, A_ROW = 16, C_ROW = 24 }; // rows of a and c lie apart
@@ -112,9 +114,8 @@ static void assert_near(double got, double want, rt_dtype type)
         fail_msg("%g, not %g", got, want);
 }
 
-static void check_row(rt__products *made, int row)
+static void check_kernel(rt__products *made, int row, const rt_kernel *k)
 {
-    const rt_kernel *k = &all[row];
     rt_dtype type = k->types[0];
     bool beside = k->epilogue == RT_GELU_AUX;
     void *a = tensor(M * A_ROW, 1, type), *w = tensor(N * K, 2, type), *b = tensor(N, 3, type);
@@ -139,6 +140,20 @@ static void check_row(rt__products *made, int row)
     void *tensors[] = {a, w, b, c, aux, before};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
         free(tensors[i]);
+}
+
+static void check_row(rt__products *made, int row)
+{
+    check_kernel(made, row, &all[row]);
+}
+
+// bare: without bias and epilogue.
+static void check_plain(rt__products *made, int row, bool bare)
+{
+    rt_kernel k = all[row];
+    k.epilogue = bare ? 0 : k.epilogue;
+    k.product.bias = bare ? 0 : k.product.bias;
+    check_kernel(made, row, &k);
 }
 
 static void products_are_those_of_loops(void **state)
@@ -194,11 +209,96 @@ static void tf32_is_of_floats(void **state)
     }
 }
 
+// What is said while products are made under a setting of the library's. The caller closes them.
+static rt__products *opened(const char *setting, const char *value, char said[2048])
+{
+    rt__products *made = NULL;
+    setenv(setting, value, 1);
+    stage.quiet = false;
+    stage.report_fd = memfd_create("report", 0);
+    if (rt__products_open(&stage, &made, true))
+        fail_msg("%s", stage.message);
+    memset(said, 0, 2048);
+    assert_true(pread(stage.report_fd, said, 2047, 0) >= 0);
+    close(stage.report_fd);
+    stage.quiet = true;
+    unsetenv(setting);
+    return made;
+}
+
+static int count(const char *text, const char *what)
+{
+    int n = 0;
+    for (; (text = strstr(text, what)); text++)
+        n++;
+    return n;
+}
+
+// Then the library multiplies alone, and whoever calls finishes it; it is said once.
+static void epilogues_may_be_missing(void **state)
+{
+    char said[2048];
+    (void)state;
+    rt__products *made = opened("FAKE_LT_BARE", "1", said);
+    assert_int_equal(count(said, "\"warning\""), 1);
+    assert_int_equal(count(said, "has no algorithm that adds the bias"), 1);
+    assert_int_equal(count(said, "`row` and others"), 1);
+    for (int i = 0; i < n_rows; i++) {
+        bool more = all[i].epilogue || all[i].product.bias;
+        assert_int_equal(rt__product_is_bare(made, i), more);
+        check_plain(made, i, more);
+    }
+    rt__products_close(made);
+    made = opened("FAKE_LT_BARE_OF_ANOTHER_TEST", "1", said);
+    assert_string_equal(said, "");
+    rt__products_close(made);
+}
+
+// Names are those of this library: a row that names one has it, and any other name is replaced, which is said once.
+static void algorithms_have_names(void **state)
+{
+    static char text[3][LT_NAME];
+    char *const names[] = {text[0], text[1], text[2]};
+    char said[2048], other[LT_NAME];
+    (void)state;
+    setenv("FAKE_LT_MS", "1,1,1,1,1", 1);
+    setenv("FAKE_LT_VERSION", "130102", 1);
+    rt__products *made = opened("FAKE_LT_OF_ANOTHER_TEST", "1", said);
+    assert_int_equal(rt__products_names(made, 0, names, 3), 3);
+    assert_int_equal(rt__products_names(made, 0, names, 2), 2);
+    assert_int_equal(strncmp(text[2], "lt 13.1 02", 10), 0);
+    assert_int_equal(strlen(text[2]), strlen("lt 13.1 ") + 128);
+    assert_true(rt__products_take(made, 0, text[2]));
+    rt__products_close(made);
+    all[0].implementation = text[2];
+    rt__products_close(opened("FAKE_LT_REFUSES", "1", said));
+    assert_string_equal(said, "");
+    rt__products_close(opened("FAKE_LT_REFUSES", "2", said));
+    assert_int_equal(count(said, "does not take its algorithm"), 1);
+    rt__products_close(opened("FAKE_LT_VERSION", "130200", said));
+    assert_int_equal(count(said, "does not take its algorithm"), 1);
+    setenv("FAKE_LT_VERSION", "130102", 1);
+    for (int bad = 0; bad < 4; bad++) {
+        memcpy(other, text[2], sizeof other);
+        if (bad < 3)
+            other[bad == 0 ? 0 : bad == 1 ? 20 : 135] = bad == 2 ? '\0' : 'z';
+        else
+            strcat(other, "0"); // NOLINT(clang-analyzer-security.insecureAPI.strcpy)
+        all[0].implementation = other;
+        rt__products_close(opened("FAKE_LT_OF_ANOTHER_TEST", "1", said));
+        assert_int_equal(count(said, "does not take its algorithm"), 1);
+    }
+    all[0].implementation = NULL;
+    unsetenv("FAKE_LT_MS");
+    unsetenv("FAKE_LT_VERSION");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(descriptions_are_taken),
-                                       cmocka_unit_test(products_are_those_of_loops),
-                                       cmocka_unit_test(tf32_is_of_floats)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(descriptions_are_taken), cmocka_unit_test(products_are_those_of_loops),
+        cmocka_unit_test(tf32_is_of_floats), cmocka_unit_test(epilogues_may_be_missing),
+        cmocka_unit_test(algorithms_have_names)};
     make_rows();
     if (access(HOST_LIBRARIES, R_OK)) {
         printf("there was no C++ compiler for the library of this test\n");

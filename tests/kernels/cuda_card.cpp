@@ -1,4 +1,4 @@
-// What the runtime launches itself: sums of replicas, squares for the norm, finite numbers, ranks of labels.
+// What the runtime launches itself: sums of replicas, squares for the norm, finite numbers, ranks of labels, what products lack.
 #include <stagecc/cu_card.cuh>
 
 #include "tests/kernels/cuda_test.h"
@@ -150,6 +150,70 @@ template <typename T> static void test_score(int64_t rows, int64_t classes, int6
            got.first > 0 && got.first < got.fifth && got.fifth < got.rows);
 }
 
+static double finished(double x, int relu, int gelu)
+{
+    const double inner = 0.7978845608028654 * (x + 0.044715 * x * x * x);
+    return relu && x < 0 ? 0 : gelu ? x / 2 * (1 + tanh(inner)) : x;
+}
+
+// In place, in rows and batches that lie apart; what lies between them stays.
+template <typename T> static void test_finish(int relu, int gelu, bool biased, bool keeps)
+{
+    const int64_t m = 37, n = 41, row = 48, inner = 40 * row, outer = 3 * inner;
+    Tensor<T> before(2 * outer), c(2 * outer), aux(2 * outer), bias(n);
+    Tensor<uint8_t> first(2 * (int64_t)c.bytes());
+    draw(before);
+    draw(bias);
+    for (int64_t i = 0; i < c.n; i++) {
+        const int64_t column = i % row, line = i % inner / row;
+        const bool inside = column < n && line < m;
+        const double x = before.d[(size_t)i] + (inside && biased ? bias.d[(size_t)column] : 0);
+        c.d[(size_t)i] = inside ? finished(x, relu, gelu) : x;
+        aux.d[(size_t)i] = inside && keeps ? x : before.d[(size_t)i];
+    }
+    for (cu_order = 0; cu_order < CU_ORDERS; cu_order++) {
+        memcpy((void *)c.f, before.f, c.bytes());
+        memcpy((void *)aux.f, before.f, aux.bytes());
+        const cu_product p = {c.f,
+                              keeps ? aux.f : NULL,
+                              biased ? bias.f : NULL,
+                              sizeof(T) == 2,
+                              relu,
+                              gelu,
+                              {2, 3},
+                              m,
+                              n,
+                              {outer, inner, row}};
+        card->finish(NULL, &p);
+        settle();
+        if (!cu_order) {
+            memcpy(first.f, c.f, c.bytes());
+            memcpy(first.f + c.bytes(), aux.f, aux.bytes());
+        }
+        expect("the same bits in every order",
+               !memcmp(first.f, c.f, c.bytes()) &&
+                   !memcmp(first.f + c.bytes(), aux.f, aux.bytes()));
+    }
+    cu_order = 0;
+    close_to("finished products", c, sizeof(T) == 2 ? 1e-2 : 1e-5);
+    close_to("what gelu is of", aux, sizeof(T) == 2 ? 1e-2 : 1e-5);
+    bool kept = true;
+    for (int64_t i = 0; i < c.n; i++)
+        if (i % row >= n || i % inner / row >= m)
+            kept &= cu_to_float(c.f[i]) == cu_to_float(before.f[i]);
+    expect("nothing is written between rows", kept);
+}
+
+template <typename T> static void test_finishes()
+{
+    test_finish<T>(0, 0, true, false);
+    test_finish<T>(1, 0, false, false);
+    test_finish<T>(1, 0, true, false);
+    test_finish<T>(0, 1, true, false);
+    test_finish<T>(0, 1, false, true);
+    test_finish<T>(0, 1, true, true);
+}
+
 int main()
 {
     test_add(1, 5, 1);
@@ -163,5 +227,7 @@ int main()
     test_score<float>(60, 10, 10);
     test_score<rt_bf16>(60, 300, 300);
     test_score<rt_bf16>(60, 301, 304);
+    test_finishes<float>();
+    test_finishes<rt_bf16>();
     return failed;
 }

@@ -122,6 +122,22 @@ void rt_matmul(rt_stage *s, int kernel, const void *a, const void *b, const floa
     rt_matmul_aux(s, kernel, a, b, bias, c, NULL);
 }
 
+static void finish(rt_stage *s, const rt_kernel *k, const rt__operands *of)
+{
+    const rt_product *p = &k->product;
+    const cu_product rest = {.c = of->c,
+                             .aux = of->aux,
+                             .bias = of->bias,
+                             .is_bf16 = k->types[2] == RT_BF16,
+                             .relu = k->epilogue == RT_RELU,
+                             .gelu = k->epilogue == RT_GELU || k->epilogue == RT_GELU_AUX,
+                             .batch = {p->batch[0], p->batch[1]},
+                             .m = p->m,
+                             .n = p->n,
+                             .apart = {p->c[0], p->c[1], p->c[2]}};
+    rt_card_kernels.finish(rt__card_of(s)->work, &rest);
+}
+
 // NOLINTNEXTLINE(readability-function-size): generated code calls it like rt_matmul
 void rt_matmul_aux(rt_stage *s, int kernel, const void *a, const void *b, const float *bias,
                    void *y, void *aux)
@@ -133,6 +149,8 @@ void rt_matmul_aux(rt_stage *s, int kernel, const void *a, const void *b, const 
     const void *added = bias && k->types[2] == RT_BF16 ? rt__card_narrow(s, bias) : bias;
     const rt__operands of = {.a = a, .b = b, .bias = added, .c = y, .aux = aux};
     rt__products_run(s, c->products, kernel, &of, c->workspace, c->work);
+    if (rt__product_is_bare(c->products, kernel))
+        finish(s, k, &of);
 }
 
 void rt_cuda_multiply(rt_stage *s, const rt_cuda_product *p)

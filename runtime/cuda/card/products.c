@@ -2,10 +2,12 @@
 // c' = b' a', and an operand whose columns are neighbours in memory needs no turning.
 #include "runtime/cuda/card/products.h"
 
+#include "runtime/cuda/card/algorithms.h"
 #include "runtime/cuda/card/library.h"
 #include "runtime/cuda/private/shared.h"
+#include "runtime/report.h"
 
-#include <cublasLt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,30 +16,13 @@
 
 static const CudaLibrary library = {FILE_OF(CUBLAS_VER_MAJOR), "cuBLAS"};
 
-static struct Lt {
-#define FUNCTION(name) __typeof__(&cublasLt##name) name;
-#include "runtime/cuda/card/cublaslt.def"
-#undef FUNCTION
-} lt;
+Lt lt;
 
 static const CudaFunction functions[] = {
-#define FUNCTION(name) {"cublasLt" #name, offsetof(struct Lt, name)},
+#define FUNCTION(name) {"cublasLt" #name, offsetof(Lt, name)},
 #include "runtime/cuda/card/cublaslt.def"
 #undef FUNCTION
 };
-
-// Operands in the library's order: c' = left right.
-enum { LEFT, RIGHT, OUT, N_OPERANDS };
-
-typedef struct Product { // of one row; none where desc is NULL
-    cublasLtMatmulDesc_t desc;
-    cublasLtMatrixLayout_t layout[N_OPERANDS];
-    cublasLtMatmulAlgo_t algorithm;
-    size_t workspace;
-    int64_t calls,
-        step[N_OPERANDS]; // one call takes a stride of batches; bytes from one call to the next
-    float add;
-} Product;
 
 // One of a shape that the program has no row for: a step of an LSTM.
 typedef struct Step {
@@ -46,10 +31,18 @@ typedef struct Step {
     cublasLtMatrixLayout_t more;
 } Step;
 
+// What is not done as it was wished for: how many rows, and one of them.
+typedef struct Fallbacks {
+    int n;
+    const char *key;
+} Fallbacks;
+
 struct rt__products {
     cublasLtHandle_t handle; // NULL: without a device
     Step *steps;             // those that were asked for
     int n_steps;
+    Fallbacks replaced,
+        finished; // other algorithms than rows name; epilogues that are not the library's
     int n;
     Product of[];
 };
@@ -209,63 +202,75 @@ static int describe(rt_stage *s, const rt_kernel *k, Product *to)
     return status ? bad(s, k, "descriptions", status) : 0;
 }
 
-// Algorithms
-// --------------------------------------------------------------------------------------
+// Choice
+// ------------------------------------------------------------------------------------------
 
-// Tensors begin at multiples of 16 bytes; what a call begins at is that and its steps.
-static uint32_t alignment_of(const Product *p, int operand)
+static void drop(Product *p)
 {
-    uint32_t alignment = 16;
-    while (p->calls > 1 && p->step[operand] % alignment)
-        alignment /= 2;
-    return alignment;
+    for (int k = 0; k < N_OPERANDS; k++)
+        if (p->layout[k])
+            lt.MatrixLayoutDestroy(p->layout[k]);
+    if (p->desc)
+        lt.MatmulDescDestroy(p->desc);
+    *p = (Product){0};
 }
 
-static cublasStatus_t prefer(cublasLtMatmulPreference_t to, const Product *p)
+static void note(Fallbacks *f, const rt_kernel *k)
 {
-    static const cublasLtMatmulPreferenceAttributes_t alignments[][2] = {
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
-         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
-         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}};
-    uint64_t most = RT__PRODUCT_WORKSPACE;
-    // Parts of a sum that is split stay float, and are added up in one order.
-    uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-    cublasStatus_t status = lt.MatmulPreferenceSetAttribute(
-        to, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most);
-    if (!status)
-        status = lt.MatmulPreferenceSetAttribute(to, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-                                                 &schemes, sizeof schemes);
-    for (int i = 0; i < N_OPERANDS && !status; i++) {
-        uint32_t alignment = alignment_of(p, i);
-        for (int k = 0; k < 2 && !status; k++)
-            status = lt.MatmulPreferenceSetAttribute(to, alignments[i][k], &alignment,
-                                                     sizeof alignment);
-    }
+    f->key = f->n++ ? f->key : k->key;
+}
+
+static cublasStatus_t choose(rt__products *all, const rt_kernel *k, Product *p)
+{
+    cublasLtMatmulHeuristicResult_t found;
+    int n = 0;
+    if (k->implementation && rt__lt_take_named(all->handle, p, k->implementation))
+        return CUBLAS_STATUS_SUCCESS;
+    cublasStatus_t status = rt__lt_find(all->handle, p, &found, 1, &n);
+    if (status)
+        return status;
+    if (k->implementation)
+        note(&all->replaced, k);
+    rt__lt_take(p, &found);
     return status;
 }
 
-static int choose(rt_stage *s, cublasLtHandle_t handle, const rt_kernel *k, Product *p)
+// Where the library has no algorithm for an epilogue it multiplies alone. Then the result lies where it is finished.
+static int settle(rt_stage *s, rt__products *all, const rt_kernel *k, Product *p)
 {
-    cublasLtMatmulPreference_t preference = NULL;
-    cublasLtMatmulHeuristicResult_t found = {.state = CUBLAS_STATUS_NOT_SUPPORTED};
-    int n = 0;
-    cublasStatus_t status = lt.MatmulPreferenceCreate(&preference);
-    if (!status)
-        status = prefer(preference, p);
-    if (!status)
-        status = lt.MatmulAlgoGetHeuristic(handle, p->desc, p->layout[LEFT], p->layout[RIGHT],
-                                           p->layout[OUT], p->layout[OUT], preference, 1,
-                                           &found, &n);
-    if (preference)
-        lt.MatmulPreferenceDestroy(preference);
-    if (status || n < 1 || found.state)
-        return bad(s, k, "no algorithm", status ? status : found.state);
-    p->algorithm = found.algo;
-    p->workspace = found.workspaceSize;
-    return 0;
+    rt_kernel bare = *k;
+    int error = describe(s, k, p);
+    cublasStatus_t status = error || !all->handle ? CUBLAS_STATUS_SUCCESS : choose(all, k, p);
+    if (status && (k->epilogue || k->product.bias)) {
+        bare.epilogue = 0;
+        bare.product.bias = 0;
+        drop(p);
+        error = describe(s, &bare, p);
+        status = error ? CUBLAS_STATUS_SUCCESS : choose(all, &bare, p);
+        p->bare = !status;
+        if (p->bare)
+            note(&all->finished, k);
+    }
+    return status ? bad(s, k, "no algorithm", status) : error;
+}
+
+static void say(rt_stage *s, const Fallbacks *f, const char *what, const char *instead)
+{
+    char text[1024];
+    if (!f->n)
+        return;
+    snprintf(text, sizeof text, "cublasLt %zu %s `%s`%s: %s", lt.GetVersion(), what, f->key,
+             f->n > 1 ? " and others" : "", instead);
+    rt__report_warning(s, text);
+}
+
+static void say_all(rt_stage *s, const rt__products *all)
+{
+    say(s, &all->finished, "has no algorithm that adds the bias, or finishes the result, of",
+        "a kernel of the program does it, which takes longer");
+    say(s, &all->replaced,
+        "is another version than the plan was made with, or does not take its algorithm, for",
+        "it takes its own first choice, and bits may differ");
 }
 
 // Life
@@ -289,21 +294,10 @@ int rt__products_open(rt_stage *s, rt__products **made, bool device)
         return rt_fail(s, RT_E_ENVIRONMENT, "cublasLt %zu does not start: %s", lt.GetVersion(),
                        lt.GetStatusName(status));
     for (size_t i = 0; i < n && !error; i++)
-        if (rows[i].op == RT_MATMUL) {
-            error = describe(s, &rows[i], &all->of[i]);
-            if (!error && device)
-                error = choose(s, all->handle, &rows[i], &all->of[i]);
-        }
+        if (rows[i].op == RT_MATMUL)
+            error = settle(s, all, &rows[i], &all->of[i]);
+    say_all(s, all);
     return error;
-}
-
-static void drop(Product *p)
-{
-    for (int k = 0; k < N_OPERANDS; k++)
-        if (p->layout[k])
-            lt.MatrixLayoutDestroy(p->layout[k]);
-    if (p->desc)
-        lt.MatmulDescDestroy(p->desc);
 }
 
 void rt__products_close(rt__products *made)
@@ -326,6 +320,8 @@ void rt__products_close(rt__products *made)
 static cublasStatus_t set_pointers(const Product *p, const rt_kernel *k, const rt__operands *of)
 {
     cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    if (p->bare)
+        return status;
     if (k->product.bias)
         status = set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &of->bias, sizeof of->bias);
     if (!status && of->aux)
@@ -351,6 +347,41 @@ void rt__products_run(rt_stage *s, const rt__products *made, int kernel, const r
     }
     if (status)
         bad(s, k, "run", status);
+}
+
+bool rt__product_is_bare(const rt__products *made, int kernel)
+{
+    return made->of[kernel].bare;
+}
+
+// For the probe
+// ------------------------------------------------------------------------------------
+
+size_t rt__products_version(void)
+{
+    return lt.GetVersion ? lt.GetVersion() : 0;
+}
+
+int rt__products_names(const rt__products *made, int kernel, char *const names[], int most)
+{
+    cublasLtMatmulHeuristicResult_t found[LT_MOST_NAMES];
+    int n = 0;
+    if (rt__lt_find(made->handle, &made->of[kernel], found,
+                    most < LT_MOST_NAMES ? most : LT_MOST_NAMES, &n))
+        return 0;
+    for (int i = 0; i < n; i++)
+        rt__lt_name(&found[i].algo, names[i]);
+    return n;
+}
+
+bool rt__products_take(rt__products *made, int kernel, const char *name)
+{
+    return rt__lt_take_named(made->handle, &made->of[kernel], name);
+}
+
+int64_t rt__products_workspace(const rt__products *made, int kernel)
+{
+    return (int64_t)made->of[kernel].workspace;
 }
 
 // Steps of an LSTM
@@ -390,7 +421,7 @@ static Step *add_step(rt_stage *s, rt__products *made, const rt_cuda_product *p)
     Step *step = &made->steps[made->n_steps++];
     *step = (Step){.shape = *p};
     rt_kernel row = row_of(p);
-    if (describe(s, &row, &step->product) || choose(s, made->handle, &row, &step->product))
+    if (settle(s, made, &row, &step->product))
         return NULL;
     cublasStatus_t status = lt.MatrixLayoutCreate(&step->more, CUDA_R_32F, (uint64_t)p->n,
                                                   (uint64_t)p->m, p->more_apart);

@@ -1,0 +1,32 @@
+// cublasLt, loaded when a program starts: `lt.Matmul(…)` is cublasLtMatmul. And a product as it is described to it, for
+// products.c, which makes and runs them, and algorithms.c, which chooses how.
+#ifndef STAGECC_CUDA_LT_H
+#define STAGECC_CUDA_LT_H
+
+#include "runtime/plain.h"
+
+#include <cublasLt.h>
+
+typedef struct Lt {
+#define FUNCTION(name) __typeof__(&cublasLt##name) name;
+#include "runtime/cuda/card/cublaslt.def"
+#undef FUNCTION
+} Lt;
+
+extern Lt lt; // filled by rt__products_open
+
+// Operands in the library's order: c' = left right.
+enum { LEFT, RIGHT, OUT, N_OPERANDS };
+
+typedef struct Product { // of one row; none where desc is NULL
+    cublasLtMatmulDesc_t desc;
+    cublasLtMatrixLayout_t layout[N_OPERANDS];
+    cublasLtMatmulAlgo_t algorithm;
+    size_t workspace;
+    int64_t calls,
+        step[N_OPERANDS]; // one call takes a stride of batches; bytes from one call to the next
+    float add;
+    bool bare; // the library leaves bias and epilogue to somebody else
+} Product;
+
+#endif
