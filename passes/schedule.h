@@ -25,7 +25,8 @@ int64_t memory_limit(const Compile *c, const struct MachineType *type);
 int64_t memory_limit_of(const Compile *c, const PlanStage *s); // on the machines that it has
 // Of the devices on which tensors lie on machines of a type (NULL: nothing is known of them); NULL: they are the host's.
 const DeviceMemory *memory_device(const Compile *c, const struct MachineType *type);
-const DeviceMemory *memory_device_of(const Compile *c, const PlanStage *s); // on the machines that it has
+const DeviceMemory *memory_device_of(const Compile *c,
+                                     const PlanStage *s); // on the machines that it has
 // What the library kernels of a stage take beside their tensors, and what else its device holds of it; weights: bytes of
 // what outlives a step, in all versions.
 int64_t memory_library_bytes(Compile *c, PlanStage *s, int64_t weights);
