@@ -75,7 +75,7 @@ def stops(out, what, data, *options):
     ckpt = out / what
     command = [STAGECC, "run", out, "--data", data, "--steps", STEPS, "--checkpoint", ckpt, "--checkpoint-every", 1, *options]
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    errors = [line for line in done.stderr.splitlines() if "stagecc: error: " in line]
     assert done.returncode == 5 and len(errors) == 1, f"{what}: exit status {done.returncode}\n{done.stderr}"
     left = sorted(ckpt.glob("step-*"))[-1]
     step = int(left.name[5:]) + 1
