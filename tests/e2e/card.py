@@ -205,7 +205,8 @@ def check_tf32(work):
 
 with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
-    os.environ.update(STAGECC_CUDA="emulated", STAGECC_CUDA_LIBS=str(TESTS / "host_libraries"))
+    # Plans of this cuDNN are nobody else's, and it takes none of an earlier one.
+    os.environ.update(STAGECC_CUDA="emulated", STAGECC_CUDA_LIBS=str(TESTS / "host_libraries"), XDG_CACHE_HOME=folder)
     linker, want, three = Linker(work, TESTS), [], str(bits.devices(work / "devices.json", "c", "cuda", "c"))
     for i, (what, model, data, options) in enumerate(CASES):
         own = [three if o == "DEVICES" else o for o in options]

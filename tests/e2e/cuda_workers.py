@@ -39,7 +39,7 @@ def workers_of_cuda(c):
     assert (cards(c.programs(1)), cards(c.programs(2))) == (["0", "1"], ["0"])
     refused(c, 3, "my programs are for CUDA devices, and you offer processors: start the worker with --device cuda")
     assert any("worker3 was refused: it offers processors" in e["text"] for e in c.status()["events"]), c.status()
-    c.wait_step(8)
+    c.wait_step(8, 300)  # with sanitizers fibers are slow
     c.finish()
     c.check()
 

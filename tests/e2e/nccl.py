@@ -74,7 +74,7 @@ def check_killed(out):
 
 with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
-    os.environ.update(STAGECC_CUDA="emulated", STAGECC_CUDA_LIBS=str(TESTS / "host_libraries"), TMPDIR=folder)
+    os.environ.update(STAGECC_CUDA="emulated", STAGECC_CUDA_LIBS=str(TESTS / "host_libraries"), TMPDIR=folder, XDG_CACHE_HOME=folder)
     linker, out = Linker(work, TESTS), work / "out"
     bits.run([STAGECC, "build", SOURCE / "examples/mlp/mlp.c", "-o", out, "--no-svg", "--backend", "cuda", "--batch", "40",
               "--micro-batches", "5", "--momentum", "0.9", "--clip-norm", "0.1", "--stage_to_num_ranks", "0:2,1:1"])

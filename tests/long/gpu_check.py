@@ -24,7 +24,7 @@ def call(work, *arguments, status=0, **env):
     """The checks of a run, by name."""
     out = work / "out"
     shutil.rmtree(out, ignore_errors=True)
-    done = subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, env={**os.environ, "OUT": str(out), **env})
+    done = subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, env={**os.environ, "OUT": str(out), "XDG_CACHE_HOME": str(out), **env})
     assert done.returncode == status, f"{arguments}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
     told = json.loads(next(out.glob("gpu-*.json")).read_text())
     assert told["summary"] in done.stdout, done.stdout
