@@ -24,6 +24,7 @@ typedef struct Agent {
     JobMemory memory; // header NULL: nothing to do yet
     Child *children;  // [n_ranks]
     Shown *shown;     // [n_ranks]
+    bool *told;       // [shown_ids]
     bool abort_shown, wanted_shown;
     int status;
     int64_t heard_ns, beat_ns;
@@ -56,6 +57,12 @@ static void show_rank(Agent *g, int rank, int64_t ns)
     s->ns = ns;
 }
 
+static void show_id(void *user, int rank, const ShownId *id)
+{
+    Agent *g = user;
+    wire_put(&g->wire, WIRE_ID, rank, id, sizeof *id);
+}
+
 static void show_rounds(Agent *g)
 {
     uint64_t rounds = atomic_load(&g->memory.header->rounds);
@@ -69,6 +76,8 @@ static void show_all(Agent *g)
     for (int i = 0; i < n_ranks(g); i++)
         if (g->launch.here[i])
             show_rank(g, i, ns);
+    if (h)
+        shown_new_ids(&g->memory, g->launch.plan, g->launch.here, g->told, show_id, g);
     if (h && !g->wanted_shown && atomic_load(&h->rounds) & SEGMENT_WANTED) {
         show_rounds(g);
         g->wanted_shown = true;
@@ -126,8 +135,8 @@ static void set_environment(const json_t *job)
         setenv(name, json_string_value(value), 1);
     const char *towards = json_string_value(json_object_get(job, "towards"));
     char device[64];
-    if (!getenv("UCX_NET_DEVICES") && interface_of_job(towards, device, sizeof device))
-        setenv("UCX_NET_DEVICES", device, 1);
+    if (interface_of_job(towards, device, sizeof device))
+        interface_use(device);
 }
 
 static void read_options(Agent *g, const json_t *job)
@@ -241,6 +250,10 @@ static void on_message(void *user, const WireHeader *h, const void *data)
         if (other && h->bytes == sizeof(SegmentAddress))
             shown_address(&g->memory, rank, data);
         return;
+    case WIRE_ID:
+        if (other && h->bytes == sizeof(ShownId))
+            shown_id(&g->memory, g->launch.plan, rank, data);
+        return;
     case WIRE_ROUNDS:
         if (g->memory.header)
             on_rounds(g, number);
@@ -318,6 +331,7 @@ int host_run(const char *dir)
     for (int i = 0; i < n; i++)
         g.children[i] = (Child){.rank = i, .pid_fd = -1, .report_fd = -1};
     g.shown = arena_array(&g.arena, Shown, n);
+    g.told = arena_array(&g.arena, bool, shown_ids(plan));
     g.heard_ns = progress_now_ns();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);

@@ -167,7 +167,8 @@ static void on_message(void *user, const WireHeader *h, const void *data)
             memcpy(&r->statuses[rank], data, sizeof *r->statuses);
         tell(r, l, WIRE_STATUS, rank, data, h->bytes);
         return;
-    case WIRE_ADDRESS: tell(r, l, WIRE_ADDRESS, rank, data, h->bytes); return;
+    case WIRE_ADDRESS:
+    case WIRE_ID: tell(r, l, (WireKind)h->kind, rank, data, h->bytes); return;
     case WIRE_ROUNDS: on_rounds(r, l, number); return;
     case WIRE_ABORT: on_abort(r, l, rank, (uint32_t)number); return;
     case WIRE_REPORT:
@@ -289,12 +290,17 @@ static void watch(Run *r)
 // Beginning
 // -------------------------------------------------------------------------------------
 
-static json_t *ucx_environment(void)
+// What programs read of the launcher's.
+static json_t *environment(void)
 {
+    static const char *const begins[] = {"UCX_", "NCCL_", "STAGECC_TIMEOUT=", "STAGECC_NCCL="};
     json_t *all = json_object();
     for (char **e = environ; *e; e++) {
         const char *equals = strchr(*e, '=');
-        if (!str_starts(*e, "UCX_") && !str_starts(*e, "STAGECC_TIMEOUT="))
+        bool read = false;
+        for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+            read |= str_starts(*e, begins[i]);
+        if (!read)
             continue;
         char *name = strndup(*e, (size_t)(equals - *e));
         json_object_set_new(all, name, json_string(equals + 1));
@@ -329,7 +335,7 @@ static char *job_text(Run *r, int place, const char *number)
         "{s:s, s:i, s:o, s:o, s:i, s:o, s:b, s:f, s:s?, s:s, s:o, s:s?}", "job", number, "host",
         place, "hosts", hosts, "cards", cards, "n_hosts", r->hub->n_places, "options", options,
         "trace", l->trace != NULL, "rehearse", l->rehearse, "state", l->state, "directory",
-        directory, "environment", ucx_environment(), "towards", towards(r, place));
+        directory, "environment", environment(), "towards", towards(r, place));
     char *text = json_dumps(job, JSON_COMPACT);
     json_decref(job);
     return text;

@@ -95,3 +95,11 @@ bool interface_address(const char *device, const char *towards, char *text, size
     freeifaddrs(all);
     return found;
 }
+
+void interface_use(const char *device)
+{
+    char exactly[80]; // NCCL takes it for a beginning else
+    snprintf(exactly, sizeof exactly, "=%s", device);
+    setenv("UCX_NET_DEVICES", device, 0);
+    setenv("NCCL_SOCKET_IFNAME", exactly, 0);
+}

@@ -13,5 +13,7 @@ bool interface_address(const char *device, const char *towards, char *text, size
 // "tcp://10.0.0.3:41234", "tcp://[fd00::3]:41234": an address of digits, and a port?
 bool interface_endpoint(const char *endpoint);
 bool interface_device(const char *address, char *device, size_t size); // the other way
+// Programs started from now on send by it, UCX and NCCL, where the environment does not say otherwise.
+void interface_use(const char *device);
 
 #endif

@@ -120,6 +120,7 @@ static const char *wrong_field(const Message *m)
         return timeline_wrong(&m->timeline, m->rest, m->rest_bytes);
     case MESSAGE_STATUS: return wrong_rank(m->status.rank, m->status.zero);
     case MESSAGE_ADDRESS: return wrong_rank(m->address.rank, m->address.zero);
+    case MESSAGE_ID: return wrong_rank(m->edge_id.rank, m->edge_id.zero);
     case MESSAGE_OFFER: return wrong_rank(m->offer.rank, m->offer.zero);
     case MESSAGE_TICKET:
         return m->ticket.answer < N_TICKET_ANSWERS && m->ticket.port <= UINT16_MAX

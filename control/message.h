@@ -9,7 +9,7 @@
 #endif
 
 enum {
-    MESSAGE_VERSION = 2,
+    MESSAGE_VERSION = 3,
     MESSAGE_MOST = 1 << 20, // bytes of a frame
     MESSAGE_WHY = 160,      // room for why a frame is refused
 };
@@ -147,7 +147,8 @@ typedef struct Timeline { // BYTES: StepSpan (plan/steps.h)
 // Between workers
 // --------------------------------------------------------------------------------------------------
 
-typedef struct RankStatus { // BYTES: SegmentStatus or SegmentAddress (plan/segment.h)
+typedef struct
+    RankStatus { // BYTES: SegmentStatus, SegmentAddress (plan/segment.h) or ShownId (control/shown.h)
     uint64_t epoch;
     uint32_t rank, zero;
 } RankStatus;

@@ -20,7 +20,8 @@
     X(REPORT, 7, "to the launcher: a line of JSON of a rank")                                  \
     X(ENDED, 8, "to the launcher: WireEnded of a rank")                                        \
     X(TRACE, 9, "to the launcher: more of a rank's timeline")                                  \
-    X(BEAT, 10, "nothing: this side is alive")
+    X(BEAT, 10, "nothing: this side is alive")                                                 \
+    X(ID, 11, "of an edge from this rank: ShownId (control/shown.h)")
 typedef enum WireKind {
 #define X(NAME, id, contents) WIRE_##NAME = id,
     WIRE_MESSAGES(X)
@@ -40,9 +41,9 @@ typedef struct WireEnded {
 } WireEnded;
 _Static_assert(sizeof(WireEnded) == 12, "as it travels");
 
-enum { WIRE_VERSION = 1, WIRE_MOST = 1 << 20 };
+enum { WIRE_VERSION = 2, WIRE_MOST = 1 << 20 };
 // A host begins with this line; whatever its shell has printed before is skipped.
-#define WIRE_GREETING "stagecc-host 1\n"
+#define WIRE_GREETING "stagecc-host 2\n"
 
 typedef struct Wire {
     int in_fd, out_fd; // not blocking; -1: closed

@@ -93,7 +93,7 @@ typedef struct rt_device {
     void (*push)(rt_stage *s, const rt__twin *t);
     bool (*moved)(rt_stage *s, const rt__twin *t);
     // Once all ranks have opened theirs: marks the edges whose messages go from device to device (rt__edge.direct), and
-    // returns when their ways are there; 0 or an rt_error. There `pull` and `push` are a receive and a send, and what is asked
+    // returns when all edges' ways are there; 0 or an rt_error. There `pull` and `push` are a receive and a send, and what is asked
     // for behind `reuse` may write the twin, as its last message was sent. NULL: there are none.
     int (*connect)(rt_stage *s);
     void (*reuse)(rt_stage *s, const rt__twin *t);

@@ -104,6 +104,7 @@ typedef struct Run { // the newest epoch whose START came; or one that may come 
     uint32_t n_hosts;
     Program programs[MOST_RANKS];
     Shown shown[MOST_RANKS];
+    bool *told;       // [shown_ids]
     int64_t shown_ns; // all of it
 } Run;
 

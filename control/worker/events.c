@@ -185,7 +185,7 @@ static void on_peer(Agent *g, const NetEvent *e)
         refuse_frame(g, "another worker", why);
         return;
     }
-    if (m.id == MESSAGE_STATUS || m.id == MESSAGE_ADDRESS)
+    if (m.id == MESSAGE_STATUS || m.id == MESSAGE_ADDRESS || m.id == MESSAGE_ID)
         relay_take(g, (uint16_t)from, &m);
     if (m.id == MESSAGE_FETCH)
         copies_fetched(g, e->key, &m.fetch);

@@ -48,6 +48,19 @@ static void show(Agent *g, int rank, int64_t now_ns, bool all)
     s->ns = now_ns;
 }
 
+static void tell_id(void *user, int rank, const ShownId *id)
+{
+    tell_all(user, MESSAGE_ID, (uint32_t)rank, id, sizeof *id);
+}
+
+static void show_ids(Agent *g, bool all)
+{
+    const Run *r = &g->run;
+    if (all)
+        memset(r->told, 0, (size_t)shown_ids(r->plan));
+    shown_new_ids(&r->memory, r->plan, r->launch.here, r->told, tell_id, g);
+}
+
 void relay_work(Agent *g, int64_t now_ns)
 {
     if (!is_shared(g))
@@ -58,6 +71,7 @@ void relay_work(Agent *g, int64_t now_ns)
         g->run.shown_ns = now_ns;
     for (int rank = agent_next(g, -1); rank >= 0; rank = agent_next(g, rank))
         show(g, rank, now_ns, all);
+    show_ids(g, all);
 }
 
 void relay_take(Agent *g, uint16_t from, const Message *m)
@@ -70,6 +84,8 @@ void relay_take(Agent *g, uint16_t from, const Message *m)
         shown_status(&g->run.memory, (int)rank, m->rest);
     if (m->id == MESSAGE_ADDRESS && m->rest_bytes == sizeof(SegmentAddress))
         shown_address(&g->run.memory, (int)rank, m->rest);
+    if (m->id == MESSAGE_ID && m->rest_bytes == sizeof(ShownId))
+        shown_id(&g->run.memory, g->run.plan, (int)rank, m->rest);
 }
 
 void relay_again(Agent *g)

@@ -106,6 +106,7 @@ static bool open_memory(Run *r)
 static void make_launch(Agent *g, Run *r)
 {
     int n = r->plan->n_ranks;
+    r->told = arena_array(&r->arena, bool, shown_ids(r->plan));
     int *states = arena_array(&r->arena, int, n);
     int *cards = arena_array(&r->arena, int, n), n_here = 0;
     bool *here = arena_array(&r->arena, bool, n);

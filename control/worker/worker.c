@@ -238,8 +238,8 @@ static bool open_sockets(Agent *g)
         return false;
     }
     // Messages between programs take the same way.
-    if (!getenv("UCX_NET_DEVICES") && interface_device(address, device, sizeof device))
-        setenv("UCX_NET_DEVICES", device, 1);
+    if (interface_device(address, device, sizeof device))
+        interface_use(device);
     snprintf(endpoint, sizeof endpoint, strchr(address, ':') ? "tcp://[%s]:*" : "tcp://%s:*",
              address);
     g->streams = streams_open(address);

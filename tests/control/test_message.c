@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_IDS = 24 };
+enum { N_IDS = 25 };
 
 static const struct {
     MessageFrom from;
@@ -125,7 +125,7 @@ static void refuses_other_frames(void **state)
             if (from != (int)rows[id].from)
                 refused(frame, bytes, (MessageFrom)from, "not from there");
         frame[0]++;
-        refused(frame, bytes, rows[id].from, "its version is 3, this program's 2");
+        refused(frame, bytes, rows[id].from, "its version is 4, this program's 3");
         frame[0]--;
         frame[4] ^= 1;
         refused(frame, bytes, rows[id].from, "length is wrong");
@@ -254,6 +254,7 @@ static void refuses_fields(void **state)
     refuses_field(MESSAGE_REPORT, offsetof(Report, rank), MOST_RANKS, "no such rank");
     refuses_field(MESSAGE_STATUS, offsetof(RankStatus, zero), 1, "no such rank");
     refuses_field(MESSAGE_ADDRESS, offsetof(RankStatus, rank), MOST_RANKS, "no such rank");
+    refuses_field(MESSAGE_ID, offsetof(RankStatus, rank), MOST_RANKS, "no such rank");
     refuses_field(MESSAGE_OFFER, offsetof(Offer, rank), MOST_RANKS, "no such rank");
     refuses_field(MESSAGE_TICKET, offsetof(Ticket, port) + 2, 1, "no such answer");
     refuses_field(MESSAGE_TICKET, offsetof(Ticket, answer), 2, "no such answer");

@@ -20,6 +20,7 @@
 #include <iterator>
 #include <list>
 #include <memory>
+#include <string>
 #include <vector>
 
 typedef std::function<void()> Work;
@@ -244,6 +245,10 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *of, int device)
     of->minor = sm % 10;
     snprintf(of->name, sizeof of->name, "none");
     of->uuid.bytes[0] = (char)device;
+    if (const char *home = getenv("HOME")) { // which tests give each of their hosts
+        const size_t hash = std::hash<std::string>()(home);
+        memcpy(&of->uuid.bytes[4], &hash, sizeof hash);
+    }
     return cudaSuccess;
 }
 

@@ -19,6 +19,7 @@ struct rt__transfers {
     cudaStream_t in, out;
     Events *twins; // [rt__twins_count]
     int n;
+    bool *shared; // [n_edges]: the device knows its slots
 };
 
 // Opening
@@ -30,14 +31,16 @@ static size_t ring_bytes(const rt_stage *s, int edge)
     return segment_round_up(slots * s->edges[edge].slot_bytes, SEGMENT_PAGE);
 }
 
-// Copies of memory that the device does not know are right, too, but the host waits for them.
-static void share_slots(rt_stage *s)
+// Those that copies go from or to. Copies of memory that the device does not know are right, too, but the host waits for them.
+static void share_slots(rt_stage *s, rt__transfers *t)
 {
     cudaError_t status = cudaSuccess;
     for (int i = 0; i < s->program->n_edges && !status; i++)
-        if (s->edges[i].twins)
+        if (s->edges[i].twins && !s->edges[i].direct) {
             status =
                 cudaHostRegister(s->edges[i].slots, ring_bytes(s, i), cudaHostRegisterDefault);
+            t->shared[i] = !status;
+        }
     if (!status)
         return;
     (void)cudaGetLastError(); // nobody else shall find it
@@ -64,7 +67,9 @@ int rt__transfers_open(rt_stage *s, rt__transfers **made)
     rt__transfers *t = *made = calloc(1, sizeof *t);
     if (t)
         t->twins = calloc((size_t)n, sizeof *t->twins);
-    if (!t || !t->twins)
+    if (t)
+        t->shared = calloc((size_t)s->program->n_edges, sizeof *t->shared);
+    if (!t || !t->twins || !t->shared)
         return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of %d messages", n);
     error = rt__card_check(s, cudaStreamCreateWithFlags(&t->in, cudaStreamNonBlocking),
                            "make a stream");
@@ -73,9 +78,16 @@ int rt__transfers_open(rt_stage *s, rt__transfers **made)
                                "make a stream");
     for (; t->n < n && !error; t->n++)
         error = make_events(s, &t->twins[t->n]);
-    if (!error)
-        share_slots(s);
     return error;
+}
+
+int rt__card_connect(rt_stage *s)
+{
+    rt__transfers *t = rt__card_of(s)->transfers;
+    int error = rt__ways_connect(s);
+    if (t && !error)
+        share_slots(s, t);
+    return error ? error : (int)s->error;
 }
 
 static void close_stream(cudaStream_t stream)
@@ -98,9 +110,10 @@ void rt__transfers_close(rt_stage *s, rt__transfers *made)
         if (made->twins[i].copied)
             cudaEventDestroy(made->twins[i].copied);
     }
-    for (int i = 0; i < s->program->n_edges; i++)
-        if (s->edges && s->edges[i].twins)
+    for (int i = 0; made->shared && i < s->program->n_edges; i++)
+        if (made->shared[i])
             cudaHostUnregister(s->edges[i].slots);
+    free(made->shared);
     free(made->twins);
     free(made);
 }

@@ -8,6 +8,7 @@
 typedef struct rt__transfers rt__transfers;
 
 int rt__transfers_open(rt_stage *s, rt__transfers **made); // 0 or an rt_error
+int rt__card_connect(rt_stage *s);                         // rt_device.connect
 void rt__transfers_close(
     rt_stage *s, rt__transfers *made); // what is under way comes to its end; NULL is fine
 

@@ -66,7 +66,7 @@ static bool is_direct(const rt_stage *s, int edge)
     for (int c = 0; c < e->n_consumers && direct; c++) {
         const SegmentStatus *to = &s->statuses[e->consumers[c]];
         uint64_t card = atomic_load(&to->card), other = atomic_load(&from->card);
-        direct = card && other && card != other && to->host == from->host;
+        direct = card && other && card != other;
     }
     return direct;
 }

@@ -1,4 +1,4 @@
-// Messages from device to device by NCCL: of edges whose ranks, on one host, all have devices of their own that it is there for.
+// Messages from device to device by NCCL: of edges whose ranks all have devices of their own that it is there for, on any hosts.
 // What pulls and pushes (edges.h) are on such an edge. Without NCCL's header, without the library, and without STAGECC_NCCL=1,
 // there are none, and messages go by way of the job's memory.
 #ifndef STAGECC_CUDA_NCCL_H
@@ -16,7 +16,7 @@ int rt__ways_open(rt_stage *s);
 // No more messages. Of a run that has failed, what waits for a rank that is gone ends, so that the stage's work does.
 void rt__ways_end(rt_stage *s);
 void rt__ways_close(const rt_stage *s, rt__ways *made); // behind all work; NULL is fine
-int rt__ways_connect(rt_stage *s);                      // rt_device.connect
+int rt__ways_connect(rt_stage *s);                      // 0 or an rt_error
 // A send follows `used`, to all consumers; a receive follows it if there is one, and `copied` and the stage's work follow the receive.
 void rt__ways_send(rt_stage *s, const rt__twin *t, cudaEvent_t used);
 void rt__ways_receive(rt_stage *s, const rt__twin *t, cudaEvent_t used, cudaEvent_t copied);
@@ -25,6 +25,11 @@ bool rt__ways_progress(
     rt_stage *s); // rt_device.progress: RT_E_PEER is noted where one has failed
 #else
 static inline int rt__ways_open(rt_stage *s)
+{
+    (void)s;
+    return 0;
+}
+static inline int rt__ways_connect(rt_stage *s)
 {
     (void)s;
     return 0;
@@ -46,7 +51,6 @@ static inline void rt__ways_receive(rt_stage *s, const rt__twin *t, cudaEvent_t 
 {
     (void)s, (void)t, (void)used, (void)copied;
 }
-#define rt__ways_connect NULL
 #define rt__ways_reuse NULL
 #define rt__ways_progress NULL
 #endif
