@@ -37,7 +37,7 @@ def trained(out, name, *options, **env):
     """Evaluates on its way. What it says, its tensors, and messages that went from device to device."""
     ckpt, log, sent = (out / f"{name}{end}" for end in ("", ".json", ".sent"))
     os.environ.update(env, FAKE_NCCL_SENT=str(sent))
-    bits.run([STAGECC, "run", out, "--data", DIGITS, "--test-data", "synthetic:24", "--eval-every", "3", "--checkpoint", ckpt,
+    bits.run([STAGECC, "run", out, "--data", DIGITS, "--test-data", f"idx:{SOURCE}/examples/digits/test", "--eval-every", "3", "--checkpoint", ckpt,
               "--steps", STEPS, "--log-json", log, *options])
     for key in env:
         del os.environ[key]
