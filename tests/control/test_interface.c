@@ -7,6 +7,21 @@
 
 #include "control/interface.h"
 
+#include <stdlib.h>
+
+static void programs_use_it(void **state)
+{
+    (void)state;
+    unsetenv("UCX_NET_DEVICES");
+    unsetenv("NCCL_SOCKET_IFNAME");
+    interface_use("eth1");
+    assert_string_equal(getenv("UCX_NET_DEVICES"), "eth1");
+    assert_string_equal(getenv("NCCL_SOCKET_IFNAME"), "=eth1"); // not eth10
+    interface_use("eth2");
+    assert_string_equal(getenv("UCX_NET_DEVICES"), "eth1");
+    assert_string_equal(getenv("NCCL_SOCKET_IFNAME"), "=eth1");
+}
+
 static void endpoints(void **state)
 {
     (void)state;
@@ -42,6 +57,7 @@ static void endpoints(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(endpoints)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(endpoints),
+                                       cmocka_unit_test(programs_use_it)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
