@@ -1,6 +1,7 @@
 // stagecc build: sources and executables.
 #include "driver/driver.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,6 +101,19 @@ int stages_wanted(Job *j, int fallback, int *stages)
     return EXIT_DONE;
 }
 
+// out/stage0.plans: kernels that were measured need not be compiled when a program starts.
+static int put_plans(const Job *j, int stage, const char *dir)
+{
+    const char *to = arena_printf(j->arena, "%s/stage%d.plans", dir, stage);
+    size_t n = 0;
+    char *plans = j->kernel_plans ? file_read(j->kernel_plans, &n) : NULL;
+    bool bad = plans && file_write(to, plans, n);
+    free(plans);
+    if (bad)
+        error_at((Loc){to, 0, 0}, "cannot write the plans of kernels: %s", strerror(errno));
+    return bad ? EXIT_ENVIRONMENT : EXIT_DONE;
+}
+
 int build_programs(Job *j, const char *dir)
 {
     Toolchain t = toolchain_find(j->arena);
@@ -109,6 +123,9 @@ int build_programs(Job *j, const char *dir)
         status = kernel_tools_check(&t, backend_of_stage(&j->plan, i, j->backend));
     if (!status)
         status = codegen_write(j->graph, &j->plan, j->backend, j->args->line, &paths, dir);
+    for (int i = 0; i < j->plan.n_stages && !status; i++)
+        if (backend_of_stage(&j->plan, i, j->backend)->device)
+            status = put_plans(j, i, dir);
     return status ? status : toolchain_build(j->arena, &j->plan, j->backend, &paths, dir);
 }
 

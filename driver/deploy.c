@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct Deploy {
     Arena *arena;
@@ -24,13 +25,22 @@ static void add_ucx(Bundle *b)
         warning_at(NO_LOC, "UCX is not here, so hosts need their own: apt-get install libucx0");
 }
 
+static bool add_stage(const Deploy *d, Bundle *b, int stage)
+{
+    const char *name = arena_printf(d->arena, "stage%d", stage),
+               *path = arena_printf(d->arena, "%s/%s", d->dir, name),
+               *plans = arena_printf(d->arena, "%s.plans", path);
+    return bundle_program(b, name, path) &&
+           (access(plans, R_OK) ||
+            bundle_file(b, arena_printf(d->arena, "%s.plans", name), plans));
+}
+
 static bool collect(const Deploy *d, Bundle *b, const Plan *plan)
 {
     bool good = bundle_program(b, "stagecc-host", toolchain_find(d->arena).host) &&
                 bundle_file(b, "plan.json", arena_printf(d->arena, "%s/plan.json", d->dir));
     for (int i = 0; i < plan->n_stages && good; i++)
-        good = bundle_program(b, arena_printf(d->arena, "stage%d", i),
-                              arena_printf(d->arena, "%s/stage%d", d->dir, i));
+        good = add_stage(d, b, i);
     if (good && plan->n_ranks > 1)
         add_ucx(b);
     return good && !diag_errors();
@@ -49,7 +59,7 @@ static void tell(void *deploy, const char *host, bool copied)
 static int deploy(Deploy *d, Bundle *b, const Plan *plan, const Hosts *hosts)
 {
     static const char trial[] =
-        "for p in stage[0-9]*; do LD_LIBRARY_PATH=\"$PWD/lib\" ./$p --check || exit $?; done";
+        "for p in stage[0-9]*[0-9] stage[0-9]; do [ -e $p ] || continue; LD_LIBRARY_PATH=\"$PWD/lib\" ./$p --check || exit $?; done";
     if (!collect(d, b, plan) || !bundle_close(b, hosts_manifest(d->arena, d->dir)))
         return EXIT_ENVIRONMENT;
     int status = bundle_copy(b, hosts, trial, tell, d);

@@ -164,6 +164,8 @@ typedef struct Job {
     const Devices *devices; // --devices FILE; NULL: none
     Compile compile;
     const char *kernels; // kernels.json of this machine; NULL: bounds are used
+    const char *
+        kernel_plans; // what a device's library made of them, which programs find beside them; NULL, or not there
     bool recompute_chosen;
 } Job;
 // The text of args->operand. NULL: reported.

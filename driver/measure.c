@@ -15,8 +15,15 @@
 enum { MOST_BESIDE = 8 };
 static const double crowded = 1.6; // caches and memory alone do less
 
-// A second job for the same command line, since passes change the graph they work on.
-static int build_whole(const Job *j, const char *dir, int64_t *bytes)
+// Do its programs measure library kernels?
+static bool has_probe(const Backend *b)
+{
+    return b->kernel_key || b->device;
+}
+
+// A second job for the same command line, since passes change the graph they work on. kernels: of what was measured already;
+// NULL: nothing was.
+static int build_whole(const Job *j, const char *dir, const char *kernels, int64_t *bytes)
 {
     Job whole;
     Args args = *j->args;
@@ -26,8 +33,13 @@ static int build_whole(const Job *j, const char *dir, int64_t *bytes)
     if (schedule_open(&args.options)) // both parts of backward, for whatever will be chosen
         options_set(&args.options, "schedule", "zb-h1", FROM_COMMAND_LINE, NO_LOC);
     int status = job_load(&whole, j->arena, &args);
+    whole.kernels = kernels;
     if (!status)
         status = job_compile(&whole, 1);
+    if (!status && kernels && !whole.plan.n_kernels) { // nothing was chosen
+        job_release(&whole);
+        return EXIT_DONE;
+    }
     if (!status && dir_make(dir))
         fatal("cannot make the directory %s: %s", dir, strerror(errno));
     if (!status)
@@ -140,8 +152,9 @@ static int read_times(Job *j, const char *file)
 int measured_load(Job *j, const char *dir)
 {
     const char *kernels = arena_printf(j->arena, "%s/kernels.json", dir);
-    if (j->backend->kernel_key)
+    if (has_probe(j->backend))
         j->kernels = kernels;
+    j->kernel_plans = arena_printf(j->arena, "%s/measure/stage0.plans", dir);
     return read_times(j, arena_printf(j->arena, "%s/times.json", dir));
 }
 
@@ -233,9 +246,11 @@ int measure(Job *j, const char *dir)
                                    "5",     "--profile", times,       NULL};
     int64_t bytes = 0;
     fprintf(stderr, "measuring %s on this machine\n", j->graph->name);
-    int status = build_whole(j, work, &bytes);
-    if (!status && j->backend->kernel_key)
+    int status = build_whole(j, work, NULL, &bytes);
+    if (!status && has_probe(j->backend))
         status = ended(program, process_run(probe, "/dev/null"));
+    if (!status && j->backend->device) // which of several ways to compute them is now known
+        status = build_whole(j, work, kernels, &bytes);
     if (!status)
         status = ended(program, process_run(profile, "/dev/null"));
     if (!status)

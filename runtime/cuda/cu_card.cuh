@@ -260,6 +260,25 @@ static void cu_card_finish(void *stream, const cu_product *p)
                   *p);
 }
 
+// Bits of two runs
+// ----------------------------------------------------------------------------------------------
+
+CU_KERNEL void __launch_bounds__(CU_CARD_THREADS)
+    cu_card_compare_kernel(int32_t *differ, const uint32_t *a, const uint32_t *b, int64_t words)
+{
+    bool same = true;
+    cu_each_of_part(words, [&](int64_t i) { same = same && a[i] == b[i]; });
+    if (!same)
+        cu_note(differ, 1);
+}
+
+static void cu_card_compare(void *stream, int32_t *differ, const uint32_t *a, const uint32_t *b,
+                            int64_t words)
+{
+    CU_LAUNCH(cu_card_compare_kernel, cu_ceil(words, CU_CARD_PART), CU_CARD_THREADS,
+              (cudaStream_t)stream, differ, a, b, words);
+}
+
 // Words by value: a launch that is under way has them, whatever the host does next.
 struct cu_words {
     uint32_t word[CU_MOST_BYTES / 4];
@@ -289,10 +308,9 @@ static void cu_card_set(void *stream, void *to, const void *from, int n)
 #define CU_TEXT(...) #__VA_ARGS__
 
 #define CU_CARD_KERNELS                                                                        \
-    extern "C" const cu_card rt_card_kernels = {CU_ARCHITECTURES,      cu_card_set,            \
-                                                cu_card_narrow,        cu_card_widen,          \
-                                                cu_card_add,           cu_card_squares,        \
-                                                cu_card_squares_bytes, cu_card_watch,          \
-                                                cu_card_score,         cu_card_finish};
+    extern "C" const cu_card rt_card_kernels = {                                               \
+        CU_ARCHITECTURES, cu_card_set,     cu_card_narrow,        cu_card_widen,               \
+        cu_card_add,      cu_card_squares, cu_card_squares_bytes, cu_card_watch,               \
+        cu_card_score,    cu_card_finish,  cu_card_compare};
 
 #endif

@@ -56,6 +56,9 @@ typedef struct cu_card {
     void (*score)(void *stream, cu_hits *hits, int32_t *room, const void *logits, int is_bf16,
                   const int32_t *labels, int64_t rows, int64_t classes, int64_t row);
     void (*finish)(void *stream, const cu_product *p);
+    // *differ = 1 where a[words] and b[words] are not the same, else what it was.
+    void (*compare)(void *stream, int32_t *differ, const uint32_t *a, const uint32_t *b,
+                    int64_t words);
 } cu_card;
 
 #ifdef __cplusplus

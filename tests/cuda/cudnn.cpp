@@ -1,7 +1,10 @@
 // cuDNN's graph API for programs that have no card: engine 0, without knobs, computes what a graph means (cudnn_graph.h), and
 // convolutions of floats have engine 1 in front of it, which has tensor cores' note and their bits in tf32;
-// with FAKE_CUDNN_LACKS=products it does not know products of matrices. Programs find it by STAGECC_CUDA_LIBS. On the device of cudart.cpp it runs when that does, else at once.
+// with FAKE_CUDNN_MS="3,1,2" there are engines 10, 11 and 12 instead, which take so many milliseconds: the one that FAKE_CUDNN_UNSTEADY
+// names gives other bits each time, that of FAKE_CUDNN_LARGE wants a workspace that nobody has.
+// With FAKE_CUDNN_LACKS=products it does not know products of matrices. Programs find it by STAGECC_CUDA_LIBS. On the device of cudart.cpp it runs when that does, else at once.
 #include "tests/cuda/cudnn_graph.h"
+#include "tests/cuda/fake_choice.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -105,6 +108,30 @@ static bool has_cores(const Node &graph)
     return false;
 }
 
+enum { FIRST_TIMED = 10 };
+
+// Those that heuristics name, in their order.
+static std::vector<int64_t> engines_of(const Node &graph)
+{
+    std::vector<int64_t> engines;
+    const int64_t timed = (int64_t)fake_times("FAKE_CUDNN_MS").size();
+    for (int64_t i = 0; i < timed; i++)
+        engines.push_back(FIRST_TIMED + i);
+    if (!timed && has_cores(graph))
+        engines.push_back(1);
+    if (!timed)
+        engines.push_back(0);
+    return engines;
+}
+
+static bool has_engine(const Node &graph, int64_t index)
+{
+    for (int64_t engine : engines_of(graph))
+        if (engine == index)
+            return true;
+    return false;
+}
+
 cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t d)
 {
     const Node &n = node_of(d);
@@ -116,8 +143,10 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t d)
     if (n.type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR)
         good = fits(n, grad_w);
     if (n.type == CUDNN_BACKEND_ENGINE_DESCRIPTOR)
-        good = n.one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX) <=
-               has_cores(n.node(CUDNN_ATTR_ENGINE_OPERATION_GRAPH));
+        good = has_engine(n.node(CUDNN_ATTR_ENGINE_OPERATION_GRAPH),
+                          n.one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX));
+    if (n.type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) // its JSON says nothing
+        good = n.has(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
     return good ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
 }
 
@@ -130,6 +159,21 @@ static bool lacks(const Node &graph)
         if (op->type == CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR)
             return true;
     return false;
+}
+
+static int64_t engine_of_plan(const Node &plan)
+{
+    return plan.node(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)
+        .node(CUDNN_ATTR_ENGINECFG_ENGINE)
+        .one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
+}
+
+// Whatever is tensor 3 of a call, result or not.
+static void work_unsteadily(void *user)
+{
+    static uint8_t calls;
+    work_off(user);
+    *(uint8_t *)((Run *)user)->at.at(3) += ++calls;
 }
 
 static void suggest(const Node &heuristics, int64_t index, cudnnBackendDescriptor_t config)
@@ -156,10 +200,11 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
             *n = 0;
             return CUDNN_STATUS_SUCCESS;
         }
-        const int64_t most = has_cores(node.node(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
-        for (int64_t i = 0; i <= most; i++)
-            suggest(node, most - i, ((cudnnBackendDescriptor_t *)values)[i]);
-        *n = most + 1;
+        const std::vector<int64_t> engines =
+            engines_of(node.node(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
+        for (size_t i = 0; i < engines.size(); i++)
+            suggest(node, engines[i], ((cudnnBackendDescriptor_t *)values)[i]);
+        *n = (int64_t)engines.size();
         return CUDNN_STATUS_SUCCESS;
     }
     case CUDNN_ATTR_ENGINECFG_ENGINE:
@@ -167,14 +212,20 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
         return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_ENGINECFG_KNOB_CHOICES: *n = 0; return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE:
-        *n = node.one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
+        *n = node.one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX) == 1;
         *(cudnnBackendNumericalNote_t *)values = CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
         return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_ENGINE_GLOBAL_INDEX:
         *(int64_t *)values = node.one<int64_t>(name);
         return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE:
-        memset(values, 0, sizeof(int64_t));
+        *(int64_t *)values =
+            fake_is("FAKE_CUDNN_LARGE", engine_of_plan(node)) ? INT64_C(1) << 50 : 0;
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION:
+        *n = 2;
+        if (values)
+            memcpy(values, "{}", 2);
         return CUDNN_STATUS_SUCCESS;
     }
     return CUDNN_STATUS_NOT_SUPPORTED;
@@ -183,8 +234,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
 cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
                                   cudnnBackendDescriptor_t pack)
 {
-    typedef void Later(cudaStream_t, void (*)(void *), void (*)(void *), void *);
-    static Later *later = (Later *)dlsym(RTLD_DEFAULT, "cu_host_later");
+    static FakeLater *later = (FakeLater *)dlsym(RTLD_DEFAULT, "cu_host_later");
     const Node &engine = node_of(plan)
                              .node(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)
                              .node(CUDNN_ATTR_ENGINECFG_ENGINE);
@@ -205,7 +255,12 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
                 run->scalars[number] = *(const float *)run->at.at(number);
             }
     if (later) {
-        later(handle->stream, work_off, drop, run);
+        const int64_t number = engine_of_plan(node_of(plan));
+        later(handle->stream,
+              fake_is("FAKE_CUDNN_UNSTEADY", number) ? work_unsteadily : work_off, drop, run);
+        if (number >= FIRST_TIMED)
+            fake_take(later, handle->stream,
+                      fake_times("FAKE_CUDNN_MS").at((size_t)(number - FIRST_TIMED)) - 1);
         return CUDNN_STATUS_SUCCESS;
     }
     work_off(run);

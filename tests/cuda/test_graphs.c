@@ -328,6 +328,63 @@ static void kept_plans_have_their_form(void **state)
     rt__plans_release(&plans);
 }
 
+// Names of a form begin with what heuristics take, each once; those that can be made are the library's.
+static void check_names(const rt_kernel *row, int form, int least)
+{
+    char names[8][DNN_IMPLEMENTATIONS] = {""}, chosen[sizeof names[0]];
+    DnnMaker m = {.stage = &stage, .dnn = &dnn};
+    DnnWish wish = rt__dnn_wish(row, false);
+    int n = rt__dnn_names(&m, &wish, form, names, 8), made = 0;
+    default_of(row, chosen);
+    assert_true(n >= least);
+    for (int i = 0; i < n; i++) {
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(names[i], names[k]);
+        wish.implementation = names[i];
+        if (!rt__dnn_make_named(&m, &wish, form, &kernel))
+            continue;
+        assert_true(made++ || !strcmp(names[i], chosen));
+        assert_string_equal(kernel.implementation, names[i]);
+        assert_int_equal(kernel.form, form);
+        rt__dnn_unmake(&kernel);
+    }
+    assert_true(made >= least);
+    wish.implementation = "e999";
+    assert_false(rt__dnn_make_named(&m, &wish, form, &kernel));
+}
+
+static void implementations_have_names(void **state)
+{
+    rt_kernel exact = dnn_exact_row(), split = dnn_split_row();
+    (void)state;
+    check_names(&exact, 0, 2);
+    check_names(&split, 1, 2);
+}
+
+// What was kept by name is what a row with that name has, and nothing is compiled.
+static void named_plans_are_kept(void **state)
+{
+    char names[8][DNN_IMPLEMENTATIONS] = {""};
+    rt__plans plans = {0};
+    rt_kernel row = dnn_exact_row();
+    DnnMaker m = {.stage = &stage, .dnn = &dnn}, keeper = m;
+    DnnWish wish = rt__dnn_wish(&row, false);
+    (void)state;
+    keeper.plans = &plans;
+    assert_true(rt__dnn_names(&m, &wish, 0, names, 2) == 2);
+    row.implementation = wish.implementation = names[1];
+    assert_true(rt__dnn_make_named(&m, &wish, 0, &kernel));
+    rt__dnn_keep(&keeper, &wish, &kernel);
+    rt__dnn_unmake(&kernel);
+    assert_int_equal(plans.n, 1);
+    plans.changed = false;
+    make(&keeper, &row);
+    assert_string_equal(kernel.implementation, names[1]);
+    assert_false(plans.changed); // what is made anew is added
+    rt__dnn_unmake(&kernel);
+    rt__plans_release(&plans);
+}
+
 // Once, of however many rows.
 static void what_takes_two_steps_is_said(void **state)
 {
@@ -377,6 +434,8 @@ int main(void)
         cmocka_unit_test(the_cache_says_where),
         DNN_TEST(other_plans_are_not_taken),
         DNN_TEST(kept_plans_have_their_form),
+        DNN_TEST(implementations_have_names),
+        DNN_TEST(named_plans_are_kept),
         DNN_TEST(what_takes_two_steps_is_said),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);

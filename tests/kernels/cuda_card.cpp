@@ -1,4 +1,5 @@
-// What the runtime launches itself: sums of replicas, squares for the norm, finite numbers, ranks of labels, what products lack.
+// What the runtime launches itself: sums of replicas, squares for the norm, finite numbers, ranks of labels, what products lack,
+// bits of two runs.
 #include <stagecc/cu_card.cuh>
 
 #include "tests/kernels/cuda_test.h"
@@ -204,6 +205,27 @@ template <typename T> static void test_finish(int relu, int gelu, bool biased, b
     expect("nothing is written between rows", kept);
 }
 
+// One bit, wherever it is; and what was noted stays.
+static void test_compare(int64_t words)
+{
+    Numbers<uint32_t> a((size_t)words), b((size_t)words);
+    for (size_t i = 0; i < a.size(); i++)
+        a[i] = b[i] = (uint32_t)i * 2654435761;
+    auto noted = [&](int32_t before) {
+        Numbers<int32_t> differ = {before};
+        card->compare(NULL, differ.data(), a.data(), b.data(), words);
+        settle();
+        return differ[0];
+    };
+    expect("the same is the same", noted(0) == 0);
+    expect("what was noted stays", noted(1) == 1);
+    for (size_t where : {(size_t)0, a.size() / 2, a.size() - 1}) {
+        b[where] ^= 0x80000000;
+        expect("a bit is seen", noted(0) == 1);
+        b[where] = a[where];
+    }
+}
+
 template <typename T> static void test_finishes()
 {
     test_finish<T>(0, 0, true, false);
@@ -227,6 +249,8 @@ int main()
     test_score<float>(60, 10, 10);
     test_score<rt_bf16>(60, 300, 300);
     test_score<rt_bf16>(60, 301, 304);
+    for (int64_t words : {(int64_t)1, (int64_t)4097})
+        test_compare(words);
     test_finishes<float>();
     test_finishes<rt_bf16>();
     return failed;

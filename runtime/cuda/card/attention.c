@@ -119,19 +119,24 @@ static void backward(DnnParts *p, const void *what, int part)
     rt__dnn_product(p, d, k, whole(p, a, DNN_DQ));
 }
 
-int rt__dnn_attention(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
+DnnWish rt__dnn_attention_wish(const rt_kernel *row)
 {
     const rt_heads *a = &row->attention;
     bool grad = row->op == RT_ATTENTION_GRAD;
-    DnnWish wish = {.key = row->key,
-                    .implementation = row->implementation,
-                    .what = a,
-                    .forms = {{grad ? backward : forward,
-                               1,
-                               {DNN_CORES, 0},
-                               grad ? a->n * a->heads * a->t * 4 : 0}},
-                    .n_forms = 1,
-                    .optional = true,
-                    .scalars = {a->scale, -INFINITY, 1}};
+    return (DnnWish){.key = row->key,
+                     .implementation = row->implementation,
+                     .what = a,
+                     .forms = {{grad ? backward : forward,
+                                1,
+                                {DNN_CORES, 0},
+                                grad ? a->n * a->heads * a->t * 4 : 0}},
+                     .n_forms = 1,
+                     .optional = true,
+                     .scalars = {a->scale, -INFINITY, 1}};
+}
+
+int rt__dnn_attention(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
+{
+    DnnWish wish = rt__dnn_attention_wish(row);
     return rt__dnn_make(m, &wish, k);
 }

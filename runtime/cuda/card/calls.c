@@ -278,16 +278,6 @@ static int make_room(rt_stage *s, rt__card *c)
     return error;
 }
 
-// Plans that a build put beside its program: out/stage0.plans. false: there are none.
-static bool plans_beside(char path[RT__PATH])
-{
-    ssize_t n = readlink("/proc/self/exe", path, RT__PATH - sizeof ".plans");
-    if (n < 0)
-        return false;
-    memcpy(path + n, ".plans", sizeof ".plans");
-    return !access(path, R_OK);
-}
-
 static int open_convolutions(rt_stage *s, rt__card *c)
 {
     struct cudaDeviceProp of;
@@ -295,7 +285,7 @@ static int open_convolutions(rt_stage *s, rt__card *c)
     int error =
         rt__card_check(s, cudaGetDeviceProperties(&of, c->number), "ask what its device is");
     rt__convolutions_options o = {.card = of.name, .tf32 = rt__cuda_kernels(s)->tf32 != 0};
-    o.plans = plans_beside(beside) ? beside : NULL;
+    o.plans = rt__plans_beside(beside) && !access(beside, R_OK) ? beside : NULL;
     o.folder = rt__plan_folder_find(folder) ? folder : NULL;
     if (!error)
         error = rt__convolutions_open(s, rt__cuda_kernels(s)->rows, s->program->n_kernels, &o,
@@ -325,5 +315,6 @@ const rt_backend rt_cuda = {.name = "cuda",
                             .release = cuda_release,
                             .pack = rt__cuda_pack,
                             .unpack = rt__cuda_unpack,
+                            .probe = rt__card_probe,
                             .layout = rt__cuda_layout,
                             .device = &rt__cuda_device};

@@ -121,6 +121,9 @@ bool rt__card_launches_by_hand(void);
 // Do the program's kernels run on the device? 0 or an rt_error.
 int rt__card_check_architecture(rt_stage *s);
 
+// rt_backend.probe (card/probe.c).
+int rt__card_probe(rt_stage *s, const char *path);
+
 extern const rt_device rt__cuda_device;
 
 #endif

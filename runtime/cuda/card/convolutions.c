@@ -7,11 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-typedef struct Convolution {
-    const rt_kernel *row;
-    cudnnDataType_t type; // of images and weights
-} Convolution;
-
 // The library has engines for channels in packs of 16 bytes only.
 static bool wants_sums(const rt_kernel *row)
 {
@@ -57,71 +52,76 @@ static int64_t y_bytes(const rt_kernel *row)
 // Graphs
 // --------------------------------------------------------------------------------------------
 
-static DnnDesc convolve(DnnParts *p, const Convolution *c, DnnDesc y)
+// Of images and weights.
+static cudnnDataType_t type_of(const rt_kernel *row)
 {
-    const rt_conv *conv = &c->row->conv;
-    DnnDesc x = rt__dnn_tensor(p, c->type, x_shape(conv), DNN_X);
-    DnnDesc w = rt__dnn_tensor(p, c->type, w_shape(conv), DNN_W);
-    return rt__dnn_convolution(p, c->row->op, conv, x, w, y);
+    return row->types[0] == RT_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+}
+
+static DnnDesc convolve(DnnParts *p, const rt_kernel *row, DnnDesc y)
+{
+    const rt_conv *conv = &row->conv;
+    DnnDesc x = rt__dnn_tensor(p, type_of(row), x_shape(conv), DNN_X);
+    DnnDesc w = rt__dnn_tensor(p, type_of(row), w_shape(conv), DNN_W);
+    return rt__dnn_convolution(p, row->op, conv, x, w, y);
 }
 
 // Bias and relu of what the convolution made.
-static void finish(DnnParts *p, const Convolution *c, DnnDesc y)
+static void finish(DnnParts *p, const rt_kernel *row, DnnDesc y)
 {
-    const rt_conv *conv = &c->row->conv;
-    DnnDesc out = rt__dnn_tensor(p, c->type, y_shape(conv), DNN_Y);
+    const rt_conv *conv = &row->conv;
+    DnnDesc out = rt__dnn_tensor(p, type_of(row), y_shape(conv), DNN_Y);
     if (conv->bias) {
         DnnShape channels = rt__dnn_channels_last(1, conv->k, 1, 1);
         DnnDesc b = rt__dnn_tensor(p, CUDNN_DATA_FLOAT, channels, DNN_B);
         DnnDesc sum =
-            has_relu(c->row) ? rt__dnn_tensor(p, CUDNN_DATA_FLOAT, y_shape(conv), 0) : out;
+            has_relu(row) ? rt__dnn_tensor(p, CUDNN_DATA_FLOAT, y_shape(conv), 0) : out;
         y = rt__dnn_pointwise(p, CUDNN_POINTWISE_ADD, y, b, sum);
     }
-    if (has_relu(c->row))
+    if (has_relu(row))
         rt__dnn_pointwise(p, CUDNN_POINTWISE_RELU_FWD, y, NULL, out);
 }
 
 static void bare(DnnParts *p, const void *what, int part)
 {
-    const Convolution *c = what;
+    const rt_kernel *row = what;
     (void)part;
-    convolve(p, c, rt__dnn_tensor(p, c->type, y_shape(&c->row->conv), DNN_Y));
+    convolve(p, row, rt__dnn_tensor(p, type_of(row), y_shape(&row->conv), DNN_Y));
 }
 
 static void with_sums(DnnParts *p, const void *what, int part)
 {
-    const Convolution *c = what;
-    const DnnShape channels = rt__dnn_channels_last(1, c->row->conv.k, 1, 1);
+    const rt_kernel *row = what;
+    const DnnShape channels = rt__dnn_channels_last(1, row->conv.k, 1, 1);
     (void)part;
-    DnnDesc y = convolve(p, c, rt__dnn_tensor(p, c->type, y_shape(&c->row->conv), DNN_Y));
+    DnnDesc y = convolve(p, row, rt__dnn_tensor(p, type_of(row), y_shape(&row->conv), DNN_Y));
     rt__dnn_sums(p, y, rt__dnn_tensor(p, CUDNN_DATA_FLOAT, channels, DNN_SUM),
                  rt__dnn_tensor(p, CUDNN_DATA_FLOAT, channels, DNN_SQUARES));
 }
 
 static void fused(DnnParts *p, const void *what, int part)
 {
-    const Convolution *c = what;
+    const rt_kernel *row = what;
     (void)part;
-    DnnDesc y = rt__dnn_tensor(p, CUDNN_DATA_FLOAT, y_shape(&c->row->conv), 0);
-    finish(p, c, convolve(p, c, y));
+    DnnDesc y = rt__dnn_tensor(p, CUDNN_DATA_FLOAT, y_shape(&row->conv), 0);
+    finish(p, row, convolve(p, row, y));
 }
 
 static void split(DnnParts *p, const void *what, int part)
 {
-    const Convolution *c = what;
-    DnnDesc y = rt__dnn_tensor(p, c->type, y_shape(&c->row->conv), DNN_OWN);
+    const rt_kernel *row = what;
+    DnnDesc y = rt__dnn_tensor(p, type_of(row), y_shape(&row->conv), DNN_OWN);
     if (part == 0)
-        convolve(p, c, y);
+        convolve(p, row, y);
     else
-        finish(p, c, y);
+        finish(p, row, y);
 }
 
-int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
+static DnnWish convolution_wish(const rt_kernel *row, bool tf32)
 {
     bool bf16 = row->types[0] == RT_BF16, more = row->conv.bias || has_relu(row);
-    unsigned allowed = (bf16 || m->tf32 ? DNN_CORES : 0) | (row->fast ? DNN_FAST : 0);
-    Convolution c = {row, bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT};
-    DnnWish wish = {.key = row->key, .implementation = row->implementation, .what = &c};
+    unsigned allowed = (bf16 || tf32 ? DNN_CORES : 0) | (row->fast ? DNN_FAST : 0);
+    DnnWish wish = {.key = row->key, .implementation = row->implementation, .what = row};
     if (more) {
         wish.forms[0] = (DnnForm){fused, 1, {allowed, 0}, 0};
         // Engines without products are noted as if they used tensor cores.
@@ -133,6 +133,12 @@ int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, DnnKerne
         wish.forms[0] = (DnnForm){bare, 1, {allowed, 0}, 0};
     }
     wish.n_forms = more || wants_sums(row) ? 2 : 1;
+    return wish;
+}
+
+int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
+{
+    DnnWish wish = convolution_wish(row, m->tf32);
     return rt__dnn_make(m, &wish, k);
 }
 
@@ -152,11 +158,17 @@ static bool is_convolution(const rt_kernel *row)
            row->op == RT_CONV2D_GRAD_WEIGHT;
 }
 
-static int make_one(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
+DnnWish rt__dnn_wish(const rt_kernel *row, bool tf32)
 {
     if (row->op == RT_ATTENTION || row->op == RT_ATTENTION_GRAD)
-        return rt__dnn_attention(m, row, k);
-    return is_convolution(row) ? rt__dnn_convolution_kernel(m, row, k) : 0;
+        return rt__dnn_attention_wish(row);
+    return is_convolution(row) ? convolution_wish(row, tf32) : (DnnWish){.n_forms = 0};
+}
+
+static int make_one(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
+{
+    DnnWish wish = rt__dnn_wish(row, m->tf32);
+    return wish.n_forms ? rt__dnn_make(m, &wish, k) : 0;
 }
 
 // Which the library does not do at once.
@@ -184,15 +196,20 @@ static int make_all(const DnnMaker *m, const rt_kernel *rows, rt__convolutions *
     return error;
 }
 
+void rt__dnn_whose(char whose[DNN_WHOSE], const char *card)
+{
+    snprintf(whose, DNN_WHOSE, "cuDNN %zu, %s", cudnn.GetVersion(), card ? card : "");
+}
+
 static int make_with_plans(const DnnMaker *m, const rt_kernel *rows,
                            const rt__convolutions_options *o, rt__convolutions *made)
 {
-    char whose[256];
+    char whose[DNN_WHOSE];
     rt__plans plans = {0};
     rt__plan_folder folder = {.whose = whose};
     rt__why why;
     DnnMaker keeper = *m;
-    snprintf(whose, sizeof whose, "cuDNN %zu, %s", cudnn.GetVersion(), o->card ? o->card : "");
+    rt__dnn_whose(whose, o->card);
     if (o->plans && rt__plans_read(&plans, o->plans, whose, &why))
         rt__report_warning(m->stage, why.text);
     keeper.plans = &plans;

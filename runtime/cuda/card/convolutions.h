@@ -17,6 +17,13 @@ enum { DNN_X = 1, DNN_W, DNN_Y, DNN_B, DNN_SUM, DNN_SQUARES };
 // One row. RT_E_KERNEL.
 int rt__dnn_convolution_kernel(const DnnMaker *m, const rt_kernel *row, DnnKernel *k);
 
+// What a row asks of the library, convolution or attention: all that the wish points to is the row's. n_forms is 0: nothing.
+DnnWish rt__dnn_wish(const rt_kernel *row, bool tf32);
+
+// Whose plans are: of this library and this card, as files of them say it.
+enum { DNN_WHOSE = 384 };
+void rt__dnn_whose(char whose[DNN_WHOSE], const char *card);
+
 typedef struct rt__convolutions rt__convolutions;
 
 typedef struct rt__convolutions_options {

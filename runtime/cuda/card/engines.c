@@ -216,31 +216,64 @@ static bool try_config(DnnPlan *p, DnnDesc *config, unsigned allowed)
     return good;
 }
 
-static bool choose(DnnPlan *p, DnnDesc graph, cudnnBackendHeurMode_t mode, unsigned allowed)
+// Whatever it finds, the caller drops it.
+static void suggest(DnnParts *parts, DnnDesc graph, cudnnBackendHeurMode_t mode, Few *configs)
 {
-    DnnParts *parts = &p->parts;
-    Few configs;
     DnnDesc heuristics = rt__dnn_part(parts, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+    memset(configs, 0, sizeof *configs);
     rt__dnn_set_desc(parts, heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
     rt__dnn_set(parts, heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
     if (parts->dnn->properties)
         rt__dnn_set_desc(parts, heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP,
                          parts->dnn->properties);
-    if (parts->bad || cudnn.BackendFinalize(heuristics))
-        return false;
-    bool found = get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                     CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &configs);
-    bool made = false;
-    for (int64_t i = 0; found && !made && i < configs.n; i++)
-        made = try_config(p, &configs.items[i], allowed);
-    drop(&configs);
-    return made;
+    if (!parts->bad && !cudnn.BackendFinalize(heuristics) &&
+        !get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
+             configs))
+        configs->n = 0;
 }
+
+static const cudnnBackendHeurMode_t modes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK};
+enum { N_MODES = sizeof modes / sizeof *modes };
 
 bool rt__dnn_choose(DnnPlan *p, DnnDesc graph, unsigned allowed)
 {
-    return choose(p, graph, CUDNN_HEUR_MODE_A, allowed) ||
-           choose(p, graph, CUDNN_HEUR_MODE_FALLBACK, allowed);
+    bool made = false;
+    for (int mode = 0; mode < N_MODES && !made; mode++) {
+        Few configs;
+        suggest(&p->parts, graph, modes[mode], &configs);
+        for (int64_t i = 0; i < configs.n && !made; i++)
+            made = try_config(p, &configs.items[i], allowed);
+        drop(&configs);
+    }
+    return made;
+}
+
+static bool is_known(char (*names)[DNN_IMPLEMENTATION], int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(names[i], names[n]))
+            return true;
+    return false;
+}
+
+int rt__dnn_list(DnnParts *parts, DnnDesc graph, unsigned allowed,
+                 char (*names)[DNN_IMPLEMENTATION], int most)
+{
+    int n = 0;
+    for (int mode = 0; mode < N_MODES; mode++) {
+        Few configs;
+        suggest(parts, graph, modes[mode], &configs);
+        for (int64_t i = 0; i < configs.n && n < most; i++) {
+            DnnDesc engine = engine_of(configs.items[i]);
+            if (engine && may_run(engine, allowed) &&
+                describe(configs.items[i], engine, names[n]) && !is_known(names, n))
+                n++;
+            if (engine)
+                cudnn.BackendDestroyDescriptor(engine);
+        }
+        drop(&configs);
+    }
+    return n;
 }
 
 bool rt__dnn_choose_named(DnnPlan *p, DnnDesc graph, const char *implementation,

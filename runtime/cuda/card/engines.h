@@ -22,6 +22,10 @@ typedef struct DnnPlan {
     char implementation[DNN_IMPLEMENTATION];
 } DnnPlan;
 
+// The names of what is allowed, as heuristics have them, at most `most`: how many. Not all of them make plans.
+int rt__dnn_list(DnnParts *parts, DnnDesc graph, unsigned allowed,
+                 char (*names)[DNN_IMPLEMENTATION], int most);
+
 // Each makes a plan of the parts' graph; false: there is none like that.
 // The first that is allowed, of the library's heuristics and then of their fallbacks.
 bool rt__dnn_choose(DnnPlan *p, DnnDesc graph, unsigned allowed);

@@ -181,16 +181,28 @@ static int no_kernel(const DnnMaker *m, const DnnWish *wish, const char *why)
     return 0;
 }
 
-int rt__dnn_make(const DnnMaker *m, const DnnWish *wish, DnnKernel *k)
+static void begin(const DnnWish *wish, DnnKernel *k)
 {
     memset(k, 0, sizeof *k);
     memcpy(k->scalars, wish->scalars, sizeof k->scalars);
+}
+
+static bool make_as(const DnnMaker *m, const DnnWish *wish, int form, Way way, DnnKernel *k)
+{
+    if (!make_form(m, wish, &wish->forms[form], way, k))
+        return false;
+    k->form = form;
+    join(k);
+    return true;
+}
+
+int rt__dnn_make(const DnnMaker *m, const DnnWish *wish, DnnKernel *k)
+{
+    begin(wish, k);
     for (Way way = 0; way < N_WAYS; way++)
         for (int i = 0; i < wish->n_forms; i++) {
-            if (!make_form(m, wish, &wish->forms[i], way, k))
+            if (!make_as(m, wish, i, way, k))
                 continue;
-            k->form = i;
-            join(k);
             if (wish->implementation && strcmp(k->implementation, wish->implementation) != 0)
                 warn(m, wish, k);
             return 0;
@@ -198,6 +210,57 @@ int rt__dnn_make(const DnnMaker *m, const DnnWish *wish, DnnKernel *k)
     int error = no_kernel(m, wish, k->plans[k->n_plans].parts.why);
     drop_plans(k);
     return error;
+}
+
+// For whoever compares implementations
+// ----------------------------------------------------------------------------------------
+
+bool rt__dnn_make_named(const DnnMaker *m, const DnnWish *wish, int form, DnnKernel *k)
+{
+    begin(wish, k);
+    if (make_as(m, wish, form, KEPT_NAMED, k) || make_as(m, wish, form, NAMED, k))
+        return true;
+    drop_plans(k);
+    return false;
+}
+
+static int list_part(const DnnMaker *m, const DnnWish *wish, const DnnForm *form, int part,
+                     char (*names)[DNN_IMPLEMENTATION], int most)
+{
+    DnnParts parts;
+    rt__dnn_begin(&parts, m->dnn);
+    form->build(&parts, wish->what, part);
+    DnnDesc graph = rt__dnn_graph(&parts);
+    int n = parts.bad ? 0 : rt__dnn_list(&parts, graph, form->allowed[part], names, most);
+    rt__dnn_drop(&parts);
+    return n;
+}
+
+// Of the first graph all; what follows it is finished as heuristics would.
+int rt__dnn_names(const DnnMaker *m, const DnnWish *wish, int form,
+                  char (*names)[DNN_IMPLEMENTATIONS], int most)
+{
+    const DnnForm *f = &wish->forms[form];
+    char first[DNN_MOST_NAMES][DNN_IMPLEMENTATION], behind[1][DNN_IMPLEMENTATION];
+    int n = list_part(m, wish, f, 0, first, most < DNN_MOST_NAMES ? most : DNN_MOST_NAMES);
+    for (int i = 0; i < n; i++)
+        append(names[i], first[i]);
+    for (int part = 1; part < f->n_graphs && n; part++) {
+        if (!list_part(m, wish, f, part, behind, 1))
+            return 0;
+        for (int i = 0; i < n; i++)
+            append(append(names[i] + strlen(names[i]), joint), behind[0]);
+    }
+    return n;
+}
+
+void rt__dnn_keep(const DnnMaker *m, const DnnWish *wish, const DnnKernel *k)
+{
+    char key[KEY];
+    for (int i = 0; i < k->n_plans; i++) {
+        write_key(wish, &wish->forms[k->form], i, k->plans[i].implementation, key);
+        keep(m, key, &k->plans[i]);
+    }
 }
 
 // Running

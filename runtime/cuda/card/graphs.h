@@ -11,6 +11,7 @@
 // workspace; and floats that are the same in every call.
 enum { DNN_TENSORS = 9, DNN_OWN, DNN_SCALAR, DNN_SCALARS = 3 };
 
+enum { DNN_MOST_NAMES = 16 };
 enum { DNN_MOST_GRAPHS = 2, DNN_IMPLEMENTATIONS = DNN_MOST_GRAPHS * (DNN_IMPLEMENTATION + 4) };
 
 // Whoever makes kernels of one program.
@@ -66,6 +67,15 @@ typedef struct DnnKernel {
 // is given pointers into it.
 int rt__dnn_make(const DnnMaker *m, const DnnWish *wish, DnnKernel *k);
 void rt__dnn_unmake(DnnKernel *k);
+
+// For whoever compares implementations: the names of those of one form, as heuristics have them, at most `most` and
+// DNN_MOST_NAMES: how many. Not each can be made.
+int rt__dnn_names(const DnnMaker *m, const DnnWish *wish, int form,
+                  char (*names)[DNN_IMPLEMENTATIONS], int most);
+// Exactly wish->implementation, in this form. false: there is none like that, of which nothing is said.
+bool rt__dnn_make_named(const DnnMaker *m, const DnnWish *wish, int form, DnnKernel *k);
+// Puts its plans, by their names, where the maker keeps plans.
+void rt__dnn_keep(const DnnMaker *m, const DnnWish *wish, const DnnKernel *k);
 
 // Puts one call into the stream, a cudaStream_t. tensors: of number 1 and so on, in the device's memory; NULL where the
 // graphs have none. workspace: k->workspace_bytes, at a multiple of 256. RT_E_KERNEL, RT_E_MEMORY.

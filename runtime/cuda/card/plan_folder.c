@@ -6,6 +6,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+bool rt__plans_beside(char path[RT__PATH])
+{
+    ssize_t n = readlink("/proc/self/exe", path, RT__PATH - sizeof ".plans");
+    if (n < 0)
+        return false;
+    memcpy(path + n, ".plans", sizeof ".plans");
+    return true;
+}
 
 bool rt__plan_folder_find(char path[RT__PATH])
 {

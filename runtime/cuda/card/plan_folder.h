@@ -13,7 +13,9 @@ typedef struct rt__plan_folder {
     bool full;         // it could not be written to, which was said
 } rt__plan_folder;
 
-// Where it is: $XDG_CACHE_HOME/stagecc/plans, or that in ~/.cache. false: nobody says where.
+// Where plans lie that are a program's own: beside it, out/stage0.plans. false: nobody knows where it is.
+bool rt__plans_beside(char path[RT__PATH]);
+// Where the folder is: $XDG_CACHE_HOME/stagecc/plans, or that in ~/.cache. false: nobody says where.
 bool rt__plan_folder_find(char path[RT__PATH]);
 // The plan with this key becomes one of `plans`, if it is there. What is damaged is a warning.
 void rt__plan_folder_read(rt_stage *s, const rt__plan_folder *f, const char *key,

@@ -2,6 +2,8 @@
 // libraries are naive loops (convolutions.c, products.c). It is for tests, and for looking at a program where there is no device.
 #include "runtime/cuda/emulated/emulated.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,9 +98,23 @@ void *rt_cuda_narrow(rt_stage *s,
     return NULL;
 }
 
+// There is one way to compute each.
+static int emulated_probe(rt_stage *s, const char *path)
+{
+    FILE *f = fopen(path, "w");
+    if (f)
+        fprintf(f,
+                "{\"library\": \"none\", \"isa\": \"%s\", \"threads\": %d, \"kernels\": []}\n",
+                s->program->isa, s->program->threads);
+    if (!f || ferror(f) | fclose(f))
+        return rt_fail(s, RT_E_ENVIRONMENT, "cannot write %s: %s", path, strerror(errno));
+    return 0;
+}
+
 const rt_backend rt_cuda = {.name = "emulated cuda",
                             .init = emulated_init,
                             .release = emulated_release,
                             .pack = rt__cuda_pack,
                             .unpack = rt__cuda_unpack,
+                            .probe = emulated_probe,
                             .layout = rt__cuda_layout};
