@@ -121,7 +121,7 @@ template <typename T, int64_t AFTER> struct cu_planes {
     }
     CU_MEMBER int channel() const
     {
-        return (int)((int)blockIdx.x % of_channels);
+        return (int)blockIdx.x % of_channels;
     }
     CU_MEMBER int64_t number_of_part() const // of this block
     {

@@ -115,6 +115,7 @@ int main()
 {
     test_type<float>();
     test_type<rt_bf16>();
+    test_channels<float, 7>(640, 512); // a thread has more packs than one run
     test_pitch<rt_bf16, 37, 40>(3000);
     test_pitch<rt_bf16, 12, 16>(50);
     return failed;
