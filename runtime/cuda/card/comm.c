@@ -12,6 +12,7 @@
 static const CudaLibrary library = {"libnccl.so.2", "NCCL 2.14"};
 
 static struct Nccl {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a name
 #define FUNCTION(name) __typeof__(&nccl##name) name;
 #include "runtime/cuda/card/nccl.def"
 #undef FUNCTION
