@@ -1,7 +1,7 @@
 // cuDNN's graph API for programs that have no card: engine 0, without knobs, computes what a graph means (cudnn_graph.h), and
 // convolutions of floats have engine 1 in front of it, which has tensor cores' note and their bits in tf32;
 // with FAKE_CUDNN_MS="3,1,2" there are engines 10, 11 and 12 instead, which take so many milliseconds: the one that FAKE_CUDNN_UNSTEADY
-// names gives other bits each time, that of FAKE_CUDNN_LARGE wants a workspace that nobody has.
+// names gives other bits each time, that of FAKE_CUDNN_LARGE wants 256 MiB of workspace.
 // With FAKE_CUDNN_LACKS=products it does not know products of matrices. Programs find it by STAGECC_CUDA_LIBS. On the device of cudart.cpp it runs when that does, else at once.
 #include "tests/cuda/cudnn_graph.h"
 #include "tests/cuda/fake_choice.h"
@@ -220,7 +220,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
         return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE:
         *(int64_t *)values =
-            fake_is("FAKE_CUDNN_LARGE", engine_of_plan(node)) ? INT64_C(1) << 50 : 0;
+            fake_is("FAKE_CUDNN_LARGE", engine_of_plan(node)) ? INT64_C(1) << 28 : 0;
         return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION:
         *n = 2;

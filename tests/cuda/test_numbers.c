@@ -413,6 +413,20 @@ static void attention_may_be_missing(void **state)
     rt__convolutions_close(made);
 }
 
+// This library's fallbacks are those that its heuristics name anyway.
+static void names_are_told_once(void **state)
+{
+    char names[8][DNN_IMPLEMENTATIONS] = {""};
+    DnnMaker m = {.stage = &stage, .dnn = &dnn};
+    rt_kernel row = dnn_exact_row();
+    DnnWish wish = rt__dnn_wish(&row, false);
+    (void)state;
+    setenv("FAKE_CUDNN_MS", "1,1,1", 1);
+    assert_int_equal(rt__dnn_names(&m, &wish, 0, names, 8), 3);
+    assert_string_equal(names[2], "e12");
+    unsetenv("FAKE_CUDNN_MS");
+}
+
 int main(void)
 {
     if (access(HOST_LIBRARIES "/libcudnn.so.9", R_OK)) {
@@ -425,10 +439,13 @@ int main(void)
         printf("%s\n", stage.message);
         return 1;
     }
-    const struct CMUnitTest tests[] = {
-        DNN_TEST(convolutions_are_those_of_loops), DNN_TEST(tf32_is_of_floats),
-        DNN_TEST(sums_are_those_of_loops),         DNN_TEST(rows_of_a_program),
-        DNN_TEST(attention_is_that_of_loops),      DNN_TEST(attention_may_be_missing)};
+    const struct CMUnitTest tests[] = {DNN_TEST(convolutions_are_those_of_loops),
+                                       DNN_TEST(tf32_is_of_floats),
+                                       DNN_TEST(sums_are_those_of_loops),
+                                       DNN_TEST(rows_of_a_program),
+                                       DNN_TEST(attention_is_that_of_loops),
+                                       DNN_TEST(attention_may_be_missing),
+                                       DNN_TEST(names_are_told_once)};
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
     rt__dnn_close(&dnn);
     return failures;

@@ -150,6 +150,7 @@ def slurm(site):
     hosts = site.hosts("node1", "node2 slots=2")
     stdout, _ = site.must("deploy", site.out, "--hostfile", hosts, "--json")
     assert [h["copied"] for h in json.loads(stdout)["hosts"]] == [True, True], stdout
+    assert len(list(site.folder.glob("srun.home-node*/.cache/stagecc/*/stage1.plans"))) == 2
     site.must(*site.run(hosts, "--steps", 3, "--log-json", log))
     assert len(site.losses(log)) == 3 and len(list(site.folder.glob("srun.home-node*/.cache/stagecc/*/stage0"))) == 2
     site.environment = before
@@ -182,6 +183,7 @@ def main():
         site = Site(pathlib.Path(folder), stagecc, source)
         hosts = site.hosts("localhost", "h1", "me@h2")
         site.fails(1, "its programs are on this machine only", *site.run(hosts, "--steps", 3))
+        (site.out / "stage1.plans").write_text("of a device's library")  # no program, and it goes along
         site.must("deploy", site.out, "--hostfile", hosts)
         same_bits(site)
         hosts = site.hosts("localhost", "h1", "me@h2")

@@ -19,6 +19,7 @@ STAGECC, SOURCE, TESTS = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sy
 MODEL = [SOURCE / "tests/torch/cnn.c", "--backend", "cuda", "--batch", "8", "--micro-batches", "2", "--dtype", "bf16", "--no-svg"]
 GPT = [SOURCE / "examples/gpt/gpt.c", "--backend", "cuda", "-D", "LAYERS=1", "-D", "DIM=32", "-D", "HEADS=2", "-D", "T=16", "-D", "DROPOUT=0",
        "--batch", "4", "--micro-batches", "2", "--dtype", "bf16", "--no-svg"]
+LARGE = 256 << 20  # bytes of a workspace
 # Of each library three ways. The second is the fastest.
 CHOICE = {"FAKE_LT_MS": "3,1,2", "FAKE_CUDNN_MS": "4,2,3"}
 
@@ -33,11 +34,12 @@ def warnings(done):
     return [line for line in done.stderr.splitlines() if "warning" in line]
 
 
-def read(path):
+def read(path, large=None):
     """{key: (implementation, milliseconds)}, where each implementation is told by the number that its library has for it."""
     kernels = json.loads(path.read_text())["kernels"]
-    for k in kernels:  # a float for each row of scores
-        assert k["scratch_bytes"] == k["workspace_bytes"] == (256 if k["key"].startswith("attention_grad") else 0), k
+    for k in kernels:  # a float for each row of scores; FAKE_CUDNN_LARGE
+        expected = LARGE if k["implementation"] == f"e{large}" else 256 if k["key"].startswith("attention_grad") else 0
+        assert k["scratch_bytes"] == k["workspace_bytes"] == expected, k
     return {k["key"]: (number_of(k["implementation"]), round(1e3 * k["seconds"], 6)) for k in kernels}
 
 
@@ -54,7 +56,7 @@ def is_product(key):
 def probe(program, **env):
     out = program.parent / "probed.json"
     done = run([program, "--probe", out], **{**CHOICE, **env})
-    return read(out), warnings(done)
+    return read(out, env.get("FAKE_CUDNN_LARGE")), warnings(done)
 
 
 def check_choice(program):
@@ -74,8 +76,9 @@ def check_choice(program):
     assert none.keys() == {key for key in chosen if not is_product(key)} and said, (none, said)
     bare, _ = probe(program, FAKE_LT_BARE="1")
     assert bare == chosen, set(bare.items()) ^ set(chosen.items())
-    room, said = probe(program, FAKE_CUDNN_MS="1,2", FAKE_CUDNN_LARGE="10")  # the heuristics' first, for which there is no memory
-    assert room == {key: (1, 1 if is_product(key) else 2) for key in chosen} and not said, (room, said)
+    for mib, want in ("4096", 1), ("200", 2):  # the heuristics' first may be as large as it likes, if there is memory for it
+        room, said = probe(program, FAKE_CUDNN_MS="1,2", FAKE_CUDNN_LARGE="10", FAKE_CUDA_MIB=mib)
+        assert room == {key: (1, 1) if is_product(key) else (want - 1, want) for key in chosen} and not said, (room, said)
     print(f"{len(chosen)} kernels: the fastest, the fastest that is steady, and the fastest that there is room for", flush=True)
     return chosen
 

@@ -6,6 +6,7 @@
 #include "runtime/cuda/card/attention.h"
 #include "runtime/cuda/card/card.h"
 #include "runtime/cuda/card/fastest.h"
+#include "runtime/cuda/card/row_tensors.h"
 #include "runtime/cuda/private/shared.h"
 #include "runtime/report.h"
 
@@ -16,9 +17,6 @@
 #include <string.h>
 
 enum { MOST = 8, PATTERN = 1 << 20 }; // candidates of a row; bytes that are drawn, and repeated
-
-// Numbers of a product's tensors, beside those of convolutions and attention.
-enum { A = 1, B, BIAS, C, AUX };
 
 typedef char Name[DNN_IMPLEMENTATIONS];
 
@@ -50,83 +48,6 @@ typedef struct Entry {
 
 // Tensors
 // ----------------------------------------------------------------------------------------
-
-typedef struct Sizes { // bytes by number, from 1; which of them are written
-    int64_t bytes[DNN_TENSORS];
-    unsigned written;
-} Sizes;
-
-static int64_t bytes_of(const rt_kernel *k, int operand)
-{
-    return k->types[operand] == RT_BF16 ? 2 : 4;
-}
-
-static int64_t reach(const rt_product *p, const int64_t apart[4], int64_t rows, int64_t columns)
-{
-    return (p->batch[0] - 1) * apart[0] + (p->batch[1] - 1) * apart[1] + (rows - 1) * apart[2] +
-           (columns - 1) * apart[3] + 1;
-}
-
-static Sizes sizes_of_product(const rt_kernel *k)
-{
-    const rt_product *p = &k->product;
-    int64_t c = reach(p, p->c, p->m, p->n) * bytes_of(k, 2);
-    return (Sizes){{[A - 1] = reach(p, p->a, p->m, p->k) * bytes_of(k, 0),
-                    [B - 1] = reach(p, p->b, p->k, p->n) * bytes_of(k, 1),
-                    [BIAS - 1] = p->bias ? p->n * 4 : 0,
-                    [C - 1] = c,
-                    [AUX - 1] = k->epilogue == RT_GELU_AUX ? c : 0},
-                   1u << C | 1u << AUX};
-}
-
-static Sizes sizes_of_convolution(const rt_kernel *k)
-{
-    const rt_conv *c = &k->conv;
-    int64_t size = bytes_of(k, 0), sums = k->epilogue == RT_SUMS ? c->k * 4 : 0;
-    int out = k->op == RT_CONV2D ? DNN_Y : k->op == RT_CONV2D_GRAD_INPUT ? DNN_X : DNN_W;
-    return (Sizes){{[DNN_X - 1] = c->n * c->c * c->h * c->w * size,
-                    [DNN_W - 1] = c->k * (c->c / c->groups) * c->r * c->s * size,
-                    [DNN_Y - 1] = c->n * c->k * c->p * c->q * size,
-                    [DNN_B - 1] = c->bias ? c->k * 4 : 0,
-                    [DNN_SUM - 1] = sums,
-                    [DNN_SQUARES - 1] = sums},
-                   1u << out | 1u << DNN_SUM | 1u << DNN_SQUARES};
-}
-
-static Sizes sizes_of_attention(const rt_kernel *k)
-{
-    const rt_heads *a = &k->attention;
-    int64_t whole = a->n * a->t * a->heads * a->size * 2;
-    Sizes s = {{[DNN_LSE - 1] = a->n * a->heads * a->t * 4}, 1u << DNN_O | 1u << DNN_LSE};
-    bool grad = k->op == RT_ATTENTION_GRAD;
-    for (int i = DNN_Q; i <= (grad ? DNN_DV : DNN_O); i++)
-        s.bytes[i - 1] = i == DNN_LSE ? s.bytes[i - 1] : whole;
-    if (grad)
-        s.written = 1u << DNN_DQ | 1u << DNN_DK | 1u << DNN_DV;
-    return s;
-}
-
-static Sizes sizes_of(const rt_kernel *k)
-{
-    switch (k->op) {
-    case RT_MATMUL: return sizes_of_product(k);
-    case RT_ATTENTION:
-    case RT_ATTENTION_GRAD: return sizes_of_attention(k);
-    case RT_CONV2D:
-    case RT_CONV2D_GRAD_INPUT:
-    case RT_CONV2D_GRAD_WEIGHT: break;
-    }
-    return sizes_of_convolution(k);
-}
-
-static int64_t bytes_in_all(const Sizes *z, bool written)
-{
-    int64_t all = 0;
-    for (int i = 0; i < DNN_TENSORS; i++)
-        if ((z->written >> (i + 1) & 1) == written)
-            all += card_aligned(z->bytes[i]);
-    return all;
-}
 
 // Memory that may be more than there is.
 static uint8_t *try_memory(int64_t bytes)
@@ -177,22 +98,19 @@ static void draw(const Probe *p, uint8_t *at, int64_t bytes)
 }
 
 // What is read, and behind it what is written, twice. false: there is not so much memory.
-static bool place(Entry *e, const Sizes *z, rt__race *r)
+static bool place(Entry *e, rt__race *r)
 {
-    int64_t read = bytes_in_all(z, false), written = bytes_in_all(z, true), at[2] = {0, read};
-    e->memory = try_memory(read + 2 * written + CARD_ALIGN);
+    rt__row_tensors t = rt__row_tensors_of(e->kernel);
+    e->memory = try_memory(t.read + 2 * t.written + CARD_ALIGN);
     if (!e->memory)
         return false;
-    for (int i = 0; i < DNN_TENSORS; i++) {
-        bool out = z->written >> (i + 1) & 1;
-        e->tensors[i] = z->bytes[i] ? e->memory + at[out] : NULL;
-        at[out] += card_aligned(z->bytes[i]);
-    }
-    draw(e->probe, e->memory, read);
-    r->results = e->memory + read;
-    r->again = r->results + written;
-    r->bytes = written;
-    r->differ = (int32_t *)(void *)(r->again + written);
+    for (int i = 0; i < DNN_TENSORS; i++)
+        e->tensors[i] = t.at[i] < 0 ? NULL : e->memory + t.at[i];
+    draw(e->probe, e->memory, t.read);
+    r->results = e->memory + t.read;
+    r->again = r->results + t.written;
+    r->bytes = t.written;
+    r->differ = (int32_t *)(void *)(r->again + t.written);
     return true;
 }
 
@@ -210,11 +128,11 @@ static void run_product(void *of)
 {
     const Entry *e = of;
     rt__card *c = rt__card_of(e->probe->stage);
-    const rt__operands operands = {.a = e->tensors[A - 1],
-                                   .b = e->tensors[B - 1],
-                                   .bias = e->tensors[BIAS - 1],
-                                   .c = e->tensors[C - 1],
-                                   .aux = e->tensors[AUX - 1]};
+    const rt__operands operands = {.a = e->tensors[PRODUCT_A - 1],
+                                   .b = e->tensors[PRODUCT_B - 1],
+                                   .bias = e->tensors[PRODUCT_BIAS - 1],
+                                   .c = e->tensors[PRODUCT_C - 1],
+                                   .aux = e->tensors[PRODUCT_AUX - 1]};
     rt__products_run(e->probe->stage, c->products, e->row, &operands, c->workspace, c->work);
 }
 
@@ -237,7 +155,7 @@ static int64_t most_workspace(const Entry *e)
     if (k->op == RT_ATTENTION || k->op == RT_ATTENTION_GRAD)
         return card_attention_workspace(k->attention.n * k->attention.heads * k->attention.t,
                                         k->attention.t, k->op == RT_ATTENTION_GRAD);
-    return card_convolution_workspace(bytes_of(k, 0) == 2, c->c, c->n * c->c * c->h * c->w,
+    return card_convolution_workspace(k->types[0] == RT_BF16, c->c, c->n * c->c * c->h * c->w,
                                       c->n * c->k * c->p * c->q,
                                       c->k * (c->c / c->groups) * c->r * c->s) +
            e->wish.forms[e->form].own_bytes;
@@ -309,6 +227,7 @@ static void write_row(Entry *e, int winner, double seconds)
             ", \"copy_bytes\": 0, \"seconds\": %.9g}",
             p->written++ ? "," : "", e->kernel->key, e->names[winner], workspace, workspace,
             seconds);
+    fflush(p->out); // there may be no time for all
 }
 
 static void keep_plans(Entry *e)
@@ -339,10 +258,9 @@ static void measure_row(Entry *e)
                   .take = product ? take_product : take_kernel,
                   .run = product ? run_product : run_kernel,
                   .refused = refuse};
-    Sizes sizes = sizes_of(e->kernel);
     double seconds = 0;
     char text[1024];
-    if (!place(e, &sizes, &r)) {
+    if (!place(e, &r)) {
         snprintf(text, sizeof text, "`%s` is not measured: its tensors are too large",
                  e->kernel->key);
         rt__report_warning(e->probe->stage, text);
