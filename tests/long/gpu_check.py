@@ -13,7 +13,7 @@ import tempfile
 
 STAGECC, SOURCE = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
 TOOL = SOURCE / "tools/gpu-check"
-STEPS = list(range(1, 13))
+STEPS = list(range(1, 14))
 sys.path.insert(0, str(SOURCE / "tools/gpu"))
 import steps  # noqa: E402
 # What a simulated device, or this machine, may lack.

@@ -1,5 +1,6 @@
-"""Steps 9 to 12: what the card can do at most, what we and PyTorch make of it, and NVIDIA's checkers."""
+"""Steps 9 to 13: what the card can do at most, what we and PyTorch make of it, NVIDIA's checkers, and whether libraries are steady."""
 import glob
+import json
 import os
 import shutil
 import statistics
@@ -167,3 +168,26 @@ def sanitize(place):
             else:
                 done += 1
         place.report.judge(check, done > 0, f"{done} of {len(names)} programs without errors")
+
+
+# 13 ---------------------------------------------------------------------------------------------
+
+
+def probe_program(place, program, limit_s):
+    """Every row of the program, each candidate twice: who gives other bits is told on stderr. Rows are written as they come."""
+    found = place.fresh(f"{program.name}-probe") / "kernels.json"
+    done = place.run([place.program(program.name) / "stage0", "--probe", found], limit_s)
+    lines = found.read_text().splitlines() if found.exists() else []
+    rows = [json.loads(line.rstrip(",")) for line in lines if line.startswith('{"key"') and line.endswith(("}", "},"))]
+    refused = [line.split("warning: ")[-1] for line in done.err.splitlines() if "is not taken for" in line]
+    if not rows or done.status:
+        raise Trouble(done.why())
+    seconds, workspace = sum(row["seconds"] for row in rows), max(row["workspace_bytes"] for row in rows)
+    text = (f"{len(rows)} kernels{'' if done.status == 0 else ' within its time'}, {1e3 * seconds:.1f} ms for one call of each, "
+            f"workspaces up to {workspace / 2**20:.0f} MiB; {len(refused)} refused")
+    place.report.judge(f"{program.name}, probe", not refused, "; ".join([text, *refused]), kernels=len(rows), seconds=seconds)
+
+
+def probe(place):
+    for i, (program, *_) in enumerate(programs.MEASURED):
+        attempt(place, f"{program.name}, probe", probe_program, program, place.left() / (len(programs.MEASURED) - i))

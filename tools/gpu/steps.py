@@ -17,16 +17,17 @@ Step = collections.namedtuple("Step", "number name least_s limit_s run needs")
 STEPS = [
     Step(1, "machine", 20, 60, start.machine, ()),
     Step(2, "start", 45, 90, start.start, ("programs",)),
-    Step(3, "kernels", 40, 60, compare.kernels, ("programs", "card")),
-    Step(4, "ops", 50, 80, compare.all_ops, ("programs", "card")),
-    Step(5, "training", 50, 80, compare.training, ("programs", "card")),
-    Step(6, "pipelines", 75, 140, runs.pipelines, ("programs", "card")),
+    Step(3, "kernels", 35, 60, compare.kernels, ("programs", "card")),
+    Step(4, "ops", 45, 80, compare.all_ops, ("programs", "card")),
+    Step(5, "training", 45, 80, compare.training, ("programs", "card")),
+    Step(6, "pipelines", 65, 140, runs.pipelines, ("programs", "card")),
     Step(7, "NCCL", 20, 40, runs.nccl, ("programs", "card")),
     Step(8, "bad input", 20, 40, runs.bad_input, ("programs", "card")),
     Step(9, "ceilings", 30, 60, speed.ceilings, ("programs", "card")),
-    Step(10, "models", 60, 90, speed.models, ("programs", "card")),
+    Step(10, "models", 55, 90, speed.models, ("programs", "card")),
     Step(11, "PyTorch", 40, 180, speed.torch, ("card",)),
     Step(12, "compute-sanitizer", 20, 60, speed.sanitize, ("programs", "card")),
+    Step(13, "probe", 30, 120, speed.probe, ("programs", "card")),
 ]
 QUICK = 8  # the last one of --quick
 TOTAL_S, GRACE_S = 470, 5
