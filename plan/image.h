@@ -10,8 +10,9 @@
 //   header, the step of that generation and the magic last. A file without the magic (all zero) is an empty one.
 // - From then on the program alone, until it has ended: it writes -1 as a generation's step before it touches the
 //   first byte of it, and the step when the last one is there. The agent may read a generation while it has the step
-//   of a state that the program is not allowed to overwrite (SegmentHeader.may_update). A program that works in place
-//   overwrites the state behind step n in its update of step n + 2, and accumulators and what lies between tensors in both at any time.
+//   of a state that the program is not allowed to overwrite (SegmentHeader.may_update). A program
+//   overwrites the state behind step n in its update of step n + 2, or behind it; one that works in place accumulators and what
+//   lies between tensors in both at any time.
 // - When it has ended, or was killed, the agent again. A generation without a step is of no use.
 #ifndef STAGECC_PLAN_IMAGE_H
 #define STAGECC_PLAN_IMAGE_H

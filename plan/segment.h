@@ -89,8 +89,8 @@ typedef struct SegmentStatus {
     uint64_t shard_bytes[2];   // of its two checkpoint files; read after a barrier
     uint32_t shard_crc[2];
     // The first floating-point exception of the current step (runtime/guard.c).
-    _Atomic int64_t suspect_step; // 0: none yet
-    int64_t image_step[2]; // of its state's generations (runtime/image.h); read after a barrier
+    _Atomic int64_t suspect_step;  // 0: none yet
+    _Atomic int64_t image_step[2]; // of its state's generations (runtime/image.h)
     _Atomic int64_t
         busy_ns; // spent at instructions that are no messages, less what it waited within them
     int32_t suspect_mb;

@@ -100,7 +100,16 @@ typedef struct rt_device {
     // Is there such an edge? Then whoever waits asks again and again, and what is wrong with its way goes to rt_fail.
     bool (*progress)(rt_stage *s);
 
-    uint64_t (*mark)(rt_stage *s); // behind all that was asked for but copies of messages
+    // Images (runtime/image.h), of a device that is apart; NULL: it is not. Host memory that `keep` writes, until it is closed.
+    int (*share)(rt_stage *s, void *host, size_t n); // 0 or an rt_error
+    // From a tensor to there, as all that was asked for so far leaves it, beside what is asked for from now on; none of that
+    // may write the tensor but behind `spare`, which comes after all these copies. Are they over? That never waits.
+    void (*keep)(rt_stage *s, void *host, const void *tensor, size_t n);
+    void (*spare)(rt_stage *s);
+    bool (*kept)(rt_stage *s);
+
+    uint64_t (*mark)(
+        rt_stage *s); // behind all that was asked for but copies of messages and images
     int (*wait)(rt_stage *s, uint64_t mark); // 0 or an rt_error
 } rt_device;
 

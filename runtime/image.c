@@ -2,7 +2,10 @@
 
 #include "plan/image.h"
 #include "runtime/device.h"
+#include "runtime/report.h"
 #include "runtime/segment.h"
+#include "runtime/settle.h"
+#include "runtime/wait.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +20,10 @@
 typedef struct rt__image {
     int fd;
     ImageHeader *header;
-    size_t bytes; // mapped
+    size_t bytes;   // mapped
+    bool is_coming; // copies of a state are on their way,
+    int to;         //   to this generation,
+    int64_t step;   //   behind this step
 } rt__image;
 
 // Places
@@ -34,21 +40,9 @@ static uint8_t *generation_at(const rt_stage *s, int g)
     return image_generation(s->image->header, g);
 }
 
-// Of tensors with such a role, all of them or none, between the program's memory and a generation.
-static void copy(rt_stage *s, int g, bool load, bool statistics)
+static void load(rt_stage *s, void *host, const void *tensor, size_t n)
 {
-    uint8_t *shadow = generation_at(s, g) + rt__image_shadow(s->program);
-    for (int i = 0; i < s->program->n_tensors; i++) {
-        const rt_tensor *t = &s->program->tensors[i];
-        bool is_statistic = t->role == RT_BUFFER;
-        uint8_t *here = rt__tensor(s, t);
-        uint8_t *there = is_statistic ? shadow : generation_at(s, g) + t->offset;
-        if (is_statistic)
-            shadow += rt__image_statistic_bytes(t);
-        if (is_statistic == statistics && t->role != RT_ACCUMULATOR)
-            load ? s->device->put(s, here, there, (size_t)t->bytes)
-                 : s->device->get(s, there, here, (size_t)t->bytes);
-    }
+    s->device->put(s, (void *)(uintptr_t)tensor, host, n);
 }
 
 static int64_t step_at(const rt_stage *s, int g)
@@ -56,9 +50,11 @@ static int64_t step_at(const rt_stage *s, int g)
     return image_step(s->image->header, g);
 }
 
+// Other ranks see it, too.
 static void set_step(const rt_stage *s, int g, int64_t step)
 {
     image_set_step(s->image->header, g, step);
+    atomic_store(&s->status->image_step[g], step);
 }
 
 // Where the program works in its generations: it is in this one now.
@@ -135,13 +131,14 @@ static int map(rt_stage *s, rt__image *m)
     return 0;
 }
 
-// The newest step that all have. -1: somebody has none, so all begin anew.
+// The newest step that all have. -1: somebody has none.
 static int64_t common_step(const rt_stage *s)
 {
     int64_t common = INT64_MAX;
     for (int i = 0; i < rt__n_ranks(s->program); i++) {
-        const int64_t *steps = s->statuses[i].image_step;
-        int64_t last = steps[steps[1] > steps[0]];
+        int64_t a = atomic_load(&s->statuses[i].image_step[0]);
+        int64_t b = atomic_load(&s->statuses[i].image_step[1]);
+        int64_t last = b > a ? b : a;
         common = last < common ? last : common;
     }
     return common;
@@ -150,8 +147,9 @@ static int64_t common_step(const rt_stage *s)
 static bool all_have(const rt_stage *s, int64_t step)
 {
     for (int i = 0; i < rt__n_ranks(s->program); i++) {
-        const int64_t *steps = s->statuses[i].image_step;
-        if (step >= 0 && steps[0] != step && steps[1] != step)
+        int64_t a = atomic_load(&s->statuses[i].image_step[0]);
+        int64_t b = atomic_load(&s->statuses[i].image_step[1]);
+        if (step >= 0 && a != step && b != step)
             return false;
     }
     return true;
@@ -187,6 +185,13 @@ int rt__image_open(rt_stage *s)
     return error;
 }
 
+int rt__image_share(rt_stage *s)
+{
+    if (!s->image || !s->device->apart)
+        return 0;
+    return s->device->share(s, s->image->header, s->image->bytes);
+}
+
 void rt__image_close(rt_stage *s)
 {
     if (!s->image)
@@ -212,8 +217,8 @@ static int take(rt_stage *s, int g)
     if (in_place(s))
         work_in(s, g);
     else
-        copy(s, g, true, false);
-    copy(s, g, true, true);
+        rt__image_copy(s, generation_at(s, g), load, false);
+    rt__image_copy(s, generation_at(s, g), load, true);
     return rt__device_wait(s);
 }
 
@@ -223,7 +228,7 @@ int rt__image_begin(rt_stage *s, bool *found)
     if (!s->image)
         return 0;
     for (int g = 0; g < GENERATIONS; g++)
-        s->status->image_step[g] = step_at(s, g);
+        atomic_store(&s->status->image_step[g], step_at(s, g));
     int error = rt__barrier(s, "the states of all");
     if (error)
         return error;
@@ -245,7 +250,7 @@ void rt__image_settle(rt_stage *s)
         return;
     int other = !working_in(s);
     set_step(s, other, -1);
-    copy(s, other, false, false);
+    rt__image_copy(s, generation_at(s, other), s->device->get, false);
     for (int i = 0; i < s->program->n_tensors; i++) {
         const rt_tensor *t = &s->program->tensors[i];
         if (t->role != RT_ACCUMULATOR)
@@ -258,10 +263,36 @@ void rt__image_settle(rt_stage *s)
 // Steps
 // ----------------------------------------------------------------------------------------
 
-void rt__image_begin_update(rt_stage *s)
+// Does everybody know at once which steps the others have?
+static bool sees_all(const rt_stage *s)
 {
-    if (in_place(s))
-        set_step(s, !working_in(s), -1);
+    return s->segment->n_hosts <= 1;
+}
+
+static bool is_spare(rt_stage *s, void *generation)
+{
+    return step_at(s, *(const int *)generation) < common_step(s);
+}
+
+// Until all have a state newer than that of this generation. Who has an agent was allowed to update.
+static int wait_for_all(rt_stage *s, int g)
+{
+    if (step_at(s, g) < 0 || s->segment->supervised || !sees_all(s) || is_spare(s, &g))
+        return 0;
+    return rt__wait_until(s, "the states of all", is_spare, &g);
+}
+
+int rt__image_begin_update(rt_stage *s)
+{
+    int other = !working_in(s);
+    if (rt__image_is_coming(s))
+        s->device->spare(s);
+    if (!in_place(s))
+        return 0;
+    int error = wait_for_all(s, other);
+    if (!error)
+        set_step(s, other, -1);
+    return error;
 }
 
 void rt__image_turn(rt_stage *s)
@@ -277,22 +308,87 @@ void rt__image_turn(rt_stage *s)
     work_in(s, to);
 }
 
+static void note_data(const rt_stage *s, int g)
+{
+    ImageHeader *h = s->image->header;
+    h->seed = s->seed;
+    h->generation[g].epoch = s->cursor.epoch;
+    h->generation[g].index = s->cursor.index;
+}
+
+static int save_here(rt_stage *s)
+{
+    int g = in_place(s) ? working_in(s) : !image_newest(s->image->header);
+    set_step(s, g, -1);
+    if (!in_place(s))
+        rt__image_copy(s, generation_at(s, g), s->device->get, false);
+    rt__image_copy(s, generation_at(s, g), s->device->get, true);
+    note_data(s, g);
+    set_step(s, g, s->step);
+    rt__report_saved(s, s->step);
+    return 0;
+}
+
+static void begin_copies(rt_stage *s, int g)
+{
+    rt__image *m = s->image;
+    set_step(s, g, -1);
+    note_data(s, g);
+    if (rt__image_copy(s, generation_at(s, g), s->device->keep, true))
+        s->device->spare(s); // the next forward changes them
+    rt__image_copy(s, generation_at(s, g), s->device->keep, false);
+    m->to = g;
+    m->step = s->step;
+    m->is_coming = true;
+}
+
+// Steps of an asynchronous schedule have no limits of their own.
+static bool goes_on_beside(const rt_stage *s)
+{
+    return !s->program->train_steps && (s->segment->supervised || sees_all(s));
+}
+
 int rt__image_save(rt_stage *s)
 {
     if (!s->image)
         return 0;
-    ImageHeader *h = s->image->header;
-    int g = in_place(s) ? working_in(s) : !image_newest(h);
-    set_step(s, g, -1);
-    if (!in_place(s))
-        copy(s, g, false, false);
-    copy(s, g, false, true);
-    int error = rt__device_wait(s);
-    if (error)
-        return error;
-    h->seed = s->seed;
-    h->generation[g].epoch = s->cursor.epoch;
-    h->generation[g].index = s->cursor.index;
-    set_step(s, g, s->step);
-    return 0;
+    if (!s->device->apart)
+        return save_here(s);
+    int error = rt__image_finish(s);
+    int g = !image_newest(s->image->header);
+    if (!error)
+        error = wait_for_all(s, g);
+    if (!error)
+        begin_copies(s, g);
+    return error || goes_on_beside(s) ? error : rt__image_finish(s);
+}
+
+bool rt__image_is_coming(const rt_stage *s)
+{
+    return s->image && s->image->is_coming;
+}
+
+void rt__image_progress(rt_stage *s)
+{
+    rt__image *m = s->image;
+    if (!rt__image_is_coming(s) || s->error || rt__is_settling(s) || !s->device->kept(s))
+        return;
+    m->is_coming = false;
+    if (rt__settle_step(s, m->step)) // a state of numbers that are not finite is none
+        return;
+    set_step(s, m->to, m->step);
+    rt__report_saved(s, m->step);
+}
+
+static bool have_come(rt_stage *s, void *unused)
+{
+    (void)unused;
+    rt__image_progress(s);
+    return !rt__image_is_coming(s);
+}
+
+int rt__image_finish(rt_stage *s)
+{
+    return rt__image_is_coming(s) ? rt__wait_until(s, "copies of its state", have_come, NULL)
+                                  : 0;
 }

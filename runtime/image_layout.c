@@ -31,6 +31,50 @@ uint64_t rt__image_generation_bytes(const rt_program *p)
     return rt__image_shadow(p) + segment_round_up(statistics, IMAGE_PAGE);
 }
 
+// Bytes of the program's memory, and of a generation.
+typedef struct Piece {
+    uint8_t *here, *there;
+    size_t bytes;
+} Piece;
+
+// Neighbours in both are one, with what lies between them.
+static bool join(Piece *p, const Piece *next)
+{
+    const uint8_t *end = p->here + p->bytes;
+    if (!p->bytes || next->there - p->there != next->here - p->here || next->here < end ||
+        next->here - end >= RT_ALIGN)
+        return false;
+    p->bytes = (size_t)(next->here - p->here) + next->bytes;
+    return true;
+}
+
+static int flush(rt_stage *s, rt__image_way *how, const Piece *p)
+{
+    if (p->bytes)
+        how(s, p->there, p->here, p->bytes);
+    return p->bytes != 0;
+}
+
+int rt__image_copy(rt_stage *s, uint8_t *generation, rt__image_way *how, bool statistics)
+{
+    uint8_t *shadow = generation + rt__image_shadow(s->program);
+    Piece piece = {0};
+    int n = 0;
+    for (int i = 0; i < s->program->n_tensors; i++) {
+        const rt_tensor *t = &s->program->tensors[i];
+        bool is_statistic = t->role == RT_BUFFER;
+        Piece next = {rt__tensor(s, t), is_statistic ? shadow : generation + t->offset,
+                      (size_t)t->bytes};
+        if (is_statistic)
+            shadow += rt__image_statistic_bytes(t);
+        if (is_statistic != statistics || t->role == RT_ACCUMULATOR || join(&piece, &next))
+            continue;
+        n += flush(s, how, &piece);
+        piece = next;
+    }
+    return n + flush(s, how, &piece);
+}
+
 // "F32 64x3x7x7 plain": type, logical shape, order in memory. Whether a tensor is packed for a library kernel, and in
 // blocks of what size, may depend on its neighbours in the stage and on the instruction set.
 static void describe_layout(const rt_stage *s, const rt_tensor *t, char text[LAYOUT])

@@ -272,9 +272,10 @@ static int run_update(rt_stage *s, const rt_instr *i)
     }
     // Of an asynchronous schedule the whole stream was allowed when it began.
     int error = s->program->train_steps ? 0 : rt__may_update(s, s->step + 1);
+    if (!error)
+        error = rt__image_begin_update(s);
     if (error)
         return error;
-    rt__image_begin_update(s);
     s->device->run(s, update, (int)i->mb);
     return (int)s->error;
 }
@@ -387,6 +388,7 @@ static int execute(rt_stage *s, const rt_instr *i, int64_t steps_on)
     if (i->opcode > RT_RELEASE)
         add_busy(s->status, end - begin - (s->waited_ns - waited));
     rt__twins_progress(s); // replays of what a device has captured call no rt_at
+    rt__image_progress(s);
     error = error ? error : (int)s->error;
     if (!error && i->opcode == RT_UPDATE)
         error = finish_step(s);

@@ -190,29 +190,28 @@ void rt__report_start(rt_stage *s)
     send(s, &l);
 }
 
-static void report_to_agent(const rt_stage *s, const char *event)
+static void report_to_agent(const rt_stage *s, const char *event, int64_t step)
 {
     if (!to_launcher(s) || !s->segment->supervised)
         return;
     Line l = {.n = 0};
-    add(&l, "{\"event\":\"%s\",\"rank\":%d,\"step\":%" PRId64, event, s->rank, s->step);
+    add(&l, "{\"event\":\"%s\",\"rank\":%d,\"step\":%" PRId64, event, s->rank, step);
     send(s, &l);
 }
 
 void rt__report_warm(rt_stage *s)
 {
-    report_to_agent(s, "warm");
+    report_to_agent(s, "warm", s->step);
 }
 
 void rt__report_ready(rt_stage *s)
 {
-    report_to_agent(s, "ready");
+    report_to_agent(s, "ready", s->step);
 }
 
-void rt__report_saved(rt_stage *s)
+void rt__report_saved(rt_stage *s, int64_t step)
 {
-    if (s->image)
-        report_to_agent(s, "saved");
+    report_to_agent(s, "saved", step);
 }
 
 void rt__report_step(rt_stage *s, int64_t step, int64_t samples)

@@ -11,7 +11,7 @@ void rt__report_start(rt_stage *s); // data and length of the run
 // To an agent, of every rank: its state is there and all are, it waits for leave to begin; its image has this step.
 void rt__report_warm(rt_stage *s);
 void rt__report_ready(rt_stage *s);
-void rt__report_saved(rt_stage *s);
+void rt__report_saved(rt_stage *s, int64_t step);
 void rt__report_step(rt_stage *s, int64_t step, int64_t samples);
 void rt__report_eval(rt_stage *s);
 void rt__report_checkpoint(rt_stage *s, const char *path);

@@ -159,7 +159,7 @@ static int one_stream(rt_stage *s)
     // The flags of other threads than this one are not seen (runtime/guard.c).
     s->must_check = s->program->threads > 1 && save_is_due(s, s->step + steps);
     error = rt__train_stream(s, steps);
-    if (!error && (s->image || save_is_due(s, s->step) || evaluation_is_due(s)))
+    if (!error && (save_is_due(s, s->step) || evaluation_is_due(s)))
         error = rt__settle(s, 0);
     if (error)
         return error;
@@ -167,12 +167,7 @@ static int one_stream(rt_stage *s)
         error = rt__save(s);
     if (!error && evaluation_is_due(s))
         error = evaluate(s);
-    if (!error)
-        error = rt__image_save(s);
-    if (error)
-        return error;
-    rt__report_saved(s);
-    return 0;
+    return error ? error : rt__image_save(s);
 }
 
 static void tell_idle(rt_stage *s)
@@ -198,6 +193,7 @@ static int train(rt_stage *s)
         error = one_stream(s);
     if (!error || error == RT_E_INTERRUPTED) {
         int late = rt__settle(s, 0);
+        late = late ? late : rt__image_finish(s);
         error = late ? late : error;
     }
     if (!error && idle && s->test)

@@ -21,6 +21,7 @@ typedef struct Step {
 // Those whose work was all asked for, the oldest first; behind them the one in work.
 typedef struct rt__unsettled {
     int n;
+    bool busy;
     Step steps[RT_MAX_LAG + 2];
 } rt__unsettled;
 
@@ -142,16 +143,37 @@ static int settle_one(rt_stage *s, Step *step)
     return 0;
 }
 
-int rt__settle(rt_stage *s, int most)
+static int settle_oldest(rt_stage *s)
 {
     rt__unsettled *u = s->unsettled;
-    int error = most ? 0 : rt__twins_finish(s); // as rt__device_wait does
-    while (u->n > most && !error) {
-        Step oldest = u->steps[0];
-        error = settle_one(s, &oldest);
-        memmove(&u->steps[0], &u->steps[1], (RT_MAX_LAG + 1) * sizeof oldest);
-        u->steps[RT_MAX_LAG + 1] = oldest; // its arrays serve once more
-        u->n--;
-    }
+    Step oldest = u->steps[0];
+    u->busy = true;
+    int error = settle_one(s, &oldest);
+    u->busy = false;
+    memmove(&u->steps[0], &u->steps[1], (RT_MAX_LAG + 1) * sizeof oldest);
+    u->steps[RT_MAX_LAG + 1] = oldest; // its arrays serve once more
+    u->n--;
     return error;
+}
+
+int rt__settle(rt_stage *s, int most)
+{
+    int error = most ? 0 : rt__twins_finish(s); // as rt__device_wait does
+    while (s->unsettled->n > most && !error)
+        error = settle_oldest(s);
+    return error;
+}
+
+int rt__settle_step(rt_stage *s, int64_t step)
+{
+    const rt__unsettled *u = s->unsettled;
+    int error = 0;
+    while (u->n && u->steps[0].number < step && !error)
+        error = settle_oldest(s);
+    return error;
+}
+
+bool rt__is_settling(const rt_stage *s)
+{
+    return s->unsettled->busy;
 }

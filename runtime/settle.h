@@ -19,6 +19,9 @@ int rt__owe_loss(rt_stage *s);
 void rt__owe_step(rt_stage *s);
 // Are those losses finite that the step in work owes? The device was waited for. 0 or RT_E_LOSS.
 int rt__check_owed(rt_stage *s);
+// Until none is that gives this step or one before it, as `rt__settle`; their work is over.
+int rt__settle_step(rt_stage *s, int64_t step);
+bool rt__is_settling(const rt_stage *s); // whoever waits for a device meanwhile may come by
 // Until at most so many are: s->loss and s->step_s are those of the last one. 0 or an rt_error (RT_E_LOSS).
 int rt__settle(rt_stage *s, int most);
 

@@ -132,6 +132,8 @@ int rt__stage_open(rt_stage *s, int job_fd)
     if (!error)
         error = open_arena(s);
     if (!error)
+        error = rt__image_share(s);
+    if (!error)
         error = rt__norm_open(s);
     if (!error)
         error = rt__evaluate_open(s);

@@ -1,6 +1,7 @@
 #include "runtime/transport.h"
 
 #include "runtime/device.h"
+#include "runtime/image.h"
 #include "runtime/segment.h"
 #include "runtime/twins.h"
 #include "runtime/wait.h"
@@ -261,6 +262,7 @@ bool rt__progress(rt_stage *s)
 {
     bool moves = false;
     rt__twins_progress(s);
+    rt__image_progress(s);
     if (s->device->progress)
         moves = s->device->progress(s);
     for (int i = 0; rows[i]; i++)

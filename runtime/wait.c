@@ -6,9 +6,10 @@
 //
 // A stage that also talks over a network goes on with that while it waits for a neighbour: a futex does
 // not wake for a descriptor, so it sleeps in slices of MIXED_NS there. Nor does it wake for a device: with messages
-// that others may wait for on their way (runtime/twins.h) it sleeps for COPY_NS at a time.
+// (runtime/twins.h), or a state (runtime/image.h), that others may wait for on their way it sleeps for COPY_NS at a time.
 #include "runtime/wait.h"
 
+#include "runtime/image.h"
 #include "runtime/segment.h"
 #include "runtime/timeline.h"
 #include "runtime/transport.h"
@@ -150,7 +151,8 @@ static int sleep_slice(rt_stage *s, const rt__wait *w)
     int64_t end = rt__now_ns() + SLICE_NS, left = SLICE_NS;
     while (!arrived(w) && left > 0 && !s->error) {
         bool mixed = rt__progress(s) && !w->by->progress;
-        int64_t most = rt__twins_are_on_their_way(s) ? COPY_NS : mixed ? MIXED_NS : left;
+        bool copies = rt__twins_are_on_their_way(s) || rt__image_is_coming(s);
+        int64_t most = copies ? COPY_NS : mixed ? MIXED_NS : left;
         if (!arrived(w))
             w->by->sleep(s, w, most < left ? most : left);
         left = end - rt__now_ns();

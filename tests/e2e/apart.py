@@ -1,8 +1,8 @@
 """Programs whose tensors the host cannot touch (tests/runtime/apart_device.c) train, evaluate, save and go on with the
 bits of those that work in the host's memory.
 
-  apart.py STAGECC SOURCE_DIR APART_LIBRARY [TEST]
-TEST: instead, that script of this folder (STAGECC SOURCE_DIR) with all programs on the device.
+  apart.py STAGECC SOURCE_DIR APART_LIBRARY [TEST WORD...]
+TEST: instead, that script of this folder (STAGECC WORD...) with all programs on the device.
 """
 import os
 import pathlib
@@ -85,5 +85,5 @@ with tempfile.TemporaryDirectory() as folder:
     if sys.argv[4:]:
         use_apart(pathlib.Path(folder))
         script = pathlib.Path(__file__).with_name(sys.argv[4])
-        sys.exit(subprocess.run([sys.executable, script, STAGECC, SOURCE]).returncode)
+        sys.exit(subprocess.run([sys.executable, script, STAGECC, *sys.argv[5:]]).returncode)
     compare(pathlib.Path(folder))

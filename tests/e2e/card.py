@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,33 @@ def trained(out, name, data):
     bits.run([*common, "--steps", "4", "--log-json", logs[0]])
     bits.run([*common, "--steps", STEPS, "--resume", ckpt, "--log-json", logs[1]])
     return bits.told(logs[0]) + bits.told(logs[1]), bits.tensors(ckpt / f"step-{STEPS:06}")
+
+
+def images(out, name, data):
+    """Of every rank what its image has behind the last two steps, or drains: {rank: {step: {tensor: bytes}}}."""
+    state, found = out / f"{name}-state", {}
+    bits.run([STAGECC, "run", out, "--data", data, "--steps", STEPS, "--state", state])
+    for path in sorted(state.iterdir()):
+        image, told = path.read_bytes(), out / "tensors.json"
+        (rank,), (size,) = struct.unpack_from("<I", image, 16), struct.unpack_from("<Q", image, 24)
+        bits.run([out / path.name.split(".")[0], "--tensors", told])
+        tensors = json.loads(told.read_text())["tensors"]
+        for g in range(2):
+            step, data_at, begin = struct.unpack_from("<q", image, 40 + 24 * g)[0], image[48 + 24 * g:64 + 24 * g], 4096 + g * size
+            if step < 0:  # an asynchronous schedule has drained once
+                continue
+            found.setdefault(rank, {})[step] = {"": data_at, **{t["name"]: image[begin + t["at"]:begin + t["at"] + t["bytes"]] for t in tensors}}
+    return found
+
+
+def check_images(what, want, got):
+    for rank, steps in want.items():
+        assert steps.keys() == got[rank].keys() and max(steps) == STEPS, f"{what}: images of {rank}: {[*steps]}, {[*got[rank]]}"
+        for step, tensors in steps.items():
+            differ = [name for name in tensors if tensors[name] != got[rank][step][name]]
+            assert not differ, f"{what}: behind step {step} rank {rank} has other tensors: {differ[:5]}"
+    assert want.keys() == got.keys(), f"{what}: {[*want]}, {[*got]}"
+    print(f"{what}: images of {len(want)} ranks", flush=True)
 
 
 def stops(out, what, data, *options):
@@ -210,12 +238,13 @@ with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
     # Plans of this cuDNN are nobody else's, and it takes none of an earlier one.
     os.environ.update(STAGECC_CUDA="emulated", STAGECC_CUDA_LIBS=str(TESTS / "host_libraries"), XDG_CACHE_HOME=folder)
-    linker, want, three = Linker(work, TESTS), [], str(bits.devices(work / "devices.json", "c", "cuda", "c"))
+    linker, want, kept, three = Linker(work, TESTS), [], [], str(bits.devices(work / "devices.json", "c", "cuda", "c"))
     for i, (what, model, data, options) in enumerate(CASES):
         own = [three if o == "DEVICES" else o for o in options]
         backend = [] if own != options else ["--backend", "cuda"]
         bits.run([STAGECC, "build", SOURCE / model, "-o", work / str(i), "--no-svg", *backend, *own])
         want.append(trained(work / str(i), "emulated", data))
+        kept.append(images(work / str(i), "emulated", data))
     for i, (_, options) in enumerate(BAD):
         bits.run([STAGECC, "build", SOURCE / "examples/mlp/mlp.c", "-o", work / f"bad{i}", "--no-svg", "--backend", "cuda",
                   "--batch", "20", "--micro-batches", "2", *options])
@@ -228,6 +257,7 @@ with tempfile.TemporaryDirectory() as folder:
         assert sum("loss_bits" in line for line in told_here) == STEPS, told_here
         differ = [name for name in want[i][1] if want[i][1][name] != tensors.get(name)]
         assert not differ and want[i][1].keys() == tensors.keys(), f"{what}: tensors differ: {differ[:5]}"
+        check_images(what, kept[i], images(work / str(i), "card", data))
         check_memory(what, work / str(i), data)
         print(f"{what}: {STEPS} steps, {len(tensors)} tensors", flush=True)
     for (what, of, (said, left)), (_, _, (before, want_left)) in zip(stop_all(work, "card"), emulated):
@@ -235,6 +265,9 @@ with tempfile.TemporaryDirectory() as folder:
         same = said.split(", stage")[0] == before.split("; first trouble")[0] and f"the {of} of " in said
         assert (same or what not in ("one stage", "clipping")) and left == want_left, f"{what}: {said}\nnot {before}"
         print(f"{what}: {said.strip()}", flush=True)
+    os.environ["FAKE_CUDA_UNREGISTERED"] = "1"
+    check_images("memory that cannot be shared", kept[1], images(work / "1", "unshared", CASES[1][2]))
+    del os.environ["FAKE_CUDA_UNREGISTERED"]
     check_layers(work)
     check_profile(times, profiled(work / "profile-card"))
     check_without("attention", "FAKE_CUDNN_LACKS", "products", len(CASES) - 1, want[-1][0])

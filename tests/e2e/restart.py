@@ -1,6 +1,7 @@
 """Programs that are killed: all go on from their last step, with the bits of a run that nobody disturbed.
 
-  restart.py STAGECC SOURCE_DIR
+  restart.py STAGECC SOURCE_DIR [WORD...]
+WORDs: options of every build.
 """
 import json
 import mmap
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 
-STAGECC, SOURCE = sys.argv[1:]
+STAGECC, SOURCE, *MORE = sys.argv[1:]
 MODEL = """#include <stagecc/model.h>
 
 MODEL(small)
@@ -35,7 +36,7 @@ STEPS, REHEARSE = 8, 30
 def build(out, *options):
     model = out.parent / "model.c"
     model.write_text(MODEL)
-    words = [STAGECC, "build", model, "--batch", 24, "--micro-batches", 4, "--optimizer", "adam", "--clip-norm", 1, "--isa", "avx2", "--no-svg", "-o", out, *options]
+    words = [STAGECC, "build", model, "--batch", 24, "--micro-batches", 4, "--optimizer", "adam", "--clip-norm", 1, "--isa", "avx2", "--no-svg", "-o", out, *MORE, *options]
     done = subprocess.run([str(w) for w in words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

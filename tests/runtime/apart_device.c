@@ -1,5 +1,5 @@
 // A device that is not there: its memory can be touched inside the device's own functions only, and what it was asked
-// for comes when somebody waits for it; copies of messages end no sooner than somebody has asked often. Programs that link it in front of the runtime work on it in place of the host
+// for comes when somebody waits for it; copies of messages and images end no sooner than somebody has asked often. Programs that link it in front of the runtime work on it in place of the host
 // (tests/e2e/apart.py), so whatever forgets to ask the device, or to wait, ends with a signal or with other bits.
 #define rt__host made_of
 #include "runtime/host.c" // NOLINT(bugprone-suspicious-include): its functions, under another table
@@ -35,12 +35,23 @@ typedef struct Copy {
     rt__twin twin;
 } Copy;
 
+// Of an image: taken from the tensor no sooner than it is spared, or over.
+typedef struct Kept {
+    uint8_t *host, *bytes; // NULL: not taken yet
+    const void *tensor;
+    size_t n;
+} Kept;
+
 typedef struct Apart {
     Copy *copies; // [rt__twins_count]
+    Kept *kept;
+    size_t n_kept;
+    unsigned chance, asks; // how often somebody must ask whether they are over
     uint64_t marks;
     Later *later;
     size_t n_later;
     void *room; // the one that was given last
+    int inside; // so many of its functions; generated code comes back to some
 } Apart;
 
 static void protect(rt_stage *s, int how)
@@ -51,12 +62,14 @@ static void protect(rt_stage *s, int how)
 
 static void enter(rt_stage *s)
 {
-    protect(s, PROT_READ | PROT_WRITE);
+    if (!((Apart *)s->device_state)->inside++)
+        protect(s, PROT_READ | PROT_WRITE);
 }
 
 static void leave(rt_stage *s)
 {
-    protect(s, PROT_NONE);
+    if (!--((Apart *)s->device_state)->inside)
+        protect(s, PROT_NONE);
 }
 
 static void *need(void *memory)
@@ -116,7 +129,8 @@ static int apart_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
         return error;
     Apart *a = s->device_state = need(calloc(1, sizeof *a));
     a->copies = need(calloc((size_t)rt__twins_count(s) + 1, sizeof *a->copies));
-    leave(s);
+    a->chance = (unsigned)s->rank;
+    protect(s, PROT_NONE);
     return 0;
 }
 
@@ -128,8 +142,11 @@ static void apart_close(rt_stage *s)
         drop(&a->later[i]);
     for (int i = 0; a && i < rt__twins_count(s); i++)
         free(a->copies[i].bytes);
+    for (size_t i = 0; a && i < a->n_kept; i++)
+        free(a->kept[i].bytes);
     if (a) {
         free(a->copies);
+        free(a->kept);
         free(a->later);
         free(a->room);
     }
@@ -287,6 +304,47 @@ static bool apart_moved(rt_stage *s, const rt__twin *t)
     return true;
 }
 
+static int apart_share(rt_stage *s, void *host, size_t n)
+{
+    (void)s, (void)host, (void)n;
+    return 0;
+}
+
+static void apart_keep(rt_stage *s, void *host, const void *tensor, size_t n)
+{
+    enum { MOST_ASKS = 300 }; // of some instructions, or of several steps
+    Apart *a = s->device_state;
+    a->kept = need(realloc(a->kept, (a->n_kept + 1) * sizeof *a->kept));
+    a->kept[a->n_kept++] = (Kept){.host = host, .tensor = tensor, .n = n};
+    memset(host, 0xff, n);
+    a->chance = a->chance * 1664525 + 1013904223;
+    a->asks = (a->chance >> 16) % MOST_ASKS;
+}
+
+static void apart_spare(rt_stage *s)
+{
+    Apart *a = s->device_state;
+    enter(s);
+    for (size_t i = 0; i < a->n_kept; i++)
+        if (!a->kept[i].bytes)
+            a->kept[i].bytes = copy_of(a->kept[i].tensor, (int64_t)a->kept[i].n);
+    leave(s);
+}
+
+static bool apart_kept(rt_stage *s)
+{
+    Apart *a = s->device_state;
+    if (a->asks && a->asks--)
+        return false;
+    apart_spare(s);
+    for (size_t i = 0; i < a->n_kept; i++) {
+        memcpy(a->kept[i].host, a->kept[i].bytes, a->kept[i].n);
+        free(a->kept[i].bytes);
+    }
+    a->n_kept = 0;
+    return true;
+}
+
 static uint64_t apart_mark(rt_stage *s)
 {
     Apart *a = s->device_state;
@@ -326,6 +384,10 @@ const rt_device rt__host = {
     .left = apart_left,
     .push = apart_push,
     .moved = apart_moved,
+    .share = apart_share,
+    .keep = apart_keep,
+    .spare = apart_spare,
+    .kept = apart_kept,
     .mark = apart_mark,
     .wait = apart_wait,
 };

@@ -186,6 +186,7 @@ static void card_close(rt_stage *s)
     rt__ways_close(s, c->ways);
     rt__phases_close(c->phases);
     rt__transfers_close(s, c->transfers);
+    rt__keeping_close(c->keeping);
     for (int i = 0; i < c->n_constants; i++) {
         cudaFree(c->constants[i].at);
         free(c->constants[i].copy);
@@ -482,6 +483,10 @@ const rt_device rt__cuda_device = {
     .progress = rt__ways_progress,
     .stamp = rt__card_stamp,
     .beside = rt__card_beside,
+    .share = rt__card_share,
+    .keep = rt__card_keep,
+    .spare = rt__card_spare,
+    .kept = rt__card_kept,
     .mark = card_mark,
     .wait = card_wait,
 };

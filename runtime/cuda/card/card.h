@@ -4,6 +4,7 @@
 
 #include "runtime/cuda/card/convolutions.h"
 #include "runtime/cuda/card/edges.h"
+#include "runtime/cuda/card/keep.h"
 #include "runtime/cuda/card/nccl.h"
 #include "runtime/cuda/card/phase.h"
 #include "runtime/cuda/card/products.h"
@@ -84,6 +85,7 @@ typedef struct rt__card {
     rt__phases *phases;
     rt__transfers *transfers; // of messages; NULL: there are none
     rt__ways *ways;           // of messages from device to device; NULL: likewise
+    rt__keeping *keeping;     // of images; NULL: there are none
     rt__products *products;
     rt__convolutions *convolutions;
     uint8_t *narrow_grad; // of a weight, as cuDNN writes it beside bf16
