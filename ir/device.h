@@ -21,8 +21,9 @@ typedef enum CallMemory {
 
 // Memory of its own, of which a stage takes more than its tensors.
 typedef struct DeviceMemory {
-    // Whatever the stage computes. weights: bytes of what outlives a step, in all versions; bf16: of activations.
-    int64_t (*stage_bytes)(int64_t weights, bool bf16);
+    // Whatever the stage computes. Bytes of its parameters, in all versions, and of a micro-batch's inputs where it loads
+    // them; bf16: of activations.
+    int64_t (*stage_bytes)(int64_t parameters, int64_t inputs, bool bf16);
     // At most, of a call of n, where nobody has measured it; bytes of every kind are 0 before.
     void (*kernel_bound)(const Node *n, int64_t bytes[N_CALL_MEMORY]);
 } DeviceMemory;

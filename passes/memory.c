@@ -318,23 +318,29 @@ static void count_process(const Placer *p, Library stage, Library whole)
         p->stage->process_bytes += (int64_t)(rest * stage.calls / whole.calls);
 }
 
-int64_t memory_library_bytes(Compile *c, PlanStage *s, int64_t weights)
+int64_t memory_library_bytes(Compile *c, PlanStage *s, int64_t parameters)
 {
     Placer p = {.c = c, .plan = c->plan, .stage = s};
     return count_library(&p, false).bytes +
-           memory_of_device(c, memory_device_of(c, s), weights) +
+           memory_of_device(c, memory_device_of(c, s), parameters, s->id == 0) +
            memory_of_calls(c, c->plan, s);
 }
 
-// That are kept from one micro-batch to the next.
-static int64_t gradient_bytes(const Placer *p)
+static int64_t bytes_of(const Placer *p, const Region *r, Op op)
 {
     int64_t bytes = 0;
-    for (int i = 0; i < p->persistent.blocks.n; i++) {
-        const Node *n = p->c->graph->nodes.items[p->persistent.nodes.items[i]];
-        bytes += n->op == OP_ACCUMULATOR ? aligned(n->bytes) : 0;
+    for (int i = 0; i < r->blocks.n; i++) {
+        const Node *n = p->c->graph->nodes.items[r->nodes.items[i]];
+        bytes += n->op == op ? aligned(n->bytes) : 0;
     }
     return bytes;
+}
+
+// In all versions.
+static int64_t parameter_bytes(const Placer *p)
+{
+    return bytes_of(p, &p->persistent, OP_PARAM) + bytes_of(p, &p->weights, OP_PARAM) +
+           plan_weight_bytes(p->stage);
 }
 
 static void place_stage(Placer *p)
@@ -352,7 +358,7 @@ static void place_stage(Placer *p)
     int64_t others = line_up(p, &p->persistent, PLACE_PERSISTENT, 0);
     s->persistent_bytes = line_up(p, &p->weights, PLACE_WEIGHT, others);
     s->version_bytes = s->persistent_bytes - others;
-    s->state_bytes = s->persistent_bytes - gradient_bytes(p);
+    s->state_bytes = s->persistent_bytes - bytes_of(p, &p->persistent, OP_ACCUMULATOR);
     s->slot_bytes = pack_region(p, &p->slot, PLACE_SLOT);
     for (int phase = 0; phase < N_PHASES; phase++) {
         int64_t bytes = pack_region(p, &p->scratch[phase], PLACE_SCRATCH);
@@ -360,9 +366,9 @@ static void place_stage(Placer *p)
     }
     plan_count_edges(p->plan, s, memory_device_of(p->c, s) != NULL);
     count_process(p, count_library(p, false), p->whole);
-    s->library_bytes += memory_of_device(p->c, memory_device_of(p->c, s),
-                                         s->persistent_bytes + plan_weight_bytes(s)) +
-                        memory_of_calls(p->c, p->plan, s);
+    s->library_bytes +=
+        memory_of_device(p->c, memory_device_of(p->c, s), parameter_bytes(p), s->id == 0) +
+        memory_of_calls(p->c, p->plan, s);
 }
 
 int64_t memory_limit(const Compile *c, const MachineType *type)

@@ -357,12 +357,13 @@ StageMemory range_memory(const Ranges *all, const Range *r, int replicas, int in
     edges += replicas > 1 ? r->gradients : 0; // a message each
     edges += r->sent;
     int64_t older = r->parameters * (versions - 1);
-    return (StageMemory){.persistent = r->persistent,
-                         .older_weights = older,
-                         .slot = r->late > r->saved ? r->late : r->saved,
-                         .in_flight = in_flight,
-                         .scratch = r->scratch + r->decoded,
-                         .edges = edges,
-                         .library = memory_of_device(all->c, device, r->persistent + older),
-                         .on_device = device != NULL};
+    return (StageMemory){
+        .persistent = r->persistent,
+        .older_weights = older,
+        .slot = r->late > r->saved ? r->late : r->saved,
+        .in_flight = in_flight,
+        .scratch = r->scratch + r->decoded,
+        .edges = edges,
+        .library = memory_of_device(all->c, device, r->parameters + older, r->first == 0),
+        .on_device = device != NULL};
 }

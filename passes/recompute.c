@@ -211,9 +211,9 @@ static bool fits_as_it_is(const Compile *c, const Plan *plain)
 static int64_t rest_of(Compile *c, const Plan *edges, Ranges *ranges, PlanStage *s)
 {
     const Range *r = range_of(ranges, s->first_unit, s->last_unit);
-    int64_t weights = r->persistent + r->parameters * (edges->stages[s->id].versions - 1);
-    return weights + r->decoded + edges->stages[s->id].edge_bytes +
-           edges->stages[s->id].twin_bytes + memory_library_bytes(c, s, weights);
+    int64_t older = r->parameters * (edges->stages[s->id].versions - 1);
+    return r->persistent + older + r->decoded + edges->stages[s->id].edge_bytes +
+           edges->stages[s->id].twin_bytes + memory_library_bytes(c, s, r->parameters + older);
 }
 
 // The nodes that the stage of an older plan names; that names none means all.

@@ -27,11 +27,13 @@ int64_t memory_limit_of(const Compile *c, const PlanStage *s); // on the machine
 const DeviceMemory *memory_device(const Compile *c, const struct MachineType *type);
 const DeviceMemory *memory_device_of(const Compile *c,
                                      const PlanStage *s); // on the machines that it has
-// What the library kernels of a stage take beside their tensors, and what else its device holds of it; weights: bytes of
-// what outlives a step, in all versions.
-int64_t memory_library_bytes(Compile *c, PlanStage *s, int64_t weights);
+// What the library kernels of a stage take beside their tensors, and what else its device holds of it; parameters: bytes of
+// them, in all versions.
+int64_t memory_library_bytes(Compile *c, PlanStage *s, int64_t parameters);
 // passes/device_memory.c: of that, what a device holds whatever the stage computes; 0 where it has no memory of its own.
-int64_t memory_of_device(const Compile *c, const DeviceMemory *device, int64_t weights);
+// loads: the stage reads the data.
+int64_t memory_of_device(const Compile *c, const DeviceMemory *device, int64_t parameters,
+                         bool loads);
 // What calls of the stage's nodes take there, at most.
 int64_t memory_of_calls(const Compile *c, const Plan *p, const PlanStage *s);
 // passes/memory_report.c: what a stage, or one of its replicas, takes of a machine, by what it is for.

@@ -16,11 +16,10 @@ static inline int64_t card_aligned(int64_t bytes)
     return (bytes + CARD_ALIGN - 1) / CARD_ALIGN * CARD_ALIGN;
 }
 
-// Beside activations of bf16: a copy of everything that outlives a step, in all versions, as far from the first as the
-// original, in half the bytes.
-static inline int64_t card_narrow_bytes(int64_t weights)
+// Beside activations of bf16: copies of parameters, in all versions, in half their bytes.
+static inline int64_t card_narrow_bytes(int64_t parameters)
 {
-    return card_aligned(weights / 2);
+    return card_aligned(parameters / 2);
 }
 
 // Of cuDNN's kernels, where more is not asked for: bytes for a convolution with an image of x elements in so many channels, a

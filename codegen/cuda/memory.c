@@ -8,10 +8,10 @@
 // Sums of parts (runtime/cuda/cu_columns.cuh): of some 512 blocks, each with two sums of up to 512 columns in double.
 enum { PARTS = 512 * 512 * 2 * 8 };
 
-static int64_t stage_bytes(int64_t weights, bool bf16)
+static int64_t stage_bytes(int64_t parameters, int64_t inputs, bool bf16)
 {
-    return CARD_KNOWN + CARD_PRODUCT_WORKSPACE + PARTS + CARD_ALIGN +
-           (bf16 ? card_narrow_bytes(weights) : 0);
+    return CARD_KNOWN + CARD_PRODUCT_WORKSPACE + PARTS + CARD_ALIGN + card_aligned(inputs) +
+           (bf16 ? card_narrow_bytes(parameters) : 0);
 }
 
 // Beyond PARTS.

@@ -49,6 +49,15 @@ l = cross_entropy y t
 loss l
 output y
 """
+# Of many parameters, so that copies of them are most of what it holds.
+WIDE = """#include <stagecc/model.h>
+
+MODEL(wide)
+{
+    Tensor x = relu(linear(input("x", F32, 2048), 6000));
+    loss(cross_entropy(linear(x, 2048), target("label", I32)));
+}
+"""
 LATER = {"convolutions, sums of batch norm between replicas", "products without a row", "batches of products, dropout",
          "attention, dropout inside", "clipping", "older weights"}  # with STAGECC_LONG only
 BAD = [  # what it meets, options: numbers that are not finite
@@ -182,6 +191,13 @@ def check_memory(what, out, data):
     assert planned - most < need < planned + 0.1, f"{what}: it needs {need} MiB, planned are {planned:.1f}"
 
 
+def check_wide(work):
+    """Parameters, gradients and momentum of 94 MiB each, copies of 47: the plan says what is made."""
+    (work / "wide.c").write_text(WIDE)
+    bits.run([STAGECC, "build", work / "wide.c", "-o", work / "wide", "--no-svg", "--backend", "cuda", "--batch", "8", "--momentum", "0.9", "--dtype", "bf16"])
+    check_memory("many parameters", work / "wide", "synthetic:8")
+
+
 def check_hosts(out, data, folder):
     """On a host with device=cuda each program takes the device of its slot; there is one here, and slot 1 has none."""
     hosts = folder / "hosts"
@@ -274,5 +290,6 @@ with tempfile.TemporaryDirectory() as folder:
     for case in 0, len(CASES) - 1:  # relu, and gelu that keeps what it is of
         check_without("epilogues of products", "FAKE_LT_BARE", "1", case, want[case][0])
     check_tf32(work)
+    check_wide(work)
     check_errors(work / "0/stage0")
     check_hosts(work / "1", DIGITS, work)

@@ -13,13 +13,7 @@
 #include <stagecc/cu_card.h>
 
 // Results up to SMALL bytes arrive by pinned memory, so that nobody waits for them when they are asked for.
-enum {
-    ALIGN = CARD_ALIGN,
-    PINNED = 64 << 10,
-    SMALL = 1 << 10,
-    MOST_ARRIVALS = PINNED / 64,
-    MOST_ROOMS = 64
-};
+enum { ALIGN = CARD_ALIGN, PINNED = 64 << 10, SMALL = 1 << 10, MOST_ARRIVALS = PINNED / 64 };
 
 static size_t aligned(size_t n)
 {
@@ -85,19 +79,19 @@ static int64_t weights_bytes(const rt_stage *s)
 
 // Behind the arena.
 typedef struct Layout {
-    size_t known, bad, workspace, room, narrow, end;
+    size_t known, bad, workspace, room, narrow, data, end;
 } Layout;
 
 static Layout layout_of(const rt_stage *s, uint64_t arena)
 {
-    bool narrow = s->program->activations == RT_BF16;
     Layout l = {.known = aligned(arena)};
     l.bad = l.known + aligned(sizeof(rt__known));
     l.workspace = l.known + CARD_KNOWN;
     _Static_assert(sizeof(rt__known) + 2 * ALIGN <= CARD_KNOWN, "both have their place");
     l.room = l.workspace + RT__PRODUCT_WORKSPACE;
     l.narrow = l.room + aligned(room_bytes(s));
-    l.end = l.narrow + (narrow ? (size_t)card_narrow_bytes(weights_bytes(s)) : 0);
+    l.data = l.narrow + (size_t)rt__narrow_bytes(s);
+    l.end = l.data + (size_t)rt__feed_bytes(s);
     return l;
 }
 
@@ -136,19 +130,17 @@ static int make_memory(rt_stage *s, rt__card *c, uint64_t arena)
     c->bad = (int32_t *)(void *)(c->memory + l.bad);
     c->workspace = c->memory + l.workspace;
     c->room = c->memory + l.room;
-    c->narrow = l.end > l.narrow ? c->memory + l.narrow : NULL;
-    return 0;
+    error = rt__narrow_open(s, &c->narrow, c->memory + l.narrow);
+    return error ? error : rt__feed_open(s, &c->feed, c->memory + l.data);
 }
 
 static int card_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
 {
     rt__card *c = calloc(1, sizeof *c);
     s->device_state = c;
-    if (c) {
+    if (c)
         c->arrivals = calloc(MOST_ARRIVALS, sizeof *c->arrivals);
-        c->rooms = calloc(MOST_ROOMS, sizeof *c->rooms);
-    }
-    if (!c || !c->arrivals || !c->rooms)
+    if (!c || !c->arrivals)
         return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of its device");
     int error = choose_card(s);
     if (!error)
@@ -171,7 +163,6 @@ static int card_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
     if (rt__card_launches_by_hand())
         s->device = rt__card_by_hand();
     c->set.now.mb = -1; // nothing was set yet
-    c->stale = true;
     *arena = c->memory;
     return error;
 }
@@ -187,24 +178,21 @@ static void card_close(rt_stage *s)
     rt__phases_close(c->phases);
     rt__transfers_close(s, c->transfers);
     rt__keeping_close(c->keeping);
+    rt__feed_close(c->feed);
     for (int i = 0; i < c->n_constants; i++) {
         cudaFree(c->constants[i].at);
         free(c->constants[i].copy);
-    }
-    for (int i = 0; i < c->n_rooms; i++) {
-        cudaFreeHost(c->rooms[i].at);
-        cudaEventDestroy(c->rooms[i].copied);
     }
     for (int i = 0; i < RT__CARD_EVENTS; i++)
         if (c->events[i])
             cudaEventDestroy(c->events[i]);
     rt__card_drop_stamps(c);
+    rt__narrow_close(c->narrow);
     cudaFree(c->memory);
     cudaFreeHost(c->pinned);
     if (c->work)
         cudaStreamDestroy(c->work);
     free(c->constants);
-    free(c->rooms);
     free(c->arrivals);
     free(c);
     s->device_state = NULL;
@@ -253,12 +241,6 @@ static void wait_for_all(rt_stage *s)
     card_wait(s, card_mark(s));
 }
 
-void *rt__card_narrow(const rt_stage *s, const void *param)
-{
-    const rt__card *c = rt__card_of(s);
-    return c->narrow ? c->narrow + ((const uint8_t *)param - s->arena) / 2 : NULL;
-}
-
 // Bytes
 // -----------------------------------------------------------------------------------------
 
@@ -267,29 +249,12 @@ static void copy(rt_stage *s, void *to, const void *from, size_t n, enum cudaMem
     rt__card_check(s, cudaMemcpyAsync(to, from, n, kind, rt__card_of(s)->work), "copy");
 }
 
-static rt__room *room_at(const rt__card *c, const void *host)
-{
-    for (int i = 0; i < c->n_rooms; i++)
-        if (c->rooms[i].at == host)
-            return &c->rooms[i];
-    return NULL;
-}
-
-static bool is_weight(const rt_stage *s, const void *at)
-{
-    const uint8_t *begin = s->arena;
-    return (const uint8_t *)at >= begin && (const uint8_t *)at < begin + weights_bytes(s);
-}
-
 static void card_put(rt_stage *s, void *tensor, const void *host, size_t n)
 {
-    rt__card *c = rt__card_of(s);
+    if (rt__feed_put(s, tensor, host, n))
+        return;
     copy(s, tensor, host, n, cudaMemcpyHostToDevice);
-    rt__room *room = room_at(c, host);
-    if (room)
-        room->asked =
-            !rt__card_check(s, cudaEventRecord(room->copied, c->work), "record an event");
-    c->stale |= is_weight(s, tensor);
+    rt__narrow_written(s, tensor);
 }
 
 static void card_get(rt_stage *s, void *host, const void *tensor, size_t n)
@@ -314,9 +279,7 @@ static void card_move(rt_stage *s, void *to, const void *from, size_t n)
     if (to == from)
         return;
     copy(s, to, from, n, cudaMemcpyDeviceToDevice);
-    if (rt__card_of(s)->narrow && is_weight(s, to) && is_weight(s, from))
-        copy(s, rt__card_narrow(s, to), rt__card_narrow(s, from), n / 2,
-             cudaMemcpyDeviceToDevice);
+    rt__narrow_moved(s, to, from);
 }
 
 static void card_zero(rt_stage *s, void *tensor, size_t n)
@@ -336,71 +299,13 @@ bool rt__card_reached(rt_stage *s, cudaEvent_t event)
     return false;
 }
 
-static bool is_free(rt_stage *s, const rt__room *r)
-{
-    return !r->asked || rt__card_reached(s, r->copied);
-}
-
-static void *make_room(rt_stage *s, rt__card *c, size_t n)
-{
-    rt__room *r = &c->rooms[c->n_rooms];
-    if (rt__card_check(s, cudaMallocHost(&r->at, n), "pin memory for data") ||
-        rt__card_check(s, cudaEventCreateWithFlags(&r->copied, cudaEventDisableTiming),
-                       "make an event"))
-        return NULL;
-    r->bytes = n;
-    c->n_rooms++;
-    return r->at;
-}
-
-// Those of a size are used in turn.
-static void *card_room(rt_stage *s, void *tensor, size_t n)
-{
-    rt__card *c = rt__card_of(s);
-    rt__room *oldest = NULL;
-    (void)tensor;
-    for (int i = 1; i <= c->n_rooms; i++) {
-        rt__room *r = &c->rooms[(c->last_room + i) % c->n_rooms];
-        if (r->bytes != n)
-            continue;
-        oldest = oldest ? oldest : r;
-        if (is_free(s, r)) {
-            c->last_room = (int)(r - c->rooms);
-            return r->at;
-        }
-    }
-    if (c->n_rooms < MOST_ROOMS)
-        return make_room(s, c, n);
-    if (!oldest) {
-        rt_fail(s, RT_E_BUG, "%d inputs of different sizes", MOST_ROOMS);
-        return NULL;
-    }
-    c->last_room = (int)(oldest - c->rooms);
-    return rt__card_await(s, oldest->copied) ? NULL : oldest->at;
-}
-
 // Work
 // -------------------------------------------------------------------------------------------
-
-static void narrow(rt_stage *s, const float *param, int64_t n)
-{
-    rt_card_kernels.narrow(rt__card_of(s)->work, rt__card_narrow(s, param), param, n);
-}
-
-static void make_copies(rt_stage *s, rt__card *c)
-{
-    const rt_program *p = s->program;
-    for (int i = 0; c->narrow && i < p->n_tensors; i++)
-        if (p->tensors[i].role == RT_PARAM)
-            narrow(s, rt_persistent(s, p->tensors[i].offset), p->tensors[i].bytes / 4);
-    c->stale = false;
-}
 
 static void card_run(rt_stage *s, rt__code *code, int mb)
 {
     rt__card *c = rt__card_of(s);
-    if (c->stale)
-        make_copies(s, c);
+    rt__narrow_refresh(s);
     rt__card_set_known(s, mb);
     rt__phases_run(s, c->phases, code, mb);
 }
@@ -467,7 +372,7 @@ const rt_device rt__cuda_device = {
     .get = card_get,
     .move = card_move,
     .zero = card_zero,
-    .room = card_room,
+    .room = rt__card_room,
     .add = card_add,
     .squares = card_squares,
     .watch = card_watch,

@@ -4,7 +4,9 @@
 
 #include "runtime/cuda/card/convolutions.h"
 #include "runtime/cuda/card/edges.h"
+#include "runtime/cuda/card/feed.h"
 #include "runtime/cuda/card/keep.h"
+#include "runtime/cuda/card/narrow.h"
 #include "runtime/cuda/card/nccl.h"
 #include "runtime/cuda/card/phase.h"
 #include "runtime/cuda/card/products.h"
@@ -30,14 +32,6 @@ typedef struct rt__arrival {
     size_t n;
 } rt__arrival;
 
-// Pinned memory that the host fills and a copy then reads.
-typedef struct rt__room {
-    void *at;
-    size_t bytes;
-    cudaEvent_t copied;
-    bool asked; // recorded since it was made
-} rt__room;
-
 // Bytes that launches read and that never change.
 typedef struct rt__constant {
     void *at;
@@ -60,10 +54,8 @@ typedef struct rt__card {
     uint8_t *memory;
     uint8_t *workspace; // of library calls
     uint8_t *room;      // of the program's and the runtime's own kernels
-    uint8_t *narrow;    // bf16 copies of parameters
     rt__known *known;
     int32_t *bad;  // not 0: what was not finite first (rt_device.watch)
-    bool stale;    // parameters were written by the host since their bf16 copies were made
     rt__known set; // as it was set last
     rt_rates rates[RT__CARD_RATES];
     int n_rates;
@@ -72,8 +64,6 @@ typedef struct rt__card {
     size_t pinned_at;
     rt__arrival *arrivals;
     int n_arrivals;
-    rt__room *rooms;
-    int n_rooms, last_room;
     rt__constant *constants;
     int n_constants;
 
@@ -86,6 +76,8 @@ typedef struct rt__card {
     rt__transfers *transfers; // of messages; NULL: there are none
     rt__ways *ways;           // of messages from device to device; NULL: likewise
     rt__keeping *keeping;     // of images; NULL: there are none
+    rt__narrow *narrow;       // copies of parameters; NULL: likewise
+    rt__feed *feed;           // of data; NULL: likewise
     rt__products *products;
     rt__convolutions *convolutions;
     uint8_t *narrow_grad; // of a weight, as cuDNN writes it beside bf16
