@@ -1,5 +1,5 @@
 // What a stage has of a CUDA device's memory behind its tensors: the compiler counts it (codegen/cuda/memory.c), the
-// runtime makes it (runtime/cuda/card/card.c). Includes nothing.
+// runtime makes it (runtime/cuda/card/memory.c). Includes nothing.
 #ifndef STAGECC_PLAN_CARD_H
 #define STAGECC_PLAN_CARD_H
 

@@ -1,10 +1,10 @@
-// The device of programs of the cuda backend. All work of a stage is in one stream, so nothing but copies of messages
-// (edges.c) needs an order of its own; the host is told what has come by events (mark, wait).
+// The device of programs of the cuda backend. All work of a stage is in one stream, so nothing but what is copied beside it
+// (edges.c, keep.c, feed.c) needs an order of its own; the host is told what has come by events (mark, wait).
 #include "runtime/cuda/card/card.h"
 
+#include "plan/card.h"
 #include "runtime/cuda/private/shared.h"
 #include "runtime/plain.h"
-#include "runtime/twins.h"
 #include "runtime/wait.h"
 
 #include <stdlib.h>
@@ -13,12 +13,7 @@
 #include <stagecc/cu_card.h>
 
 // Results up to SMALL bytes arrive by pinned memory, so that nobody waits for them when they are asked for.
-enum { ALIGN = CARD_ALIGN, PINNED = 64 << 10, SMALL = 1 << 10, MOST_ARRIVALS = PINNED / 64 };
-
-static size_t aligned(size_t n)
-{
-    return (size_t)card_aligned((int64_t)n);
-}
+enum { PINNED = 64 << 10, SMALL = 1 << 10, MOST_ARRIVALS = PINNED / 64 };
 
 int rt__card_check(rt_stage *s, cudaError_t status, const char *what)
 {
@@ -57,83 +52,6 @@ static int choose_card(rt_stage *s)
     return error ? error : rt__card_check_architecture(s);
 }
 
-// What the program's and the runtime's own kernels need for the time being.
-static size_t room_bytes(const rt_stage *s)
-{
-    const rt_program *p = s->program;
-    int64_t most = rt__cuda_kernels(s)->room ? *rt__cuda_kernels(s)->room : 0,
-            rows = p->rows * 4;
-    most = rows > most ? rows : most;
-    for (int i = 0; i < p->n_tensors; i++) {
-        int64_t bytes = rt_card_kernels.squares_bytes(p->tensors[i].bytes / 4);
-        most = bytes > most ? bytes : most;
-    }
-    return (size_t)most + ALIGN; // and the result of a kernel of the runtime's
-}
-
-// Of the part of the arena in which parameters lie, in all versions.
-static int64_t weights_bytes(const rt_stage *s)
-{
-    return s->program->persistent_bytes + rt__older_weights(s->program);
-}
-
-// Behind the arena.
-typedef struct Layout {
-    size_t known, bad, workspace, room, narrow, data, end;
-} Layout;
-
-static Layout layout_of(const rt_stage *s, uint64_t arena)
-{
-    Layout l = {.known = aligned(arena)};
-    l.bad = l.known + aligned(sizeof(rt__known));
-    l.workspace = l.known + CARD_KNOWN;
-    _Static_assert(sizeof(rt__known) + 2 * ALIGN <= CARD_KNOWN, "both have their place");
-    l.room = l.workspace + RT__PRODUCT_WORKSPACE;
-    l.narrow = l.room + aligned(room_bytes(s));
-    l.data = l.narrow + (size_t)rt__narrow_bytes(s);
-    l.end = l.data + (size_t)rt__feed_bytes(s);
-    return l;
-}
-
-static int check_memory(rt_stage *s, uint64_t arena, size_t all)
-{
-    size_t left = 0, total = 0;
-    int error = rt__card_check(s, cudaMemGetInfo(&left, &total), "ask for free memory");
-    rt__card_of(s)->left = left;
-    if (error || all <= left)
-        return error;
-    const rt_program *p = s->program;
-    return rt_fail(
-        s, RT_E_MEMORY,
-        "stage %d needs %.1f MiB of its device, which has %.1f MiB free of %.1f: parameters, gradients and "
-        "state %.1f, activations %d x %.1f, scratch %.1f, messages %.1f, libraries and copies %.1f. Use more micro-batches, "
-        "a smaller batch, or more stages on more devices",
-        p->stage, (double)all / 0x1p20, (double)left / 0x1p20, (double)total / 0x1p20,
-        (double)weights_bytes(s) / 0x1p20, p->in_flight, (double)p->slot_bytes / 0x1p20,
-        (double)p->scratch_bytes / 0x1p20, (double)rt__twins_bytes(s) / 0x1p20,
-        (double)(all - arena) / 0x1p20);
-}
-
-static int make_memory(rt_stage *s, rt__card *c, uint64_t arena)
-{
-    Layout l = layout_of(s, arena);
-    int error = check_memory(s, arena, l.end);
-    if (!error)
-        error = rt__card_check(s, cudaMalloc((void **)&c->memory, l.end),
-                               "get memory of its device");
-    if (!error)
-        error = rt__card_check(s, cudaMemsetAsync(c->memory, 0, l.end, c->work),
-                               "clear its memory");
-    if (error)
-        return error;
-    c->known = (rt__known *)(void *)(c->memory + l.known);
-    c->bad = (int32_t *)(void *)(c->memory + l.bad);
-    c->workspace = c->memory + l.workspace;
-    c->room = c->memory + l.room;
-    error = rt__narrow_open(s, &c->narrow, c->memory + l.narrow);
-    return error ? error : rt__feed_open(s, &c->feed, c->memory + l.data);
-}
-
 static int card_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
 {
     rt__card *c = calloc(1, sizeof *c);
@@ -153,7 +71,7 @@ static int card_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
     if (!error)
         error = rt__card_check(s, cudaMallocHost((void **)&c->pinned, PINNED), "pin memory");
     if (!error)
-        error = make_memory(s, c, bytes);
+        error = rt__card_make_memory(s, bytes);
     if (!error)
         error = rt__phases_open(s, &c->phases);
     if (!error)
@@ -329,7 +247,7 @@ static void card_squares(rt_stage *s, double *sum, const void *const *parts, int
         return;
     }
     double *there = (double *)(void *)c->room;
-    rt_card_kernels.squares(c->work, there, c->room + ALIGN, (const float *const *)parts,
+    rt_card_kernels.squares(c->work, there, c->room + CARD_ALIGN, (const float *const *)parts,
                             n_parts, n);
     card_get(s, sum, there, sizeof *sum);
 }
@@ -355,8 +273,8 @@ static void card_score(rt_stage *s, rt__hits *hits, const rt__predictions *p)
     rt__card *c = rt__card_of(s);
     _Static_assert(sizeof(cu_hits) == sizeof(rt__hits), "the same");
     rt_card_kernels.score(c->work, (cu_hits *)(void *)c->room,
-                          (int32_t *)(void *)(c->room + ALIGN), p->logits, p->type == RT_BF16,
-                          p->labels, p->rows, p->classes, p->row);
+                          (int32_t *)(void *)(c->room + CARD_ALIGN), p->logits,
+                          p->type == RT_BF16, p->labels, p->rows, p->classes, p->row);
     card_get(s, hits, c->room, sizeof *hits);
 }
 

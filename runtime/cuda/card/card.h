@@ -92,6 +92,8 @@ static inline rt__card *rt__card_of(const rt_stage *s)
 
 // Notes what a call of CUDA says: 0, or RT_E_ENVIRONMENT by rt_fail with `what` it was for.
 int rt__card_check(rt_stage *s, cudaError_t status, const char *what);
+// card/memory.c: cleared, with an arena of so many bytes; 0 or an rt_error.
+int rt__card_make_memory(rt_stage *s, uint64_t arena);
 bool rt__card_reached(rt_stage *s, cudaEvent_t event); // never waits
 // Until it is reached; as long as the ranks live that its work may wait for. 0 or an rt_error.
 int rt__card_await(rt_stage *s, cudaEvent_t event);
