@@ -31,6 +31,7 @@ OPCODES = ["acquire", "recv", "send", "release", "load", "forward", "backward", 
            "share_get", "norm_gather", "norm_apply", "update", "eval"]
 HEADER, STATUS = 256, 320
 STEPS, REHEARSE = 8, 30
+ANYWHERE = os.environ.get("ANYWHERE")  # no instruction is waited for
 
 
 def build(out, *options):
@@ -76,7 +77,7 @@ def kill_at(launcher, rank, opcode, step):
     deadline = time.monotonic() + 60
     while launcher.poll() is None and time.monotonic() < deadline:
         pid, now, _, _, _, _, done = struct.unpack_from("<6iq", memory, HEADER + rank * STATUS)
-        if pid > 0 and opcode in (now, None) and done >= step:
+        if pid > 0 and (ANYWHERE or opcode in (now, None)) and done >= step:
             os.kill(pid, signal.SIGKILL)
             return True
     return False
