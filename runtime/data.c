@@ -1,6 +1,7 @@
 // Opening by kind, and batches: which samples, in which order, with what padding.
 #include "runtime/data.h"
 
+#include "runtime/data_crew.h"
 #include "runtime/data_kind.h"
 #include "runtime/random.h"
 
@@ -104,6 +105,8 @@ int rt__data_open(rt__data **data, const rt__data_options *options, rt__why *why
         rt__data_close(d);
         return status;
     }
+    if (d->kind->pure)
+        d->crew = rt__crew_open(options->helpers);
     *data = d;
     return 0;
 }
@@ -116,6 +119,7 @@ void rt__data_close(rt__data *data)
         data->kind->close(data);
     for (int i = 0; i < data->n_files; i++)
         rt__file_unmap(&data->files[i]);
+    rt__crew_close(data->crew);
     free(data->files);
     free(data->parts);
     free(data->spec);
@@ -216,24 +220,44 @@ static void ignore_target(const rt_input *in, void *out)
         memset(out, 0xff, sample_bytes(in));
 }
 
+typedef struct Batch {
+    rt__data *data;
+    int input;
+    rt__cursor first;
+    int64_t samples;
+    uint8_t *out;
+    int status; // of kinds that are not pure
+    rt__why *why;
+} Batch;
+
+static void read_one(void *user, int64_t s)
+{
+    Batch *b = user;
+    rt__data *d = b->data;
+    const rt_input *in = &d->options.inputs[b->input];
+    if (b->status)
+        return;
+    uint64_t position = (b->first.index + (uint64_t)s) % d->samples;
+    uint64_t sample = rt__data_order(d->options.seed, b->first.epoch, d->samples, position);
+    void *at = b->out + (size_t)s * sample_bytes(in);
+    int status = d->kind->read(d, b->input, sample, at, b->why);
+    if (status)
+        b->status = status;
+    else if (d->options.shift > 0 && !in->is_target)
+        shift_sample(d, b->input, b->first.epoch, sample, at);
+    if (s >= b->samples)
+        ignore_target(in, at);
+}
+
 int rt__data_train(rt__data *data, int i, rt__cursor first, int64_t samples, void *out,
                    rt__why *why)
 {
+    enum { LARGE = 256 << 10 }; // bytes for which it is worth to wake others
     const rt_input *in = &data->options.inputs[i];
-    size_t bytes = sample_bytes(in);
-    uint64_t n = data->samples;
-    int status = 0;
-    for (int64_t s = 0; s < in->dim[0] && status == 0; s++) {
-        uint64_t position = (first.index + (uint64_t)s) % n;
-        uint64_t sample = rt__data_order(data->options.seed, first.epoch, n, position);
-        void *at = (uint8_t *)out + (size_t)s * bytes;
-        status = data->kind->read(data, i, sample, at, why);
-        if (status == 0 && data->options.shift > 0 && !in->is_target)
-            shift_sample(data, i, first.epoch, sample, at);
-        if (s >= samples)
-            ignore_target(in, at);
-    }
-    return status;
+    Batch b = {data, i, first, samples, out, 0, why};
+    bool large = (size_t)in->dim[0] * sample_bytes(in) >= LARGE;
+    rt__crew_run(large ? data->crew : NULL, in->dim[0], read_one, &b);
+    return b.status;
 }
 
 // Zeros, and integer targets that do not count.

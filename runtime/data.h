@@ -22,6 +22,7 @@ typedef struct rt__data_options {
     int64_t seed;
     int64_t shift; // training images move by up to so many pixels each way; <= 0: they stay
     bool test;     // cifar10: the test file instead of the training files
+    int helpers;   // threads beside the caller that draw large micro-batches of "synthetic"
 } rt__data_options;
 
 typedef struct rt__cursor {

@@ -130,7 +130,7 @@ static int open_cifar(rt__data *d, const char *dir, rt__why *why)
 
 const rt__data_kind rt__data_idx = {"idx",           "idx:PREFIX",   open_idx,
                                     rt__fit_image,   rt__read_image, rt__close_image,
-                                    rt__shift_image, false};
+                                    rt__shift_image, false,          false};
 const rt__data_kind rt__data_cifar10 = {"cifar10",       "cifar10:DIR",  open_cifar,
                                         rt__fit_image,   rt__read_image, rt__close_image,
-                                        rt__shift_image, false};
+                                        rt__shift_image, false,          false};

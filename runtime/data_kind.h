@@ -19,6 +19,7 @@ typedef struct rt__data_kind {
     // Move a sample of input i in place; NULL: the samples are no images.
     void (*shift)(const rt__data *d, int i, int down, int right, void *sample);
     bool many_inputs; // else the model has one sample input and one target at most
+    bool pure;        // reads never fail, and several threads may be at it
 } rt__data_kind;
 
 extern const rt__data_kind rt__data_idx, rt__data_cifar10, rt__data_npy, rt__data_text,
@@ -62,6 +63,7 @@ typedef struct rt__array { // npy
 } rt__array;
 
 struct rt__data {
+    struct rt__crew *crew; // NULL: nobody reads but the caller
     const rt__data_kind *kind;
     rt__data_options options;
     char *spec;

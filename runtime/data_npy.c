@@ -378,5 +378,5 @@ static int read_npy(rt__data *d, int i, uint64_t sample, void *out, rt__why *why
     return 0;
 }
 
-const rt__data_kind rt__data_npy = {"npy",    "npy:X,Y", open_npy, fit_npy,
-                                    read_npy, NULL,      NULL,     false};
+const rt__data_kind rt__data_npy = {"npy", "npy:X,Y", open_npy, fit_npy, read_npy,
+                                    NULL,  NULL,      false,    false};

@@ -88,18 +88,24 @@ static uint64_t sample_key(const rt__data *d, const rt_input *in, uint64_t sampl
 }
 
 // One draw of 64 bits makes four reals.
+enum { DRAWN = 4 };
+
+static void draw(const rt__data *d, uint64_t key, int64_t e, float values[DRAWN])
+{
+    uint64_t bits = rt_mix(key + rt_mix((uint64_t)e));
+    for (int k = 0; k < DRAWN; k++)
+        values[k] = d->normals[bits >> 16 * k & (NORMALS - 1)];
+}
+
 static void read_real(const rt__data *d, const rt_input *in, uint64_t key, void *out)
 {
-    int64_t n = rt__sample_elements(in);
-    uint64_t bits = 0;
-    for (int64_t e = 0; e < n; e++, bits >>= 16) {
-        if (e % 4 == 0)
-            bits = rt_mix(key + rt_mix((uint64_t)e));
-        float value = d->normals[bits % NORMALS];
-        if (in->dtype == RT_F32)
-            ((float *)out)[e] = value;
-        else
-            rt__put(in->dtype, out, e, (double)value);
+    int64_t n = rt__sample_elements(in), e = 0;
+    for (; in->dtype == RT_F32 && e + DRAWN <= n; e += DRAWN)
+        draw(d, key, e, (float *)out + e);
+    for (float values[DRAWN]; e < n; e++) {
+        if (e % DRAWN == 0)
+            draw(d, key, e, values);
+        rt__put(in->dtype, out, e, (double)values[e % DRAWN]);
     }
 }
 
@@ -125,7 +131,12 @@ static void close_synthetic(rt__data *d)
     free(d->normals);
 }
 
-const rt__data_kind rt__data_synthetic = {"synthetic",    "synthetic[:SAMPLES[,CLASSES]]",
-                                          open_synthetic, fit_synthetic,
-                                          read_synthetic, close_synthetic,
-                                          NULL,           true};
+const rt__data_kind rt__data_synthetic = {"synthetic",
+                                          "synthetic[:SAMPLES[,CLASSES]]",
+                                          open_synthetic,
+                                          fit_synthetic,
+                                          read_synthetic,
+                                          close_synthetic,
+                                          NULL,
+                                          true,
+                                          true};

@@ -138,7 +138,7 @@ static int read_tokens(rt__data *d, int i, uint64_t sample, void *out, rt__why *
     return status;
 }
 
-const rt__data_kind rt__data_text = {"text",      "text:FILE", open_text, fit_tokens,
-                                     read_tokens, NULL,        NULL,      false};
-const rt__data_kind rt__data_tokens = {"tokens",    "tokens:FILE", open_tokens, fit_tokens,
-                                       read_tokens, NULL,          NULL,        false};
+const rt__data_kind rt__data_text = {"text", "text:FILE", open_text, fit_tokens, read_tokens,
+                                     NULL,   NULL,        false,     false};
+const rt__data_kind rt__data_tokens = {
+    "tokens", "tokens:FILE", open_tokens, fit_tokens, read_tokens, NULL, NULL, false, false};

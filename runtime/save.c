@@ -7,6 +7,7 @@
 #include "runtime/image.h"
 #include "runtime/initial.h"
 #include "runtime/loop.h"
+#include "runtime/machine.h"
 #include "runtime/report.h"
 #include "runtime/segment.h"
 
@@ -85,6 +86,14 @@ int rt__save(rt_stage *s)
 // Beginning
 // --------------------------------------------------------------------------------------
 
+// Where a device does the work the processors are free, but for those of other ranks.
+static int data_helpers(const rt_stage *s)
+{
+    enum { MOST = 7 };
+    int own = rt__machine_cores() / rt__n_ranks(s->program) - 1;
+    return !s->device->apart || own < 0 ? 0 : own < MOST ? own : MOST;
+}
+
 static int open_data(rt_stage *s, rt__data **data, const char *spec, bool test)
 {
     const rt_program *p = s->program;
@@ -95,7 +104,8 @@ static int open_data(rt_stage *s, rt__data **data, const char *spec, bool test)
                           .classes = p->classes,
                           .seed = s->seed,
                           .shift = test ? 0 : s->options.random_shift,
-                          .test = test};
+                          .test = test,
+                          .helpers = data_helpers(s)};
     rt__why why;
     int status = spec ? rt__data_open(data, &o, &why) : 0;
     return status ? rt__fail_why(s, status, &why) : 0;

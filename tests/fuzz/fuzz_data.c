@@ -1,4 +1,4 @@
-// FUZZ: runtime/data.c runtime/data_[inost]*.c runtime/plain.c
+// FUZZ: runtime/data.c runtime/data_crew.c runtime/data_[inost]*.c runtime/plain.c
 // Data sets of every kind: any bytes are read or refused, and what is read stays in the files and below
 // the limit. Byte 0 picks the kind, 1 to 3 the shape that the model takes, 4 and 5 the size of the first
 // file; the rest is the second.

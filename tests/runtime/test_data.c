@@ -638,6 +638,58 @@ static void test_synthetic(void **state)
     closes();
 }
 
+static uint64_t hash_of(const uint8_t *bytes, size_t n)
+{
+    uint64_t hash = 0xcbf29ce484222325u; // FNV-1a
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ bytes[i]) * 0x100000001b3u;
+    return hash;
+}
+
+// Losses of benchmarks are compared from version to version.
+static void test_synthetic_stays(void **state)
+{
+    (void)state;
+    enum { N = 3, ELEMENTS = 4099 };
+    static const uint64_t want[] = {0xac1376bd0434609a, 0x9eabbf855df86d9d};
+    static uint8_t x[N * ELEMENTS * 4];
+    for (int k = 0; k < 2; k++) {
+        const rt_input in = samples(k ? RT_BF16 : RT_F32, 2, N, ELEMENTS, 0, 0);
+        rt__data_options o = {.spec = "synthetic:100", .inputs = &in, .n_inputs = 1, .seed = 5};
+        assert_int_equal(rt__data_open(&data, &o, &why), 0);
+        assert_int_equal(rt__data_train(data, 0, (rt__cursor){1, 7}, N, x, &why), 0);
+        assert_int_equal(hash_of(x, sizeof x / (k ? 2 : 1)), want[k]);
+        closes();
+    }
+}
+
+// Whoever draws it, and however often it was asked for.
+static void test_synthetic_with_helpers(void **state)
+{
+    (void)state;
+    enum { N = 70, ELEMENTS = 3 * 33 * 33, TIMES = 20 };
+    const rt_input in = {
+        .name = "x", .dtype = RT_F32, .rank = 4, .dim = {N, 3, 33, 33}, .edge = RT_NO_EDGE};
+    rt__data_options o = {.spec = "synthetic:100", .inputs = &in, .n_inputs = 1, .seed = 5};
+    float *want = malloc(sizeof(float[N * ELEMENTS])),
+          *got = malloc(sizeof(float[N * ELEMENTS]));
+    rt__data *alone, *helped;
+    assert_int_equal(rt__data_open(&alone, &o, &why), 0);
+    o.helpers = 3;
+    assert_int_equal(rt__data_open(&helped, &o, &why), 0);
+    for (uint64_t k = 0; k < TIMES; k++) {
+        rt__cursor at = {k / 3, k * N % 100};
+        memset(got, 0xff, sizeof(float[N * ELEMENTS]));
+        assert_int_equal(rt__data_train(alone, 0, at, N, want, &why), 0);
+        assert_int_equal(rt__data_train(helped, 0, at, N, got, &why), 0);
+        assert_memory_equal(want, got, sizeof(float[N * ELEMENTS]));
+    }
+    rt__data_close(alone);
+    rt__data_close(helped);
+    free(want);
+    free(got);
+}
+
 static void test_synthetic_specs(void **state)
 {
     (void)state;
@@ -818,6 +870,8 @@ int main(void)
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_synthetic),
+        cmocka_unit_test(test_synthetic_stays),
+        cmocka_unit_test(test_synthetic_with_helpers),
         cmocka_unit_test(test_synthetic_specs),
         cmocka_unit_test(test_order_is_a_permutation),
         cmocka_unit_test(test_order_is_mixed),
