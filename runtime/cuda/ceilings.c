@@ -306,8 +306,10 @@ static int need(int wanted)
     cudaDriverGetVersion(&driver);
     if (status || n < 1)
         fail("there is no CUDA device: %s",
-             driver ? "the driver shows none (is CUDA_VISIBLE_DEVICES set?)"
-                    : "there is no driver (nvidia-smi shows what there is)");
+             !driver ? "there is no driver (nvidia-smi shows what there is)"
+             : status && status != cudaErrorNoDevice
+                 ? cudaGetErrorString(status)
+                 : "the driver shows none (is CUDA_VISIBLE_DEVICES set?)");
     if (n < wanted)
         fail("there %s %d CUDA device%s for %d slots: a slot is a device of its own",
              n > 1 ? "are" : "is", n, n > 1 ? "s" : "", wanted);

@@ -32,34 +32,63 @@ class Done:
         return f"{how}: {told[0].strip()[:300]}" if told else how
 
 
+STOP_S = 5  # one that hangs in the driver does not go
+started = set()  # what has not ended yet
+
+
+def begin(command, **more):
+    """A process in a session of its own."""
+    process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, start_new_session=True, **more)
+    started.add(process)
+    return process
+
+
 def stop(process):
     """Ends a process that we started, and all that it started."""
+    started.discard(process)
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
+        process.wait(STOP_S)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
         pass
-    process.wait()
+
+
+def stop_all():
+    for process in list(started):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def rest_of(process):
+    """What it said before it was ended; others may hold its pipes."""
+    try:
+        return process.communicate(timeout=STOP_S)
+    except subprocess.TimeoutExpired:
+        return "", ""
 
 
 def run(command, limit_s, env=None, cwd=None):
     """Waits for a command. status None: it was ended because its time was over."""
-    begin = time.monotonic()
+    since = time.monotonic()
     try:
-        process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-                                   stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **(env or {})}, cwd=cwd)
+        process = begin(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+                        env={**os.environ, **(env or {})}, cwd=cwd)
     except OSError as error:
         return Done(127, "", str(error), 0)
     try:
         out, err = process.communicate(timeout=max(limit_s, 0.1))
         status = process.returncode
+        started.discard(process)
     except subprocess.TimeoutExpired:
         stop(process)
-        out, err = process.communicate()
+        out, err = rest_of(process)
         status = None
     except BaseException:
         stop(process)
         raise
-    return Done(status, out, err, time.monotonic() - begin)
+    return Done(status, out, err, time.monotonic() - since)
 
 
 def side_by_side(function, values, most=None):

@@ -175,6 +175,8 @@ def prepare(folder, simulated, built=None):
     carried, build = folder / "carried", built or folder
     shutil.rmtree(carried, ignore_errors=True)
     static = built is None and build_stagecc(build, simulated)
+    if not static and not simulated:
+        raise Trouble("programs would want libjansson.so, which the other machine may lack: libjansson.a was not found, or --built was given")
     tools = Tools(build, found(build, "CUDART_INCLUDE", "CUBLASLT_INCLUDE"), simulated)
     tools.check()
     say("stagecc")

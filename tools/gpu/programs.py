@@ -89,14 +89,14 @@ def build_command(program, stagecc, source, out, tiny, backend="cuda", stages=1,
 
 
 def ops_options(options, small, tiny):
-    return [*options, *(["--only", small] if tiny else ["--without", LARGE_OPS])]
+    return [*options, "--isa", "avx2", *(["--only", small] if tiny else ["--without", LARGE_OPS])]
 
 
 def builds(tiny):
     """(folder, program, backend, stages, more options) of all. Without a backend: of those of MIXED_BACKENDS."""
     for program in COMPARED:
         yield f"{program.name}-cuda", program, "cuda", 1, ["--lr", 0.05]
-        yield f"{program.name}-ref", program, "ref", 1, ["--dtype", "f64", "--lr", 0.05]
+        yield f"{program.name}-ref", program, "ref", 1, ["--dtype", "f64", "--lr", 0.05, "--isa", "avx2"]
     yield READER.name, READER, "cuda", 1, []
     for program, cuts in CUT:
         for stages in cuts:

@@ -21,7 +21,7 @@ class Report:
                "text": text, **({"figures": figures} if figures else {})}
         self.since = now
         self.rows.append(row)
-        print(line_of(row), flush=True)
+        print(line_of(row) + "\n", end="", flush=True)  # in one piece: others may write, too
 
     def passed(self, name, text="", **figures):
         self.add(name, PASSED, text, **figures)
