@@ -6,7 +6,6 @@
 // What receives is poisoned before, and bytes are compared on the host.
 #include "runtime/cuda/card/card.h"
 #include "runtime/cuda/card/comm.h"
-#include "runtime/cuda/card/library.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,11 +15,6 @@
 enum { ROUNDS = 9, PARTS = 3, SEED = 7, TRIES = 8 };
 // Of the device's memory: a part of each replica, and where those of others and the sum come.
 enum { PART, CAME = PART + PARTS, SUM = CAME + PARTS, BACK, BUFFERS };
-
-// A group of calls is what a rank needs that sends to itself alone.
-static struct {
-    int (*begin)(void), (*end)(void);
-} group;
 
 typedef struct Self {
     rt_stage stage;
@@ -62,17 +56,17 @@ static uint8_t *buffer(Self *t, int i)
 // Messages
 // -----------------------------------------------------------------------------------------
 
-// As rt__ways_send and rt__ways_receive order it.
+// As rt__ways_send and rt__ways_receive order it; who sends to itself needs a group.
 static void exchange(Self *t, const void *from, void *to, size_t bytes)
 {
     rt_stage *s = &t->stage;
     cudaStream_t work = rt__card_of(s)->work;
     rt__card_record(s, t->used, work);
     rt__card_follow(s, t->comm.stream, t->used);
-    group.begin();
+    rt__comm_begin_group();
     rt__comm_send(s, &t->comm, from, bytes, 0);
     rt__comm_receive(s, &t->comm, to, bytes, 0);
-    rt__comm_finish(s, &t->comm, group.end(), "send a message of");
+    rt__comm_finish(s, &t->comm, rt__comm_end_group(), "send a message of");
     rt__card_record(s, t->copied, t->comm.stream);
     rt__card_follow(s, work, t->copied);
     rt__comm_look(s, &t->comm);
@@ -216,15 +210,11 @@ static void try_sum(Self *t)
 // The stage
 // ---------------------------------------------------------------------------------------
 
-static void load_groups(Self *t)
+static void load(Self *t)
 {
-    static const CudaLibrary nccl = {"libnccl.so.2", "NCCL 2.14"};
-    static const CudaFunction functions[] = {{"ncclGroupStart", 0},
-                                             {"ncclGroupEnd", sizeof group.begin}};
     if (!rt__comm_is_there())
-        fail(2, "NCCL (%s) is not on this machine", nccl.file);
+        fail(2, "NCCL (libnccl.so.2) is not on this machine");
     rt__comm_load(&t->stage);
-    rt__cuda_load(&t->stage, &nccl, functions, 2, &group);
     check(t);
 }
 
@@ -273,7 +263,7 @@ int main(int argc, char **argv)
         fail(1, "no memory");
     rt__stage_init(&t.stage, &program, 0);
     t.stage.quiet = true;
-    load_groups(&t);
+    load(&t);
     rt__stage_open(&t.stage, -1);
     check(&t);
     connect(&t);

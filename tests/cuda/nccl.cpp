@@ -3,6 +3,9 @@
 //
 // Nothing is over when a call returns: a communicator is there, and a first message is in its stream, once both sides have
 // asked for it and somebody asks how far it is. One of a single rank brings what a group of calls has sent to itself.
+//
+// Who aborts a communicator waits until no message is left on the device, as its memory is freed there; in a group, once all of them are
+// told to end.
 #include <fcntl.h>
 #include <nccl.h>
 #include <stdio.h>
@@ -31,18 +34,24 @@ struct Box { // on both sides
     uint8_t data[most_bytes];
 };
 
+// What messages in streams know of their communicator, which may be gone before them.
+typedef std::shared_ptr<std::atomic<bool>> Aborted;
+
+static std::atomic<int> left; // of messages in streams, of all communicators
+
 struct ncclComm {
     Box *box;
     int ranks;
     bool joined, called;
     int sends; // told to FAKE_NCCL_SENT, a file
-    std::shared_ptr<std::atomic<bool>> aborted;
+    Aborted aborted;
     std::function<void()> first; // asked for, not in its stream yet
 };
 
-// Of a communicator of one rank, in the group that was begun.
+// In the group that was begun: messages of a communicator of one rank, or aborts.
 static struct Group {
     int depth;
+    bool aborts;
     ncclComm_t comm;
     const void *from;
     void *to;
@@ -112,6 +121,12 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *status)
     return ncclSuccess;
 }
 
+static void let_all_end()
+{
+    while (left)
+        cu_host_go_on();
+}
+
 ncclResult_t ncclCommAbort(ncclComm_t comm)
 {
     if (const char *log = getenv("FAKE_NCCL_SENT")) {
@@ -123,7 +138,24 @@ ncclResult_t ncclCommAbort(ncclComm_t comm)
     }
     *comm->aborted = true; // the file stays mapped: streams may still ask
     delete comm;
+    group.aborts = group.depth;
+    if (!group.depth)
+        let_all_end();
     return ncclSuccess;
+}
+
+// A message in its stream, once `ready` says so; without it when the communicator ends before.
+static void put(const Aborted &aborted, cudaStream_t stream, const std::function<bool()> &ready,
+                const std::function<void()> &bring)
+{
+    left++;
+    cu_host_when(
+        stream, [=] { return *aborted || ready(); },
+        [=] {
+            if (!*aborted)
+                bring();
+            left--;
+        });
 }
 
 static ncclResult_t ask(ncclComm_t comm, const std::function<void()> &later)
@@ -159,11 +191,16 @@ ncclResult_t ncclGroupEnd(void)
 {
     const Group g = group;
     group = {};
-    if (g.depth != 1 || !g.comm || !g.from || !g.to || g.sent != g.wanted)
+    if (g.aborts)
+        let_all_end();
+    if (g.depth == 1 && !g.comm) // no messages
+        return ncclSuccess;
+    if (g.depth != 1 || g.aborts || !g.comm || !g.from || !g.to || g.sent != g.wanted)
         return ncclInvalidUsage;
+    const Aborted aborted = g.comm->aborted;
     return ask(g.comm, [=] {
-        cu_host_when(
-            g.stream, [] { return true; }, [=] { memcpy(g.to, g.from, g.sent); });
+        put(
+            aborted, g.stream, [] { return true; }, [=] { memcpy(g.to, g.from, g.sent); });
     });
 }
 
@@ -177,7 +214,7 @@ ncclResult_t ncclSend(const void *from, size_t bytes, ncclDataType_t type, int p
                       ncclComm_t comm, cudaStream_t stream)
 {
     Box *box = comm->box;
-    auto aborted = comm->aborted;
+    const Aborted aborted = comm->aborted;
     if (type != ncclUint8 || peer != comm->ranks - 1 || bytes > most_bytes)
         return ncclInvalidArgument;
     comm->sends++;
@@ -189,11 +226,9 @@ ncclResult_t ncclSend(const void *from, size_t bytes, ncclDataType_t type, int p
         return ncclSuccess;
     }
     return ask(comm, [=] {
-        cu_host_when(
-            stream, [=] { return *aborted || box->sent == box->received; },
+        put(
+            aborted, stream, [=] { return box->sent == box->received; },
             [=] {
-                if (*aborted)
-                    return;
                 memcpy(box->data, from, bytes);
                 box->bytes = bytes;
                 box->sent++;
@@ -205,7 +240,7 @@ ncclResult_t ncclRecv(void *to, size_t bytes, ncclDataType_t type, int peer, ncc
                       cudaStream_t stream)
 {
     Box *box = comm->box;
-    auto aborted = comm->aborted;
+    const Aborted aborted = comm->aborted;
     if (type != ncclUint8 || peer != 0)
         return ncclInvalidArgument;
     if (comm->ranks == 1) {
@@ -216,11 +251,9 @@ ncclResult_t ncclRecv(void *to, size_t bytes, ncclDataType_t type, int peer, ncc
         return ncclSuccess;
     }
     return ask(comm, [=] {
-        cu_host_when(
-            stream, [=] { return *aborted || box->sent > box->received; },
+        put(
+            aborted, stream, [=] { return box->sent > box->received; },
             [=] {
-                if (*aborted)
-                    return;
                 if (bytes != box->bytes)
                     abort(); // each side means another message
                 memcpy(to, box->data, bytes);

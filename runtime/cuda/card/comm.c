@@ -99,6 +99,16 @@ int rt__comm_open(rt_stage *s, rt__comm *c, const uint8_t id[RT__COMM_ID], int r
                            "connect");
 }
 
+void rt__comm_begin_group(void)
+{
+    nccl.GroupStart();
+}
+
+int rt__comm_end_group(void)
+{
+    return (int)nccl.GroupEnd();
+}
+
 void rt__comm_abort(rt__comm *c)
 {
     if (c->made)

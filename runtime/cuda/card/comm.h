@@ -32,7 +32,11 @@ int rt__comm_receive(rt_stage *s, rt__comm *c, void *to, size_t bytes, int from)
 // What a call of NCCL's own on it has said (an ncclResult_t); `what` it was for.
 int rt__comm_finish(rt_stage *s, rt__comm *c, int said, const char *what);
 void rt__comm_look(rt_stage *s, rt__comm *c); // has it failed? rt_fail says so
-void rt__comm_abort(rt__comm *c);             // what waits in its stream ends
-void rt__comm_close(rt__comm *c);             // behind all work
+// A group of calls; its end says what all of them did (an ncclResult_t).
+void rt__comm_begin_group(void);
+int rt__comm_end_group(void);
+// What waits in its stream ends. Several are aborted in one group: NCCL waits for the device, where one's messages wait for another's.
+void rt__comm_abort(rt__comm *c);
+void rt__comm_close(rt__comm *c); // behind all work
 
 #endif

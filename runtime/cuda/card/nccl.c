@@ -248,10 +248,14 @@ void rt__ways_end(rt_stage *s)
     rt__ways *all = rt__card_of(s)->ways;
     for (int i = 0; all && i < all->n && !s->error; i++)
         cudaStreamSynchronize(all->of[i].comm.stream);
-    for (int i = 0; all && i < all->n; i++) {
+    if (!all)
+        return;
+    rt__comm_begin_group();
+    for (int i = 0; i < all->n; i++) {
         rt__comm_abort(&all->of[i].comm);
         all->of[i].tried = false;
     }
+    rt__comm_end_group();
 }
 
 static void close_way(const rt_stage *s, Way *w)
