@@ -52,4 +52,4 @@ if(CUDNN_INCLUDE)
     set(CUDNN_INCLUDE OFF)
   endif()
 endif()
-cuda_header(NCCL nccl.h nccl.h NCCL_VERSION_CODE 21400) # communicators that do not block
+cuda_header(NCCL nccl.h nccl.h NCCL_VERSION_CODE 22200) # aborts in groups

@@ -93,6 +93,14 @@ def check_shared(out):
         assert done.returncode == 0 and ("cannot be shared with the device" in done.stderr) == needs, f"{env}: {done.stderr}"
 
 
+def check_old(out):
+    """Communicators of it cannot be aborted together."""
+    for version, status in ("22105", 2), ("22200", 0):
+        done = subprocess.run([STAGECC, "run", out, "--data", DIGITS, "--steps", "2"], capture_output=True, text=True,
+                              env={**os.environ, **WAYS[0][0], "FAKE_NCCL_VERSION": version})
+        assert done.returncode == status and ("is NCCL 2.21.5: this program wants NCCL 2.22 or newer" in done.stderr) == bool(status), f"{version}: {done.returncode}\n{done.stderr}"
+
+
 # Several hosts
 
 
@@ -190,6 +198,7 @@ with tempfile.TemporaryDirectory() as folder:
     assert counts["all"] > counts["some"], counts
     assert not list(work.glob("nccl-of-tests-*")), "communicators that one side alone has joined"
     check_shared(out)
+    check_old(out)
     build(work / "free", *FREE)
     check_killed(work / "free")
     if not pathlib.Path("/usr/include/ucp/api/ucp.h").exists():

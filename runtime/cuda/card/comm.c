@@ -9,7 +9,8 @@
 #include <nccl.h>
 #include <string.h>
 
-static const CudaLibrary library = {"libnccl.so.2", "NCCL 2.14"};
+enum { LEAST = 22200 }; // the first that aborts in groups
+static const CudaLibrary library = {"libnccl.so.2", "NCCL 2.22"};
 
 static struct Nccl {
 // NOLINTNEXTLINE(bugprone-macro-parentheses): a name
@@ -31,11 +32,25 @@ bool rt__comm_is_there(void)
     return rt__cuda_has(&library);
 }
 
+static int check_version(rt_stage *s)
+{
+    int found = 0;
+    nccl.GetVersion(&found);
+    if (found >= LEAST)
+        return 0;
+    return rt_fail(
+        s, RT_E_ENVIRONMENT,
+        "%s is NCCL %d.%d.%d: this program wants %s or newer, whose folder STAGECC_CUDA_LIBS may name, or no "
+        "STAGECC_NCCL=1",
+        library.file, found / 10000, found / 100 % 100, found % 100, library.package);
+}
+
 int rt__comm_load(rt_stage *s)
 {
-    return nccl.Send ? 0
-                     : rt__cuda_load(s, &library, functions,
-                                     sizeof functions / sizeof *functions, &nccl);
+    int error = nccl.Send ? 0
+                          : rt__cuda_load(s, &library, functions,
+                                          sizeof functions / sizeof *functions, &nccl);
+    return error ? error : check_version(s);
 }
 
 // What a call has said, once it has come to its end
