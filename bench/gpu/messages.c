@@ -261,6 +261,7 @@ int main(int argc, char **argv)
     t.got = malloc(t.most);
     if (!t.want || !t.got)
         fail(1, "no memory");
+    setenv("STAGECC_NCCL", "1", 0); // the device's settings are those of messages
     rt__stage_init(&t.stage, &program, 0);
     t.stage.quiet = true;
     load(&t);

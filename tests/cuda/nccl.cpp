@@ -79,6 +79,15 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
     return good ? ncclSuccess : ncclSystemError;
 }
 
+// Else messages of another order than this test's may wait for each other for ever.
+static bool keeps_out_of_the_way(const ncclConfig_t *config)
+{
+    const char *queues = getenv("CUDA_DEVICE_MAX_CONNECTIONS");
+    const char *loading = getenv("CUDA_MODULE_LOADING");
+    return queues && !strcmp(queues, "32") && loading && !strcmp(loading, "EAGER") &&
+           config->maxCTAs > 0 && config->maxCTAs <= 8;
+}
+
 // As the real one would, a line of its version and more.
 static void tell_debug_file(void)
 {
@@ -95,6 +104,8 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int n, ncclUniqueId id, in
 {
     if (n < 1 || n > 2 || rank < 0 || rank >= n || config->blocking)
         return ncclInvalidArgument;
+    if (!keeps_out_of_the_way(config))
+        return ncclInvalidUsage;
     int fd = open(id.internal, O_RDWR | O_CLOEXEC);
     void *at = fd < 0 ? MAP_FAILED
                       : mmap(NULL, sizeof(Box), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

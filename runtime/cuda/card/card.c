@@ -33,6 +33,7 @@ static int choose_card(rt_stage *s)
 {
     const char *wanted = getenv("STAGECC_CARD");
     int n = 0, driver = 0;
+    rt__ways_prepare();
     cudaError_t status = cudaGetDeviceCount(&n);
     if (status || n < 1) {
         cudaDriverGetVersion(&driver);

@@ -9,6 +9,9 @@
 #include <nccl.h>
 #include <string.h>
 
+// Blocks of a message's kernel: each takes a multiprocessor from work as long as it waits.
+enum { MOST_BLOCKS = 4 };
+
 enum { LEAST = 22200 }; // the first that aborts in groups
 static const CudaLibrary library = {"libnccl.so.2", "NCCL 2.22"};
 
@@ -105,6 +108,7 @@ int rt__comm_open(rt_stage *s, rt__comm *c, const uint8_t id[RT__COMM_ID], int r
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     ncclUniqueId all;
     config.blocking = 0;
+    config.maxCTAs = MOST_BLOCKS;
     memcpy(&all, id, sizeof all);
     int error = rt__card_check(s, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
                                "make a stream");

@@ -33,10 +33,27 @@ struct rt__ways {
 // Opening
 // -----------------------------------------------------------------------------------------
 
-static bool is_wanted(const rt_stage *s)
+static bool is_asked_for(void)
 {
     const char *wish = getenv("STAGECC_NCCL");
-    return wish && !strcmp(wish, "1") && rt__card_of(s)->transfers && rt__comm_is_there();
+    return wish && !strcmp(wish, "1");
+}
+
+static bool is_wanted(const rt_stage *s)
+{
+    return is_asked_for() && rt__card_of(s)->transfers && rt__comm_is_there();
+}
+
+void rt__ways_prepare(void)
+{
+    static const struct {
+        const char *name, *value;
+    } settings[] = {
+        {"CUDA_DEVICE_MAX_CONNECTIONS", "32"}, // of 8, some have several streams
+        {"CUDA_MODULE_LOADING", "EAGER"},      // else a kernel's first launch waits for all
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof *settings && is_asked_for(); i++)
+        setenv(settings[i].name, settings[i].value, 0);
 }
 
 int rt__ways_open(rt_stage *s)

@@ -11,6 +11,9 @@
 typedef struct rt__ways rt__ways;
 
 #ifdef STAGECC_NCCL
+// Before the first call of CUDA: a message that waits for another rank must not hold what that one waits for, so each stream gets a
+// queue of the device's, and nothing is loaded while it waits. What the environment says already stands.
+void rt__ways_prepare(void);
 // Tells the other ranks which device this one has. 0 or an rt_error.
 int rt__ways_open(rt_stage *s);
 // No more messages. Of a run that has failed, what waits for a rank that is gone ends, so that the stage's work does.
@@ -24,6 +27,9 @@ void rt__ways_reuse(rt_stage *s, const rt__twin *t); // rt_device.reuse
 bool rt__ways_progress(
     rt_stage *s); // rt_device.progress: RT_E_PEER is noted where one has failed
 #else
+static inline void rt__ways_prepare(void)
+{
+}
 static inline int rt__ways_open(rt_stage *s)
 {
     (void)s;
