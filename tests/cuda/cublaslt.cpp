@@ -1,136 +1,31 @@
-// cublasLt for programs that run on the device of cudart.cpp: naive loops with sums in double, in the library's own
-// counting of columns. They find it by STAGECC_CUDA_LIBS, and have to be linked with -rdynamic.
+// cublasLt for programs that run on the device of cudart.cpp: it takes what a card's takes, and computes in loops. They find
+// it by STAGECC_CUDA_LIBS, and have to be linked with -rdynamic.
+#include "tests/cuda/cublaslt_product.h"
 #include "tests/cuda/fake_choice.h"
 
-#include <cublasLt.h>
-
 #include <dlfcn.h>
-#include <math.h>
-#include <string.h>
+#include <stdio.h>
 
-struct Desc {
-    bool tf32;
-    bool turned[2];
-    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-    const void *bias;
-    cudaDataType_t bias_type;
-    void *aux;
-    int64_t aux_ld;
+// What pointers are promised to begin at multiples of, where nothing else is said: as those of cudaMalloc.
+enum { ALIGNED = 256 };
+// Pointers that an algorithm is chosen for; those of epilogues are looked at where the description has them.
+enum { A, B, C, D, BIAS, AUX, N_POINTERS };
 
-    // Epilogues are sets of bits.
-    bool has(cublasLtEpilogue_t part) const
-    {
-        return (epilogue & part) == part;
-    }
-    bool stores_aux() const
-    {
-        return has(CUBLASLT_EPILOGUE_GELU_AUX);
-    }
+struct Preference {
+    uint32_t alignment[D + 1] = {ALIGNED, ALIGNED, ALIGNED, ALIGNED};
+    uint64_t workspace = 0;
 };
 
-struct Layout {
-    cudaDataType_t type;
-    int64_t rows, columns, ld, count, step;
+// An algorithm's bytes: its number, and what it was chosen for.
+struct Algorithm {
+    uint64_t number, matrices;
+    uint8_t alignment[N_POINTERS]; // less 1
 };
-
-struct Matmul {
-    Desc desc;
-    Layout a, b, c, d;
-    const void *a_at, *b_at, *c_at;
-    void *d_at;
-    double beta;
-    bool unsteady;
-};
-
-static double read(const void *at, cudaDataType_t type, int64_t i)
-{
-    uint32_t bits;
-    float value;
-    if (type == CUDA_R_16BF)
-        bits = (uint32_t)((const uint16_t *)at)[i] << 16;
-    else
-        memcpy(&bits, (const float *)at + i, sizeof bits);
-    memcpy(&value, &bits, sizeof value);
-    return (double)value;
-}
-
-// As tensor cores read it in tf32: what its 10 bits leave is cut off.
-static double read(const Desc &d, const void *at, cudaDataType_t type, int64_t i)
-{
-    float value = (float)read(at, type, i);
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    bits &= d.tf32 ? ~UINT32_C(0x1fff) : ~UINT32_C(0);
-    memcpy(&value, &bits, sizeof value);
-    return (double)value;
-}
-
-// Rounds to the nearest, ties to even; NaN stays NaN.
-static void write(void *at, cudaDataType_t type, int64_t i, float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if (type != CUDA_R_16BF)
-        memcpy((float *)at + i, &value, sizeof value);
-    else
-        ((uint16_t *)at)[i] =
-            value != value ? 0x7fc0 : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static int64_t place(const Layout &l, bool turned, int64_t row, int64_t column)
-{
-    return turned ? column + row * l.ld : row + column * l.ld;
-}
-
-static double finished(const Desc &d, double x)
-{
-    if (d.has(CUBLASLT_EPILOGUE_RELU))
-        return x > 0 || x != x ? x : 0;
-    if (d.has(CUBLASLT_EPILOGUE_GELU))
-        return x / 2 * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
-    return x;
-}
-
-static void multiply(const Matmul &m, int64_t batch)
-{
-    const int64_t inner = m.desc.turned[0] ? m.a.rows : m.a.columns;
-    for (int64_t column = 0; column < m.d.columns; column++)
-        for (int64_t row = 0; row < m.d.rows; row++) {
-            const int64_t at = batch * m.d.step + place(m.d, false, row, column);
-            double sum = m.desc.has(CUBLASLT_EPILOGUE_BIAS)
-                             ? read(m.desc.bias, m.desc.bias_type, row)
-                             : 0;
-            for (int64_t k = 0; k < inner; k++)
-                sum += read(m.desc, m.a_at, m.a.type,
-                            batch * m.a.step + place(m.a, m.desc.turned[0], row, k)) *
-                       read(m.desc, m.b_at, m.b.type,
-                            batch * m.b.step + place(m.b, m.desc.turned[1], k, column));
-            if (m.beta != 0)
-                sum += m.beta * read(m.c_at, m.c.type,
-                                     batch * m.c.step + place(m.c, false, row, column));
-            if (m.desc.stores_aux())
-                write(m.desc.aux, m.d.type, row + column * m.desc.aux_ld, (float)sum);
-            write(m.d_at, m.d.type, at, (float)finished(m.desc, sum));
-        }
-}
-
-static void run(void *matmul)
-{
-    static float calls;
-    const Matmul &m = *(const Matmul *)matmul;
-    for (int64_t batch = 0; batch < m.d.count; batch++)
-        multiply(m, batch);
-    if (m.unsteady)
-        write(m.d_at, m.d.type, 0, ++calls);
-}
-
-static void drop(void *matmul)
-{
-    delete (Matmul *)matmul;
-}
+static_assert(sizeof(Algorithm) <= sizeof(cublasLtMatmulAlgo_t), "it has room");
 
 // Algorithms: a number each, and how many milliseconds they take says FAKE_LT_MS; one, where it says nothing.
 // FAKE_LT_REFUSES, FAKE_LT_UNSTEADY: the number of one that is not taken by name, that gives other bits each time.
+// FAKE_LT_WORKSPACE: the bytes that each wants.
 static std::vector<int> times()
 {
     std::vector<int> ms = fake_times("FAKE_LT_MS");
@@ -142,6 +37,73 @@ static bool lacks(const Desc &d)
 {
     return d.epilogue != CUBLASLT_EPILOGUE_DEFAULT && getenv("FAKE_LT_BARE");
 }
+
+static size_t workspace_bytes()
+{
+    const char *bytes = getenv("FAKE_LT_WORKSPACE");
+    return bytes ? (size_t)atoll(bytes) : 0;
+}
+
+// Tells apart what the same algorithm need not be right for: FNV-1a.
+static uint64_t matrices_of(const Desc &d, const Layout *const layouts[D + 1])
+{
+    uint64_t hash = 0xcbf29ce484222325;
+    auto add = [&hash](int64_t value) { hash = (hash ^ (uint64_t)value) * 0x100000001b3; };
+    add(d.tf32 | d.turned[0] << 1 | d.turned[1] << 2);
+    for (int i = A; i <= D; i++)
+        for (int64_t value : {(int64_t)layouts[i]->type, layouts[i]->rows, layouts[i]->columns,
+                              layouts[i]->ld, layouts[i]->count, layouts[i]->step})
+            add(value);
+    return hash;
+}
+
+// The most that it can be taken for; NULL is a multiple of everything.
+static uint32_t alignment_of(const void *at)
+{
+    uint32_t alignment = ALIGNED;
+    while ((uintptr_t)at % alignment)
+        alignment /= 2;
+    return alignment;
+}
+
+static Algorithm chosen(uint64_t number, const Desc &d, const Layout *const layouts[D + 1],
+                        const Preference &preference)
+{
+    Algorithm a = {number, matrices_of(d, layouts), {}};
+    for (int i = A; i <= D; i++)
+        a.alignment[i] = (uint8_t)(preference.alignment[i] - 1);
+    a.alignment[BIAS] = (uint8_t)(alignment_of(d.bias) - 1);
+    a.alignment[AUX] = (uint8_t)(alignment_of(d.aux) - 1);
+    return a;
+}
+
+// What a card would compute something else of, or stop at; NULL: nothing.
+static const char *fault_of(const Matmul &m, const Algorithm &a, const void *workspace,
+                            size_t bytes)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "a bias", "what is stored beside"};
+    static thread_local char text[128];
+    const Layout *layouts[] = {&m.a, &m.b, &m.c, &m.d};
+    const void *at[] = {m.a_at,
+                        m.b_at,
+                        m.c_at,
+                        m.d_at,
+                        m.desc.has(CUBLASLT_EPILOGUE_BIAS) ? m.desc.bias : NULL,
+                        m.desc.stores_aux() ? m.desc.aux : NULL};
+    if (a.matrices != matrices_of(m.desc, layouts))
+        return "an algorithm that was chosen for other matrices";
+    if ((uintptr_t)workspace % ALIGNED || bytes < workspace_bytes() || (bytes && !workspace))
+        return "no such workspace as the algorithm wants";
+    for (int i = 0; i < N_POINTERS; i++)
+        if ((uintptr_t)at[i] % (a.alignment[i] + 1U)) {
+            snprintf(text, sizeof text, "%s begins at no multiple of %u bytes", names[i],
+                     a.alignment[i] + 1U);
+            return text;
+        }
+    return NULL;
+}
+
+static thread_local const char *fault = "of this test"; // of the last call
 
 extern "C" {
 
@@ -159,7 +121,7 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle)
 
 const char *cublasLtGetStatusName(cublasStatus_t)
 {
-    return "of this test";
+    return fault;
 }
 
 size_t cublasLtGetVersion()
@@ -237,33 +199,45 @@ cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
 
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *preference)
 {
-    *preference = (cublasLtMatmulPreference_t) new int(0);
+    *preference = (cublasLtMatmulPreference_t) new Preference();
     return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference)
 {
-    delete (int *)preference;
+    delete (Preference *)preference;
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
-                                                    cublasLtMatmulPreferenceAttributes_t,
-                                                    const void *, size_t)
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
+                                                    cublasLtMatmulPreferenceAttributes_t name,
+                                                    const void *value, size_t)
 {
+    static const cublasLtMatmulPreferenceAttributes_t alignments[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
+    Preference *p = (Preference *)preference;
+    if (name == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES)
+        p->workspace = *(const uint64_t *)value;
+    for (int i = A; i <= D; i++)
+        if (name == alignments[i])
+            p->alignment[i] = *(const uint32_t *)value;
     return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t desc,
-                                       cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                       cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                       cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                       cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
                                        const cublasLtMatmulAlgo_t *algorithm,
                                        cublasLtMatmulHeuristicResult_t *result)
 {
-    const uint64_t number = algorithm->data[0];
-    result->workspaceSize = 0;
-    result->state = number >= times().size() || lacks(*(const Desc *)desc) ||
-                            fake_is("FAKE_LT_REFUSES", (int64_t)number)
+    const Layout *layouts[] = {(const Layout *)a, (const Layout *)b, (const Layout *)c,
+                               (const Layout *)d};
+    const Algorithm &of = *(const Algorithm *)algorithm;
+    result->workspaceSize = workspace_bytes();
+    result->state = of.number >= times().size() || lacks(*(const Desc *)desc) ||
+                            of.matrices != matrices_of(*(const Desc *)desc, layouts) ||
+                            fake_is("FAKE_LT_REFUSES", (int64_t)of.number)
                         ? CUBLAS_STATUS_NOT_SUPPORTED
                         : CUBLAS_STATUS_SUCCESS;
     return result->state;
@@ -272,13 +246,16 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t de
 // Of matrices that fit together.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc,
                                               cublasLtMatrixLayout_t a,
-                                              cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t,
+                                              cublasLtMatrixLayout_t b,
+                                              cublasLtMatrixLayout_t c,
                                               cublasLtMatrixLayout_t d,
-                                              cublasLtMatmulPreference_t, int most,
+                                              cublasLtMatmulPreference_t preference, int most,
                                               cublasLtMatmulHeuristicResult_t *found, int *n)
 {
     const Desc &m = *(const Desc *)desc;
     const Layout &x = *(const Layout *)a, &y = *(const Layout *)b, &z = *(const Layout *)d;
+    const Layout *layouts[] = {&x, &y, (const Layout *)c, &z};
+    const Preference &wish = *(const Preference *)preference;
     const int64_t rows = m.turned[0] ? x.columns : x.rows,
                   columns = m.turned[1] ? y.rows : y.columns;
     const int64_t inner = m.turned[0] ? x.rows : x.columns,
@@ -288,11 +265,14 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
         y.count == z.count && x.type == y.type && (!m.tf32 || x.type == CUDA_R_32F) &&
         (!m.has(CUBLASLT_EPILOGUE_BIAS) || m.bias_type == z.type) &&
         (!m.stores_aux() || (m.aux_ld % 8 == 0 && m.aux_ld >= z.rows && z.count == 1));
-    const int known = fits && !lacks(m) ? (int)times().size() : 0;
+    const int known =
+        fits && !lacks(m) && workspace_bytes() <= wish.workspace ? (int)times().size() : 0;
     *n = known < most ? known : most;
     for (int i = 0; i < *n; i++) {
         found[i] = {};
-        found[i].algo.data[0] = (uint64_t)i;
+        const Algorithm own = chosen((uint64_t)i, m, layouts, wish);
+        memcpy(&found[i].algo, &own, sizeof own);
+        found[i].workspaceSize = workspace_bytes();
         found[i].state = CUBLAS_STATUS_SUCCESS;
     }
     return CUBLAS_STATUS_SUCCESS;
@@ -303,18 +283,30 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                               cublasLtMatrixLayout_t b_lies, const void *beta, const void *c,
                               cublasLtMatrixLayout_t c_lies, void *d,
                               cublasLtMatrixLayout_t d_lies,
-                              const cublasLtMatmulAlgo_t *algorithm, void *, size_t,
-                              cudaStream_t stream)
+                              const cublasLtMatmulAlgo_t *algorithm, void *workspace,
+                              size_t bytes, cudaStream_t stream)
 {
     static FakeLater *later = (FakeLater *)dlsym(RTLD_DEFAULT, "cu_host_later");
+    const Algorithm &of = *(const Algorithm *)algorithm;
+    const Matmul m = {*(const Desc *)desc,
+                      *(const Layout *)a_lies,
+                      *(const Layout *)b_lies,
+                      *(const Layout *)c_lies,
+                      *(const Layout *)d_lies,
+                      a,
+                      b,
+                      c,
+                      d,
+                      (double)*(const float *)beta,
+                      fake_is("FAKE_LT_UNSTEADY", (int64_t)of.number)};
     if (!later)
         return CUBLAS_STATUS_NOT_INITIALIZED;
-    later(stream, run, drop,
-          new Matmul{*(const Desc *)desc, *(const Layout *)a_lies, *(const Layout *)b_lies,
-                     *(const Layout *)c_lies, *(const Layout *)d_lies, a, b, c, d,
-                     (double)*(const float *)beta,
-                     fake_is("FAKE_LT_UNSTEADY", (int64_t)algorithm->data[0])});
-    fake_take(later, stream, times()[algorithm->data[0]] - 1);
+    if (const char *bad = fault_of(m, of, workspace, bytes)) {
+        fault = bad;
+        return CUBLAS_STATUS_INVALID_VALUE;
+    }
+    later(stream, run, drop, new Matmul(m));
+    fake_take(later, stream, times()[of.number] - 1);
     return CUBLAS_STATUS_SUCCESS;
 }
 }

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-// Tensors begin at multiples of 16 bytes; what a call begins at is that and its steps.
+// What a call begins at is where a tensor does, and its steps.
 static uint32_t alignment_of(const Product *p, int operand)
 {
-    uint32_t alignment = 16;
+    uint32_t alignment = RT__PRODUCT_ALIGN;
     while (p->calls > 1 && p->step[operand] % alignment)
         alignment /= 2;
     return alignment;

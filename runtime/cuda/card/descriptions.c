@@ -103,11 +103,28 @@ static cublasLtEpilogue_t epilogue_of(const rt_kernel *k)
     return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
 }
 
+// Algorithms are chosen by the alignment that these pointers have by then, and NULL has any.
+static cublasStatus_t make_pointer(Product *to, cublasLtMatmulDescAttributes_t name)
+{
+    static const uintptr_t least = RT__PRODUCT_ALIGN;
+    return set(to->desc, name, &least, sizeof least);
+}
+
 // What an epilogue reads or writes beside lies as c does.
 static cublasStatus_t make_aux(Product *to, const rt_kernel *k)
 {
     const rt_product *p = &k->product;
-    return set(to->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &p->c[2], sizeof p->c[2]);
+    cublasStatus_t status =
+        set(to->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &p->c[2], sizeof p->c[2]);
+    return status ? status : make_pointer(to, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER);
+}
+
+static cublasStatus_t make_bias(Product *to, const rt_kernel *k)
+{
+    cudaDataType_t type = type_of(k->types[2]);
+    cublasStatus_t status =
+        set(to->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
+    return status ? status : make_pointer(to, CUBLASLT_MATMUL_DESC_BIAS_POINTER);
 }
 
 // Products of bf16 go through tensor cores anyway.
@@ -123,7 +140,6 @@ static cublasStatus_t make_desc(Product *to, const rt_kernel *k, bool tf32, View
     cublasOperation_t ops[2] = {left.turned ? CUBLAS_OP_T : CUBLAS_OP_N,
                                 right.turned ? CUBLAS_OP_T : CUBLAS_OP_N};
     cublasLtEpilogue_t epilogue = epilogue_of(k);
-    cudaDataType_t bias = type_of(k->types[2]);
     cublasStatus_t status = lt.MatmulDescCreate(&to->desc, compute_type(k, tf32), CUDA_R_32F);
     if (!status)
         status = set(to->desc, CUBLASLT_MATMUL_DESC_TRANSA, &ops[0], sizeof ops[0]);
@@ -134,7 +150,7 @@ static cublasStatus_t make_desc(Product *to, const rt_kernel *k, bool tf32, View
     if (!status && k->epilogue == RT_GELU_AUX)
         status = make_aux(to, k);
     if (!status && k->product.bias)
-        status = set(to->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof bias);
+        status = make_bias(to, k);
     return status;
 }
 

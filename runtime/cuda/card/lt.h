@@ -15,6 +15,9 @@ typedef struct Lt {
 
 extern Lt lt; // filled by rt__products_open
 
+// Bytes that all tensors of products begin at a multiple of.
+enum { RT__PRODUCT_ALIGN = 16 };
+
 // Operands in the library's order: c' = left right.
 enum { LEFT, RIGHT, OUT, N_OPERANDS };
 
