@@ -19,6 +19,7 @@
 
 enum { M = 5, K = 11, N = 16, A_ROW = 16, C_ROW = 24 }; // rows of a and c lie apart
 enum { SHIFT = 4 };                                     // floats
+static _Alignas(256) unsigned char workspace[1024];
 
 // cublaslt.cpp hands its work over to a device.
 void cu_host_later(void *stream, void (*run)(void *), void (*drop)(void *), void *user);
@@ -128,8 +129,8 @@ static void check_kernel(rt__products *made, int row, const rt_kernel *k)
     void *a = tensor(M * A_ROW, 1, type), *w = tensor(N * K, 2, type), *b = tensor(N, 3, type);
     void *c = tensor(M * C_ROW, 4, type), *aux = tensor(M * C_ROW, 5, type);
     void *before = tensor(M * C_ROW, 4, type);
-    rt__products_run(&stage, made, row, &(rt__operands){a, w, b, c, beside ? aux : NULL}, NULL,
-                     NULL);
+    rt__products_run(&stage, made, row, &(rt__operands){a, w, b, c, beside ? aux : NULL},
+                     workspace, NULL);
     assert_int_equal(stage.error, 0);
     for (int64_t i = 0; i < M * C_ROW; i++) {
         int64_t m = i / C_ROW, n = i % C_ROW;
@@ -149,11 +150,6 @@ static void check_kernel(rt__products *made, int row, const rt_kernel *k)
         drop(tensors[i]);
 }
 
-static void check_row(rt__products *made, int row)
-{
-    check_kernel(made, row, &all[row]);
-}
-
 // bare: without bias and epilogue.
 static void check_plain(rt__products *made, int row, bool bare)
 {
@@ -171,7 +167,7 @@ static void products_are_those_of_loops(void **state)
     if (rt__products_open(&stage, &made, true))
         fail_msg("%s", stage.message);
     for (int i = 0; i < n_rows; i++)
-        check_row(made, i);
+        check_kernel(made, i, &all[i]);
     rt__products_close(made);
 }
 
@@ -187,8 +183,8 @@ static void *result_of(int row, int tf32)
     if (rt__products_open(&stage, &made, true))
         fail_msg("%s", stage.message);
     kernels.tf32 = 0;
-    rt__products_run(&stage, made, row, &(rt__operands){a, w, b, c, beside ? aux : NULL}, NULL,
-                     NULL);
+    rt__products_run(&stage, made, row, &(rt__operands){a, w, b, c, beside ? aux : NULL},
+                     workspace, NULL);
     assert_int_equal(stage.error, 0);
     rt__products_close(made);
     void *tensors[] = {a, w, b, aux};
@@ -214,6 +210,73 @@ static void tf32_is_of_floats(void **state)
         drop(exact);
         drop(fast);
     }
+}
+
+// Steps of a recurrence
+// ----------------------------------------------------------------------------------------
+
+enum { SAMPLES = 3, STEPS = 4 };
+
+// How far a step's product is off at most.
+static double step_is_off(rt__products *made, const rt_cuda_product *p)
+{
+    double *want = calloc((size_t)(p->m * p->n), sizeof *want), worst = 0;
+    for (int64_t i = 0; i < p->m * p->n; i++) {
+        int64_t row = i / p->n, j = i % p->n;
+        want[i] = (double)p->more[row * p->more_apart + j];
+        for (int64_t k = 0; k < p->k; k++)
+            want[i] += (double)p->x[row * p->x_apart + k] *
+                       (double)p->w[p->turned ? j * p->k + k : k * p->n + j];
+    }
+    rt__products_step(&stage, made, p, workspace, NULL);
+    if (stage.error)
+        fail_msg("%s", stage.message);
+    for (int64_t i = 0; i < p->m * p->n; i++) {
+        double got = (double)p->out[i / p->n * p->out_apart + i % p->n];
+        worst = fmax(worst, fabs(got - want[i]) / (1 + fabs(want[i])));
+        assert_true(fabs(got) < INFINITY);
+    }
+    free(want);
+    return worst;
+}
+
+// All that an LSTM with h features asks for: forward from states y, and sums g, into room; backward in g.
+static void check_steps(int64_t h, int tf32)
+{
+    rt__products *made = NULL;
+    double off = 0;
+    const int64_t wide = 4 * h, y_apart = STEPS * 2 * h, g_apart = STEPS * wide;
+    float *y = tensor(SAMPLES * y_apart, 1, RT_F32), *g = tensor(SAMPLES * g_apart, 2, RT_F32);
+    float *w = tensor(wide * h, 3, RT_F32), *room = tensor(SAMPLES * wide, 4, RT_F32);
+    kernels.tf32 = tf32;
+    program.n_kernels = 0;
+    if (rt__products_open(&stage, &made, true))
+        fail_msg("%s", stage.message);
+    for (int64_t t = 1; t < STEPS; t++) {
+        const float *before = y + (t - 1) * 2 * h;
+        float *own = g + t * wide, *back = own - wide;
+        const rt_cuda_product forward = {room,    own,     before, w, wide, g_apart,
+                                         y_apart, SAMPLES, wide,   h, 1};
+        const rt_cuda_product backward = {back,    back,    own, w,    g_apart, g_apart,
+                                          g_apart, SAMPLES, h,   wide, 0};
+        off = fmax(off, fmax(step_is_off(made, &forward), step_is_off(made, &backward)));
+    }
+    if (!(tf32 ? off > 1e-5 && off <= 4e-3 : off <= 1e-5))
+        fail_msg("off by %g, with tf32: %d", off, tf32);
+    rt__products_close(made);
+    program.n_kernels = n_rows;
+    kernels.tf32 = 0;
+    float *tensors[] = {y, g, w, room};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        drop(tensors[i]);
+}
+
+static void steps_are_products(void **state)
+{
+    static const int64_t features[] = {1, 5, 18, 37, 48};
+    (void)state;
+    for (int i = 0; i < 2 * 5; i++)
+        check_steps(features[i / 2], i % 2);
 }
 
 // What is said while products are made under a setting of the library's. The caller closes them.
@@ -261,6 +324,25 @@ static void epilogues_may_be_missing(void **state)
     rt__products_close(made);
 }
 
+// Calls have the bytes that their algorithms want; there is no algorithm that wants more than there are.
+static void workspaces_are_given(void **state)
+{
+    char most[32];
+    rt__products *made = NULL;
+    (void)state;
+    snprintf(most, sizeof most, "%zu", sizeof workspace);
+    setenv("FAKE_LT_WORKSPACE", most, 1);
+    products_are_those_of_loops(NULL);
+    check_steps(8, 0);
+    snprintf(most, sizeof most, "%d", RT__PRODUCT_WORKSPACE + 1);
+    setenv("FAKE_LT_WORKSPACE", most, 1);
+    assert_int_equal(rt__products_open(&stage, &made, true), RT_E_KERNEL);
+    assert_non_null(strstr(stage.message, "no algorithm"));
+    stage.error = 0;
+    rt__products_close(made);
+    unsetenv("FAKE_LT_WORKSPACE");
+}
+
 // Names are those of this library: a row that names one has it, and any other name is replaced, which is said once.
 static void algorithms_have_names(void **state)
 {
@@ -304,7 +386,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(descriptions_are_taken), cmocka_unit_test(products_are_those_of_loops),
-        cmocka_unit_test(tf32_is_of_floats), cmocka_unit_test(epilogues_may_be_missing),
+        cmocka_unit_test(tf32_is_of_floats),      cmocka_unit_test(steps_are_products),
+        cmocka_unit_test(workspaces_are_given),   cmocka_unit_test(epilogues_may_be_missing),
         cmocka_unit_test(algorithms_have_names)};
     make_rows();
     if (access(HOST_LIBRARIES, R_OK)) {

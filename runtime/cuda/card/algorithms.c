@@ -1,5 +1,6 @@
 #include "runtime/cuda/card/algorithms.h"
 
+#include "runtime/cuda/card/descriptions.h"
 #include "runtime/cuda/card/products.h"
 
 #include <inttypes.h>
@@ -10,7 +11,8 @@
 static uint32_t alignment_of(const Product *p, int operand)
 {
     uint32_t alignment = RT__PRODUCT_ALIGN;
-    while (p->calls > 1 && p->step[operand] % alignment)
+    while ((p->calls > 1 && p->step[operand] % alignment) ||
+           (operand == RIGHT && p->moves % alignment))
         alignment /= 2;
     return alignment;
 }
@@ -52,7 +54,7 @@ cublasStatus_t rt__lt_find(cublasLtHandle_t handle, const Product *p,
         status = prefer(preference, p);
     if (!status)
         status = lt.MatmulAlgoGetHeuristic(handle, p->desc, p->layout[LEFT], p->layout[RIGHT],
-                                           p->layout[OUT], p->layout[OUT], preference, most,
+                                           rt__lt_added(p), p->layout[OUT], preference, most,
                                            found, &all);
     if (preference)
         lt.MatmulPreferenceDestroy(preference);
@@ -107,7 +109,7 @@ bool rt__lt_take_named(cublasLtHandle_t handle, Product *p, const char *name)
 {
     cublasLtMatmulHeuristicResult_t found = {.state = CUBLAS_STATUS_SUCCESS};
     if (!read_name(name, &found.algo) ||
-        lt.MatmulAlgoCheck(handle, p->desc, p->layout[LEFT], p->layout[RIGHT], p->layout[OUT],
+        lt.MatmulAlgoCheck(handle, p->desc, p->layout[LEFT], p->layout[RIGHT], rt__lt_added(p),
                            p->layout[OUT], &found.algo, &found) ||
         found.workspaceSize > RT__PRODUCT_WORKSPACE)
         return false;

@@ -177,9 +177,16 @@ void rt__lt_drop(Product *p)
     for (int k = 0; k < N_OPERANDS; k++)
         if (p->layout[k])
             lt.MatrixLayoutDestroy(p->layout[k]);
+    if (p->more)
+        lt.MatrixLayoutDestroy(p->more);
     if (p->desc)
         lt.MatmulDescDestroy(p->desc);
     *p = (Product){0};
+}
+
+cublasLtMatrixLayout_t rt__lt_added(const Product *p)
+{
+    return p->more ? p->more : p->layout[OUT];
 }
 
 cublasStatus_t rt__lt_point(const Product *p, const rt_kernel *k, const rt__operands *of)

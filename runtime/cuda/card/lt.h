@@ -28,6 +28,9 @@ typedef struct Product { // of one row; none where desc is NULL
     size_t workspace;
     int64_t calls,
         step[N_OPERANDS]; // one call takes a stride of batches; bytes from one call to the next
+    int64_t
+        moves; // bytes from one step of an LSTM to the next, of the right operand; 0: it is none
+    cublasLtMatrixLayout_t more; // of what is added, where that lies otherwise than the result
     float add;
     bool bare; // the library leaves bias and epilogue to somebody else
 } Product;

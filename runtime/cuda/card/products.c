@@ -27,7 +27,6 @@ static const CudaFunction functions[] = {
 typedef struct Step {
     rt_cuda_product shape; // its pointers mean nothing
     Product product;
-    cublasLtMatrixLayout_t more;
 } Step;
 
 // What is not done as it was wished for: how many rows, and one of them.
@@ -140,11 +139,8 @@ void rt__products_close(rt__products *made)
         return;
     for (int i = 0; i < made->n; i++)
         rt__lt_drop(&made->of[i]);
-    for (int i = 0; i < made->n_steps; i++) {
+    for (int i = 0; i < made->n_steps; i++)
         rt__lt_drop(&made->steps[i].product);
-        if (made->steps[i].more)
-            lt.MatrixLayoutDestroy(made->steps[i].more);
-    }
     free(made->steps);
     if (made->handle)
         lt.Destroy(made->handle);
@@ -219,6 +215,7 @@ static rt_kernel row_of(const rt_cuda_product *p)
 {
     rt_kernel row = {.key = "a step of an LSTM",
                      .op = RT_MATMUL,
+                     .types = {RT_F32, RT_F32, RT_F32},
                      .product = {.batch = {1, 1},
                                  .m = p->m,
                                  .n = p->n,
@@ -230,7 +227,8 @@ static rt_kernel row_of(const rt_cuda_product *p)
     return row;
 }
 
-// By the first call of a shape, which is none that is captured.
+// By the first call of a shape, which is none that is captured. Forward x is the first half of a state, whose steps follow
+// each other; backward it is the gates.
 static Step *add_step(rt_stage *s, rt__products *made, const rt_cuda_product *p)
 {
     Step *more = realloc(made->steps, (size_t)(made->n_steps + 1) * sizeof *more);
@@ -242,11 +240,13 @@ static Step *add_step(rt_stage *s, rt__products *made, const rt_cuda_product *p)
     Step *step = &made->steps[made->n_steps++];
     *step = (Step){.shape = *p};
     rt_kernel row = row_of(p);
-    if (settle(s, made, &row, &step->product))
-        return NULL;
-    cublasStatus_t status = lt.MatrixLayoutCreate(&step->more, CUDA_R_32F, (uint64_t)p->n,
+    Product *to = &step->product;
+    to->moves = 4 * (p->turned ? 2 * p->k : p->k);
+    cublasStatus_t status = lt.MatrixLayoutCreate(&to->more, CUDA_R_32F, (uint64_t)p->n,
                                                   (uint64_t)p->m, p->more_apart);
-    return status ? (rt__lt_bad(s, &row, "descriptions", status), NULL) : step;
+    if (status)
+        rt__lt_bad(s, &row, "descriptions", status);
+    return status || settle(s, made, &row, to) ? NULL : step;
 }
 
 void rt__products_step(rt_stage *s, rt__products *made, const rt_cuda_product *p,
@@ -262,8 +262,8 @@ void rt__products_step(rt_stage *s, rt__products *made, const rt_cuda_product *p
     const Product *of = &step->product;
     cublasStatus_t status =
         lt.Matmul(made->handle, of->desc, &one, p->w, of->layout[LEFT], p->x, of->layout[RIGHT],
-                  &one, p->more, step->more, p->out, of->layout[OUT], &of->algorithm, workspace,
-                  of->workspace, stream);
+                  &one, p->more, rt__lt_added(of), p->out, of->layout[OUT], &of->algorithm,
+                  workspace, of->workspace, stream);
     if (status)
         rt_fail(s, RT_E_KERNEL, "cublasLt %zu: a step of an LSTM: %s", lt.GetVersion(),
                 lt.GetStatusName(status));
