@@ -22,8 +22,8 @@ used where the device is; then their bits have to be the same when they run agai
 With --bf16 instead: the backend under --dtype bf16 within 1e-2 of ref in double, |a - b| / |b| with the
 square norm (4e-2 of several ops in a row), from parameters that are bf16, so that the same element is the
 largest of a pool's window; and the same bits when it runs again.
-With --tf32 likewise: the cases with products and convolutions under --dtype tf32, within 2e-3, from any parameters: a tensor
-core may cut off what the 10 bits of an operand leave, which is up to 2^-10 of it.
+With --tf32 likewise: the cases with products and convolutions under --dtype tf32, within 2e-3 (8e-3 of several in a row, as
+in an LSTM), from any parameters: a tensor core may cut off what the 10 bits of an operand leave, which is up to 2^-10 of it.
 """
 import argparse
 import array
@@ -323,11 +323,11 @@ def norm_distance(a, b):
     return square(x - y for x, y in zip(a, b)) / max(square(b), 1e-30)
 
 
-def compare_norms(shapes, before, grads, want):
+def compare_norms(shapes, before, grads, want, dtype):
     """The same of a program in bf16 or tf32, as parts of what is allowed. The loss's gradient has errors of its own, which
     y = dz n/2 - z + t and sums of it to one number show. Where ops follow each other, errors add up and a relu's
-    input may change its sign."""
-    worst, steps = {}, {name: len(code or [name]) for name, code, _ in CASES}
+    input may change its sign. So they do over steps of an LSTM, whose products may be in tf32, but never in bf16."""
+    worst, steps = {}, {name: len(code or [name]) + (dtype == "tf32" and name.startswith("lstm_")) for name, code, _ in CASES}
     y, want_y = results_of(shapes, before, grads), results_of(shapes, before, want)
     for name, params in shapes.items():
         z, t, limit = before[f"{name}.z"][1], before[f"{name}.t"][1], 1 if steps.get(name, 1) == 1 else 4
@@ -512,7 +512,7 @@ def check_rounded(ref, other, dtype, tolerance):
     if dtype == "bf16":
         ref.before = other.before = {n: (shape, [halved(v) for v in values]) for n, (shape, values) in ref.before.items()}
     want, got = ref.run_once(), other.run_once()
-    worst = compare_norms(ref.shapes, ref.before, got, want)
+    worst = compare_norms(ref.shapes, ref.before, got, want, dtype)
     for name in (n for n in ref.before if ".running_" in n):
         worst[name] = norm_distance(other.after[name], ref.after[name])
     good = report(f"{other.dir.name} {dtype} against {ref.dir.name} F64", worst, tolerance)
