@@ -8,6 +8,9 @@
 // has to wait for an event. The device's memory can be touched only while a list is worked on; whoever looks at it from the host, or
 // at what was not waited for, ends with a signal or sees other bits, and so does a stream that does not wait for another. Whoever asks
 // again and again whether an event was reached sees it come.
+//
+// It refuses what a driver would: while something is captured all that might wait, and then the capture is lost, too. What a call
+// or a launch had to say stays until cudaGetLastError. With FAKE_CUDA_LAUNCH_FAILS=n the n-th launch of a program fails.
 #include <cuda_runtime_api.h>
 
 #include <limits.h>
@@ -42,7 +45,7 @@ struct CUgraphExec_st {
 };
 struct CUstream_st {
     std::list<Item> work;
-    bool capturing;
+    bool capturing, lost; // what it captures was made invalid
     CUgraph_st captured;
 };
 static float clock_ms;
@@ -72,12 +75,26 @@ static size_t total_bytes()
     return (mib ? (size_t)atol(mib) : 4096) << 20;
 }
 
-static bool is_pinned(const void *at)
+// That has some of these bytes; NULL: the device knows of none.
+static const Memory *memory_at(const void *at, size_t n)
 {
     for (const Memory &m : memory)
-        if (!m.device && (const uint8_t *)at >= m.at && (const uint8_t *)at < m.at + m.bytes)
-            return true;
-    return false;
+        if ((const uint8_t *)at + n > m.at && (const uint8_t *)at < m.at + m.bytes)
+            return &m;
+    return NULL;
+}
+
+static bool is_pinned(const void *at, size_t n)
+{
+    const Memory *m = memory_at(at, n);
+    return m && !m->device;
+}
+
+static bool is_device(const void *at, size_t n)
+{
+    const Memory *m = memory_at(at, n);
+    return m && m->device && (const uint8_t *)at >= m->at &&
+           (const uint8_t *)at + n <= m->at + m->bytes;
 }
 
 static void protect(int how)
@@ -152,8 +169,23 @@ static void work_up_to(cudaEvent_t event, unsigned recorded)
         go_on(event->stream);
 }
 
+static cudaError_t last_error; // for whoever asks next
+
+// What a call says.
+static cudaError_t told(cudaError_t status)
+{
+    if (!status)
+        return cudaSuccess;
+    last_error = status;
+    for (cudaStream_t stream : streams)
+        stream->lost |= stream->capturing;
+    return status;
+}
+
 static cudaError_t later(cudaStream_t stream, Work work)
 {
+    if (stream->capturing && stream->lost)
+        return told(cudaErrorStreamCaptureInvalidated);
     if (stream->capturing)
         stream->captured.work.push_back(work);
     else
@@ -166,7 +198,13 @@ extern "C" void cu_host_later(void *stream, void (*run)(void *), void (*drop)(vo
 extern "C" void cu_host_later(void *stream, void (*run)(void *), void (*drop)(void *),
                               void *launched)
 {
+    static int launches;
     std::shared_ptr<void> kept(launched, drop);
+    const char *fails = getenv("FAKE_CUDA_LAUNCH_FAILS");
+    if (fails && ++launches == atoi(fails)) {
+        last_error = cudaErrorLaunchOutOfResources; // a capture goes on without it
+        return;
+    }
     later((cudaStream_t)stream, [=] {
         run(kept.get());
         clock_ms++;
@@ -189,17 +227,12 @@ extern "C" void cu_host_go_on(void)
     let_one_go_on();
 }
 
-// What a capture must not do; without a stream: while there is any, which its thread must not.
-static cudaError_t refused_by(cudaStream_t stream)
-{
-    return stream->capturing ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
-}
-
-static cudaError_t refused_by_any()
+// What a thread must not do while it captures.
+static cudaError_t refused()
 {
     for (cudaStream_t stream : streams)
-        if (cudaError_t refused = refused_by(stream))
-            return refused;
+        if (stream->capturing)
+            return told(cudaErrorStreamCaptureUnsupported);
     return cudaSuccess;
 }
 
@@ -219,14 +252,16 @@ const char *cudaGetErrorString(cudaError_t error)
 
 cudaError_t cudaGetLastError()
 {
-    return cudaSuccess; // launches do not fail
+    const cudaError_t last = last_error;
+    last_error = cudaSuccess;
+    return last;
 }
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
     const char *devices = getenv("FAKE_CUDA_DEVICES");
     *n = devices ? atoi(devices) : 1;
-    return *n > 0 ? cudaSuccess : cudaErrorNoDevice;
+    return told(*n > 0 ? cudaSuccess : cudaErrorNoDevice);
 }
 
 cudaError_t cudaDriverGetVersion(int *version)
@@ -266,12 +301,12 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 
 static cudaError_t allocate(void **at, size_t bytes, bool device)
 {
-    if (cudaError_t refused = refused_by_any())
-        return refused;
+    if (cudaError_t status = refused())
+        return status;
     *at = mmap(NULL, bytes, device ? PROT_NONE : PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (*at == MAP_FAILED || (device && device_bytes + bytes > total_bytes()))
-        return cudaErrorMemoryAllocation;
+        return told(cudaErrorMemoryAllocation);
     madvise(*at, bytes,
             MADV_HUGEPAGE); // protecting many small pages takes most of the time there is
     device_bytes += device ? bytes : 0;
@@ -279,17 +314,19 @@ static cudaError_t allocate(void **at, size_t bytes, bool device)
     return cudaSuccess;
 }
 
-static cudaError_t release(void *at)
+static cudaError_t release(void *at, bool device, bool registered)
 {
+    if (cudaError_t status = refused())
+        return status;
     for (auto m = memory.begin(); at && m != memory.end(); m++)
-        if (m->at == at) {
+        if (m->at == at && m->device == device && m->registered == registered) {
             if (!m->registered)
                 munmap(m->at, m->bytes);
             device_bytes -= m->device ? m->bytes : 0;
             memory.erase(m);
             return cudaSuccess;
         }
-    return at ? cudaErrorInvalidValue : cudaSuccess;
+    return told(at ? cudaErrorInvalidValue : cudaSuccess);
 }
 
 cudaError_t cudaMalloc(void **at, size_t bytes)
@@ -299,7 +336,7 @@ cudaError_t cudaMalloc(void **at, size_t bytes)
 
 cudaError_t cudaFree(void *at)
 {
-    return release(at);
+    return release(at, true, false);
 }
 
 cudaError_t cudaMallocHost(void **at, size_t bytes)
@@ -309,39 +346,51 @@ cudaError_t cudaMallocHost(void **at, size_t bytes)
 
 cudaError_t cudaFreeHost(void *at)
 {
-    return release(at);
+    return release(at, false, false);
 }
 
 cudaError_t cudaHostRegister(void *at, size_t bytes, unsigned)
 {
+    if (cudaError_t status = refused())
+        return status;
     if (getenv("FAKE_CUDA_UNREGISTERED"))
-        return cudaErrorMemoryAllocation;
+        return told(cudaErrorMemoryAllocation);
+    if (memory_at(at, bytes))
+        return told(cudaErrorHostMemoryAlreadyRegistered);
     memory.push_back({(uint8_t *)at, bytes, false, true});
     return cudaSuccess;
 }
 
 cudaError_t cudaHostUnregister(void *at)
 {
-    return release(at);
+    return release(at, false, true);
 }
 
 cudaError_t cudaMemsetAsync(void *at, int value, size_t n, cudaStream_t stream)
 {
+    if (!is_device(at, n))
+        return told(cudaErrorInvalidValue);
     return later(stream, [=] { memset(at, value, n); });
 }
 
-// Memory of the host that is not pinned is read before the call returns, and is written before it returns.
+// Memory of the host that is not pinned is read before the call returns, and is written before it returns; so it cannot be captured.
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind kind,
                             cudaStream_t stream)
 {
-    if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
+    if (is_device(to, n) != (kind != cudaMemcpyDeviceToHost) ||
+        is_device(from, n) != (kind != cudaMemcpyHostToDevice))
+        return told(cudaErrorInvalidValue);
+    const bool pinned = kind == cudaMemcpyDeviceToDevice ||
+                        is_pinned(kind == cudaMemcpyHostToDevice ? from : to, n);
+    if (cudaError_t status = pinned ? cudaSuccess : refused())
+        return status;
+    if (kind == cudaMemcpyHostToDevice && !pinned) {
         std::vector<uint8_t> bytes((const uint8_t *)from, (const uint8_t *)from + n);
         return later(stream, [=] { memcpy(to, bytes.data(), n); });
     }
-    later(stream, [=] { memcpy(to, from, n); });
-    if (kind == cudaMemcpyDeviceToHost && !is_pinned(to))
-        return cudaStreamSynchronize(stream);
-    return cudaSuccess;
+    if (cudaError_t status = later(stream, [=] { memcpy(to, from, n); }))
+        return status;
+    return pinned ? cudaSuccess : cudaStreamSynchronize(stream);
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
@@ -360,22 +409,37 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
-    if (cudaError_t refused = refused_by(stream))
-        return refused;
+    if (cudaError_t status = refused())
+        return status;
     work_off(stream);
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
 {
+    if (stream->capturing)
+        return told(cudaErrorIllegalState);
     stream->capturing = true;
+    stream->lost = false;
     stream->captured = {};
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status)
+{
+    *status = !stream->capturing ? cudaStreamCaptureStatusNone
+              : stream->lost     ? cudaStreamCaptureStatusInvalidated
+                                 : cudaStreamCaptureStatusActive;
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
+    const bool captured = stream->capturing;
     stream->capturing = false;
+    *graph = NULL;
+    if (!captured || stream->lost)
+        return told(captured ? cudaErrorStreamCaptureInvalidated : cudaErrorIllegalState);
     *graph = new CUgraph_st(stream->captured);
     return cudaSuccess;
 }
@@ -394,6 +458,8 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t stream)
 {
+    if (cudaError_t status = refused())
+        return status;
     for (cudaEvent_t event : ready->of.events) {
         event->stream = stream;
         event->recorded++;
@@ -428,7 +494,7 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, uns
     const bool external = flags & cudaEventRecordExternal;
     if (external != stream->capturing) {
         event->in_capture = stream->capturing;
-        return external ? cudaErrorIllegalState : cudaSuccess;
+        return told(external ? cudaErrorIllegalState : cudaSuccess);
     }
     event->in_capture = false;
     if (external) {
@@ -451,11 +517,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end)
 {
     if (!begin->timed || !end->timed)
-        return cudaErrorInvalidValue;
+        return told(cudaErrorInvalidValue);
     if (begin->in_capture || end->in_capture)
-        return cudaErrorCapturedEvent;
+        return told(cudaErrorCapturedEvent);
     if (begin->waiting() || end->waiting() || !begin->recorded || !end->recorded)
-        return cudaErrorNotReady;
+        return told(cudaErrorNotReady);
     *ms = end->ms - begin->ms;
     return cudaSuccess;
 }
@@ -463,19 +529,19 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end)
 // Something goes on whenever somebody asks.
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
-    if (cudaError_t refused = refused_by_any())
-        return refused;
+    if (cudaError_t status = refused())
+        return status;
     let_one_go_on();
-    return event->waiting() ? cudaErrorNotReady : cudaSuccess;
+    return told(event->waiting() ? cudaErrorNotReady : cudaSuccess);
 }
 
 // No more of its stream than what lies in front of it.
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    if (cudaError_t status = refused())
+        return status;
     if (!event->waiting())
         return cudaSuccess;
-    if (cudaError_t refused = refused_by(event->stream))
-        return refused;
     work_up_to(event, event->recorded);
     return cudaSuccess;
 }
@@ -483,7 +549,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 {
     if (stream->capturing)
-        return cudaErrorStreamCaptureIsolation; // it is of another stream
+        return told(cudaErrorStreamCaptureIsolation); // it is of another stream
     stream->work.push_back({[] {}, event, event->recorded, {}});
     return cudaSuccess;
 }

@@ -2,7 +2,8 @@
 // convolutions of floats have engine 1 in front of it, which has tensor cores' note and their bits in tf32;
 // with FAKE_CUDNN_MS="3,1,2" there are engines 10, 11 and 12 instead, which take so many milliseconds: the one that FAKE_CUDNN_UNSTEADY
 // names gives other bits each time, that of FAKE_CUDNN_LARGE wants 256 MiB of workspace.
-// With FAKE_CUDNN_LACKS=products it does not know products of matrices. Programs find it by STAGECC_CUDA_LIBS. On the device of cudart.cpp it runs when that does, else at once.
+// With FAKE_CUDNN_LACKS=products it does not know products of matrices; with FAKE_CUDNN_UNCAPTURED=1 it cannot be captured.
+// Programs find it by STAGECC_CUDA_LIBS. On the device of cudart.cpp it runs when that does, else at once.
 #include "tests/cuda/cudnn_graph.h"
 #include "tests/cuda/fake_choice.h"
 
@@ -108,7 +109,7 @@ static bool has_cores(const Node &graph)
     return false;
 }
 
-enum { FIRST_TIMED = 10 };
+enum { FIRST_TIMED = 10, WORKSPACE = 512 };
 
 // Those that heuristics name, in their order.
 static std::vector<int64_t> engines_of(const Node &graph)
@@ -168,6 +169,14 @@ static int64_t engine_of_plan(const Node &plan)
         .one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
 }
 
+static int64_t workspace_of_plan(const Node &plan)
+{
+    const int64_t engine = engine_of_plan(plan);
+    if (fake_is("FAKE_CUDNN_LARGE", engine))
+        return INT64_C(1) << 28;
+    return engine < FIRST_TIMED ? WORKSPACE : 0;
+}
+
 // Whatever is tensor 3 of a call, result or not.
 static void work_unsteadily(void *user)
 {
@@ -219,8 +228,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
         *(int64_t *)values = node.one<int64_t>(name);
         return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE:
-        *(int64_t *)values =
-            fake_is("FAKE_CUDNN_LARGE", engine_of_plan(node)) ? INT64_C(1) << 28 : 0;
+        *(int64_t *)values = workspace_of_plan(node);
         return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION:
         *n = 2;
@@ -231,6 +239,53 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
     return CUDNN_STATUS_NOT_SUPPORTED;
 }
 
+// Those that a call has to bring, by their number.
+static std::map<int64_t, Ref> real_tensors(const Node &graph)
+{
+    std::map<int64_t, Ref> real;
+    for (const Ref &op : graph.nodes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS))
+        for (const auto &used : op->nodes)
+            for (const Ref &tensor : used.second)
+                if (tensor->type == CUDNN_BACKEND_TENSOR_DESCRIPTOR &&
+                    !tensor->flag(CUDNN_ATTR_TENSOR_IS_VIRTUAL))
+                    real[tensor->one<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID)] = tensor;
+    return real;
+}
+
+// What is wrong with a call: each real tensor once and no others, aligned as it was said, and a workspace where one is wanted.
+static cudnnStatus_t check_pack(const Node &graph, const Node &pack, int64_t workspace_bytes)
+{
+    std::map<int64_t, Ref> real = real_tensors(graph);
+    const Index numbers = pack.all<int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
+    const std::vector<void *> at = pack.all<void *>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
+    if (numbers.size() != real.size() || at.size() != real.size())
+        return CUDNN_STATUS_BAD_PARAM_SIZE_INSUFFICIENT;
+    for (size_t i = 0; i < at.size(); i++) {
+        auto tensor = real.find(numbers[i]);
+        if (tensor == real.end())
+            return CUDNN_STATUS_BAD_PARAM_DUPLICATED_ENTRIES;
+        if (!at[i])
+            return CUDNN_STATUS_BAD_PARAM_NULL_POINTER;
+        const int64_t alignment =
+            tensor->second->one<int64_t>(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT);
+        if (alignment < 1 || (uintptr_t)at[i] % (uintptr_t)alignment)
+            return CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER;
+        real.erase(tensor);
+    }
+    const bool room = pack.one<void *>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
+    return !workspace_bytes || room ? CUDNN_STATUS_SUCCESS
+                                    : CUDNN_STATUS_BAD_PARAM_NULL_POINTER;
+}
+
+// Only the device of cudart.cpp captures.
+static bool is_captured(cudaStream_t stream)
+{
+    typedef cudaError_t Ask(cudaStream_t, cudaStreamCaptureStatus *);
+    static Ask *ask = (Ask *)dlsym(RTLD_DEFAULT, "cudaStreamIsCapturing");
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    return ask && !ask(stream, &status) && status != cudaStreamCaptureStatusNone;
+}
+
 cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
                                   cudnnBackendDescriptor_t pack)
 {
@@ -238,8 +293,17 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     const Node &engine = node_of(plan)
                              .node(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)
                              .node(CUDNN_ATTR_ENGINECFG_ENGINE);
+    const cudnnStatus_t wrong = check_pack(engine.node(CUDNN_ATTR_ENGINE_OPERATION_GRAPH),
+                                           node_of(pack), workspace_of_plan(node_of(plan)));
+    if (wrong)
+        return wrong;
+    if (fake_is("FAKE_CUDNN_UNCAPTURED", 1) && is_captured(handle->stream))
+        return CUDNN_STATUS_NOT_SUPPORTED;
     Run *run = new Run();
     run->graph = engine.nodes.at(CUDNN_ATTR_ENGINE_OPERATION_GRAPH).at(0);
+    if (engine_of_plan(node_of(plan)) < FIRST_TIMED)
+        run->workspace = node_of(pack).one<void *>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
+    run->workspace_bytes = WORKSPACE;
     run->tf32 = engine.one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX) == 1;
     const Index numbers = node_of(pack).all<int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
     const std::vector<void *> at =

@@ -125,6 +125,8 @@ struct Run {
     bool tf32;                    // floats are convolved in its 10 bits
     std::map<int64_t, void *> at; // real tensors by their number
     std::map<int64_t, float> scalars;
+    void *workspace; // NULL: none is wanted
+    size_t workspace_bytes;
     std::map<const Node *, Values> inside; // what operations have made
 };
 
@@ -391,6 +393,8 @@ static void reshape(Run &run, const Node &op)
 static void work_off(void *user)
 {
     Run &run = *(Run *)user;
+    if (run.workspace) // bits that nobody expects where other numbers lie
+        memset(run.workspace, 0xff, run.workspace_bytes);
     for (const Ref &op : run.graph->nodes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS))
         switch ((int)op->type) {
         case CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR:
