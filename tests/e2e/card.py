@@ -236,6 +236,28 @@ def check_without(what, setting, value, case, told_here):
     print(f"{what}: off by {worst:.1e}; {said[0]}", flush=True)
 
 
+def losses_of(told):
+    return [line["loss_bits"] for line in told if "loss_bits" in line]
+
+
+def one_run(out, data, **env):
+    """Of a single stage: (exit status, bits of losses, what it says)."""
+    log = out / "one.json"
+    log.unlink(missing_ok=True)
+    done = subprocess.run([STAGECC, "run", out, "--data", data, "--steps", "6", "--log-json", log], capture_output=True, text=True,
+                          env={**os.environ, **env})
+    return done.returncode, losses_of(bits.told(log)) if log.exists() else [], done.stderr
+
+
+def check_uncaptured(out, data):
+    """A library that cannot be captured, and leaves the capture as it was: a warning, and the same bits."""
+    _, want, quiet = one_run(out, data)
+    status, got, said = one_run(out, data, FAKE_CUDNN_UNCAPTURED="1")
+    assert "no CUDA graphs" not in quiet, quiet
+    assert status == 0 and got == want and len(got) == 6 and said.count("warning: no CUDA graphs: cuDNN's") == 1, f"{status}: {got}, {want}\n{said}"
+    print(f"no capture: {said.strip()}", flush=True)
+
+
 def check_tf32(work):
     """Convolutions may go through tensor cores, if the program says so: other bits, and hardly another loss."""
     losses = {}
@@ -289,6 +311,7 @@ with tempfile.TemporaryDirectory() as folder:
     check_without("attention", "FAKE_CUDNN_LACKS", "products", len(CASES) - 1, want[-1][0])
     for case in 0, len(CASES) - 1:  # relu, and gelu that keeps what it is of
         check_without("epilogues of products", "FAKE_LT_BARE", "1", case, want[case][0])
+    check_uncaptured(work / str(len(CASES) - 1), TEXT)
     check_tf32(work)
     check_wide(work)
     check_errors(work / "0/stage0")

@@ -2,8 +2,10 @@
 
 #include "runtime/cuda/card/card.h"
 #include "runtime/profile.h"
+#include "runtime/report.h"
 #include "runtime/transport.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,6 +189,7 @@ static int capture(rt_stage *s, const Phase *p, Graph *to, int mb)
 {
     cudaStream_t work = rt__card_of(s)->work;
     cudaGraph_t graph = NULL;
+    cudaGraphExec_t ready = NULL;
     int error = rt__card_check(
         s, cudaStreamBeginCapture(work, cudaStreamCaptureModeThreadLocal), "begin a graph");
     if (error)
@@ -198,13 +201,29 @@ static int capture(rt_stage *s, const Phase *p, Graph *to, int mb)
         to->layers = layers_now(s);
         to->n_layers = rt__card_of(s)->n_stamps;
     }
-    error = rt__card_check(s, cudaStreamEndCapture(work, &graph), "end a graph");
-    if (!error)
-        error =
-            rt__card_check(s, cudaGraphInstantiate(&to->ready, graph, 0), "make a graph ready");
+    rt__card_check(s, cudaStreamEndCapture(work, &graph), "end a graph");
+    if (!s->error &&
+        !rt__card_check(s, cudaGraphInstantiate(&ready, graph, 0), "make a graph ready"))
+        to->ready = ready;
     if (graph)
         cudaGraphDestroy(graph);
-    return error;
+    return (int)s->error;
+}
+
+// A library may refuse to be captured, or a driver. Nothing of it ran, and host code of a function may run again: what is
+// wrong by hand, too, ends the run then.
+static void launch_instead(rt_stage *s, rt__phases *all, const Phase *p, int mb)
+{
+    char text[sizeof s->message + 64];
+    if (s->error != RT_E_ENVIRONMENT && s->error != RT_E_KERNEL && s->error != RT_E_MEMORY)
+        return;
+    snprintf(text, sizeof text, "no CUDA graphs: %s", s->message);
+    rt__report_warning(s, text);
+    (void)cudaGetLastError(); // nobody else shall find it
+    s->error = 0;
+    all->by_hand = true;
+    call(s, p, mb);
+    tell_times(s);
 }
 
 static void run(rt_stage *s, rt__phases *all, Phase *p, int mb)
@@ -223,8 +242,10 @@ static void run(rt_stage *s, rt__phases *all, Phase *p, int mb)
             add(s, all, p, mb);
         return;
     }
-    if (!g->ready && capture(s, p, g, mb))
+    if (!g->ready && capture(s, p, g, mb)) {
+        launch_instead(s, all, p, mb);
         return;
+    }
     rt__card_check(s, cudaGraphLaunch(g->ready, rt__card_of(s)->work), "launch a graph");
     if (g->layers)
         rt__card_tell_times(s, g->layers, g->n_layers);
