@@ -25,6 +25,11 @@ int rt__card_check(rt_stage *s, cudaError_t status, const char *what)
                    what, cudaGetErrorString(status), cudaGetErrorName(status));
 }
 
+int rt__card_check_launches(rt_stage *s)
+{
+    return rt__card_check(s, cudaGetLastError(), "launch its kernels");
+}
+
 // Opening
 // ---------------------------------------------------------------------------------------
 
@@ -123,6 +128,7 @@ static void card_close(rt_stage *s)
 static uint64_t card_mark(rt_stage *s)
 {
     rt__card *c = rt__card_of(s);
+    rt__card_check_launches(s);
     rt__card_check(s, cudaEventRecord(c->events[c->marks % RT__CARD_EVENTS], c->work),
                    "record an event");
     return c->marks++;
@@ -209,7 +215,7 @@ static void card_zero(rt_stage *s, void *tensor, size_t n)
 // Who asks too early leaves an error behind, which would be taken for that of a launch. Whoever captures must not ask.
 bool rt__card_reached(rt_stage *s, cudaEvent_t event)
 {
-    if (rt__card_of(s)->capturing)
+    if (rt__card_of(s)->capturing || rt__card_check_launches(s))
         return false;
     cudaError_t status = cudaEventQuery(event);
     if (status != cudaErrorNotReady)

@@ -92,6 +92,8 @@ static inline rt__card *rt__card_of(const rt_stage *s)
 
 // Notes what a call of CUDA says: 0, or RT_E_ENVIRONMENT by rt_fail with `what` it was for.
 int rt__card_check(rt_stage *s, cudaError_t status, const char *what);
+// Launches tell nobody else what has become of them, so it is asked before anything else may say something.
+int rt__card_check_launches(rt_stage *s);
 // card/memory.c: cleared, with an arena of so many bytes; 0 or an rt_error.
 int rt__card_make_memory(rt_stage *s, uint64_t arena);
 bool rt__card_reached(rt_stage *s, cudaEvent_t event); // never waits

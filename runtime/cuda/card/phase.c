@@ -128,11 +128,10 @@ static Phase *phase_of(rt_stage *s, rt__phases *all, rt__code *code)
 static void call(rt_stage *s, const Phase *p, int mb)
 {
     rt__card_of(s)->n_stamps = 0;
-    cudaGetLastError(); // whatever it is of
     if (s->profile)
         rt__profile_mark(s, -1);
     p->code(s, mb);
-    rt__card_check(s, cudaGetLastError(), "launch its kernels");
+    rt__card_check_launches(s);
     if (s->profile)
         rt__profile_mark(s, -1);
 }
@@ -254,6 +253,7 @@ static void run(rt_stage *s, rt__phases *all, Phase *p, int mb)
 void rt__phases_run(rt_stage *s, rt__phases *all, rt__code *code, int mb)
 {
     Phase *p = phase_of(s, all, code);
-    if (p)
+    // Those before it: nothing that is launched by hand instead would make them good.
+    if (p && !rt__card_check_launches(s))
         run(s, all, p, mb);
 }

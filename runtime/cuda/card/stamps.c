@@ -60,7 +60,11 @@ int64_t rt__card_beside(const rt_stage *s)
     const rt__card *c = rt__card_of(s);
     size_t left = 0, total = 0;
     int64_t arena = c->known ? (int64_t)((uint8_t *)c->known - c->memory) : 0;
-    if (cudaMemGetInfo(&left, &total) || left > c->left)
+    if (cudaMemGetInfo(&left, &total)) {
+        (void)cudaGetLastError(); // nobody else shall find it
+        return 0;
+    }
+    if (left > c->left)
         return 0;
     int64_t held = (int64_t)(c->left - left);
     return held > arena ? held - arena : 0;
