@@ -46,8 +46,10 @@ static int choose_card(rt_stage *s)
             s, RT_E_ENVIRONMENT,
             "this program wants a CUDA device: %s. Run it where there is one, or build it again with "
             "--backend c",
-            driver ? "the driver shows none (is CUDA_VISIBLE_DEVICES set?)"
-                   : "there is no driver (nvidia-smi shows what there is)");
+            !driver ? "there is no driver (nvidia-smi shows what there is)"
+            : status && status != cudaErrorNoDevice
+                ? cudaGetErrorString(status)
+                : "the driver shows none (is CUDA_VISIBLE_DEVICES set?)");
     }
     int card = wanted && *wanted ? atoi(wanted) : s->rank % n;
     if (card < 0 || card >= n)
