@@ -6,9 +6,10 @@
 // form, in which blocks add to a float dq as they come, has the same notes; so notes do not tell.
 #include "runtime/cuda/card/attention.h"
 
-#include <math.h>
+#include <float.h>
 
-// Floats that are handed in: by what scores are multiplied, what hidden ones become, and 1.
+// Floats that are handed in: by what scores are multiplied, what hidden ones become, and 1. An infinity would be NaN where all
+// that is looked at first is hidden, less its own maximum.
 enum { SCALE = DNN_SCALAR, HIDDEN, ONE };
 
 static DnnShape heads(const rt_heads *a)
@@ -132,7 +133,7 @@ DnnWish rt__dnn_attention_wish(const rt_kernel *row)
                                 grad ? a->n * a->heads * a->t * 4 : 0}},
                      .n_forms = 1,
                      .optional = true,
-                     .scalars = {a->scale, -INFINITY, 1}};
+                     .scalars = {a->scale, -FLT_MAX, 1}};
 }
 
 int rt__dnn_attention(const DnnMaker *m, const rt_kernel *row, DnnKernel *k)
