@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+// Another number where a row's graph changes, or the numbers of its tensors: plans that users have kept are of the old one.
 static const char format[] = "stagecc plans 1\n";
 enum { NUMBER = 4 }; // bytes of one
 
