@@ -63,6 +63,15 @@ def check_without_card(work):
     print(f"no driver: {len(not_run)} checks do not run", flush=True)
 
 
+def check_without_graphs(work):
+    """A library that cannot be captured: programs go on, and it is told as a failure."""
+    checks = call(work, "--folder", work / "gpu", "--only", "training", status=1, FAKE_CUDNN_UNCAPTURED="1")
+    failed = with_status(checks, "FAILED")
+    assert set(failed) == {"cnn-cuda, CUDA graphs"} and "cuDNN's" in failed["cnn-cuda, CUDA graphs"], failed
+    assert {"mlp, replayed", "cnn, replayed", "gpt, replayed"} <= set(with_status(checks, "passed")), checks
+    print("no CUDA graphs: " + failed["cnn-cuda, CUDA graphs"], flush=True)
+
+
 def break_program(carried, name, text):
     program = carried / "programs" / name / "stage0"
     program.unlink()
@@ -158,6 +167,7 @@ with tempfile.TemporaryDirectory() as folder:
     check_nothing(work)
     prepare(work)
     check_all(work)
+    check_without_graphs(work)
     check_without_card(work)
     check_failing(work)
     check_older_library(work)

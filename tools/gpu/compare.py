@@ -15,6 +15,7 @@ import ops  # of tests/ops
 
 LR = 2.0**19  # of a step that tells the gradient, as in ops.py
 STEPS, LOSS, GRADIENT = 10, 1e-4, 1e-3
+REPLAYED = 6  # steps: functions run by hand at first, then they are captured
 
 
 def attempt(place, name, check, *arguments):
@@ -166,16 +167,28 @@ def compare_steps(place, program):
                                                        f"of {GRADIENT:.0e}", loss=loss, gradient=gradient)
 
 
+def train(place, name, program, options, env=None):
+    """(what is logged, tensors)"""
+    folder = place.fresh(name)
+    place.must([place.stagecc, "run", place.program(program), *options, "--checkpoint", folder / "ckpt", "--log-json", folder / "log.json"], env=env)
+    return bits.told(folder / "log.json"), bits.tensors(sorted((folder / "ckpt").glob("step-*"))[-1])
+
+
+def replay(place, program):
+    """Captured and replayed, or launched one by one."""
+    options = ["--data", programs.data_of(program, SOURCE, place.tiny), "--steps", REPLAYED]
+    told, tensors = train(place, f"replayed-{program.name}", f"{program.name}-cuda", options)
+    told_by_hand, by_hand = train(place, f"by-hand-{program.name}", f"{program.name}-cuda", options, {"STAGECC_CUDA_LAUNCH": "1"})
+    differ = [name for name in by_hand if tensors.get(name) != by_hand[name]]
+    place.report.judge(f"{program.name}, replayed", told == told_by_hand and not differ,
+                       f"{'the same' if told == told_by_hand else 'OTHER'} losses as launched one by one, other bits in {len(differ)} of {len(by_hand)} tensors")
+
+
 def train_reader(place, again):
-    folder, out = place.fresh(f"digits-{again}"), place.program("digits")
     epochs = programs.TINY_EPOCHS if place.tiny else programs.EPOCHS
     data = {"--data": programs.DIGITS, "--test-data": programs.DIGITS_TEST}
-    place.must([place.stagecc, "run", out, *[w.format(source=SOURCE) for pair in data.items() for w in pair], "--epochs", epochs,
-                "--checkpoint", folder / "ckpt", "--log-json", folder / "log.json"])
-    told = bits.told(folder / "log.json")
-    scores = [line["test_accuracy"] for line in told if "test_accuracy" in line]
-    checkpoint = sorted((folder / "ckpt").glob("step-*"))[-1]
-    return scores[-1], told, bits.tensors(checkpoint)
+    told, tensors = train(place, f"digits-{again}", "digits", [*[w.format(source=SOURCE) for pair in data.items() for w in pair], "--epochs", epochs])
+    return [line["test_accuracy"] for line in told if "test_accuracy" in line][-1], told, tensors
 
 
 def read_digits(place):
@@ -189,6 +202,8 @@ def read_digits(place):
 
 
 def training(place):
+    for program in programs.COMPARED:
+        attempt(place, f"{program.name}, replayed", replay, program)
     for program in programs.COMPARED:
         attempt(place, f"{program.name}, steps", compare_steps, program)
     attempt(place, "digits", read_digits)

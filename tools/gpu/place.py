@@ -116,6 +116,7 @@ class Place:
         self.manifest = json.loads(manifest.read_text()) if manifest.exists() else {}
         self.stagecc, self.card = self.root / "stagecc", self.root / "stagecc-card"
         self.work = self.root / "work"
+        self.without_graphs = set()  # what programs said of it
 
     @property
     def tiny(self):
@@ -133,7 +134,17 @@ class Place:
     def run(self, command, limit_s=None, env=None, cwd=None):
         """Within what is left of the step."""
         left = self.left()
-        return run(command, min(limit_s or left, left), {**self.env(), **(env or {})}, cwd)
+        done = run(command, min(limit_s or left, left), {**self.env(), **(env or {})}, cwd)
+        self.look_for_graphs(command, done)
+        return done
+
+    def look_for_graphs(self, command, done):
+        """A program that cannot use CUDA graphs goes on, and so does its check, but that is a failure by itself."""
+        program = pathlib.Path(str(command[min(2, len(command) - 1)])).name
+        for line in done.err.splitlines():
+            if "no CUDA graphs" in line and (program, line) not in self.without_graphs:
+                self.without_graphs.add((program, line))
+                self.report.failed(f"{program}, CUDA graphs", line)
 
     def must(self, command, limit_s=None, env=None):
         done = self.run(command, limit_s, env)
