@@ -32,6 +32,7 @@ CASES = [  # what it meets, model, data, options
      ["--batch", "16", "--micro-batches", "4", "--stages", "2", "--dtype", "bf16"]),
     ("convolutions, sums of batch norm between replicas", "tests/torch/cnn.c", "synthetic:100",
      ["--batch", "4", "--micro-batches", "4", "--stage_to_num_ranks", "0:2", "--batch-norm", "synchronised", "--dtype", "bf16"]),
+    ("convolutions and products, weights that are computed", "tests/e2e/computed.ir", "synthetic:24", ["--micro-batches", "2", "--batch", "8", "--dtype", "bf16"]),
     ("products without a row", "examples/gnmt/gnmt.c", "synthetic:64", GNMT),
     ("batches of products, dropout", "examples/gpt/gpt.c", TEXT, [*GPT, "--stages", "2"]),
     ("a stage on the processor before and behind", "examples/mlp/mlp.c", DIGITS, [*MLP, "--devices", "DEVICES"]),

@@ -1,6 +1,7 @@
 // What generated code calls (cuda.h, library.h), on the device that card.c has opened.
 #include "runtime/cuda/card/attention.h"
 #include "runtime/cuda/card/card.h"
+#include "runtime/cuda/card/row_tensors.h"
 #include "runtime/cuda/private/shared.h"
 
 #include <stdlib.h>
@@ -150,9 +151,14 @@ void rt_matmul_aux(rt_stage *s, int kernel, const void *a, const void *b, const 
 {
     rt__card *c = rt__card_of(s);
     const rt_kernel *k = &rt__cuda_kernels(s)->rows[kernel];
-    a = rt__product_wants_copy(k, 0) ? rt__card_narrow(s, a) : a;
-    b = rt__product_wants_copy(k, 1) ? rt__card_narrow(s, b) : b;
-    const void *added = bias && k->types[2] == RT_BF16 ? rt__card_narrow(s, bias) : bias;
+    const rt_product *p = &k->product;
+    if (rt__product_wants_copy(k, 0))
+        a = rt__narrow_of(s, a, rt__product_reach(p, PRODUCT_A));
+    if (rt__product_wants_copy(k, 1))
+        b = rt__narrow_of(s, b, rt__product_reach(p, PRODUCT_B));
+    const void *added = bias && k->types[2] == RT_BF16 ? rt__narrow_of(s, bias, p->n) : bias;
+    if (s->error)
+        return;
     const rt__operands of = {.a = a, .b = b, .bias = added, .c = y, .aux = aux};
     rt__products_run(s, c->products, kernel, &of, c->workspace, c->work);
     if (rt__product_is_bare(c->products, kernel))
@@ -183,9 +189,15 @@ static bool is_narrow(const rt_kernel *k)
     return k->types[0] == RT_BF16;
 }
 
+static int64_t weight_elements(const rt_kernel *k)
+{
+    return k->conv.k * (k->conv.c / k->conv.groups) * k->conv.r * k->conv.s;
+}
+
 static const void *weight_of(rt_stage *s, int kernel, const float *w)
 {
-    return is_narrow(&rt__cuda_kernels(s)->rows[kernel]) ? rt__card_narrow(s, w) : w;
+    const rt_kernel *k = &rt__cuda_kernels(s)->rows[kernel];
+    return is_narrow(k) ? rt__narrow_of(s, w, weight_elements(k)) : w;
 }
 
 void rt_conv2d(rt_stage *s, int kernel, const void *x, const float *w, const float *b, void *y)
@@ -208,11 +220,6 @@ void rt_conv2d_grad_input(rt_stage *s, int kernel, const void *dy, const float *
 {
     const Tensors of = {dx, weight_of(s, kernel, w), dy};
     convolve(s, kernel, of);
-}
-
-static int64_t weight_elements(const rt_kernel *k)
-{
-    return k->conv.k * (k->conv.c / k->conv.groups) * k->conv.r * k->conv.s;
 }
 
 void rt_conv2d_grad_weight(rt_stage *s, int kernel, const void *x, const void *dy, float *dw)

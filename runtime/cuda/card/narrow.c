@@ -11,12 +11,20 @@ typedef struct Copied {
     int64_t at;            // of its copy
 } Copied;
 
+typedef struct Computed { // no parameter, as a weight that is normalized
+    const void *of;
+    int64_t n;
+    void *at; // its copy, since the last call that read it
+} Computed;
+
 struct rt__narrow {
     uint8_t *memory;
     int64_t version_bytes;
     Copied *copied; // parameters, by offset
     int n;
     bool stale; // parameters were written since their copies were made
+    Computed *computed;
+    int n_computed;
 };
 
 // Bytes of a version's copies.
@@ -45,7 +53,7 @@ static int by_offset(const void *a, const void *b)
 int rt__narrow_open(rt_stage *s, rt__narrow **made, uint8_t *memory)
 {
     const rt_program *p = s->program;
-    if (!rt__narrow_bytes(s))
+    if (p->activations != RT_BF16)
         return 0;
     rt__narrow *w = *made = calloc(1, sizeof *w);
     if (w)
@@ -68,8 +76,12 @@ int rt__narrow_open(rt_stage *s, rt__narrow **made, uint8_t *memory)
 
 void rt__narrow_close(rt__narrow *made)
 {
-    if (made)
-        free(made->copied);
+    if (!made)
+        return;
+    for (int i = 0; i < made->n_computed; i++)
+        cudaFree(made->computed[i].at);
+    free(made->computed);
+    free(made->copied);
     free(made);
 }
 
@@ -146,4 +158,34 @@ void rt__narrow_refresh(rt_stage *s)
                                w->copied[i].bytes / 4);
     }
     w->stale = false;
+}
+
+static void *place_of_computed(rt_stage *s, rt__narrow *w, const void *floats, int64_t n)
+{
+    for (int i = 0; i < w->n_computed; i++)
+        if (w->computed[i].of == floats && w->computed[i].n == n)
+            return w->computed[i].at;
+    Computed *more = realloc(w->computed, (size_t)(w->n_computed + 1) * sizeof *more);
+    if (!more) {
+        rt_fail(s, RT_E_MEMORY, "no memory for what it knows of computed weights");
+        return NULL;
+    }
+    w->computed = more;
+    void *at = NULL;
+    if (rt__card_check(s, cudaMalloc(&at, (size_t)n * sizeof(rt_bf16)),
+                       "get memory for a computed weight"))
+        return NULL;
+    more[w->n_computed++] = (Computed){floats, n, at};
+    return at;
+}
+
+const void *rt__narrow_of(rt_stage *s, const void *floats, int64_t n)
+{
+    rt__card *c = rt__card_of(s);
+    if (is_weight(s, floats))
+        return rt__card_narrow(s, floats);
+    void *at = place_of_computed(s, c->narrow, floats, n);
+    if (at)
+        rt_card_kernels.narrow(c->work, at, floats, n);
+    return at;
 }

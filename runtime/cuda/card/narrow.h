@@ -16,5 +16,8 @@ void rt__narrow_written(rt_stage *s, const void *to); // by a copy from the host
 void rt__narrow_moved(rt_stage *s, const void *to,
                       const void *from); // a version was, to another
 void rt__narrow_refresh(rt_stage *s);
+// What a library reads instead of n floats: a parameter's copy, or of what was computed, one that is made now. Memory
+// for that is got when a call comes by for the first time, which is never captured. NULL: an error, by rt_fail.
+const void *rt__narrow_of(rt_stage *s, const void *floats, int64_t n);
 
 #endif

@@ -21,12 +21,19 @@ static int64_t reach(const rt_product *p, const int64_t apart[4], int64_t rows, 
            (columns - 1) * apart[3] + 1;
 }
 
+int64_t rt__product_reach(const rt_product *p, int operand)
+{
+    return operand == PRODUCT_A   ? reach(p, p->a, p->m, p->k)
+           : operand == PRODUCT_B ? reach(p, p->b, p->k, p->n)
+                                  : reach(p, p->c, p->m, p->n);
+}
+
 static Sizes sizes_of_product(const rt_kernel *k)
 {
     const rt_product *p = &k->product;
-    int64_t c = reach(p, p->c, p->m, p->n) * bytes_of(k, 2);
-    return (Sizes){{[PRODUCT_A - 1] = reach(p, p->a, p->m, p->k) * bytes_of(k, 0),
-                    [PRODUCT_B - 1] = reach(p, p->b, p->k, p->n) * bytes_of(k, 1),
+    int64_t c = rt__product_reach(p, PRODUCT_C) * bytes_of(k, 2);
+    return (Sizes){{[PRODUCT_A - 1] = rt__product_reach(p, PRODUCT_A) * bytes_of(k, 0),
+                    [PRODUCT_B - 1] = rt__product_reach(p, PRODUCT_B) * bytes_of(k, 1),
                     [PRODUCT_BIAS - 1] = p->bias ? p->n * 4 : 0,
                     [PRODUCT_C - 1] = c,
                     [PRODUCT_AUX - 1] = k->epilogue == RT_GELU_AUX ? c : 0},

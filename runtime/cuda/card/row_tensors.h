@@ -13,6 +13,8 @@ typedef struct rt__row_tensors {
     int64_t read, written; // bytes: what a call reads comes first, behind it what it writes
 } rt__row_tensors;
 
+// How far a product's matrix goes, in elements from the first to behind the last; operand: PRODUCT_A, _B or _C.
+int64_t rt__product_reach(const rt_product *p, int operand);
 // A weight that the library reads as a bf16 copy has the room of the original.
 rt__row_tensors rt__row_tensors_of(const rt_kernel *k);
 
