@@ -214,10 +214,9 @@ static void devices_hold_more(void **state)
     free_model(m);
 }
 
-static int64_t mebibyte(int64_t weights, bool bf16)
+static int64_t mebibyte(int64_t parameters, int64_t inputs, bool bf16)
 {
-    (void)weights;
-    (void)bf16;
+    (void)parameters, (void)inputs, (void)bf16;
     return 1 << 20;
 }
 
