@@ -6,6 +6,7 @@
 //   stagecc-card info        all: what they are; and a line for each library that programs load, with its version
 // Work grows until one call takes long enough to be timed by the host's clock; medians of several count.
 #include "runtime/cuda/card/library.h"
+#include "runtime/cuda/card/no_device.h"
 #include "runtime/cuda/card/products.h"
 
 #include <cublasLt.h>
@@ -301,15 +302,10 @@ static void tell(int number, Mode mode)
 // How many there are.
 static int need(int wanted)
 {
-    int n = 0, driver = 0;
+    int n = 0;
     cudaError_t status = cudaGetDeviceCount(&n);
-    cudaDriverGetVersion(&driver);
     if (status || n < 1)
-        fail("there is no CUDA device: %s",
-             !driver ? "there is no driver (nvidia-smi shows what there is)"
-             : status && status != cudaErrorNoDevice
-                 ? cudaGetErrorString(status)
-                 : "the driver shows none (is CUDA_VISIBLE_DEVICES set?)");
+        fail("there is no CUDA device: %s", rt__card_why_none(status));
     if (n < wanted)
         fail("there %s %d CUDA device%s for %d slots: a slot is a device of its own",
              n > 1 ? "are" : "is", n, n > 1 ? "s" : "", wanted);

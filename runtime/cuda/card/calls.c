@@ -189,15 +189,10 @@ static bool is_narrow(const rt_kernel *k)
     return k->types[0] == RT_BF16;
 }
 
-static int64_t weight_elements(const rt_kernel *k)
-{
-    return k->conv.k * (k->conv.c / k->conv.groups) * k->conv.r * k->conv.s;
-}
-
 static const void *weight_of(rt_stage *s, int kernel, const float *w)
 {
     const rt_kernel *k = &rt__cuda_kernels(s)->rows[kernel];
-    return is_narrow(k) ? rt__narrow_of(s, w, weight_elements(k)) : w;
+    return is_narrow(k) ? rt__narrow_of(s, w, rt__conv_weight(&k->conv)) : w;
 }
 
 void rt_conv2d(rt_stage *s, int kernel, const void *x, const float *w, const float *b, void *y)
@@ -229,7 +224,7 @@ void rt_conv2d_grad_weight(rt_stage *s, int kernel, const void *x, const void *d
     const Tensors of = {x, is_narrow(k) ? (void *)c->narrow_grad : dw, dy};
     convolve(s, kernel, of);
     if (is_narrow(k))
-        rt_card_kernels.widen(c->work, dw, c->narrow_grad, weight_elements(k));
+        rt_card_kernels.widen(c->work, dw, c->narrow_grad, rt__conv_weight(&k->conv));
 }
 
 // Whether the library does it was settled when the program started.
@@ -278,8 +273,9 @@ static int make_room(rt_stage *s, rt__card *c)
     int64_t gradient = 0, sums = 0, workspace = rt__convolutions_workspace(c->convolutions);
     for (int i = 0; i < s->program->n_kernels; i++) {
         const rt_kernel *k = &rt__cuda_kernels(s)->rows[i];
-        if (k->op == RT_CONV2D_GRAD_WEIGHT && is_narrow(k) && weight_elements(k) > gradient)
-            gradient = weight_elements(k);
+        if (k->op == RT_CONV2D_GRAD_WEIGHT && is_narrow(k) &&
+            rt__conv_weight(&k->conv) > gradient)
+            gradient = rt__conv_weight(&k->conv);
         if (k->op == RT_CONV2D && k->epilogue == RT_SUMS && k->conv.k > sums)
             sums = k->conv.k;
     }

@@ -3,6 +3,7 @@
 #include "runtime/cuda/card/card.h"
 
 #include "plan/card.h"
+#include "runtime/cuda/card/no_device.h"
 #include "runtime/cuda/private/shared.h"
 #include "runtime/plain.h"
 #include "runtime/wait.h"
@@ -30,6 +31,26 @@ int rt__card_check_launches(rt_stage *s)
     return rt__card_check(s, cudaGetLastError(), "launch its kernels");
 }
 
+int rt__card_make_stream(rt_stage *s, cudaStream_t *stream)
+{
+    return rt__card_check(s, cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking),
+                          "make a stream");
+}
+
+int rt__card_make_event(rt_stage *s, cudaEvent_t *event)
+{
+    return rt__card_check(s, cudaEventCreateWithFlags(event, cudaEventDisableTiming),
+                          "make an event");
+}
+
+void rt__card_close_stream(cudaStream_t stream)
+{
+    if (!stream)
+        return;
+    cudaStreamSynchronize(stream);
+    cudaStreamDestroy(stream);
+}
+
 // Opening
 // ---------------------------------------------------------------------------------------
 
@@ -37,20 +58,15 @@ int rt__card_check_launches(rt_stage *s)
 static int choose_card(rt_stage *s)
 {
     const char *wanted = getenv("STAGECC_CARD");
-    int n = 0, driver = 0;
+    int n = 0;
     rt__ways_prepare();
     cudaError_t status = cudaGetDeviceCount(&n);
-    if (status || n < 1) {
-        cudaDriverGetVersion(&driver);
+    if (status || n < 1)
         return rt_fail(
             s, RT_E_ENVIRONMENT,
             "this program wants a CUDA device: %s. Run it where there is one, or build it again with "
             "--backend c",
-            !driver ? "there is no driver (nvidia-smi shows what there is)"
-            : status && status != cudaErrorNoDevice
-                ? cudaGetErrorString(status)
-                : "the driver shows none (is CUDA_VISIBLE_DEVICES set?)");
-    }
+            rt__card_why_none(status));
     int card = wanted && *wanted ? atoi(wanted) : s->rank % n;
     if (card < 0 || card >= n)
         return rt_fail(s, RT_E_ENVIRONMENT,
@@ -70,12 +86,9 @@ static int card_open(rt_stage *s, uint64_t bytes, uint8_t **arena)
         return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of its device");
     int error = choose_card(s);
     if (!error)
-        error = rt__card_check(s, cudaStreamCreateWithFlags(&c->work, cudaStreamNonBlocking),
-                               "make a stream");
+        error = rt__card_make_stream(s, &c->work);
     for (int i = 0; i < RT__CARD_EVENTS && !error; i++)
-        error =
-            rt__card_check(s, cudaEventCreateWithFlags(&c->events[i], cudaEventDisableTiming),
-                           "make an event");
+        error = rt__card_make_event(s, &c->events[i]);
     if (!error)
         error = rt__card_check(s, cudaMallocHost((void **)&c->pinned, PINNED), "pin memory");
     if (!error)
@@ -237,6 +250,7 @@ static void card_run(rt_stage *s, rt__code *code, int mb)
     rt__phases_run(s, c->phases, code, mb);
 }
 
+// NOLINTNEXTLINE(readability-function-size): rt_device says what its arguments are
 static void card_add(rt_stage *s, void *to, const void *const *parts, int n_parts, int64_t n,
                      rt_dtype dtype, int divide)
 {

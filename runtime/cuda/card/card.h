@@ -99,6 +99,10 @@ int rt__card_make_memory(rt_stage *s, uint64_t arena);
 bool rt__card_reached(rt_stage *s, cudaEvent_t event); // never waits
 // Until it is reached; as long as the ranks live that its work may wait for. 0 or an rt_error.
 int rt__card_await(rt_stage *s, cudaEvent_t event);
+// Beside the host's default stream, and without times. 0 or an rt_error.
+int rt__card_make_stream(rt_stage *s, cudaStream_t *stream);
+int rt__card_make_event(rt_stage *s, cudaEvent_t *event);
+void rt__card_close_stream(cudaStream_t stream); // behind what was asked of it; NULL is fine
 // Order on the device: the event behind all that was asked of a stream, and a stream behind an event.
 void rt__card_record(rt_stage *s, cudaEvent_t event, cudaStream_t stream);
 void rt__card_follow(rt_stage *s, cudaStream_t stream, cudaEvent_t event);

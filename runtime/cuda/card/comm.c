@@ -110,8 +110,7 @@ int rt__comm_open(rt_stage *s, rt__comm *c, const uint8_t id[RT__COMM_ID], int r
     config.blocking = 0;
     config.maxCTAs = MOST_BLOCKS;
     memcpy(&all, id, sizeof all);
-    int error = rt__card_check(s, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
-                               "make a stream");
+    int error = rt__card_make_stream(s, &c->stream);
     if (error)
         return error;
     return rt__comm_finish(s, c, nccl.CommInitRankConfig(&c->made, ranks, all, rank, &config),

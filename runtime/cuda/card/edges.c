@@ -51,12 +51,8 @@ static void share_slots(rt_stage *s, rt__transfers *t)
 
 static int make_events(rt_stage *s, Events *e)
 {
-    int error = rt__card_check(s, cudaEventCreateWithFlags(&e->used, cudaEventDisableTiming),
-                               "make an event");
-    return error
-               ? error
-               : rt__card_check(s, cudaEventCreateWithFlags(&e->copied, cudaEventDisableTiming),
-                                "make an event");
+    int error = rt__card_make_event(s, &e->used);
+    return error ? error : rt__card_make_event(s, &e->copied);
 }
 
 int rt__transfers_open(rt_stage *s, rt__transfers **made)
@@ -71,11 +67,9 @@ int rt__transfers_open(rt_stage *s, rt__transfers **made)
         t->shared = calloc((size_t)s->program->n_edges, sizeof *t->shared);
     if (!t || !t->twins || !t->shared)
         return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of %d messages", n);
-    error = rt__card_check(s, cudaStreamCreateWithFlags(&t->in, cudaStreamNonBlocking),
-                           "make a stream");
+    error = rt__card_make_stream(s, &t->in);
     if (!error)
-        error = rt__card_check(s, cudaStreamCreateWithFlags(&t->out, cudaStreamNonBlocking),
-                               "make a stream");
+        error = rt__card_make_stream(s, &t->out);
     for (; t->n < n && !error; t->n++)
         error = make_events(s, &t->twins[t->n]);
     return error;
@@ -90,20 +84,12 @@ int rt__card_connect(rt_stage *s)
     return error ? error : (int)s->error;
 }
 
-static void close_stream(cudaStream_t stream)
-{
-    if (!stream)
-        return;
-    cudaStreamSynchronize(stream);
-    cudaStreamDestroy(stream);
-}
-
 void rt__transfers_close(rt_stage *s, rt__transfers *made)
 {
     if (!made)
         return;
-    close_stream(made->in);
-    close_stream(made->out);
+    rt__card_close_stream(made->in);
+    rt__card_close_stream(made->out);
     for (int i = 0; i < made->n; i++) {
         if (made->twins[i].used)
             cudaEventDestroy(made->twins[i].used);

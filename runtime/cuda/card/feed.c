@@ -48,12 +48,6 @@ int64_t rt__feed_bytes(const rt_stage *s)
     return card_aligned((int64_t)bytes);
 }
 
-static int make_event(rt_stage *s, cudaEvent_t *event)
-{
-    return rt__card_check(s, cudaEventCreateWithFlags(event, cudaEventDisableTiming),
-                          "make an event");
-}
-
 static Place *place_of(const rt__feed *f, size_t bytes)
 {
     for (int i = 0; i < f->n_places; i++)
@@ -73,7 +67,7 @@ static int make_places(rt_stage *s, rt__feed *f, uint8_t *memory)
         Place *p = &f->places[f->n_places++];
         *p = (Place){.at = memory, .bytes = bytes};
         memory += segment_round_up(bytes, RT_ALIGN);
-        error = make_event(s, &p->taken);
+        error = rt__card_make_event(s, &p->taken);
     }
     return error;
 }
@@ -87,8 +81,7 @@ int rt__feed_open(rt_stage *s, rt__feed **made, uint8_t *memory)
         f->places = calloc((size_t)s->program->n_inputs, sizeof *f->places);
     if (!f || !f->places)
         return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of its data");
-    int error = rt__card_check(s, cudaStreamCreateWithFlags(&f->stream, cudaStreamNonBlocking),
-                               "make a stream");
+    int error = rt__card_make_stream(s, &f->stream);
     return error ? error : make_places(s, f, memory);
 }
 
@@ -96,10 +89,7 @@ void rt__feed_close(rt__feed *made)
 {
     if (!made)
         return;
-    if (made->stream) {
-        cudaStreamSynchronize(made->stream);
-        cudaStreamDestroy(made->stream);
-    }
+    rt__card_close_stream(made->stream);
     for (int i = 0; i < made->n_rooms; i++) {
         cudaFreeHost(made->rooms[i].at);
         cudaEventDestroy(made->rooms[i].copied);
@@ -123,7 +113,7 @@ static void *make_room(rt_stage *s, rt__feed *f, size_t n)
 {
     Room *r = &f->rooms[f->n_rooms];
     if (rt__card_check(s, cudaMallocHost(&r->at, n), "pin memory for data") ||
-        make_event(s, &r->copied))
+        rt__card_make_event(s, &r->copied))
         return NULL;
     r->bytes = n;
     f->n_rooms++;

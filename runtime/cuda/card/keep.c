@@ -18,14 +18,11 @@ struct rt__keeping {
 
 static int make(rt_stage *s, rt__keeping *k)
 {
-    int error = rt__card_check(s, cudaStreamCreateWithFlags(&k->stream, cudaStreamNonBlocking),
-                               "make a stream");
+    int error = rt__card_make_stream(s, &k->stream);
     if (!error)
-        error = rt__card_check(s, cudaEventCreateWithFlags(&k->made, cudaEventDisableTiming),
-                               "make an event");
+        error = rt__card_make_event(s, &k->made);
     if (!error)
-        error = rt__card_check(s, cudaEventCreateWithFlags(&k->over, cudaEventDisableTiming),
-                               "make an event");
+        error = rt__card_make_event(s, &k->over);
     return error;
 }
 
@@ -53,10 +50,7 @@ void rt__keeping_close(rt__keeping *made)
 {
     if (!made)
         return;
-    if (made->stream) {
-        cudaStreamSynchronize(made->stream);
-        cudaStreamDestroy(made->stream);
-    }
+    rt__card_close_stream(made->stream);
     if (made->made)
         cudaEventDestroy(made->made);
     if (made->over)

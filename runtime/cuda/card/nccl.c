@@ -210,8 +210,7 @@ static int make_events(rt_stage *s, Way *w)
     if (!w->sent)
         return rt_fail(s, RT_E_MEMORY, "no memory for what it knows of messages");
     for (int i = 0; i < n && !error; i++)
-        error = rt__card_check(s, cudaEventCreateWithFlags(&w->sent[i], cudaEventDisableTiming),
-                               "make an event");
+        error = rt__card_make_event(s, &w->sent[i]);
     return error;
 }
 

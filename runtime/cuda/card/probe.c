@@ -156,8 +156,7 @@ static int64_t most_workspace(const Entry *e)
         return card_attention_workspace(k->attention.n * k->attention.heads * k->attention.t,
                                         k->attention.t, k->op == RT_ATTENTION_GRAD);
     return card_convolution_workspace(k->types[0] == RT_BF16, c->c, c->n * c->c * c->h * c->w,
-                                      c->n * c->k * c->p * c->q,
-                                      c->k * (c->c / c->groups) * c->r * c->s) +
+                                      c->n * c->k * c->p * c->q, rt__conv_weight(c)) +
            e->wish.forms[e->form].own_bytes;
 }
 

@@ -40,13 +40,18 @@ static Sizes sizes_of_product(const rt_kernel *k)
                    1u << PRODUCT_C | 1u << PRODUCT_AUX};
 }
 
+int64_t rt__conv_weight(const rt_conv *c)
+{
+    return c->k * (c->c / c->groups) * c->r * c->s;
+}
+
 static Sizes sizes_of_convolution(const rt_kernel *k)
 {
     const rt_conv *c = &k->conv;
     int64_t size = bytes_of(k, 0), sums = k->epilogue == RT_SUMS ? c->k * 4 : 0;
     int out = k->op == RT_CONV2D ? DNN_Y : k->op == RT_CONV2D_GRAD_INPUT ? DNN_X : DNN_W;
     return (Sizes){{[DNN_X - 1] = c->n * c->c * c->h * c->w * size,
-                    [DNN_W - 1] = c->k * (c->c / c->groups) * c->r * c->s * size,
+                    [DNN_W - 1] = rt__conv_weight(c) * size,
                     [DNN_Y - 1] = c->n * c->k * c->p * c->q * size,
                     [DNN_B - 1] = c->bias ? c->k * 4 : 0,
                     [DNN_SUM - 1] = sums,

@@ -13,6 +13,7 @@ typedef struct rt__row_tensors {
     int64_t read, written; // bytes: what a call reads comes first, behind it what it writes
 } rt__row_tensors;
 
+int64_t rt__conv_weight(const rt_conv *c); // its elements
 // How far a product's matrix goes, in elements from the first to behind the last; operand: PRODUCT_A, _B or _C.
 int64_t rt__product_reach(const rt_product *p, int operand);
 // A weight that the library reads as a bf16 copy has the room of the original.
