@@ -1,4 +1,4 @@
-# What a builder may choose. -Werror is never on in a user's build: it belongs to the presets.
+# What a builder may choose. -Werror is never on in a user's build: it belongs to presets and to tools/test.
 set(CMAKE_C_STANDARD 17)
 set(CMAKE_C_EXTENSIONS ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
